@@ -1,1 +1,5 @@
-export {};
+export { buildConfig, type MemberConfig, parseInitialCluster, type RawConfig, readValue } from './config/config.ts';
+export { findOption, nearestOption, OPTIONS, type Option, type OptionStatus } from './config/options.ts';
+export { type Endpoint, formatDuration, parseDuration, parseEndpoint } from './config/values.ts';
+export { LineLogger, type LogSink } from './log-lines.ts';
+export { CLUSTER_VERSION, ETSD_VERSION, PROTOCOL_VERSION } from './version.ts';
