@@ -1,4 +1,4 @@
-import { EMPTY, type Key, keyFromBytes, type U64, U64_ZERO } from '@etsd/base';
+import { type Key, keyFromBytes, type U64, U64_ZERO } from '@etsd/base';
 import {
   CompactionRequest,
   DeleteRangeRequest,
@@ -209,10 +209,7 @@ export class KvApplier {
     const view = this.recordView;
     for (const record of this.recordsIn(key, rangeEnd)) {
       view.parse(record, 0, record.length);
-      if (view.lease !== U64_ZERO) this.leases.detach(view.key);
+      if (view.lease !== U64_ZERO) this.leases.detach(view.key(record));
     }
   }
 }
-
-/** An empty value, for puts without one. */
-export const NO_VALUE = EMPTY;

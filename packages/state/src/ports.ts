@@ -3,7 +3,8 @@
  * everything else, the leases. Production hands in one class for each, so calls stay monomorphic.
  */
 import type { Key, U64 } from '@etsd/base';
-import type { EtcdError } from '@etsd/proto';
+import type { EtcdError, LeaseCheckpointRequest, LeaseGrantRequest, LeaseRevokeRequest } from '@etsd/proto';
+import type { Waiter } from './results.ts';
 
 /** Where a version of a key was found; reused, valid until the next lookup. */
 export interface FoundVersion {
@@ -77,4 +78,11 @@ export interface LeasePort {
   detach(key: Key): void;
   /** The lease a key hangs on, or `U64_ZERO`. */
   leaseOf(key: Key): U64;
+}
+
+/** The leases as the log changes them. */
+export interface LessorPort extends LeasePort {
+  applyGrant(request: LeaseGrantRequest, waiter: Waiter | null): void;
+  applyRevoke(request: LeaseRevokeRequest, waiter: Waiter | null): void;
+  applyCheckpoint(request: LeaseCheckpointRequest, waiter: Waiter | null): void;
 }

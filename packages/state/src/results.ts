@@ -2,7 +2,6 @@
  * What applying an entry tells whoever waits for it. These objects are reused from entry to entry: they are valid only
  * while `Waiter.done` runs, and what must outlive it is copied there.
  */
-import { EMPTY, type U64, U64_ZERO } from '@etsd/base';
 import type { AlarmMember, EtcdError } from '@etsd/proto';
 import type { MemberRecord } from './members.ts';
 
@@ -83,14 +82,3 @@ export class AlarmResult {
 export class MembersResult {
   members: MemberRecord[] = [];
 }
-
-/** Of a lease request. */
-export class LeaseResult {
-  revision = 0;
-  id: U64 = U64_ZERO;
-  /** Seconds granted. */
-  ttl = 0;
-}
-
-/** An empty record, for callers that need one to compare with. */
-export const NO_RECORD = EMPTY;
