@@ -12,13 +12,7 @@ import {
   GrpcCode,
 } from '@etsd/proto';
 import { parseJsonObject } from './go-json.ts';
-import {
-  LEARNERS_MAX,
-  type MemberRecord,
-  type Members,
-  memberFields,
-  memberFromFields,
-} from './members.ts';
+import { LEARNERS_MAX, type MemberRecord, type Members, memberFields, memberFromFields } from './members.ts';
 
 const ErrUnreadable = new EtcdError(GrpcCode.InvalidArgument, 'etcdserver: malformed membership change');
 

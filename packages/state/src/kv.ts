@@ -162,9 +162,7 @@ export class KvApplier {
     const outcome = this.outcome;
     const existed = store.lookup(key, 0);
     // A copy: the store's own view of the record ends with the put that follows.
-    outcome.previous = existed
-      ? Buffer.from(store.record(store.found.mainRevision, store.found.subRevision))
-      : null;
+    outcome.previous = existed ? Buffer.from(store.record(store.found.mainRevision, store.found.subRevision)) : null;
     if (!ignoreValue && !ignoreLease) {
       this.putPlain(key, bytes, valueStart, valueEnd, lease);
       return true;

@@ -60,12 +60,7 @@ export interface BackendPort {
   put(bucket: string, key: Buffer, value: Buffer): void;
   delete(bucket: string, key: Buffer): void;
   get(bucket: string, key: Buffer): Buffer | null;
-  scan(
-    bucket: string,
-    from: Buffer | null,
-    to: Buffer | null,
-    visit: (key: Buffer, value: Buffer) => boolean,
-  ): void;
+  scan(bucket: string, from: Buffer | null, to: Buffer | null, visit: (key: Buffer, value: Buffer) => boolean): void;
   beforeCommit(hook: () => void): void;
 }
 
