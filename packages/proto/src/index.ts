@@ -1,4 +1,5 @@
 export * from './errors.ts';
 export * from './gen/index.ts';
+export * from './hot/index.ts';
 export * from './methods.ts';
 export * from './wire.ts';
