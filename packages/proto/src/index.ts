@@ -1,3 +1,4 @@
+export { describe, type FieldDescriptor } from './descriptor.ts';
 export * from './errors.ts';
 export * from './gen/index.ts';
 export * from './hot/index.ts';
