@@ -1,1 +1,4 @@
-export {};
+export * from './errors.ts';
+export * from './gen/index.ts';
+export * from './methods.ts';
+export * from './wire.ts';

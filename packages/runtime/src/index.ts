@@ -1,1 +1,18 @@
-export {};
+export type { Clock } from './clock.ts';
+export {
+  type Disk,
+  type DiskCallback,
+  type DiskFile,
+  diskError,
+  type FileStat,
+  hasCode,
+  type Lock,
+  type OpenAccess,
+  type OpenOptions,
+  type ReadCallback,
+} from './disk.ts';
+export type * from './network.ts';
+export type { Random } from './random.ts';
+export type { Timer, TimerOptions, Timers } from './timers.ts';
+export type { Workers } from './workers.ts';
+export type { World } from './world.ts';

@@ -1,1 +1,16 @@
-export {};
+export { buildConfig, type MemberConfig, parseInitialCluster, type RawConfig, readValue } from './config/config.ts';
+export { findOption, nearestOption, OPTIONS, type Option, type OptionStatus } from './config/options.ts';
+export { type Endpoint, formatDuration, parseDuration, parseEndpoint } from './config/values.ts';
+export type {
+  ApiCall,
+  ApiConfig,
+  ApiHandler,
+  ApiReplication,
+  ApiServer,
+  ApiWaiter,
+  ApiWorld,
+  TimerHandle,
+} from './context.ts';
+export { DEFAULT_QUOTA_BYTES, type LimitOptions, type Limits, makeLimits, REQUEST_OVERHEAD_BYTES } from './limits.ts';
+export { LineLogger, type LogSink } from './log-lines.ts';
+export { CLUSTER_VERSION, ETSD_VERSION, PROTOCOL_VERSION } from './version.ts';

@@ -1,0 +1,5 @@
+/** Sockets. */
+export interface Network {
+  /** Ends all listeners and connections. */
+  close(): Promise<void>;
+}

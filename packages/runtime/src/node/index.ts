@@ -1,0 +1,2 @@
+export * from './network.ts';
+export { nodeWorld } from './world.ts';

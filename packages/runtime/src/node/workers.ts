@@ -1,0 +1,130 @@
+import { Worker } from 'node:worker_threads';
+import { RingQueue } from '@etsd/base';
+import type { Workers } from '../workers.ts';
+
+/** At most this many threads; more work waits its turn. They only ever do what may take long. */
+const THREADS_MAX = 2;
+
+/** From source this file is TypeScript, in a published package JavaScript. */
+const EXTENSION = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+
+class Job {
+  readonly moduleUrl: string;
+  readonly exportName: string;
+  readonly args: readonly unknown[];
+  readonly transfer: readonly ArrayBuffer[];
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: Error) => void;
+
+  constructor(
+    call: { moduleUrl: string; exportName: string; args: readonly unknown[]; transfer: readonly ArrayBuffer[] },
+    resolve: (result: unknown) => void,
+    reject: (error: Error) => void,
+  ) {
+    this.moduleUrl = call.moduleUrl;
+    this.exportName = call.exportName;
+    this.args = call.args;
+    this.transfer = call.transfer;
+    this.resolve = resolve;
+    this.reject = reject;
+  }
+}
+
+interface Answer {
+  readonly result: unknown;
+  readonly error: Error | null;
+}
+
+/** One thread with one job at a time. While it has none it does not keep the process alive. */
+class Thread {
+  private readonly worker: Worker;
+  private readonly pool: NodeWorkers;
+  private job: Job | null = null;
+
+  constructor(pool: NodeWorkers) {
+    this.pool = pool;
+    this.worker = new Worker(new URL(`./worker-thread.${EXTENSION}`, import.meta.url));
+    this.worker.unref();
+    this.worker.on('message', (answer: Answer) => this.finish(answer.error, answer.result));
+    this.worker.on('error', (error: Error) => this.die(error));
+    this.worker.on('exit', () => this.die(new Error('the worker thread has ended')));
+  }
+
+  get isIdle(): boolean {
+    return this.job === null;
+  }
+
+  start(job: Job): void {
+    this.job = job;
+    this.worker.ref();
+    const { moduleUrl, exportName, args } = job;
+    try {
+      this.worker.postMessage({ moduleUrl, exportName, args }, [...job.transfer]);
+    } catch (error) {
+      this.finish(error as Error, undefined);
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.worker.terminate();
+  }
+
+  private finish(error: Error | null, result: unknown): void {
+    const job = this.job;
+    this.job = null;
+    this.worker.unref();
+    if (job === null) return;
+    if (error === null) job.resolve(result);
+    else job.reject(error);
+    this.pool.next();
+  }
+
+  private die(error: Error): void {
+    this.pool.forget(this);
+    this.finish(error, undefined);
+  }
+}
+
+export class NodeWorkers implements Workers {
+  private threads: Thread[] = [];
+  private readonly waiting = new RingQueue<Job>();
+  private isClosed = false;
+
+  run(
+    moduleUrl: string,
+    exportName: string,
+    args: readonly unknown[],
+    transfer: readonly ArrayBuffer[] = [],
+  ): Promise<unknown> {
+    if (this.isClosed) return Promise.reject(new Error('the workers are closed'));
+    return new Promise((resolve, reject) => {
+      this.waiting.push(new Job({ moduleUrl, exportName, args, transfer }, resolve, reject));
+      this.next();
+    });
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    for (let job = this.waiting.take(); job !== undefined; job = this.waiting.take()) {
+      job.reject(new Error('the workers are closed'));
+    }
+    await Promise.all(this.threads.map((thread) => thread.end()));
+  }
+
+  /** Gives waiting jobs to idle threads. */
+  next(): void {
+    while (this.waiting.length > 0) {
+      let thread = this.threads.find((candidate) => candidate.isIdle);
+      if (thread === undefined) {
+        if (this.threads.length >= THREADS_MAX) return;
+        thread = new Thread(this);
+        this.threads.push(thread);
+      }
+      thread.start(this.waiting.take() as Job);
+    }
+  }
+
+  forget(thread: Thread): void {
+    this.threads = this.threads.filter((candidate) => candidate !== thread);
+  }
+}

@@ -1,0 +1,19 @@
+import type { World } from '../world.ts';
+import { NodeClock } from './clock.ts';
+import { NodeDisk } from './disk.ts';
+import { nodeNetwork } from './network.ts';
+import { NodeRandom } from './random.ts';
+import { NodeTimers } from './timers.ts';
+import { NodeWorkers } from './workers.ts';
+
+/** The real world, for one process. */
+export function nodeWorld(): World {
+  return {
+    clock: new NodeClock(),
+    timers: new NodeTimers(),
+    random: new NodeRandom(),
+    disk: new NodeDisk(),
+    network: nodeNetwork(),
+    workers: new NodeWorkers(),
+  };
+}
