@@ -49,6 +49,11 @@ export class Generator {
   private readonly leases: string[] = [];
   private readonly weights: [number, () => Op][];
   private totalWeight = 0;
+  /**
+   * Whether the transaction being drawn may delete. If so, its puts keep no value or lease of before: etcd 3.5 ends
+   * itself when such a put finds that the same transaction has deleted the key over an open range.
+   */
+  private deletesInTxn = true;
   private view: View = { revision: 1, compactRevision: 0, streams: [] };
 
   constructor(prng: Prng) {
@@ -184,9 +189,9 @@ export class Generator {
     };
   }
 
-  private put(): Message {
-    const ignoreValue = this.seldom();
-    const ignoreLease = this.seldom();
+  private put(mayIgnore = true): Message {
+    const ignoreValue = mayIgnore && this.seldom();
+    const ignoreLease = mayIgnore && this.seldom();
     return {
       key: this.key(),
       value: ignoreValue && !this.seldom() ? EMPTY : this.value(),
@@ -249,15 +254,21 @@ export class Generator {
   private requestOp(depth: number, size: number): Message {
     const kind = this.prng.below(1000);
     if (kind < 3) return {};
-    if (kind < 400) return { request_put: this.put() };
+    if (kind < 400) return { request_put: this.put(!this.deletesInTxn) };
     if (kind < 700) return { request_range: this.range(false) };
-    if (kind < 880 || depth >= 3) return { request_delete_range: this.deleteRange() };
+    if (kind < 880 || depth >= 3) {
+      if (!this.deletesInTxn) return { request_range: this.range(false) };
+      return { request_delete_range: this.deleteRange() };
+    }
     return { request_txn: this.txn(depth + 1, size) };
   }
 
   private txn(depth: number, size: number): Message {
     // Rarely one operation too many, exactly the limit, or far beyond it.
-    if (depth === 0 && this.seldom(0.01)) return this.hugeTxn();
+    if (depth === 0) {
+      if (this.seldom(0.01)) return this.hugeTxn();
+      this.deletesInTxn = this.prng.chance(0.75);
+    }
     const many = (limit: number, draw: () => Message): Message[] => {
       const list: Message[] = [];
       for (let left = this.prng.below(limit + 1); left > 0; left--) list.push(draw());

@@ -18,7 +18,7 @@ export interface Outcome {
   response: Message | null;
 }
 
-const SCHEMA = process.env['ETSD_TEST_SCHEMA'] ?? join(ROOT, 'packages/proto/schema');
+const SCHEMA = join(ROOT, 'packages/proto/schema');
 
 let loaded: PackageDefinition | null = null;
 
