@@ -123,7 +123,7 @@ class Runner {
 
   private connect(): void {
     this.clients = this.servers.map((server) => new Client(server.address));
-    this.watches = new Watches(this.clients as [Client, Client], this.revision);
+    this.watches = new Watches(this.clients as [Client, Client], this.revision, this.watches);
   }
 
   private async step(op: Op): Promise<void> {

@@ -97,7 +97,9 @@ export class Watches {
   /** Deviations noticed while messages came in; thrown by the next operation. */
   private failure: string | null = null;
 
-  constructor(clients: [Client, Client], revision: number) {
+  /** `before`: the watches of an earlier run on the same data, whose history is taken over. */
+  constructor(clients: [Client, Client], revision: number, before: Watches | null) {
+    if (before !== null) this.verified = before.verified;
     this.clients = clients;
     this.revision = revision;
     this.historyRevision = [revision, revision];

@@ -50,7 +50,7 @@ class Session {
     const entries: Entry[] = [];
     for (const step of steps) {
       const output = await this.execute(step);
-      if (step.args[0] === 'lease' && step.args[1] === 'grant') this.rememberLease(step, output.stdout);
+      if (step.args[0] === 'lease' && step.args[1] === 'grant') this.rememberLease(output.stdout);
       entries.push({
         title: step.title ?? step.args.join(' '),
         stdout: this.normalise(this.readable(step, output.stdout), step),
@@ -101,26 +101,21 @@ class Session {
     });
   }
 
-  /** The id is in the simple, json and fields formats as hex or decimal; in the others it is found in the list. */
-  private rememberLease(step: Step, stdout: Buffer): void {
+  /** The id is in the simple, json and fields formats as hex or decimal; the others do not show it. */
+  private rememberLease(stdout: Buffer): void {
     const text = stdout.toString('latin1');
     const hex = /^lease ([0-9a-f]{16}) granted/.exec(text)?.[1];
     const decimal = /"ID" ?: ?(\d+)/.exec(text)?.[1];
     if (hex !== undefined) this.leases.push(hex);
     else if (decimal !== undefined) this.leases.push(BigInt(decimal).toString(16).padStart(16, '0'));
-    else if (step.message !== undefined) {
-      const response = methodOf(step.message).responseDeserialize(stdout) as Message;
-      this.leases.push(
-        BigInt(response['ID'] as string)
-          .toString(16)
-          .padStart(16, '0'),
-      );
-    }
   }
 
   private readable(step: Step, stdout: Buffer): string {
     if (step.message === undefined || step.message === '-' || stdout.length === 0) return stdout.toString('utf8');
-    return JSON.stringify(methodOf(step.message).responseDeserialize(stdout), null, 1);
+    // For leases etcdctl prints only the header, without what would make it a message of its own.
+    const isHeader = step.message.startsWith('Lease/') && stdout[0] === 0x08;
+    const bytes = isHeader ? Buffer.concat([Buffer.from([0x0a, stdout.length]), stdout]) : stdout;
+    return JSON.stringify(methodOf(step.message).responseDeserialize(bytes), null, 1);
   }
 
   private normalise(text: string, step: Step): string {
@@ -135,21 +130,20 @@ class Session {
       out = out.replaceAll(id.toString(16), `<${name}>`);
     }
     out = out.replaceAll(String(this.server.clientPort), 'PORT').replaceAll(String(this.server.peerPort), 'PEER-PORT');
+    out = out.replace(/\b\d+(\.\d+)?(µs|ms)\b|\b\d+\.\d+s\b/g, '<DURATION>').replace(/\b[0-9.]+ [kMG]?B\b/g, '<SIZE>');
     for (const pattern of [...(step.mask ?? []), ...MOMENTARY]) out = out.replace(pattern, maskNumbers);
     // Columns are as wide as the ids and times in them.
     out = out.replace(/[─-]{3,}/g, '──').replace(/ {2,}/g, ' ');
-    return step.args.join(' ').startsWith('lease list') ? out : out;
+    return out;
   }
 }
 
 function maskNumbers(match: string): string {
-  return match.replace(/[\d.]+/g, '#');
+  return match.replace(/[0-9a-f]{16}|[\d.]+/g, '#');
 }
 
 /** Figures that depend on the moment, the machine, the program's version, or on how many internal entries a log holds. */
 const MOMENTARY = [
-  /\b\d+\.\d+(µs|ms|s)\b/g,
-  /\b[0-9.]+ [kMG]?B\b/g,
   /\b3\.\d+\.\d+\b/g,
   /"(raft_term|raftTerm|raftIndex|raftAppliedIndex|dbSize|dbSizeInUse)": ?"?\d+/g,
   /"(RaftTerm|RaftIndex|RaftAppliedIndex|DBSize|DBSizeInUse)" : \d+/g,
