@@ -6,6 +6,7 @@ import { Prng } from '@etsd/base';
 import { loadSync } from '@grpc/proto-loader';
 import protobuf from 'protobufjs';
 import { stale } from '../../../scripts/gen-proto.ts';
+import { describe } from './descriptor.ts';
 import * as gen from './gen/index.ts';
 import { findMethod, METHODS, type MessageClass } from './methods.ts';
 import { classNameOf, isMessageClass, loadSchema, randomMessage, toReference } from './schema.fixture.ts';
@@ -42,6 +43,16 @@ test('goal: every message of the schema has its class', () => {
   };
   visit(tree);
   assert.deepEqual(missing, []);
+});
+
+test('goal: the fields as data are those of the class', () => {
+  for (const each of classes) {
+    const fields = describe(each.typeName);
+    assert.deepEqual(fields.map((field) => field.name).sort(), Object.keys(new each()).sort(), each.typeName);
+    for (const field of fields) if (field.message !== null) describe(field.message);
+  }
+  assert.equal(describe('etcdserverpb.RangeRequest')[1]?.schemaName, 'range_end');
+  assert.throws(() => describe('nothing'), RangeError);
 });
 
 test('goal: any message survives our writer and our reader; method: random messages of every class', (t) => {

@@ -183,6 +183,17 @@ export function copyBytes(target: Buffer, offset: number, source: Buffer, start:
   return offset + length;
 }
 
+/** A key, one byte per character, without a length. */
+export function writeLatin1(target: Buffer, offset: number, text: string): number {
+  const length = text.length;
+  if (length <= 24) {
+    for (let index = 0; index < length; index++) target[offset + index] = text.charCodeAt(index);
+  } else {
+    target.write(text, offset, length, 'latin1');
+  }
+  return offset + length;
+}
+
 /** A text in UTF-8 with its length before it. */
 export function writeString(target: Buffer, offset: number, text: string): number {
   const length = Buffer.byteLength(text, 'utf8');
@@ -217,21 +228,33 @@ export function u64Interned(high: number, low: number): U64 {
  * as the input does.
  */
 export class Reader {
-  readonly bytes: Buffer;
+  /** What is read. Set by the constructor and `reset` only. */
+  bytes: Buffer;
   /** Position of the next unread byte. */
   at: number;
   /** End of the message being read; that of the inner one while inside a sub-message. */
   end: number;
+  /** Where the bytes passed over by `span` begin. */
+  spanStart = 0;
+  /** The halves of the varint last read by `halves`, signed. */
+  high = 0;
+  low = 0;
   private depth = 0;
-  /** The halves of the varint last read by `halves`. */
-  private high = 0;
-  private low = 0;
 
   constructor(bytes: Buffer, start: number, end: number) {
     if (!(start >= 0 && start <= end && end <= bytes.length)) throw truncated;
     this.bytes = bytes;
     this.at = start;
     this.end = end;
+  }
+
+  /** Starts over on other bytes, for readers that are kept. */
+  reset(bytes: Buffer, start: number, end: number): void {
+    if (!(start >= 0 && start <= end && end <= bytes.length)) throw truncated;
+    this.bytes = bytes;
+    this.at = start;
+    this.end = end;
+    this.depth = 0;
   }
 
   /** A tag: field number times eight plus wire type. */
@@ -247,7 +270,8 @@ export class Reader {
     return this.low >>> 0;
   }
 
-  private halves(): void {
+  /** Reads a varint into `high` and `low`. */
+  halves(): void {
     const bytes = this.bytes;
     const end = this.end;
     let at = this.at;
@@ -342,6 +366,14 @@ export class Reader {
     const start = this.at;
     this.at = start + length;
     return this.bytes.subarray(start, this.at);
+  }
+
+  /** Passes over length-delimited bytes and returns their end; `spanStart` is where they begin. */
+  span(): number {
+    const length = this.length();
+    this.spanStart = this.at;
+    this.at += length;
+    return this.at;
   }
 
   /** A text in UTF-8; malformed sequences become U+FFFD. */

@@ -68,6 +68,7 @@ export const DowngradeAction = {
   CANCEL: 2,
 } as const;
 
+/** Who answered, and how far it was. */
 export class ResponseHeader {
   static readonly typeName = 'etcdserverpb.ResponseHeader';
   /** The message with nothing set. Shared: not to be changed. */
@@ -75,6 +76,7 @@ export class ResponseHeader {
 
   clusterId: U64 = U64_ZERO;
   memberId: U64 = U64_ZERO;
+  /** Of the store when the request was applied. */
   revision: number = 0;
   raftTerm: number = 0;
 
@@ -151,20 +153,26 @@ export class ResponseHeader {
   }
 }
 
+/** Keys and values of a range, now or at an earlier revision. */
 export class RangeRequest {
   static readonly typeName = 'etcdserverpb.RangeRequest';
   /** The message with nothing set. Shared: not to be changed. */
   static readonly zero = new RangeRequest();
 
   key: Buffer = EMPTY;
+  /** Empty: the one key. One zero byte: everything from `key` on. Otherwise the first key behind the range. */
   rangeEnd: Buffer = EMPTY;
+  /** Keys at most; zero for all. */
   limit: number = 0;
+  /** Zero or less: the newest. */
   revision: number = 0;
   sortOrder: number = 0;
   sortTarget: number = 0;
+  /** Answered from this member alone, perhaps from the past. */
   serializable: boolean = false;
   keysOnly: boolean = false;
   countOnly: boolean = false;
+  /** The bounds are inclusive; zero is no bound. */
   minModRevision: number = 0;
   maxModRevision: number = 0;
   minCreateRevision: number = 0;
@@ -331,7 +339,9 @@ export class RangeResponse {
 
   header: ResponseHeader | null = null;
   kvs: KeyValue[] = [];
+  /** The limit cut the result. */
   more: boolean = false;
+  /** Of the range, whatever the limit. */
   count: number = 0;
 
   static create(partial: Partial<RangeResponse> = {}): RangeResponse {
@@ -420,6 +430,7 @@ export class RangeResponse {
   }
 }
 
+/** One key set to one value. */
 export class PutRequest {
   static readonly typeName = 'etcdserverpb.PutRequest';
   /** The message with nothing set. Shared: not to be changed. */
@@ -427,9 +438,13 @@ export class PutRequest {
 
   key: Buffer = EMPTY;
   value: Buffer = EMPTY;
+  /** The key goes when this lease ends; zero for none. */
   lease: U64 = U64_ZERO;
+  /** The record before shall be returned. */
   prevKv: boolean = false;
+  /** The value stays as it is; the key must exist. */
   ignoreValue: boolean = false;
+  /** The lease stays as it is; the key must exist. */
   ignoreLease: boolean = false;
 
   static create(partial: Partial<PutRequest> = {}): PutRequest {
@@ -596,6 +611,7 @@ export class PutResponse {
   }
 }
 
+/** A range of keys removed. */
 export class DeleteRangeRequest {
   static readonly typeName = 'etcdserverpb.DeleteRangeRequest';
   /** The message with nothing set. Shared: not to be changed. */
@@ -755,6 +771,7 @@ export class DeleteRangeResponse {
   }
 }
 
+/** One operation of a transaction. */
 export class RequestOp {
   static readonly typeName = 'etcdserverpb.RequestOp';
   /** The message with nothing set. Shared: not to be changed. */
@@ -870,6 +887,7 @@ export class RequestOp {
   }
 }
 
+/** The result of the operation at the same place. */
 export class ResponseOp {
   static readonly typeName = 'etcdserverpb.ResponseOp';
   /** The message with nothing set. Shared: not to be changed. */
@@ -985,6 +1003,7 @@ export class ResponseOp {
   }
 }
 
+/** One condition of a transaction. A range holds if the condition holds for each of its keys. */
 export class Compare {
   static readonly typeName = 'etcdserverpb.Compare';
   /** The message with nothing set. Shared: not to be changed. */
@@ -1138,6 +1157,7 @@ export class Compare {
   }
 }
 
+/** If all conditions hold, `success` is done, otherwise `failure`, as one revision. */
 export class TxnRequest {
   static readonly typeName = 'etcdserverpb.TxnRequest';
   /** The message with nothing set. Shared: not to be changed. */
@@ -1241,6 +1261,7 @@ export class TxnResponse {
   static readonly zero = new TxnResponse();
 
   header: ResponseHeader | null = null;
+  /** All conditions held. */
   succeeded: boolean = false;
   responses: ResponseOp[] = [];
 
@@ -1321,12 +1342,14 @@ export class TxnResponse {
   }
 }
 
+/** Forgets what was overwritten before a revision. */
 export class CompactionRequest {
   static readonly typeName = 'etcdserverpb.CompactionRequest';
   /** The message with nothing set. Shared: not to be changed. */
   static readonly zero = new CompactionRequest();
 
   revision: number = 0;
+  /** Wait until the space is free. */
   physical: boolean = false;
 
   static create(partial: Partial<CompactionRequest> = {}): CompactionRequest {
@@ -1442,6 +1465,7 @@ export class CompactionResponse {
   }
 }
 
+/** Asks for a checksum of the whole storage. */
 export class HashRequest {
   static readonly typeName = 'etcdserverpb.HashRequest';
   /** The message with nothing set. Shared: not to be changed. */
@@ -1479,6 +1503,7 @@ export class HashRequest {
   }
 }
 
+/** Asks for a checksum of keys and history, comparable between members. */
 export class HashKVRequest {
   static readonly typeName = 'etcdserverpb.HashKVRequest';
   /** The message with nothing set. Shared: not to be changed. */
@@ -1539,7 +1564,9 @@ export class HashKVResponse {
 
   header: ResponseHeader | null = null;
   hash: number = 0;
+  /** The checksum covers what is newer than this, */
   compactRevision: number = 0;
+  /** and nothing newer than this. */
   hashRevision: number = 0;
 
   static create(partial: Partial<HashKVResponse> = {}): HashKVResponse {
@@ -1725,12 +1752,14 @@ export class SnapshotRequest {
   }
 }
 
+/** A piece of the database file; its SHA-256 comes last. */
 export class SnapshotResponse {
   static readonly typeName = 'etcdserverpb.SnapshotResponse';
   /** The message with nothing set. Shared: not to be changed. */
   static readonly zero = new SnapshotResponse();
 
   header: ResponseHeader | null = null;
+  /** Still to come after this piece. */
   remainingBytes: number = 0;
   blob: Buffer = EMPTY;
   version: string = '';
@@ -1907,6 +1936,7 @@ export class WatchRequest {
   }
 }
 
+/** Asks for the changes of a range from a revision on. */
 export class WatchCreateRequest {
   static readonly typeName = 'etcdserverpb.WatchCreateRequest';
   /** The message with nothing set. Shared: not to be changed. */
@@ -1914,11 +1944,15 @@ export class WatchCreateRequest {
 
   key: Buffer = EMPTY;
   rangeEnd: Buffer = EMPTY;
+  /** Zero: from now on. */
   startRevision: number = 0;
+  /** The revision shall be reported from time to time even if nothing happens. */
   progressNotify: boolean = false;
   filters: number[] = [];
   prevKv: boolean = false;
+  /** Chosen by the client; zero lets the server choose. */
   watchId: number = 0;
+  /** Large responses may come in pieces. */
   fragment: boolean = false;
 
   static create(partial: Partial<WatchCreateRequest> = {}): WatchCreateRequest {
@@ -2102,6 +2136,7 @@ export class WatchCancelRequest {
   }
 }
 
+/** Asks for a response that says up to which revision all watchers of the stream are served. */
 export class WatchProgressRequest {
   static readonly typeName = 'etcdserverpb.WatchProgressRequest';
   /** The message with nothing set. Shared: not to be changed. */
@@ -2139,6 +2174,7 @@ export class WatchProgressRequest {
   }
 }
 
+/** Events of one watcher, or news about it. */
 export class WatchResponse {
   static readonly typeName = 'etcdserverpb.WatchResponse';
   /** The message with nothing set. Shared: not to be changed. */
@@ -2148,8 +2184,10 @@ export class WatchResponse {
   watchId: number = 0;
   created: boolean = false;
   canceled: boolean = false;
+  /** Not zero: what was asked for is forgotten; the first revision that can be had. */
   compactRevision: number = 0;
   cancelReason: string = '';
+  /** More events of the same revision follow. */
   fragment: boolean = false;
   events: Event[] = [];
 
@@ -2280,7 +2318,9 @@ export class LeaseGrantRequest {
   /** The message with nothing set. Shared: not to be changed. */
   static readonly zero = new LeaseGrantRequest();
 
+  /** Seconds. */
   TTL: number = 0;
+  /** Zero lets the server choose. */
   ID: U64 = U64_ZERO;
 
   static create(partial: Partial<LeaseGrantRequest> = {}): LeaseGrantRequest {
@@ -2537,12 +2577,14 @@ export class LeaseRevokeResponse {
   }
 }
 
+/** How long a lease still had to live, so that a new leader need not grant the whole time again. */
 export class LeaseCheckpoint {
   static readonly typeName = 'etcdserverpb.LeaseCheckpoint';
   /** The message with nothing set. Shared: not to be changed. */
   static readonly zero = new LeaseCheckpoint();
 
   ID: U64 = U64_ZERO;
+  /** Seconds. */
   remainingTTL: number = 0;
 
   static create(partial: Partial<LeaseCheckpoint> = {}): LeaseCheckpoint {
@@ -2779,6 +2821,7 @@ export class LeaseKeepAliveResponse {
 
   header: ResponseHeader | null = null;
   ID: U64 = U64_ZERO;
+  /** Zero: the lease is gone. */
   TTL: number = 0;
 
   static create(partial: Partial<LeaseKeepAliveResponse> = {}): LeaseKeepAliveResponse {
@@ -2856,6 +2899,7 @@ export class LeaseTimeToLiveRequest {
   static readonly zero = new LeaseTimeToLiveRequest();
 
   ID: U64 = U64_ZERO;
+  /** The attached keys shall be returned. */
   keys: boolean = false;
 
   static create(partial: Partial<LeaseTimeToLiveRequest> = {}): LeaseTimeToLiveRequest {
@@ -2913,6 +2957,7 @@ export class LeaseTimeToLiveRequest {
   }
 }
 
+/** What is left of a lease. A `TTL` of -1: there is no such lease. */
 export class LeaseTimeToLiveResponse {
   static readonly typeName = 'etcdserverpb.LeaseTimeToLiveResponse';
   /** The message with nothing set. Shared: not to be changed. */
@@ -3276,6 +3321,7 @@ export class Member {
   }
 }
 
+/** Adds a member, or a learner, which follows without a vote. */
 export class MemberAddRequest {
   static readonly typeName = 'etcdserverpb.MemberAddRequest';
   /** The message with nothing set. Shared: not to be changed. */
@@ -3707,6 +3753,7 @@ export class MemberListRequest {
   /** The message with nothing set. Shared: not to be changed. */
   static readonly zero = new MemberListRequest();
 
+  /** The list as of now, confirmed by a majority. */
   linearizable: boolean = false;
 
   static create(partial: Partial<MemberListRequest> = {}): MemberListRequest {
@@ -4055,6 +4102,7 @@ export class DefragmentResponse {
   }
 }
 
+/** Makes another member the leader. */
 export class MoveLeaderRequest {
   static readonly typeName = 'etcdserverpb.MoveLeaderRequest';
   /** The message with nothing set. Shared: not to be changed. */
@@ -4166,6 +4214,7 @@ export class MoveLeaderResponse {
   }
 }
 
+/** Reads, raises or clears alarms. Member zero means any. */
 export class AlarmRequest {
   static readonly typeName = 'etcdserverpb.AlarmRequest';
   /** The message with nothing set. Shared: not to be changed. */
@@ -4378,6 +4427,7 @@ export class AlarmResponse {
   }
 }
 
+/** Prepares the cluster for an older version. */
 export class DowngradeRequest {
   static readonly typeName = 'etcdserverpb.DowngradeRequest';
   /** The message with nothing set. Shared: not to be changed. */
@@ -4599,6 +4649,7 @@ export class StatusRequest {
   }
 }
 
+/** The state of the member that answers. */
 export class StatusResponse {
   static readonly typeName = 'etcdserverpb.StatusResponse';
   /** The message with nothing set. Shared: not to be changed. */
@@ -4606,6 +4657,7 @@ export class StatusResponse {
 
   header: ResponseHeader | null = null;
   version: string = '';
+  /** Bytes of the file, and further down those in use and those allowed. */
   dbSize: number = 0;
   leader: U64 = U64_ZERO;
   raftIndex: number = 0;
@@ -5021,6 +5073,7 @@ export class AuthenticateRequest {
   }
 }
 
+/** Adds a user. Either password is removed or hashed before the request enters the log. */
 export class AuthUserAddRequest {
   static readonly typeName = 'etcdserverpb.AuthUserAddRequest';
   /** The message with nothing set. Shared: not to be changed. */
@@ -5029,6 +5082,7 @@ export class AuthUserAddRequest {
   name: string = '';
   password: string = '';
   options: AuthUserAddOptions | null = null;
+  /** bcrypt; filled by the server. */
   hashedPassword: string = '';
 
   static create(partial: Partial<AuthUserAddRequest> = {}): AuthUserAddRequest {
@@ -5904,6 +5958,7 @@ export class AuthDisableResponse {
   }
 }
 
+/** Whether authentication is on, and the revision of users and roles. */
 export class AuthStatusResponse {
   static readonly typeName = 'etcdserverpb.AuthStatusResponse';
   /** The message with nothing set. Shared: not to be changed. */
@@ -5988,6 +6043,7 @@ export class AuthenticateResponse {
   static readonly zero = new AuthenticateResponse();
 
   header: ResponseHeader | null = null;
+  /** Sent along with later requests. */
   token: string = '';
 
   static create(partial: Partial<AuthenticateResponse> = {}): AuthenticateResponse {
