@@ -1,4 +1,5 @@
 export { ConfChangeError, changedMembership, confChangeOf, confChangeV2Of } from './conf-change.ts';
+export { confStateOf, membershipOf } from './conf-state.ts';
 export { RAFT_DEFAULTS, type RaftOptions } from './config.ts';
 export type { PendingWrite } from './log.ts';
 export { PROBE, type Progress, REPLICATE, SNAPSHOT } from './progress.ts';

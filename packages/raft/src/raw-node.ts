@@ -91,6 +91,23 @@ export class RawNode {
     }
   }
 
+  /**
+   * Makes this the first start of a new cluster: `entries` (the membership changes that add its members, without index
+   * and term) become its first entries, committed in term 1. Every first member does the same, so their logs agree.
+   */
+  bootstrap(entries: readonly Entry[]): void {
+    const { log } = this.raft;
+    assert(this.raft.term === 0, 'raft: only a member without a past can be bootstrapped');
+    assert(log.lastIndex === 0, 'raft: only an empty log can be bootstrapped');
+    this.raft.becomeFollower(1, U64_ZERO);
+    for (const entry of entries) {
+      entry.term = 1;
+      entry.index = log.lastIndex + 1;
+      log.push(entry);
+    }
+    log.commitTo(log.lastIndex);
+  }
+
   get id(): U64 {
     return this.raft.id;
   }
