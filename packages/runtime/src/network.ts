@@ -1,5 +1,118 @@
-/** Sockets. */
-export interface Network {
-  /** Ends all listeners and connections. */
+/**
+ * Where to listen or what to dial. TCP by host and port (port 0 lets the system choose), or a unix socket by path.
+ */
+export type SocketAddress = { readonly host: string; readonly port: number } | { readonly path: string };
+
+/** Certificates and checks of a TLS endpoint. PEM texts; how they are loaded and reloaded is the caller's matter. */
+export interface TlsOptions {
+  readonly cert?: string | Buffer;
+  readonly key?: string | Buffer;
+  /** Authorities accepted for the other side's certificate. Absent: the system's. */
+  readonly ca?: string | Buffer | readonly (string | Buffer)[];
+  readonly crl?: string | Buffer | readonly (string | Buffer)[];
+  readonly ciphers?: string;
+  readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
+  readonly maxVersion?: 'TLSv1.2' | 'TLSv1.3';
+  /** Protocols offered (dial) or accepted, best first (listen). */
+  readonly alpn?: readonly string[];
+  /** Listening: ask clients for a certificate and refuse those without a valid one. */
+  readonly requireClientCertificate?: boolean;
+  /** Dialling: the name the server's certificate must carry; default the host dialled. */
+  readonly serverName?: string;
+  /** Dialling: accept any certificate. */
+  readonly insecureSkipVerify?: boolean;
+  /** Listening: called once per handshake, so that renewed certificates are used without a new listener. */
+  readonly current?: () => TlsOptions;
+}
+
+export interface ListenOptions {
+  readonly tls?: TlsOptions;
+  /** Connections the kernel queues before they are accepted. */
+  readonly backlog?: number;
+  /** Several processes may listen on the port (SO_REUSEPORT). */
+  readonly reusePort?: boolean;
+  /** A TLS handshake not finished after this long ends the connection. Default 10 000 ms. */
+  readonly handshakeTimeoutMs?: number;
+  /** Access bits of a unix socket's file. */
+  readonly mode?: number;
+}
+
+export interface DialOptions {
+  readonly tls?: TlsOptions;
+  /** Default 20 000 ms for TCP and TLS together. */
+  readonly connectTimeoutMs?: number;
+}
+
+/** What the TLS handshake told about the other side. */
+export interface PeerCertificate {
+  readonly commonName: string;
+  readonly subjectAltNames: readonly string[];
+  /** DER bytes. */
+  readonly raw: Buffer;
+}
+
+/** The owner of a socket; every callback runs on the event loop, never inside a call into the socket but `closed`. */
+export interface SocketReceiver {
+  /** The connection stands (TLS: handshake done). Sockets from a listener are born open and do not call it. */
+  opened?(): void;
+  /** Bytes came. `bytes[start, end)` is valid during the call only: the buffer is shared by all sockets. */
+  data(bytes: Buffer, start: number, end: number): void;
+  /** The buffer of the last `write` that returned false belongs to the caller again. */
+  written(): void;
+  /** The other side will send nothing more. */
+  ended(): void;
+  /** The socket is gone; exactly once, the last callback. */
+  closed(error: Error | null): void;
+}
+
+/**
+ * A byte stream. Writing is done one buffer at a time, so that whoever writes gathers what belongs together and sees
+ * when the kernel does not keep up: there is no queue inside.
+ */
+export interface Socket {
+  readonly remoteAddress: string;
+  readonly localAddress: string;
+  readonly encrypted: boolean;
+  /** Protocol agreed on by TLS, '' where none was. */
+  readonly alpn: string;
+  /** The client's or server's certificate, checked against `ca`; null without TLS or certificate. */
+  readonly peerCertificate: PeerCertificate | null;
+  /** Starts the flow of callbacks; exactly once, before anything else. */
+  start(receiver: SocketReceiver): void;
+  /**
+   * Writes `bytes[start, end)`. True: the kernel has taken all of it and the buffer is free. False: the buffer must stay
+   * untouched until `written`; another write before that is a bug.
+   */
+  write(bytes: Buffer, start: number, end: number): boolean;
+  pause(): void;
+  resume(): void;
+  /** Sends what was written, then our end of the stream. */
+  end(): void;
+  /** Ends it now, both ways; `closed` follows. */
+  destroy(error?: Error): void;
+  /**
+   * Expect a steady stream for one owner: reads go into one buffer shared by all sockets instead of a fresh one each.
+   * Until this is called (or on platforms and kinds of sockets where it does nothing) the socket can be detached.
+   */
+  commitToFastReads(): void;
+  /**
+   * Lets go of the platform's own socket object (node:net's), for a foreign protocol handler. No callback follows, not
+   * even `closed`. Bytes already seen are the caller's to push back.
+   */
+  detach(): unknown;
+}
+
+export interface Listener {
+  /** The address really bound. */
+  readonly address: SocketAddress;
+  /** Accepts no more; resolves when the port is free. Sockets already accepted live on. */
   close(): Promise<void>;
+}
+
+/** TCP, unix and TLS streams. */
+export interface Network {
+  /** Listens; `onSocket` is called with each open connection (TLS: after its handshake). */
+  listen(address: SocketAddress, options: ListenOptions, onSocket: (socket: Socket) => void): Promise<Listener>;
+  /** Begins to connect; the outcome is `opened` or `closed` of the receiver. */
+  dial(address: SocketAddress, options?: DialOptions): Socket;
 }

@@ -78,13 +78,3 @@ export interface ApiReplication {
   /** A fresh request id in two 32-bit halves; the object is reused by the next call. */
   nextRequestId(): { readonly high: number; readonly low: number };
 }
-
-/** Identity and choices of the operator that show in answers. */
-export interface ApiConfig {
-  readonly name: string;
-  /** Version of the protocol this member claims, `major.minor.patch`. */
-  readonly serverVersion: string;
-  readonly strictReconfigCheck: boolean;
-  readonly electionMs: number;
-  readonly maxLearners: number;
-}

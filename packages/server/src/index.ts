@@ -3,7 +3,6 @@ export { findOption, nearestOption, OPTIONS, type Option, type OptionStatus } fr
 export { type Endpoint, formatDuration, parseDuration, parseEndpoint } from './config/values.ts';
 export type {
   ApiCall,
-  ApiConfig,
   ApiHandler,
   ApiReplication,
   ApiServer,

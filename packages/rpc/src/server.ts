@@ -1,0 +1,199 @@
+import { assert, type Logger, silentLogger } from '@etsd/base';
+import type { Listener, ListenOptions, Socket, SocketAddress, World } from '@etsd/runtime';
+import { encodeStatusMessage, StatusCode } from './grpc/status.ts';
+import { fieldBound } from './hpack/encoder.ts';
+import { ConnectionHost } from './http2/connection.ts';
+import { type ErrorCode, errorCodeName } from './http2/errors.ts';
+import { Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from './http2/frame.ts';
+import { type PrefaceListener, PrefaceSniffer } from './http2/preface.ts';
+import { DEFAULT_LIMITS, type RpcLimits } from './limits.ts';
+import { Encoding, type Request } from './request.ts';
+import { type MethodHandler, ServerCall } from './server-call.ts';
+import { ServerConnection, type ServerConnectionOwner } from './server-connection.ts';
+
+/** The parts of the world the transport needs. */
+export type RpcWorld = Pick<World, 'clock' | 'timers' | 'network'>;
+
+export interface RpcServerOptions {
+  readonly limits?: Partial<RpcLimits>;
+  readonly logger?: Logger;
+}
+
+/** How a call that never reaches a handler is answered. */
+interface Refusal {
+  readonly httpStatus: string;
+  readonly code: number;
+  readonly message: string;
+}
+
+/** A gRPC server that also hands plain HTTP of either version to whoever wants it. */
+export class RpcServer implements ServerConnectionOwner, PrefaceListener {
+  readonly limits: RpcLimits;
+  private readonly world: RpcWorld;
+  private readonly logger: Logger;
+  private readonly host: ConnectionHost;
+  private readonly handlers = new Map<string, MethodHandler>();
+  private readonly services = new Set<string>();
+  private readonly connections = new Set<ServerConnection>();
+  private readonly sniffers = new Set<PrefaceSniffer>();
+  private readonly listeners: Listener[] = [];
+  private http1: ((socket: Socket, firstBytes: Buffer) => void) | null = null;
+
+  constructor(world: RpcWorld, options: RpcServerOptions = {}) {
+    this.world = world;
+    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.logger = options.logger ?? silentLogger;
+    this.host = new ConnectionHost(world.clock, world.timers, this.limits);
+  }
+
+  /** Serves a method, by its full path (`/package.Service/Method`). */
+  handle(path: string, handler: MethodHandler): void {
+    assert(!this.handlers.has(path), `one handler per method: ${path}`);
+    this.handlers.set(path, handler);
+    this.services.add(path.slice(1, path.lastIndexOf('/')));
+  }
+
+  /** Connections that do not begin with the HTTP/2 preface; without this they are closed. */
+  onHttp1(handOver: (socket: Socket, firstBytes: Buffer) => void): void {
+    this.http1 = handOver;
+  }
+
+  async listen(address: SocketAddress, options: ListenOptions = {}): Promise<Listener> {
+    const listener = await this.world.network.listen(address, options, (socket) => this.accept(socket));
+    this.listeners.push(listener);
+    return listener;
+  }
+
+  /** Takes an open connection, from a listener of this server or from elsewhere. */
+  accept(socket: Socket): void {
+    const sniffer = new PrefaceSniffer(socket, this.world.clock.nowMs(), this);
+    if (this.connections.size + this.sniffers.size >= this.limits.connections) {
+      socket.start(sniffer);
+      socket.destroy();
+      return;
+    }
+    this.sniffers.add(sniffer);
+    socket.start(sniffer);
+  }
+
+  /** Writes now what all connections have gathered, instead of at the end of the turn. */
+  flush(): void {
+    this.host.flush();
+  }
+
+  /** Ends everything at once. */
+  async close(): Promise<void> {
+    const closing = this.listeners.map((listener) => listener.close());
+    for (const sniffer of this.sniffers) sniffer.socket.destroy();
+    for (const connection of this.connections) connection.socket.destroy();
+    await Promise.all(closing);
+  }
+
+  // ── connections ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  http2(sniffer: PrefaceSniffer, rest: Buffer): void {
+    this.sniffers.delete(sniffer);
+    sniffer.socket.commitToFastReads();
+    const connection = new ServerConnection(this.host, sniffer.socket, this);
+    this.connections.add(connection);
+    sniffer.handOver(connection);
+    if (rest.length > 0) connection.data(rest, 0, rest.length);
+  }
+
+  other(sniffer: PrefaceSniffer, firstBytes: Buffer): void {
+    this.sniffers.delete(sniffer);
+    if (this.http1 === null) sniffer.socket.destroy();
+    else this.http1(sniffer.socket, firstBytes);
+  }
+
+  gone(sniffer: PrefaceSniffer): void {
+    this.sniffers.delete(sniffer);
+  }
+
+  connectionFailed(connection: ServerConnection, code: ErrorCode, debug: string): void {
+    if (!this.logger.enabled('debug')) return;
+    const peer = connection.socket.remoteAddress;
+    this.logger.log('debug', 'closing connection', { peer, code: errorCodeName(code), reason: debug });
+  }
+
+  connectionLost(connection: ServerConnection, _error: Error | null): void {
+    this.connections.delete(connection);
+  }
+
+  // ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  request(connection: ServerConnection, id: number, request: Request, endStream: boolean): void {
+    const handler = this.handlers.get(request.path);
+    if (handler === undefined || request.method !== 'POST' || !request.isGrpc || request.timeoutMs === -2) {
+      this.refuse(connection, id, endStream, this.refusal(request));
+      return;
+    }
+    if (request.tooLarge || request.badBinary !== null || request.encoding === Encoding.UNKNOWN) {
+      this.refuse(connection, id, endStream, this.refusal(request));
+      return;
+    }
+    const call = new ServerCall(connection, id, request, handler);
+    connection.addStream(call);
+    if (handler.kind === 'stream') handler.opened?.(call);
+    if (endStream) this.endedWithHeaders(connection, call);
+  }
+
+  private endedWithHeaders(connection: ServerConnection, call: ServerCall): void {
+    connection.inputEnded(call);
+    call.inputEnded();
+  }
+
+  /** What is wrong with a request that no handler will see, in grpc-go's order, codes and words. */
+  private refusal(request: Request): Refusal {
+    if (request.tooLarge) {
+      return { httpStatus: '431', code: StatusCode.RESOURCE_EXHAUSTED, message: 'header list too large' };
+    }
+    if (!request.isGrpc) {
+      const message = `invalid gRPC request content-type "${request.contentType ?? ''}"`;
+      return { httpStatus: '415', code: StatusCode.INVALID_ARGUMENT, message };
+    }
+    if (request.method !== 'POST') {
+      const message = `Received a HEADERS frame with :method "${request.method}" which should be POST`;
+      return { httpStatus: '405', code: StatusCode.INTERNAL, message };
+    }
+    if (request.timeoutMs === -2) {
+      const message = `malformed grpc-timeout: transport: timeout unit is not recognized: "${request.timeoutText}"`;
+      return { httpStatus: '400', code: StatusCode.INTERNAL, message };
+    }
+    if (request.badBinary !== null) {
+      const { name, value } = request.badBinary;
+      const message = `malformed binary metadata "${value}" in header "${name}": illegal base64 data`;
+      return { httpStatus: '400', code: StatusCode.INTERNAL, message };
+    }
+    return { httpStatus: '200', code: StatusCode.UNIMPLEMENTED, message: this.unimplemented(request) };
+  }
+
+  private unimplemented(request: Request): string {
+    const slash = request.path.lastIndexOf('/');
+    if (slash <= 0) return `malformed method name: "${request.path}"`;
+    const service = request.path.slice(1, slash);
+    if (!this.services.has(service)) return `unknown service ${service}`;
+    if (!this.handlers.has(request.path)) {
+      return `unknown method ${request.path.slice(slash + 1)} for service ${service}`;
+    }
+    return `grpc: Decompressor is not installed for grpc-encoding "${request.encodingName}"`;
+  }
+
+  /** A response of one header block, without a stream object. */
+  private refuse(connection: ServerConnection, id: number, endStream: boolean, refusal: Refusal): void {
+    const { out, encoder } = connection;
+    const message = encodeStatusMessage(refusal.message).slice(0, 8192);
+    out.reserve(256 + fieldBound('grpc-message', message));
+    const start = out.offset;
+    let at = encoder.begin(out.buffer, start + FRAME_HEADER_BYTES);
+    at = encoder.field(out.buffer, at, ':status', refusal.httpStatus, false);
+    at = encoder.field(out.buffer, at, 'content-type', 'application/grpc', false);
+    at = encoder.field(out.buffer, at, 'grpc-status', String(refusal.code), false);
+    at = encoder.field(out.buffer, at, 'grpc-message', message, false);
+    const length = at - start - FRAME_HEADER_BYTES;
+    writeFrameHeader(out.buffer, start, length, FrameType.HEADERS, Flag.END_HEADERS | Flag.END_STREAM, id);
+    out.offset = at;
+    connection.touch();
+    connection.answered(id, endStream);
+  }
+}
