@@ -80,7 +80,7 @@ test('unknown services and methods are Unimplemented', { skip }, async () => {
 });
 
 // Goal: a message that nests deeply must not use up the stack of whoever decodes it.
-test('a transaction nested ten thousand deep does not end the server', { skip: skipOnEtcd }, async () => {
+test('a transaction nested ten thousand deep does not end the server', { skip }, async () => {
   let nested: Buffer = Buffer.alloc(0);
   for (let depth = 0; depth < 10_000; depth++) nested = field(2, field(4, nested));
   const outcome = await client.callRaw('/etcdserverpb.KV/Txn', nested);
