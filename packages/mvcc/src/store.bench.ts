@@ -75,7 +75,11 @@ async function sliced(what: string, items: number, slice: () => boolean): Promis
   lengths.sort((a, b) => a - b);
   const typical = lengths[Math.floor(lengths.length * 0.99)] as number;
   const total = performance.now() - start;
-  line(what, (busy * 1000) / items, `slices: p99 ${typical.toFixed(1)} ms, longest ${longest.toFixed(1)} ms; ${total.toFixed(0)} ms in all`);
+  line(
+    what,
+    (busy * 1000) / items,
+    `slices: p99 ${typical.toFixed(1)} ms, longest ${longest.toFixed(1)} ms; ${total.toFixed(0)} ms in all`,
+  );
 }
 
 console.log(`${KEYS} keys, values of ${VALUE_BYTES} bytes; at the start ${rss()}`);
@@ -115,11 +119,19 @@ const result = { records: [] as Buffer[], count: 0, more: false };
 const sample = Array.from({ length: 100_000 }, (_, i) => keyAt(i * 9));
 measure('lookup, any key', 200_000, () => store.lookup(sample[random.below(100_000)] as Key, 0));
 measure('lookup, 10000 hot keys', 200_000, () => store.lookup(sample[random.below(10_000)] as Key, 0));
-measure('range, one of 10000 hot keys', 200_000, () => store.range(sample[random.below(10_000)] as Key, '', WHOLE_RANGE, result));
-measure('range, one of 100000 keys', 200_000, () => store.range(sample[random.below(100_000)] as Key, '', WHOLE_RANGE, result));
-measure('range, page of 100', 2000, () => store.range(sample[random.below(100_000)] as Key, OPEN_END, { ...WHOLE_RANGE, limit: 100 }, result));
+measure('range, one of 10000 hot keys', 200_000, () =>
+  store.range(sample[random.below(10_000)] as Key, '', WHOLE_RANGE, result),
+);
+measure('range, one of 100000 keys', 200_000, () =>
+  store.range(sample[random.below(100_000)] as Key, '', WHOLE_RANGE, result),
+);
+measure('range, page of 100', 2000, () =>
+  store.range(sample[random.below(100_000)] as Key, OPEN_END, { ...WHOLE_RANGE, limit: 100 }, result),
+);
 measure('count of about half', 20_000, () => store.count(sample[random.below(100_000)] as Key, OPEN_END, 0));
-measure('last 10 of about half', 2000, () => store.range(sample[random.below(100_000)] as Key, OPEN_END, { ...WHOLE_RANGE, limit: 10, sortOrder: 2 }, result));
+measure('last 10 of about half', 2000, () =>
+  store.range(sample[random.below(100_000)] as Key, OPEN_END, { ...WHOLE_RANGE, limit: 10, sortOrder: 2 }, result),
+);
 
 {
   const cursor = store.openCursor('\0', OPEN_END, WHOLE_RANGE);
@@ -148,9 +160,13 @@ await sliced('compaction, a key', KEYS, () => {
   return done;
 });
 await backend.flush();
-console.log(`memory at the end ${rss()}, file ${(backend.sizeBytes() / 1e6).toFixed(0)} MB, in use ${(backend.inUseBytes() / 1e6).toFixed(0)} MB`);
+console.log(
+  `memory at the end ${rss()}, file ${(backend.sizeBytes() / 1e6).toFixed(0)} MB, in use ${(backend.inUseBytes() / 1e6).toFixed(0)} MB`,
+);
 const before = performance.now();
 await backend.defragment();
-console.log(`defragmented in ${(performance.now() - before).toFixed(0)} ms: file ${(backend.sizeBytes() / 1e6).toFixed(0)} MB`);
+console.log(
+  `defragmented in ${(performance.now() - before).toFixed(0)} ms: file ${(backend.sizeBytes() / 1e6).toFixed(0)} MB`,
+);
 await backend.close();
 rmSync(directory, { recursive: true, force: true });

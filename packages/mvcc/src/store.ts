@@ -136,14 +136,14 @@ export class Store {
     const size = keyValueSize(key.length, created, main, version, valueEnd - valueStart, lease);
     const cache = this.cache;
     cache.reserve(main, sub, size);
-    const { buffer, offset } = cache;
-    writeKeyValue(buffer, offset, key, created, main, version, value, valueStart, valueEnd, lease);
-    const record = buffer.subarray(offset, offset + size);
-    this.backend.put('key', sharedRevisionKey(main, sub, false), record);
+    const { slab, offset } = cache;
+    writeKeyValue(slab.bytes, offset, key, created, main, version, value, valueStart, valueEnd, lease);
+    this.backend.putRecord(main, sub, slab, offset, offset + size);
     if (slot >= 0) index.update(key, slot, main, sub, created, version);
     else index.add(key, main, sub, created, version);
     this.changes = sub + 1;
-    if (this.listener !== null) this.published.add(key, record, false, previousMain, previousSub);
+    if (this.listener === null) return;
+    this.published.add(key, slab.bytes.subarray(offset, offset + size), false, previousMain, previousSub);
   }
 
   /** Deletes the keys of a range and returns how many there were. */
@@ -249,7 +249,7 @@ export class Store {
   }
 
   private stored(main: number, sub: number): Buffer {
-    const record = this.backend.get('key', sharedRevisionKey(main, sub, false));
+    const record = this.backend.getRecord(main, sub);
     if (record === null) throw missingRecord(main, sub);
     return record;
   }
@@ -313,7 +313,7 @@ export class Store {
     const { foundMain, foundSub } = this.index;
     const cached = this.cache.get(foundMain, foundSub);
     if (cached !== null) return cached;
-    const record = this.backend.get('key', sharedRevisionKey(foundMain, foundSub, false));
+    const record = this.backend.getRecord(foundMain, foundSub);
     return record === null ? null : Buffer.from(record);
   }
 
