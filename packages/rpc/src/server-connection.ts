@@ -14,32 +14,10 @@ export interface ServerConnectionOwner {
   connectionLost(connection: ServerConnection, error: Error | null): void;
 }
 
-/** A header block seen before, for one content of the dynamic table. */
-class KnownBlock {
-  readonly bytes: Buffer;
-  readonly generation: number;
-  readonly request: Request;
-
-  constructor(bytes: Buffer, generation: number, request: Request) {
-    this.bytes = bytes;
-    this.generation = generation;
-    this.request = request;
-  }
-}
-
-const KNOWN_BLOCKS = 16;
-/** Blocks longer than this are not going to be repeated. */
-const KNOWN_BLOCK_BYTES = 256;
-
 /** The server's side of a connection. */
 export class ServerConnection extends Connection {
   protected readonly peerIsServer = false;
   private readonly owner: ServerConnectionOwner;
-  /**
-   * Clients repeat the same few header blocks, a handful of bytes that refer to the dynamic table. A block that left the
-   * table as it was means the same again as long as the table has not changed, so it is not decoded again.
-   */
-  private readonly known: (KnownBlock | null)[] = new Array<KnownBlock | null>(KNOWN_BLOCKS).fill(null);
   /** When the last ping that was not provoked by our data came, for the ping policy; 0 resets it. */
   lastPingMs = 0;
   pingStrikes = 0;
@@ -65,12 +43,9 @@ export class ServerConnection extends Connection {
     return id % 2 === 0 || id > this.lastPeerStream;
   }
 
-  protected override receiveOpening(id: number, bytes: Buffer, start: number, end: number, endStream: boolean): void {
-    const request = this.decodeRequest(bytes, start, end);
-    if (request === null) {
-      this.fail(ErrorCode.COMPRESSION_ERROR, 'header block cannot be decoded');
-      return;
-    }
+  protected override receiveOpening(id: number, block: HeaderBlock, endStream: boolean): void {
+    block.meaning ??= new Request(block);
+    const request = block.meaning as Request;
     if (id % 2 === 0) {
       this.fail(ErrorCode.PROTOCOL_ERROR, 'client stream with an even number');
       return;
@@ -102,24 +77,6 @@ export class ServerConnection extends Connection {
     if (memory < 0) return; // reset by us; the block was decoded for the table's sake
     if (memory > 0) this.fail(ErrorCode.STREAM_CLOSED, 'HEADERS on a closed stream');
     else this.fail(ErrorCode.PROTOCOL_ERROR, 'stream numbers must grow');
-  }
-
-  private decodeRequest(bytes: Buffer, start: number, end: number): Request | null {
-    const length = end - start;
-    const generation = this.decoder.table.generation;
-    const slot =
-      (length + (bytes[end - 1] as number) * 3 + (bytes[start + (length >> 1)] as number)) & (KNOWN_BLOCKS - 1);
-    const known = this.known[slot] as KnownBlock | null;
-    if (known !== null && known.generation === generation && sameBytes(known.bytes, bytes, start, length)) {
-      return known.request;
-    }
-    const block = this.decoder.decode(bytes, start, end);
-    if (block === null) return null;
-    const request = new Request(block);
-    if (length <= KNOWN_BLOCK_BYTES && this.decoder.table.generation === generation) {
-      this.known[slot] = new KnownBlock(Buffer.from(bytes.subarray(start, end)), generation, request);
-    }
-    return request;
   }
 
   protected override receiveFurtherHeaders(stream: Stream, block: HeaderBlock, endStream: boolean): void {
@@ -154,10 +111,4 @@ export class ServerConnection extends Connection {
   protected override lost(error: Error | null): void {
     this.owner.connectionLost(this, error);
   }
-}
-
-function sameBytes(known: Buffer, bytes: Buffer, start: number, length: number): boolean {
-  if (known.length !== length) return false;
-  for (let i = 0; i < length; i++) if (known[i] !== bytes[start + i]) return false;
-  return true;
 }

@@ -1,5 +1,5 @@
 import { assert, type Logger, silentLogger } from '@etsd/base';
-import type { Listener, ListenOptions, Socket, SocketAddress, World } from '@etsd/runtime';
+import type { Listener, ListenOptions, Socket, SocketAddress } from '@etsd/runtime';
 import { encodeStatusMessage, StatusCode } from './grpc/status.ts';
 import { fieldBound } from './hpack/encoder.ts';
 import { ConnectionHost } from './http2/connection.ts';
@@ -10,9 +10,7 @@ import { DEFAULT_LIMITS, type RpcLimits } from './limits.ts';
 import { Encoding, type Request } from './request.ts';
 import { type MethodHandler, ServerCall } from './server-call.ts';
 import { ServerConnection, type ServerConnectionOwner } from './server-connection.ts';
-
-/** The parts of the world the transport needs. */
-export type RpcWorld = Pick<World, 'clock' | 'timers' | 'network'>;
+import type { RpcWorld } from './world.ts';
 
 export interface RpcServerOptions {
   readonly limits?: Partial<RpcLimits>;

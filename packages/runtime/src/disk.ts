@@ -78,8 +78,8 @@ export interface Disk {
   /** `null` where there is nothing. */
   stat(path: string): Promise<FileStat | null>;
   /**
-   * Takes the exclusive lock of the file at `path`, which is made where missing: the one etcd takes (`flock`), so that
-   * neither opens what the other holds. Fails with code `ELOCKED` where somebody has it.
+   * Takes the exclusive lock of the file at `path`, which is made where missing, and keeps it if the file is renamed.
+   * Fails with code `ELOCKED` where somebody has it, also an etcd.
    */
   lock(path: string): Promise<Lock>;
 }

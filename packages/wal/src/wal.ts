@@ -107,6 +107,8 @@ export class Wal implements BatchSink {
   private tail: TailSegment;
   /** The segment after the tail, being made ready. */
   private prepared: Promise<PreparedSegment> | null = null;
+  /** The same once it exists. */
+  private ready: PreparedSegment | null = null;
   /** Where the next batch goes, and where the one under way went. */
   private position: number;
   private batchPosition = 0;
@@ -333,7 +335,7 @@ export class Wal implements BatchSink {
     this.observe(bytes);
     const end = this.batchPosition + bytes;
     this.tail.filler.advance(end);
-    if (this.prepared === null && end > this.settings.fill.segmentBytes / 2) this.prepareNext();
+    this.prepareFor(end);
     done(null);
   };
 
@@ -389,16 +391,33 @@ export class Wal implements BatchSink {
     tail.segment = segment;
     this.segments.push({ segment, lock });
     this.prepared = null;
+    this.ready = null;
     await old.close();
     this.settings.logger.log('info', 'created a new WAL segment', { path: finalPath });
   }
 
-  /** Makes the next segment in the background, so that a cut finds it ready. */
+  /**
+   * Keeps the making of the next segment in step with the filling of this one: begun at a quarter, done at three
+   * quarters. An idle log makes nothing.
+   */
+  private prepareFor(end: number): void {
+    const { segmentBytes, aheadBytes } = this.settings.fill;
+    const beyond = end - segmentBytes / 4;
+    if (beyond <= 0 || this.isClosed) return;
+    if (this.prepared === null) this.prepareNext();
+    else if (this.ready !== null && aheadBytes > 0) this.ready.tail.filler.fillTo(2 * beyond);
+  }
+
   private prepareNext(): void {
     const path = temporaryPath(this.directory, this.tail.segment.sequence + 1);
     this.prepared = prepareTail(this.world.disk, path, this.settings);
-    // Whoever needs it awaits the promise itself and learns of the error there.
-    this.prepared.catch(() => {});
+    // Whoever needs it awaits the promise itself and learns of an error there.
+    this.prepared.then(
+      (ready) => {
+        this.ready = ready;
+      },
+      () => {},
+    );
   }
 
   private async dropPrepared(): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Clock, Socket, SocketReceiver, Timers } from '@etsd/runtime';
 import { Decoder, type HeaderBlock } from '../hpack/decoder.ts';
 import { Encoder } from '../hpack/encoder.ts';
+import { KnownBlocks } from '../hpack/known-blocks.ts';
 import type { RpcLimits } from '../limits.ts';
 import { Outbox } from '../outbox.ts';
 import { Budget } from './budget.ts';
@@ -18,7 +19,7 @@ import {
   writeU32,
 } from './frame.ts';
 import { PeerSettings, SETTING_BYTES, writeSetting } from './settings.ts';
-import { nextState, type Stream, StreamEvent, StreamState } from './stream.ts';
+import { AbortCause, nextState, type Stream, StreamEvent, StreamState } from './stream.ts';
 
 /** What all connections of one server or channel share: the turn's list of connections to write, and the clock. */
 export class ConnectionHost {
@@ -79,7 +80,7 @@ export abstract class Connection implements SocketReceiver {
   readonly streams = new Map<number, Stream>();
   readonly out = new Outbox();
   readonly encoder = new Encoder();
-  readonly decoder: Decoder;
+  private readonly blocks: KnownBlocks;
   readonly peer = new PeerSettings();
   /** `fail` was called or the socket is gone. */
   dead = false;
@@ -137,7 +138,7 @@ export abstract class Connection implements SocketReceiver {
     const nowMs = host.clock.nowMs();
     this.createdMs = nowMs;
     this.lastReadMs = nowMs;
-    this.decoder = new Decoder(limits, this.peer.headerTableSize);
+    this.blocks = new KnownBlocks(new Decoder(limits, this.peer.headerTableSize));
     this.receiveWindow = Math.max(limits.connectionWindowBytes, DEFAULT_WINDOW);
     this.resets = new Budget(limits.resetBurst, limits.resetsPerSecond, nowMs);
     this.control = new Budget(limits.controlBurst, limits.controlPerSecond, nowMs);
@@ -146,8 +147,8 @@ export abstract class Connection implements SocketReceiver {
 
   /** Whether the other side is a server, which decides who may open which streams. */
   protected abstract readonly peerIsServer: boolean;
-  /** A header block that opens a stream, or belongs to none that is known. `bytes[start, end)` is the whole block. */
-  protected abstract receiveOpening(id: number, bytes: Buffer, start: number, end: number, endStream: boolean): void;
+  /** A header block that opens a stream, or belongs to none that is known. */
+  protected abstract receiveOpening(id: number, block: HeaderBlock, endStream: boolean): void;
   /** A header block of an open stream. */
   protected abstract receiveFurtherHeaders(stream: Stream, block: HeaderBlock, endStream: boolean): void;
   protected abstract receivePing(): void;
@@ -425,16 +426,16 @@ export abstract class Connection implements SocketReceiver {
   }
 
   private headerBlock(id: number, flags: number, bytes: Buffer, start: number, end: number): void {
+    const block = this.blocks.decode(bytes, start, end);
+    if (block === null) {
+      this.fail(ErrorCode.COMPRESSION_ERROR, 'header block cannot be decoded');
+      return;
+    }
     const endStream = (flags & Flag.END_STREAM) !== 0;
     const stream = this.streams.get(id);
     if (stream === undefined) {
-      this.receiveOpening(id, bytes, start, end, endStream);
+      this.receiveOpening(id, block, endStream);
       if (flags & SELF_DEPENDENT) this.selfDependent(id);
-      return;
-    }
-    const block = this.decoder.decode(bytes, start, end);
-    if (block === null) {
-      this.fail(ErrorCode.COMPRESSION_ERROR, 'header block cannot be decoded');
       return;
     }
     if (flags & SELF_DEPENDENT) {
@@ -503,7 +504,7 @@ export abstract class Connection implements SocketReceiver {
     if (this.dead) return;
     stream.state = StreamState.CLOSED;
     this.removeStream(stream);
-    stream.aborted(readU32(bytes, payload), true);
+    stream.aborted(readU32(bytes, payload), AbortCause.PEER);
   }
 
   private settingsFrame(bytes: Buffer, payload: number, end: number, flags: number, id: number): void {
@@ -681,7 +682,7 @@ export abstract class Connection implements SocketReceiver {
       stream.ringNext = null;
       stream.ringPrevious = null;
       this.streamRemoved(stream);
-      stream.aborted(code, true);
+      stream.aborted(code, AbortCause.CONNECTION);
     }
   }
 
@@ -710,7 +711,7 @@ export abstract class Connection implements SocketReceiver {
     if (stream.state === StreamState.CLOSED && !this.streams.has(stream.id)) return;
     stream.state = StreamState.CLOSED;
     this.removeStream(stream, true);
-    stream.aborted(code, false);
+    stream.aborted(code, AbortCause.OURS);
   }
 
   /** Ends one stream with RST_STREAM by our own decision, without telling it. */

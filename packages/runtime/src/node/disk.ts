@@ -2,7 +2,7 @@ import { constants, fdatasync, fsync, promises, read, write } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Disk, DiskCallback, DiskFile, FileStat, Lock, OpenAccess, OpenOptions, ReadCallback } from '../disk.ts';
 import { hasCode } from '../disk.ts';
-import { lockFile } from './file-lock.ts';
+import { followRename, lockFile } from './file-lock.ts';
 
 const FILE_MODE = 0o600;
 const DIRECTORY_MODE = 0o700;
@@ -110,8 +110,9 @@ export class NodeDisk implements Disk {
     return names.sort().map((name) => Buffer.from(name, 'latin1').toString());
   }
 
-  rename(from: string, to: string): Promise<void> {
-    return promises.rename(from, to);
+  async rename(from: string, to: string): Promise<void> {
+    await promises.rename(from, to);
+    await followRename(from, to);
   }
 
   remove(path: string): Promise<void> {
