@@ -2,12 +2,15 @@ export { buildConfig, type MemberConfig, parseInitialCluster, type RawConfig, re
 export { findOption, nearestOption, OPTIONS, type Option, type OptionStatus } from './config/options.ts';
 export { type Endpoint, formatDuration, parseDuration, parseEndpoint } from './config/values.ts';
 export type {
+  ApiBackend,
   ApiCall,
+  ApiConfig,
   ApiHandler,
   ApiReplication,
   ApiServer,
   ApiWaiter,
   ApiWorld,
+  MemberContext,
   TimerHandle,
 } from './context.ts';
 export { DEFAULT_QUOTA_BYTES, type LimitOptions, type Limits, makeLimits, REQUEST_OVERHEAD_BYTES } from './limits.ts';
