@@ -1,20 +1,19 @@
-import { EMPTY, type Key } from '@etsd/base';
+import { EMPTY, type Key, keyFromBytes } from '@etsd/base';
 import type { RangeCursor } from '@etsd/mvcc';
 import {
   ErrEmptyKey,
   ErrInvalidSortOption,
   ErrRangeStreamFilter,
   ErrRangeStreamSort,
+  type EtcdError,
   lengthDelimitedSize,
   RangeRequest,
   rangeBodySize,
   SortOrder,
   SortTarget,
-  type EtcdError,
   writeRangeBody,
   writeVarint,
 } from '@etsd/proto';
-import { keyFromBytes } from '@etsd/base';
 import type { ApiCall, ApiHandler, ApiWaiter, MemberContext } from '../context.ts';
 import { failCall, failUnreadable, refusal } from './guards.ts';
 import type { SlicedJob, SliceRunner } from './slice-runner.ts';

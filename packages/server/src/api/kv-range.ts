@@ -6,11 +6,11 @@ import {
   ErrFutureRev,
   ErrInvalidSortOption,
   type EtcdError,
-  rangeBodySize,
   RangeRequestView,
-  singleRangeResponseSize,
+  rangeBodySize,
   SortOrder,
   SortTarget,
+  singleRangeResponseSize,
   writeRangeBody,
   writeSingleRangeResponse,
 } from '@etsd/proto';

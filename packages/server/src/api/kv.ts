@@ -22,9 +22,9 @@ import type { Quota } from '../quota.ts';
 import { failCall, failUnreadable, proposeRequest, refusal } from './guards.ts';
 import { registerRange } from './kv-range.ts';
 import { registerRangeStream } from './kv-range-stream.ts';
+import { registerTxn } from './kv-txn.ts';
 import { LargeRanges } from './large-range.ts';
 import { SliceRunner } from './slice-runner.ts';
-import { registerTxn } from './kv-txn.ts';
 import { PUT_OVERHEAD_BYTES } from './txn-rules.ts';
 import { registerUnary } from './unary.ts';
 
