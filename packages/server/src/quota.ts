@@ -1,12 +1,5 @@
 import type { Logger } from '@etsd/base';
-import {
-  AlarmAction,
-  AlarmRequest,
-  AlarmType,
-  ErrNoSpace,
-  type EtcdError,
-  RaftRequestField,
-} from '@etsd/proto';
+import { AlarmAction, AlarmRequest, AlarmType, ErrNoSpace, type EtcdError, RaftRequestField } from '@etsd/proto';
 import { proposeRequest } from './api/guards.ts';
 import type { ApiWaiter, MemberContext } from './context.ts';
 

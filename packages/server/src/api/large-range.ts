@@ -4,7 +4,7 @@ import { EtcdError, GrpcCode, rangeBodySize, writeRangeBody } from '@etsd/proto'
 import type { ApiCall, MemberContext } from '../context.ts';
 import { failCall } from './guards.ts';
 import type { RangePlan } from './range-plan.ts';
-import { type SlicedJob, SliceRunner } from './slice-runner.ts';
+import type { SlicedJob, SliceRunner } from './slice-runner.ts';
 import { SlicedSort } from './sliced-sort.ts';
 
 /** A slice: this many bytes of records, or this many keys looked at. Well under a millisecond each. */

@@ -42,8 +42,7 @@ function contentSize(op: OpResult): number {
   switch (op.kind) {
     case 'range':
       return (
-        innerHeaderSize(op.revision) +
-        rangeBodySize(op.records, op.records.length, op.keysOnly, op.more, op.count)
+        innerHeaderSize(op.revision) + rangeBodySize(op.records, op.records.length, op.keysOnly, op.more, op.count)
       );
     case 'put':
       return innerHeaderSize(op.revision) + (op.previous === null ? 0 : 1 + lengthDelimitedSize(op.previous.length));
