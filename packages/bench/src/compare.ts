@@ -8,7 +8,8 @@ import { cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Dial } from './channel.ts';
-import { dialNode } from './node-channel.ts';
+import { dialerOf } from './dial.ts';
+import { DEFAULT_OPTIONS } from './options.ts';
 import { plot } from './plot.ts';
 import { digits, median, percentilesOf, table } from './report.ts';
 import { optionsOf, preloadOptions, type Row, selectRows } from './rows.ts';
@@ -214,10 +215,11 @@ async function main(args: string[]): Promise<void> {
     rounds: {},
     medians: {},
   }));
+  const dial = dialerOf(DEFAULT_OPTIONS);
   for (let round = 0; round < settings.rounds; round++) {
     console.error(`round ${round + 1} of ${settings.rounds}`);
     const order = round % 2 === 0 ? settings.servers : [...settings.servers].reverse();
-    for (const name of order) await runServer(name, settings, results, dialNode);
+    for (const name of order) await runServer(name, settings, results, dial);
   }
   for (const result of results) {
     for (const name of settings.servers) result.medians[name] = medianOf(result.rounds[name] ?? []);

@@ -39,6 +39,8 @@ export const ROWS: readonly Row[] = [
   ...perClients('put', 'put', {}),
   ...perClients('range-l', 'range', { consistency: 'l' }),
   ...perClients('range-s', 'range', { consistency: 's' }),
+  // A thousand records, about 300 kB, in each answer.
+  { name: 'range-page-10', verb: 'range', options: { clients: 10, words: ['/', '0'], limit: 1000 } },
   { name: 'txn-mixed-100', verb: 'txn-mixed', options: { clients: 100, conns: conns(100), rwRatio: 2 } },
   { name: 'watch-1000', verb: 'watch', options: { clients: 10, conns: 10, streams: 10, watchPerStream: 100 } },
   { name: 'lease-100', verb: 'lease', options: { clients: 100, conns: conns(100) } },

@@ -48,8 +48,6 @@ export class ClientConnection extends Connection {
   private readonly prepared = new Map<string, PreparedBlock>();
   /** Our own ping without an answer was sent then; 0 without one. */
   pingSentMs = 0;
-  /** Why the connection ended, for the calls that end with it. */
-  failure = '';
 
   constructor(
     host: ConnectionHost,
@@ -189,9 +187,7 @@ export class ClientConnection extends Connection {
     else this.owner.roomForCalls(this);
   }
 
-  protected override failing(_code: ErrorCode, debug: string): void {
-    this.failure = debug;
-  }
+  protected override failing(): void {}
 
   protected override lost(error: Error | null): void {
     this.owner.connectionLost(this, error);

@@ -1,4 +1,5 @@
 import type { Socket } from '@etsd/runtime';
+import type { DeadlineWheel } from './deadline-wheel.ts';
 import { encodeStatusMessage, StatusCode } from './grpc/status.ts';
 import { GrpcStream, HEADERS_BYTES } from './grpc-stream.ts';
 import type { HeaderBlock } from './hpack/decoder.ts';
@@ -40,6 +41,7 @@ export class ServerCall extends GrpcStream {
   context: unknown = null;
   readonly endsWithData = false;
 
+  private readonly wheel: DeadlineWheel;
   private closedCalled = false;
   private statusCode: number = StatusCode.OK;
   private statusMessage = '';
@@ -48,11 +50,12 @@ export class ServerCall extends GrpcStream {
   private messages = 0;
   private dataBytes = 0;
 
-  constructor(connection: Connection, id: number, request: Request, handler: MethodHandler) {
+  constructor(connection: Connection, id: number, request: Request, handler: MethodHandler, wheel: DeadlineWheel) {
     super(connection, id, connection.limits.streamWindowBytes);
     this.request = request;
     this.handler = handler;
     this.socket = connection.socket;
+    this.wheel = wheel;
   }
 
   /** First value of a request header, by lower-case name. */
@@ -141,6 +144,7 @@ export class ServerCall extends GrpcStream {
     if (this.closedCalled) return;
     this.closedCalled = true;
     this.isOpen = false;
+    if (this.wheelNext !== null) this.wheel.remove(this);
     this.handler.closed?.(this);
   }
 
@@ -214,7 +218,11 @@ export class ServerCall extends GrpcStream {
   }
 
   override expired(): void {
-    this.fail(StatusCode.DEADLINE_EXCEEDED, 'context deadline exceeded');
+    if (this.queuedBytes > 0) {
+      // Nobody waits for what is still queued.
+      this.connection.cancelStream(this, ErrorCode.CANCEL);
+      this.callClosed();
+    } else this.fail(StatusCode.DEADLINE_EXCEEDED, 'context deadline exceeded');
   }
 
   override aborted(): void {

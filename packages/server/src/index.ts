@@ -19,8 +19,9 @@ export type {
   MemberContext,
   TimerHandle,
 } from './context.ts';
-export { CompactionDuty, type CompactionParts } from './duties/compaction.ts';
+export type { LoopDelay } from './duties/loop-delay.ts';
 export { DEFAULT_QUOTA_BYTES, type LimitOptions, type Limits, makeLimits, REQUEST_OVERHEAD_BYTES } from './limits.ts';
 export { LineLogger, type LogSink } from './log-lines.ts';
+export { type Member, type MemberParts, startMember } from './member.ts';
 export { LEASE_COST_BYTES, Quota } from './quota.ts';
 export { CLUSTER_VERSION, ETSD_VERSION, PROTOCOL_VERSION } from './version.ts';
