@@ -2,14 +2,19 @@ export { buildConfig, type MemberConfig, parseInitialCluster, type RawConfig, re
 export { findOption, nearestOption, OPTIONS, type Option, type OptionStatus } from './config/options.ts';
 export { type Endpoint, formatDuration, parseDuration, parseEndpoint } from './config/values.ts';
 export type {
+  ApiBackend,
   ApiCall,
+  ApiConfig,
   ApiHandler,
   ApiReplication,
   ApiServer,
   ApiWaiter,
   ApiWorld,
+  MemberContext,
   TimerHandle,
 } from './context.ts';
+export type { LoopDelay } from './duties/loop-delay.ts';
 export { DEFAULT_QUOTA_BYTES, type LimitOptions, type Limits, makeLimits, REQUEST_OVERHEAD_BYTES } from './limits.ts';
 export { LineLogger, type LogSink } from './log-lines.ts';
+export { type Member, type MemberParts, startMember } from './member.ts';
 export { CLUSTER_VERSION, ETSD_VERSION, PROTOCOL_VERSION } from './version.ts';

@@ -1,0 +1,77 @@
+import { CompactionRequest, RaftRequestField } from '@etsd/proto';
+import type { Lessor } from '@etsd/state';
+import { proposeRequest } from './api/guards.ts';
+import { registerKv } from './api/kv.ts';
+import { LeaderGuard } from './api/leader-guard.ts';
+import { registerWatch, type WatchService } from './api/watch.ts';
+import type { MemberContext } from './context.ts';
+import type { CompactionSlices } from './duties/compaction-slices.ts';
+import { CHECKPOINT_INTERVAL_MS, LeaseExpiry, REVOKES_PER_SECOND } from './duties/lease-expiry.ts';
+import { Quota } from './quota.ts';
+
+export interface ServicesParts {
+  readonly context: MemberContext;
+  readonly lessor: Lessor;
+  readonly compactions: CompactionSlices;
+  readonly watchProgressIntervalMs: number;
+}
+
+/** The gRPC services of a member, and the duties that belong to them. */
+export interface Services {
+  readonly watch: WatchService;
+  readonly expiry: LeaseExpiry;
+  /** Compacts through the log, as a client's request would. */
+  compact(revision: number, done: (failure: string | undefined) => void): void;
+  stop(): void;
+}
+
+export function registerServices(parts: ServicesParts): Services {
+  const { context, lessor, compactions } = parts;
+  const { world, replication, rpc, state, store } = context;
+  const electionMs = context.config.electionTimeoutMs;
+  const quota = new Quota(context);
+  const guard = new LeaderGuard({ world, replication, electionMs });
+  registerKv({ context, quota, compactions });
+  const watch = registerWatch({
+    world,
+    rpc,
+    replication,
+    header: context.header,
+    store,
+    maxRequestBytes: context.limits.maxRequestBytes,
+    electionMs,
+    progressIntervalMs: parts.watchProgressIntervalMs,
+    guard,
+    access: null,
+  });
+  store.listener = watch.hub;
+  const expiry = new LeaseExpiry({
+    world,
+    replication,
+    lessor,
+    electionMs,
+    revokesPerSecond: REVOKES_PER_SECOND,
+    checkpointIntervalMs: CHECKPOINT_INTERVAL_MS,
+  });
+  lessor.listener = expiry;
+  state.onTermBegin = () => {
+    if (replication.isLeader) expiry.promote();
+  };
+  expiry.start();
+  return {
+    watch,
+    expiry,
+    compact(revision, done) {
+      const body = CompactionRequest.encode(CompactionRequest.create({ revision }));
+      proposeRequest(context, RaftRequestField.Compaction, body, 0, body.length, {
+        done: () => done(undefined),
+        fail: (error) => done(error.message),
+      });
+    },
+    stop() {
+      watch.stop();
+      expiry.stop();
+      guard.stop();
+    },
+  };
+}
