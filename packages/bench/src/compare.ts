@@ -161,7 +161,14 @@ async function runServer(name: ServerName, settings: Settings, results: RowResul
     await runVerb('put', preload, channels);
     for (const channel of channels) channel.close();
     for (const [index, row] of settings.rows.entries()) {
-      const measurement = await measure(row, server, settings, dial);
+      let measurement: Measurement;
+      try {
+        measurement = await measure(row, server, settings, dial);
+      } catch (error) {
+        console.error(`  ${row.name.padEnd(14)} ${name}  failed: ${(error as Error).message}`);
+        process.exitCode = 1;
+        continue;
+      }
       const rounds = (results[index] as RowResult).rounds;
       rounds[name] = [...(rounds[name] ?? []), measurement];
       console.error(
@@ -254,7 +261,10 @@ async function main(args: string[]): Promise<void> {
     for (const name of order) await runServer(name, settings, results, dial);
   }
   for (const result of results) {
-    for (const name of settings.servers) result.medians[name] = medianOf(result.rounds[name] ?? []);
+    for (const name of settings.servers) {
+      const rounds = result.rounds[name];
+      if (rounds !== undefined) result.medians[name] = medianOf(rounds);
+    }
   }
   const base = writeResults(settings, results, startedAt);
   console.log(resultTable(results));
