@@ -25,7 +25,7 @@ const USAGE = `usage: npm run bench:compare -- [flags]
   --servers      etsd,etcd or one of them
   --keys         keys of 256 bytes that are there before the first row (10000)
   --members      members of each cluster (1); processor time and memory are sums
-  --tls          clients connect over TLS
+  --tls          clients connect over TLS (needs openssl to make a certificate)
   --server-flags further flags for both servers, separated by spaces
   --work-dir     where the servers' directories are made (the system's temporary directory)
   --out          where JSON and SVG go (bench-results)
@@ -253,7 +253,7 @@ async function main(args: string[]): Promise<void> {
     rounds: {},
     medians: {},
   }));
-  // The servers make their own certificates, which nobody has signed.
+  // The certificate of the run is signed by nobody.
   const dial = dialerOf({ ...DEFAULT_OPTIONS, insecureSkipTlsVerify: true });
   for (let round = 0; round < settings.rounds; round++) {
     console.error(`round ${round + 1} of ${settings.rounds}`);

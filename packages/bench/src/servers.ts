@@ -1,5 +1,5 @@
 /** Starts servers with fresh directories, knows when they are ready, and reads what they cost from /proc (Linux). */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { accessSync, constants, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
@@ -186,10 +186,20 @@ export interface ServerSettings {
   /** Where the directory of the cluster is made. */
   workDirectory: string;
   members: number;
-  /** Clients connect over TLS, with certificates the servers make themselves. */
+  /** Clients connect over TLS, to a certificate made for the run. */
   tls: boolean;
   /** For all members, behind the flags both servers get anyway. */
   flags: readonly string[];
+}
+
+/** A certificate signed by itself, and the flags that make a server use it. */
+function makeCertificate(directory: string): string[] {
+  const cert = join(directory, 'server.crt');
+  const key = join(directory, 'server.key');
+  const request = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost';
+  const names = ['-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'];
+  execFileSync('openssl', [...request.split(' '), ...names, '-keyout', key, '-out', cert], { stdio: 'pipe' });
+  return [`--cert-file=${cert}`, `--key-file=${key}`];
 }
 
 /** Starts a cluster on a fresh directory and waits until every member answers. */
@@ -202,6 +212,7 @@ export async function startServer(name: ServerName, settings: ServerSettings, di
     members.push({ name: `bench${index}`, client, peer: `http://127.0.0.1:${await freePort()}` });
   }
   const cluster = members.map((member) => `${member.name}=${member.peer}`).join(',');
+  const tlsFlags = settings.tls ? makeCertificate(directory) : [];
   const commands = members.map((member) => [
     ...commandOf(name),
     `--name=${member.name}`,
@@ -212,7 +223,7 @@ export async function startServer(name: ServerName, settings: ServerSettings, di
     `--initial-advertise-peer-urls=${member.peer}`,
     `--initial-cluster=${cluster}`,
     '--log-level=warn',
-    ...(settings.tls ? ['--auto-tls'] : []),
+    ...tlsFlags,
     ...settings.flags,
   ]);
   const endpoints = members.map((member) => member.client);
