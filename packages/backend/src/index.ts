@@ -1,1 +1,13 @@
-export {};
+export type { Backend, BackendReader, BackendSnapshot, Visit } from './backend.ts';
+export {
+  BUCKETS,
+  type Bucket,
+  FORMAT_VERSION,
+  META_CONF_STATE,
+  META_CONSISTENT_INDEX,
+  META_FINISHED_COMPACT_REV,
+  META_SCHEDULED_COMPACT_REV,
+  META_STORAGE_VERSION,
+  META_TERM,
+} from './buckets.ts';
+export { MemoryBackend } from './memory.ts';

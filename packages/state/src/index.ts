@@ -1,1 +1,46 @@
-export {};
+export { Alarms } from './alarms.ts';
+export { State, type StateParts } from './apply.ts';
+export { AuthApplier, ErrAuthUnavailable, FIRST_AUTH_REVISION } from './auth.ts';
+export {
+  addMemberChange,
+  checkMembershipChange,
+  MembershipChange,
+  promoteMemberChange,
+  readMembershipChange,
+  removeMemberChange,
+  updateMemberChange,
+} from './conf-change.ts';
+export { confStateFromJson, confStateToJson } from './conf-state.ts';
+export { Digest, digest } from './digest.ts';
+export {
+  LEASE_TTL_MAX_SECONDS,
+  Lease,
+  type LeaseListener,
+  LeaseResult,
+  Lessor,
+  type LessorBackend,
+  type LessorOptions,
+  type LessorStore,
+  leaseTtlMinSeconds,
+} from './lease.ts';
+export {
+  LEARNERS_MAX,
+  MemberRecord,
+  Members,
+  type MembersListener,
+  memberFromJson,
+  memberToJson,
+} from './members.ts';
+export type { BackendPort, LeasePort, LessorPort, RangeAnswer, RangeQuery, StorePort } from './ports.ts';
+export {
+  AlarmResult,
+  CompactResult,
+  DeleteResult,
+  MembersResult,
+  type OpKind,
+  OpResult,
+  PutResult,
+  TxnResult,
+  type Waiter,
+} from './results.ts';
+export { ClusterVersion, type ParsedVersion, parseVersion } from './version.ts';

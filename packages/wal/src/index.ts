@@ -1,1 +1,18 @@
-export {};
+export { SEGMENT_BYTES, SEGMENTS_MAX } from './limits.ts';
+export type { LogEnd } from './reader.ts';
+export { BatchBuffer, RecordEncoder, RecordType } from './record.ts';
+export type { Repair } from './repair.ts';
+export { type LogPosition, type ReplayedLog, readLog, validSnapshots } from './replay.ts';
+export { listSegments, type SegmentName, segmentName } from './segment.ts';
+export {
+  decodeSnapshotFile,
+  encodeSnapshotFile,
+  type LoadedSnapshot,
+  listSnapshots,
+  loadNewestSnapshot,
+  purgeSnapshots,
+  type SnapshotName,
+  snapshotName,
+  writeSnapshotFile,
+} from './snapshot-file.ts';
+export { type OpenedWal, Wal, type WalObserver, type WalOptions } from './wal.ts';

@@ -1,0 +1,70 @@
+import type { Bucket } from './buckets.ts';
+
+/** Called for each record in order; returns whether to go on. The buffers are views, valid only during this call. */
+export type Visit = (key: Buffer, value: Buffer) => boolean;
+
+/** Reading, the same for the live state and for one that was frozen. */
+export interface BackendReader {
+  /** The value, or null. A view, valid until the next call of the backend. */
+  get(bucket: Bucket, key: Buffer): Buffer | null;
+  /** Visits [from, to) in the order of bytes; null is an open side. `visit` must not call the backend. */
+  scan(bucket: Bucket, from: Buffer | null, to: Buffer | null, visit: Visit): void;
+}
+
+/** The state of one moment, readable over many turns of the event loop. Must be closed: it holds space in the file. */
+export interface BackendSnapshot extends BackendReader {
+  close(): void;
+}
+
+/**
+ * Ordered buckets on disk, for a state machine whose own log is what makes writes durable.
+ *
+ * ```
+ *   put/delete ──▶ open batch ──commit()──▶ batches in flight ──engine──▶ file ──flush()──▶ disk
+ *                  └──────────── get/scan see all of them, newest first ───────────┘
+ * ```
+ * A batch reaches the file whole or not at all, in the order of the commits, whatever crashes: a process that dies loses
+ * the newest batches, never the middle of one. `beforeCommit` writes how far the log is applied into the same batch,
+ * so what was lost is applied again from the log. Only what a completed `flush` covers survives a crash of the machine;
+ * the log may be cut no further.
+ *
+ * Reads are synchronous, writes cost the caller about a microsecond. There are no timers inside: whoever owns the clock
+ * calls `commit`.
+ */
+export interface Backend extends BackendReader {
+  /** Operations in the open batch: `commit` costs about half a microsecond for each, in one go. */
+  readonly pendingOperations: number;
+
+  /** Bytes of keys and values in the open batch and in those in flight. */
+  readonly pendingBytes: number;
+
+  /** The key is copied; the value is kept by reference and must not change until its batch is in the file. */
+  put(bucket: Bucket, key: Buffer, value: Buffer): void;
+
+  /** Deleting what is not there is allowed. */
+  delete(bucket: Bucket, key: Buffer): void;
+
+  /** Adds a hook that runs at the start of each `commit` of a batch that is not empty; it may put and delete. */
+  beforeCommit(hook: () => void): void;
+
+  /** Closes the batch and hands it to the engine. `done` is called once the file holds it (not: once it is on disk). */
+  commit(done?: (error: Error | null) => void): void;
+
+  /** Commits, and resolves once everything written so far survives a crash of the machine. */
+  flush(): Promise<void>;
+
+  /** Freezes the present state, including what is not yet in the file. */
+  snapshot(): BackendSnapshot;
+
+  /** Size of the file, as quotas count it. */
+  sizeBytes(): number;
+
+  /** What of the file is occupied by live data; the rest is reused by later writes or given back by `defragment`. */
+  inUseBytes(): number;
+
+  /** Rewrites the file without its holes while everything else goes on; resolves when the new file is in use. */
+  defragment(): Promise<void>;
+
+  /** Commits, waits for the engine and closes the file. Nothing may be called afterwards. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { OperatorError } from '@etsd/base';
+import { open } from 'lmdb';
+import type { Backend } from './backend.ts';
+import { LmdbBackend } from './lmdb.ts';
+import { backendSuite } from './suite.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'etsd-backend-'));
+after(() => rmSync(directory, { recursive: true, force: true }));
+let count = 0;
+const fresh = (): string => join(directory, String(count++), 'member', 'snap', 'store.mdb');
+const fail = (error: Error): void => {
+  throw error;
+};
+
+const paths = new WeakMap<Backend, string>();
+function openAt(path: string): Backend {
+  const backend = new LmdbBackend(path, fail);
+  paths.set(backend, path);
+  return backend;
+}
+
+backendSuite({
+  name: 'lmdb',
+  create: async () => openAt(fresh()),
+  reopen: async (backend) => {
+    await backend.close();
+    return openAt(paths.get(backend) as string);
+  },
+});
+
+test('lmdb: files are for their owner alone, also after a defragmentation', async () => {
+  const path = fresh();
+  const backend = openAt(path);
+  backend.put('key', Buffer.from('a'), Buffer.from('b'));
+  await backend.defragment();
+  for (const name of [path, `${path}-lock`]) assert.equal(statSync(name).mode & 0o777, 0o600, name);
+  await backend.close();
+  assert.deepEqual(readdirSync(join(path, '..')).sort(), ['store.mdb', 'store.mdb-lock']);
+});
+
+test('lmdb: a file of another format or kind is refused with advice', async () => {
+  const other = fresh();
+  await openAt(other).close();
+  const raw = open({ path: other, noSubdir: true, maxDbs: 20 });
+  const system = raw.openDB({ name: 'etsd', encoding: 'binary', keyEncoding: 'binary' });
+  await system.put(Buffer.from('format'), Buffer.from('77'));
+  await raw.close();
+  assert.throws(
+    () => new LmdbBackend(other, fail),
+    (error) => error instanceof OperatorError && /format 77/.test(error.message),
+  );
+
+  const foreign = fresh();
+  await openAt(foreign).close();
+  rmSync(foreign);
+  const someone = open({ path: foreign, noSubdir: true, maxDbs: 20 });
+  await someone.openDB({ name: 'x' }).put('a', 'b');
+  await someone.openDB({ name: 'y' }).put('a', 'b');
+  await someone.close();
+  assert.throws(() => new LmdbBackend(foreign, fail), OperatorError);
+
+  const garbage = fresh();
+  await openAt(garbage).close();
+  writeFileSync(garbage, Buffer.alloc(100_000, 'garbage'));
+  assert.throws(() => new LmdbBackend(garbage, fail), OperatorError);
+});
+
+test('lmdb: what a defragmentation left behind is cleared away', async () => {
+  const path = fresh();
+  const first = openAt(path);
+  first.put('key', Buffer.from('a'), Buffer.from('b'));
+  await first.close();
+  writeFileSync(`${path}.new`, 'half a copy');
+  const backend = openAt(path);
+  assert.ok(!existsSync(`${path}.new`));
+  assert.equal(backend.get('key', Buffer.from('a'))?.toString(), 'b');
+  await backend.close();
+});
+
+// Goal: kill -9 at any moment leaves whole batches, in order. Method: a child writes batches of many records that all
+// carry the batch's number, and is killed at a moment that differs from round to round.
+test('lmdb: a killed process leaves no half batch', async () => {
+  const child = join(import.meta.dirname, 'testdata', 'batch-writer.ts');
+  for (let round = 0; round < 5; round++) {
+    const path = fresh();
+    const writer: ChildProcess = spawn(process.execPath, [child, path, round === 4 ? 'defragment' : 'plain'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let acknowledged = 0;
+    let text = '';
+    const enough = 20 + round * 13;
+    writer.stdout?.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+      const lines = text.split('\n');
+      text = lines.pop() as string;
+      for (const line of lines) acknowledged = Number(line);
+      if (acknowledged >= enough) writer.kill('SIGKILL');
+    });
+    await once(writer, 'close');
+    assert.ok(acknowledged >= enough);
+    const backend = openAt(path);
+    const index = Number(backend.get('meta', Buffer.from('consistent_index'))?.toString());
+    assert.ok(index >= acknowledged, `batch ${acknowledged} was acknowledged, ${index} is there`);
+    const perBatch = new Map<string, number>();
+    backend.scan('key', null, null, (_key, value) => {
+      const batch = value.toString('latin1', 0, 10);
+      perBatch.set(batch, (perBatch.get(batch) ?? 0) + 1);
+      return true;
+    });
+    for (let batch = 1; batch <= index; batch++) assert.equal(perBatch.get(String(batch).padStart(10, '0')), 400);
+    assert.equal(perBatch.size, index);
+    await backend.close();
+  }
+});

@@ -1,0 +1,190 @@
+import { assert, type Key, keyFromBytes, keyToBytes } from '@etsd/base';
+import type { Backend, BackendSnapshot, Visit } from './backend.ts';
+import { BUCKETS, type Bucket, bucketIndex } from './buckets.ts';
+import { type BaseScan, type Batch, type Layer, lowerBound } from './layer.ts';
+import { ABSENT, Overlay } from './overlay.ts';
+
+/** One bucket: a sorted array of keys beside a map. */
+class Table {
+  keys: Key[] = [];
+  readonly values = new Map<Key, Buffer>();
+  bytes = 0;
+
+  set(key: Key, value: Buffer | null): void {
+    const old = this.values.get(key);
+    if (old !== undefined) this.bytes -= key.length + old.length;
+    if (value === null) {
+      if (old === undefined) return;
+      this.values.delete(key);
+      this.keys.splice(lowerBound(this.keys, key), 1);
+      return;
+    }
+    this.bytes += key.length + value.length;
+    this.values.set(key, value);
+    if (old !== undefined) return;
+    const last = this.keys[this.keys.length - 1];
+    if (last === undefined || last < key) this.keys.push(key);
+    else this.keys.splice(lowerBound(this.keys, key), 0, key);
+  }
+
+  clone(): Table {
+    const copy = new Table();
+    copy.keys = this.keys.slice();
+    for (const [key, value] of this.values) copy.values.set(key, value);
+    copy.bytes = this.bytes;
+    return copy;
+  }
+
+  scan(from: Key, to: Key | null, visit: Visit): void {
+    for (let i = lowerBound(this.keys, from); i < this.keys.length; i++) {
+      const key = this.keys[i] as Key;
+      if (to !== null && key >= to) return;
+      if (!visit(keyToBytes(key), this.values.get(key) as Buffer)) return;
+    }
+  }
+}
+
+function applyBatch(tables: readonly Table[], batch: Batch): void {
+  for (let bucket = 0; bucket < tables.length; bucket++) {
+    const layer = batch.layers[bucket] as Layer | null;
+    if (layer === null) continue;
+    const table = tables[bucket] as Table;
+    // Values are copied: in the file they would be too, and whoever changes a value afterwards must not get away with it.
+    for (const [key, value] of layer.entries) table.set(key, value === null ? null : Buffer.from(value));
+  }
+}
+
+function emptyTables(): Table[] {
+  return BUCKETS.map(() => new Table());
+}
+
+/**
+ * The store in memory, for the simulator and for unit tests. It keeps what a crash of the machine would leave apart
+ * from what a reader sees: `afterCrash` gives the store a restarted member would find.
+ */
+export class MemoryBackend implements Backend {
+  private readonly overlay = new Overlay();
+  private readonly hooks: (() => void)[] = [];
+  private tables: Table[];
+  /** The state as of the last flush; null where nobody will ask for it. */
+  private durable: Table[] | null;
+  /** Committed since the last flush, oldest first. */
+  private undurable: Batch[] = [];
+  private closed = false;
+
+  constructor(options: { crashable?: boolean } = {}) {
+    this.tables = emptyTables();
+    this.durable = options.crashable === true ? emptyTables() : null;
+  }
+
+  get pendingOperations(): number {
+    return this.overlay.open.operations;
+  }
+
+  get pendingBytes(): number {
+    return this.overlay.bytes;
+  }
+
+  put(bucket: Bucket, key: Buffer, value: Buffer): void {
+    assert(!this.closed, 'the backend is open');
+    assert(key.length > 0, 'keys have at least one byte');
+    this.overlay.write(bucket, key, value);
+  }
+
+  delete(bucket: Bucket, key: Buffer): void {
+    assert(!this.closed, 'the backend is open');
+    this.overlay.write(bucket, key, null);
+  }
+
+  get(bucket: Bucket, key: Buffer): Buffer | null {
+    const index = bucketIndex(bucket);
+    const name = keyFromBytes(key);
+    const found = this.overlay.find(index, name);
+    if (found !== ABSENT) return found;
+    return (this.tables[index] as Table).values.get(name) ?? null;
+  }
+
+  scan(bucket: Bucket, from: Buffer | null, to: Buffer | null, visit: Visit): void {
+    const table = this.tables[bucketIndex(bucket)] as Table;
+    const base: BaseScan = (low, high, each) => table.scan(low, high, each);
+    this.overlay.scan(bucket, base, from, to, visit);
+  }
+
+  beforeCommit(hook: () => void): void {
+    this.hooks.push(hook);
+  }
+
+  commit(done?: (error: Error | null) => void): void {
+    assert(!this.closed, 'the backend is open');
+    if (this.overlay.open.operations > 0) {
+      for (const hook of this.hooks) hook();
+      const batch = this.overlay.seal();
+      applyBatch(this.tables, batch);
+      this.overlay.drop(batch);
+      if (this.durable !== null) this.undurable.push(batch);
+    }
+    if (done !== undefined) done(null);
+  }
+
+  async flush(): Promise<void> {
+    this.commit();
+    if (this.durable === null) return;
+    for (const batch of this.undurable) applyBatch(this.durable, batch);
+    this.undurable = [];
+  }
+
+  snapshot(): BackendSnapshot {
+    this.commit();
+    const tables = this.tables.map((table) => table.clone());
+    return {
+      get: (bucket, key) => (tables[bucketIndex(bucket)] as Table).values.get(keyFromBytes(key)) ?? null,
+      scan: (bucket, from, to, visit) =>
+        (tables[bucketIndex(bucket)] as Table).scan(
+          from === null ? '' : keyFromBytes(from),
+          to === null ? null : keyFromBytes(to),
+          visit,
+        ),
+      close: () => {},
+    };
+  }
+
+  sizeBytes(): number {
+    return this.inUseBytes();
+  }
+
+  inUseBytes(): number {
+    let sum = 0;
+    for (const table of this.tables) sum += table.bytes;
+    return sum;
+  }
+
+  async defragment(): Promise<void> {
+    this.commit();
+  }
+
+  async close(): Promise<void> {
+    await this.flush();
+    this.closed = true;
+  }
+
+  /** How many committed batches a crash of the machine may still take away. */
+  get undurableBatches(): number {
+    return this.undurable.length;
+  }
+
+  /**
+   * The store that a restart finds after a crash: everything flushed, and of the batches committed since then the
+   * oldest `survivors`. This object is dead afterwards.
+   */
+  afterCrash(survivors: number): MemoryBackend {
+    const durable = this.durable;
+    assert(durable !== null, 'only a crashable store can crash');
+    assert(survivors <= this.undurable.length, 'no more batches survive than there were');
+    this.closed = true;
+    const next = new MemoryBackend({ crashable: true });
+    for (let i = 0; i < survivors; i++) applyBatch(durable, this.undurable[i] as Batch);
+    next.durable = durable;
+    next.tables = durable.map((table) => table.clone());
+    return next;
+  }
+}

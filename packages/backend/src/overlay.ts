@@ -1,0 +1,80 @@
+import { type Key, keyFromBytes } from '@etsd/base';
+import type { Visit } from './backend.ts';
+import { type Bucket, bucketIndex } from './buckets.ts';
+import { type BaseScan, Batch, type Layer, mergeScan } from './layer.ts';
+
+/** What an overlay found: a record, a deletion, or nothing (so that the engine must be asked). */
+export const ABSENT: unique symbol = Symbol('absent');
+
+/**
+ * The writes an engine does not show yet: the open batch and those in flight, oldest first. Both engines share it, so
+ * that what is read right after a write does not depend on the engine.
+ */
+export class Overlay {
+  open = new Batch();
+  readonly inFlight: Batch[] = [];
+
+  write(bucket: Bucket, key: Buffer, value: Buffer | null): void {
+    this.open.set(bucketIndex(bucket), keyFromBytes(key), value);
+  }
+
+  /** Moves the open batch in flight and returns it. */
+  seal(): Batch {
+    const batch = this.open;
+    this.inFlight.push(batch);
+    this.open = new Batch();
+    return batch;
+  }
+
+  /** Forgets a batch that the engine shows by now. */
+  drop(batch: Batch): void {
+    const index = this.inFlight.indexOf(batch);
+    if (index >= 0) this.inFlight.splice(index, 1);
+  }
+
+  get bytes(): number {
+    let sum = this.open.bytes;
+    for (const batch of this.inFlight) sum += batch.bytes;
+    return sum;
+  }
+
+  find(bucket: number, key: Key): Buffer | null | typeof ABSENT {
+    const open = lookUp(this.open, bucket, key);
+    if (open !== ABSENT) return open;
+    return findIn(this.inFlight, bucket, key);
+  }
+
+  scan(bucket: Bucket, base: BaseScan, from: Buffer | null, to: Buffer | null, visit: Visit): void {
+    const index = bucketIndex(bucket);
+    const layers = layersOf(this.inFlight, index);
+    const open = this.open.layers[index] as Layer | null;
+    if (open !== null) layers.push(open);
+    mergeScan(layers, base, from, to, visit);
+  }
+}
+
+function lookUp(batch: Batch, bucket: number, key: Key): Buffer | null | typeof ABSENT {
+  const layer = batch.layers[bucket] as Layer | null;
+  if (layer === null) return ABSENT;
+  const value = layer.entries.get(key);
+  return value === undefined ? ABSENT : value;
+}
+
+/** The newest word on a key in these batches (oldest first). */
+export function findIn(batches: readonly Batch[], bucket: number, key: Key): Buffer | null | typeof ABSENT {
+  for (let i = batches.length - 1; i >= 0; i--) {
+    const value = lookUp(batches[i] as Batch, bucket, key);
+    if (value !== ABSENT) return value;
+  }
+  return ABSENT;
+}
+
+/** What these batches (oldest first) say about one bucket. */
+export function layersOf(batches: readonly Batch[], bucket: number): Layer[] {
+  const layers: Layer[] = [];
+  for (const batch of batches) {
+    const layer = batch.layers[bucket] as Layer | null;
+    if (layer !== null) layers.push(layer);
+  }
+  return layers;
+}

@@ -1,0 +1,33 @@
+/** Writes numbered batches until it is killed, and prints the number of each that the file holds. */
+import { LmdbBackend } from '../lmdb.ts';
+
+const [, , path, mode] = process.argv;
+const backend = new LmdbBackend(path as string, (error) => {
+  throw error;
+});
+let batch = 0;
+backend.beforeCommit(() => backend.put('meta', Buffer.from('consistent_index'), Buffer.from(String(batch))));
+
+function next(): void {
+  batch++;
+  const number = batch;
+  const value = Buffer.alloc(300, String(number).padStart(10, '0'));
+  for (let i = 0; i < 400; i++) {
+    backend.put('key', Buffer.from(`${String(number).padStart(8, '0')}/${i}`), value);
+  }
+  backend.commit((error) => {
+    if (error !== null) throw error;
+    process.stdout.write(`${number}\n`);
+  });
+  setImmediate(next);
+}
+next();
+
+if (mode === 'defragment') {
+  const again = (): void => {
+    backend.defragment().then(again, (error) => {
+      throw error;
+    });
+  };
+  again();
+}

@@ -1,0 +1,114 @@
+import { LmdbBackend } from '@etsd/backend/lmdb';
+import { errorChain, errorFrom, type Logger, OperatorError } from '@etsd/base';
+import { nodeWorld } from '@etsd/runtime/node';
+import { ETSD_VERSION, LineLogger, PROTOCOL_VERSION, startMember } from '@etsd/server';
+import { type Arguments, parseArguments, UsageError } from './arguments.ts';
+import { flagHelp, USAGE } from './help.ts';
+import { measureLoopDelay } from './loop-delay.ts';
+import { LogOutputs } from './outputs.ts';
+import { readSettings, type Settings } from './settings.ts';
+
+const EXIT_FAILURE = 1;
+const EXIT_USAGE = 2;
+
+/** The program `etsd`: reads its settings, runs one member until a signal, drains, ends as the signal would have. */
+export async function main(words: readonly string[]): Promise<void> {
+  const args = readArguments(words);
+  if (args === undefined) return;
+  if (args.help) {
+    process.stderr.write(USAGE);
+    process.stdout.write(flagHelp());
+    return;
+  }
+  if (args.version) {
+    process.stdout.write(versionText());
+    return;
+  }
+  const startLogger = new LineLogger(new LogOutputs(['default']), 'info', 'json', 'etsd/main.ts');
+  const settings = checkedSettings(args, words, startLogger);
+  if (settings !== undefined) await run(settings, words);
+}
+
+function readArguments(words: readonly string[]): Arguments | undefined {
+  try {
+    return parseArguments(words);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`${error.message}\n${error.advice === '' ? '' : `${error.advice}\n`}${USAGE}`);
+    process.exitCode = EXIT_USAGE;
+    return undefined;
+  }
+}
+
+function checkedSettings(args: Arguments, words: readonly string[], logger: Logger): Settings | undefined {
+  try {
+    if (args.rest.length > 0) throw new OperatorError(`'${args.rest[0]}' is not a valid flag`);
+    return readSettings(args, process.env);
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    logger.log('info', 'Running: ', { args: ['etsd', ...words] });
+    logger.log('warn', 'failed to verify flags', {
+      error: error.message,
+      ...(error.advice === '' ? {} : { advice: error.advice }),
+    });
+    process.exitCode = EXIT_FAILURE;
+    return undefined;
+  }
+}
+
+async function run({ config, unknownVariables }: Settings, words: readonly string[]): Promise<void> {
+  const logger = new LineLogger(new LogOutputs(config.logOutputs), config.logLevel, config.logFormat, 'etsd/main.ts');
+  logger.log('info', 'Running: ', { args: ['etsd', ...words] });
+  for (const variable of unknownVariables) {
+    logger.log('warn', 'unrecognized environment variable', { 'environment-variable': variable });
+  }
+  const fail = (error: unknown): never => {
+    const advice = error instanceof OperatorError && error.advice !== '' ? { advice: error.advice } : {};
+    const stack = error instanceof OperatorError ? {} : { stacktrace: errorFrom(error).stack };
+    logger.log('fatal', 'member stopped', { error: errorChain(error), ...advice, ...stack });
+    process.exit(EXIT_FAILURE);
+  };
+  // Doubt stops the member: whatever nobody expected is not carried on over.
+  process.on('uncaughtException', fail);
+  process.on('unhandledRejection', fail);
+  try {
+    const member = await startMember({
+      world: nodeWorld(),
+      config,
+      logger,
+      openBackend: (path, onFailure) => new LmdbBackend(path, onFailure),
+      loopDelay: measureLoopDelay(),
+      fail,
+    });
+    stopOnSignal(logger, () => member.stop());
+  } catch (error) {
+    fail(error);
+  }
+}
+
+/** Drains on the first signal; ends as that signal would have ended the process. A second signal does not wait. */
+function stopOnSignal(logger: Logger, stop: () => Promise<void>): void {
+  let stopping = false;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (stopping) process.exit(EXIT_FAILURE);
+    stopping = true;
+    logger.log('info', 'received signal; shutting down', { signal });
+    stop().then(
+      () => {
+        process.removeListener(signal, onSignal);
+        process.kill(process.pid, signal);
+      },
+      (error: unknown) => {
+        logger.log('error', 'could not stop cleanly', { error: errorChain(error) });
+        process.exit(EXIT_FAILURE);
+      },
+    );
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+}
+
+function versionText(): string {
+  const { node, v8 } = process.versions;
+  return `etsd Version: ${ETSD_VERSION}\netcd Version: ${PROTOCOL_VERSION}\nNode Version: ${node} (V8 ${v8})\nOS/Arch: ${process.platform}/${process.arch}\n`;
+}

@@ -1,0 +1,118 @@
+/**
+ * What an API file is given. Each file of `api/` exports `register<Service>(context)`, which registers its handlers with
+ * `context.rpc` and keeps the context. The interfaces below say what the API needs of the parts underneath, no more, so
+ * that a test can stand in for each of them with a few lines.
+ */
+import type { Logger, U64 } from '@etsd/base';
+import type { Store } from '@etsd/mvcc';
+import type { ConfChange, EtcdError, HeaderTemplate } from '@etsd/proto';
+import type { State } from '@etsd/state';
+import type { MemberConfig } from './config/config.ts';
+import type { Limits } from './limits.ts';
+
+/** A running or spent timer. */
+export interface TimerHandle {
+  cancel(): void;
+}
+
+/** Time as the API needs it; `World` of the runtime satisfies it. */
+export interface ApiWorld {
+  readonly clock: { nowMs(): number; wallMs(): number };
+  readonly timers: {
+    after(ms: number, fn: () => void): TimerHandle;
+    every(ms: number, fn: () => void): TimerHandle;
+    endOfTurn(fn: () => void): void;
+    soon(fn: () => void): void;
+  };
+  readonly random: { u32(): number; bytes(count: number): Buffer };
+}
+
+/** One call in progress, as a handler sees it (`ServerCall` of rpc). */
+export interface ApiCall {
+  /** The handler's own slot; null until the handler sets it. */
+  context: unknown;
+  readonly isOpen: boolean;
+  /** Bytes of this call that the transport has not yet handed to the socket. */
+  readonly queuedBytes: number;
+  /** Where the caller of `begin` writes its message: valid until `commit`. */
+  readonly target: { buffer: Buffer; offset: number };
+  header(name: string): string | undefined;
+  begin(size: number): void;
+  commit(): void;
+  send(message: Buffer): void;
+  sendChunks(chunks: Buffer[], totalBytes: number): void;
+  end(): void;
+  fail(code: number, message: string): void;
+}
+
+/** The handler of one method (`MethodHandler` of rpc). */
+export interface ApiHandler {
+  readonly kind: 'unary' | 'stream';
+  opened?(call: ApiCall): void;
+  message(call: ApiCall, bytes: Buffer, start: number, end: number): void;
+  halfClosed?(call: ApiCall): void;
+  closed?(call: ApiCall): void;
+  drained?(call: ApiCall): void;
+}
+
+/** Where handlers are registered (`RpcServer`). */
+export interface ApiServer {
+  handle(path: string, handler: ApiHandler): void;
+  flush(): void;
+}
+
+/** Who waits for the result of an entry or of a read barrier. `result` is valid only during `done` where it is reused. */
+export interface ApiWaiter {
+  done(result: unknown): void;
+  fail(error: EtcdError): void;
+}
+
+/** The log as the API uses it (`ReplicationNode`). */
+export interface ApiReplication {
+  readonly memberId: U64;
+  /** The leader this member follows, or `U64_ZERO`. */
+  readonly leader: U64;
+  readonly isLeader: boolean;
+  readonly term: number;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  /** Puts an entry into the log; the waiter hears the result of applying it, or why that can not be known. */
+  propose(data: Buffer, waiter: ApiWaiter): void;
+  /** Answers once everything committed before this call is applied here; possibly before it returns. */
+  readBarrier(waiter: ApiWaiter): void;
+  /** A fresh request id in two 32-bit halves; the object is reused by the next call. */
+  nextRequestId(): { readonly high: number; readonly low: number };
+  /** As `propose`, for a change of the members; one at a time. */
+  proposeConfChange(change: ConfChange, waiter: ApiWaiter): void;
+  /** Asks the leader, which must be this member, to hand over. Fails if it does not lead. */
+  transferLeadership(to: U64): EtcdError | null;
+}
+
+/** What the API asks of the place where bytes rest. */
+export interface ApiBackend {
+  sizeBytes(): number;
+  inUseBytes(): number;
+  defragment(): Promise<void>;
+}
+
+/** The choices of the operator that show in answers. */
+export type ApiConfig = Pick<
+  MemberConfig,
+  'name' | 'electionTimeoutMs' | 'heartbeatIntervalMs' | 'strictReconfigCheck'
+>;
+
+/** Everything the API files of one member share. */
+export interface MemberContext {
+  readonly world: ApiWorld;
+  readonly logger: Logger;
+  readonly config: ApiConfig;
+  readonly limits: Limits;
+  readonly clusterId: U64;
+  readonly memberId: U64;
+  readonly header: HeaderTemplate;
+  readonly replication: ApiReplication;
+  readonly store: Store;
+  readonly backend: ApiBackend;
+  readonly state: State;
+  readonly rpc: ApiServer;
+}

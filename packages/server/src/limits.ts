@@ -1,0 +1,59 @@
+import { assert } from '@etsd/base';
+
+/** Added to the request limit for what the transport accepts: framing and the fields around the payload. */
+export const REQUEST_OVERHEAD_BYTES = 512 * 1024;
+
+const MEBIBYTE = 1024 * 1024;
+export const DEFAULT_QUOTA_BYTES = 2 * 1024 * MEBIBYTE;
+
+/** Every bound of a member that its API relies on. One object per member, checked once, never changed afterwards. */
+export interface Limits {
+  /** Largest log entry that a client's request may become, in bytes; above it `RequestTooLarge`. Flag `max-request-bytes`. */
+  readonly maxRequestBytes: number;
+  /** Largest number of compares, or of operations in one branch of a transaction. Flag `max-txn-ops`. */
+  readonly maxTxnOps: number;
+  /** Bytes of the backend at which writes are refused; `Infinity` where there is no quota. Flag `quota-backend-bytes`. */
+  readonly quotaBytes: number;
+  /** Entries committed and not yet applied above which proposals are refused with `TooManyRequests`. */
+  readonly maxApplyGap: number;
+  /** Longest a request waits for its result, in milliseconds. */
+  readonly requestTimeoutMs: number;
+  /** Time a slice of a long read may hold the event loop, in milliseconds. */
+  readonly sliceMs: number;
+  /** Bytes of a range response above which it is made in slices instead of in one go. */
+  readonly directResponseBytes: number;
+  /** Bytes of a chunked answer that may wait in the transport before its producer pauses. */
+  readonly responseWindowBytes: number;
+  /** Watch streams, health watchers and other calls that stay open, per member. */
+  readonly maxHealthWatchers: number;
+}
+
+/** What the operator can choose; everything else has one value. Absent means the default. */
+export interface LimitOptions {
+  readonly maxRequestBytes?: number;
+  readonly maxTxnOps?: number;
+  /** As the flag has it: 0 is the default quota, below 0 no quota. */
+  readonly quotaBackendBytes?: number;
+  readonly electionMs?: number;
+}
+
+/** The limits of a member, their relations asserted. */
+export function makeLimits(options: LimitOptions = {}): Limits {
+  const quota = options.quotaBackendBytes ?? 0;
+  const limits: Limits = {
+    maxRequestBytes: options.maxRequestBytes ?? 1.5 * MEBIBYTE,
+    maxTxnOps: options.maxTxnOps ?? 128,
+    quotaBytes: quota === 0 ? DEFAULT_QUOTA_BYTES : quota < 0 ? Number.POSITIVE_INFINITY : quota,
+    maxApplyGap: 5000,
+    requestTimeoutMs: 5000 + 2 * (options.electionMs ?? 1000),
+    sliceMs: 5,
+    directResponseBytes: 256 * 1024,
+    responseWindowBytes: 4 * MEBIBYTE,
+    maxHealthWatchers: 1000,
+  };
+  assert(limits.maxRequestBytes > 0, 'the request limit must be above zero');
+  assert(limits.maxTxnOps > 0, 'the operations limit must be above zero');
+  assert(limits.directResponseBytes < limits.responseWindowBytes, 'a direct response must fit the response window');
+  assert(limits.sliceMs < 10, 'a slice must stay under the bound of the event loop');
+  return limits;
+}

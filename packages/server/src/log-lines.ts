@@ -1,0 +1,51 @@
+import { LOG_LEVELS, type LogFields, type Logger, type LogLevel } from '@etsd/base';
+
+/** Where finished lines go, and what time it is. */
+export interface LogSink {
+  write(line: string): void;
+  wallMs(): number;
+}
+
+/**
+ * Log lines in the form that etcd's operators and tools read: one JSON object a line with `level`, `ts`, `caller` and
+ * `msg` first, then the fields in the order given; or the same for people, separated by tabs.
+ */
+export class LineLogger implements Logger {
+  private threshold: number;
+  private readonly sink: LogSink;
+  private readonly format: 'json' | 'console';
+  private readonly caller: string;
+
+  constructor(sink: LogSink, level: LogLevel, format: 'json' | 'console', caller = 'etsd') {
+    this.sink = sink;
+    this.threshold = LOG_LEVELS.indexOf(level);
+    this.format = format;
+    this.caller = caller;
+  }
+
+  enabled(level: LogLevel): boolean {
+    return LOG_LEVELS.indexOf(level) >= this.threshold;
+  }
+
+  log(level: LogLevel, message: string, fields?: LogFields): void {
+    if (!this.enabled(level)) return;
+    const time = new Date(this.sink.wallMs()).toISOString().replace('Z', '000Z');
+    if (this.format === 'console') {
+      const rest = fields === undefined ? '' : `\t${toJson(fields)}`;
+      this.sink.write(`${time}\t${level}\t${this.caller}\t${message}${rest}\n`);
+      return;
+    }
+    const head = toJson({ level, ts: time, caller: this.caller, msg: message });
+    const tail = fields === undefined ? '' : toJson(fields).slice(1, -1);
+    this.sink.write(`${head.slice(0, -1)}${tail === '' ? '' : ','}${tail}}\n`);
+  }
+}
+
+function toJson(value: object): string {
+  try {
+    return JSON.stringify(value, (_key, inner: unknown) => (inner instanceof Error ? inner.message : inner)) ?? '{}';
+  } catch (error) {
+    // A field that cannot be shown must not take the line with it.
+    return JSON.stringify({ unprintable: String(error) });
+  }
+}

@@ -1,0 +1,256 @@
+import { assert, OperatorError } from '@etsd/base';
+import {
+  AlarmAction,
+  AlarmRequest,
+  AlarmType,
+  ClusterMemberAttrSetRequest,
+  ClusterVersionSetRequest,
+  type ConfChange,
+  type ConfState,
+  DowngradeInfoSetRequest,
+  ErrCorrupt,
+  ErrNoSpace,
+  ErrUnknownMethod,
+  LeaseCheckpointRequest,
+  LeaseGrantRequest,
+  LeaseRevokeRequest,
+  RaftRequestField,
+  RaftRequestView,
+  V2Request,
+} from '@etsd/proto';
+import { Alarms } from './alarms.ts';
+import { AuthApplier, isAuthField } from './auth.ts';
+import { applyMembershipChange, checkMembershipChange, readMembershipChange } from './conf-change.ts';
+import { ConsistentIndex } from './consistent-index.ts';
+import { KvApplier } from './kv.ts';
+import { Members } from './members.ts';
+import type { BackendPort, LessorPort, StorePort } from './ports.ts';
+import { AlarmResult, MembersResult, type Waiter } from './results.ts';
+import { TxnApplier } from './txn.ts';
+import { applyV2Request } from './v2.ts';
+import { ClusterVersion } from './version.ts';
+
+export interface StateParts {
+  readonly backend: BackendPort;
+  readonly store: StorePort;
+  readonly lessor: LessorPort;
+}
+
+/**
+ * What the log means. Entries come in order, each exactly once; the same entries give the same bytes in the backend on
+ * every member. Nothing here knows a clock, chance or the network.
+ *
+ * ```
+ *   entry ──▶ State.apply ──▶ kv, txn ──▶ store ──┐
+ *                         ──▶ leases ────────────┼──▶ backend (one batch, with the index of the entry)
+ *                         ──▶ members, alarms, ──┘
+ *                             cluster version
+ * ```
+ */
+export class State {
+  readonly store: StorePort;
+  readonly lessor: LessorPort;
+  readonly alarms: Alarms;
+  readonly members: Members;
+  readonly version: ClusterVersion;
+  readonly auth: AuthApplier;
+  readonly kv: KvApplier;
+  readonly txn: TxnApplier;
+  /** Called once a batch of entries is applied and everybody who waited has been told. */
+  onBatchEnd: (() => void) | null = null;
+  /** Called for the empty entry with which a leader begins its term. */
+  onTermBegin: ((term: number) => void) | null = null;
+  private readonly progress: ConsistentIndex;
+  private readonly view = new RaftRequestView();
+  private readonly alarmResult = new AlarmResult();
+  private readonly membersResult = new MembersResult();
+
+  constructor({ backend, store, lessor }: StateParts) {
+    this.store = store;
+    this.lessor = lessor;
+    this.progress = new ConsistentIndex(backend);
+    this.alarms = new Alarms(backend);
+    this.members = new Members(backend);
+    this.version = new ClusterVersion(backend);
+    this.auth = new AuthApplier();
+    this.kv = new KvApplier(store, lessor, this.alarms);
+    this.txn = new TxnApplier(store, lessor, this.alarms, this.kv);
+  }
+
+  /** Index of the last applied entry. */
+  get appliedIndex(): number {
+    return this.progress.index;
+  }
+
+  /** Term of the last applied entry. */
+  get appliedTerm(): number {
+    return this.progress.term;
+  }
+
+  /** Who votes, as last applied; null where no membership change was applied yet. */
+  get confState(): ConfState | null {
+    return this.progress.confState;
+  }
+
+  /**
+   * Applies the entry and tells the waiter, before returning, what came of it. An entry that is already applied (the log
+   * is read again after a start) is passed over. Throws only where this member can not go on.
+   */
+  apply(index: number, term: number, data: Buffer, waiter: Waiter | null): void {
+    if (!this.advance(index, term)) return;
+    const view = this.view;
+    view.parse(data);
+    switch (view.field) {
+      case RaftRequestField.Put:
+        this.kv.applyPut(data, view.bodyStart, view.bodyEnd, waiter);
+        return;
+      case RaftRequestField.Txn:
+        this.txn.apply(data, view.bodyStart, view.bodyEnd, waiter);
+        return;
+      case RaftRequestField.DeleteRange:
+        this.kv.applyDelete(data, view.bodyStart, view.bodyEnd, waiter);
+        return;
+      default:
+        this.applyRare(index, data, waiter);
+    }
+  }
+
+  /** The entry without content that a leader writes when its term begins. */
+  applyEmpty(index: number, term: number): void {
+    if (!this.advance(index, term)) return;
+    this.onTermBegin?.(term);
+  }
+
+  /**
+   * Applies a membership change. `toRaft` hands the change to raft, or null where it is refused, and returns the voters
+   * and learners from then on.
+   */
+  applyConfChange(
+    index: number,
+    term: number,
+    change: ConfChange,
+    toRaft: (change: ConfChange | null) => ConfState,
+    waiter: Waiter | null,
+  ): void {
+    if (!this.advance(index, term)) {
+      toRaft(change);
+      return;
+    }
+    const membership = readMembershipChange(change);
+    const error = checkMembershipChange(membership, this.members);
+    if (error !== null || membership === null) {
+      toRaft(null);
+      waiter?.fail(error ?? ErrUnknownMethod);
+      return;
+    }
+    this.progress.setConfState(toRaft(change));
+    applyMembershipChange(membership, this.members);
+    this.membersResult.members = this.members.list();
+    waiter?.done(this.membersResult);
+  }
+
+  /** To be called after the last entry of a batch. */
+  batchEnd(): void {
+    this.onBatchEnd?.();
+  }
+
+  private advance(index: number, term: number): boolean {
+    if (index <= this.progress.index) return false;
+    assert(index === this.progress.index + 1, 'entries are applied in order, none left out');
+    this.progress.advance(index, term);
+    return true;
+  }
+
+  private applyRare(index: number, data: Buffer, waiter: Waiter | null): void {
+    const { field, bodyStart: start, bodyEnd: end } = this.view;
+    switch (field) {
+      case RaftRequestField.Compaction:
+        this.kv.applyCompaction(data, start, end, waiter);
+        return;
+      case RaftRequestField.LeaseGrant:
+        if (this.alarms.corrupt || this.alarms.noSpace) waiter?.fail(this.alarms.corrupt ? ErrCorrupt : ErrNoSpace);
+        else this.lessor.applyGrant(LeaseGrantRequest.decode(data, start, end), waiter);
+        return;
+      case RaftRequestField.LeaseRevoke:
+        if (this.alarms.corrupt) waiter?.fail(ErrCorrupt);
+        else this.lessor.applyRevoke(LeaseRevokeRequest.decode(data, start, end), waiter);
+        return;
+      case RaftRequestField.LeaseCheckpoint:
+        this.lessor.applyCheckpoint(LeaseCheckpointRequest.decode(data, start, end), waiter);
+        return;
+      case RaftRequestField.Alarm:
+        this.applyAlarm(AlarmRequest.decode(data, start, end), waiter);
+        return;
+      case RaftRequestField.Range:
+        // A read that went through the log: etcd's oldest versions did that. It changes nothing, and nobody here asks.
+        waiter?.fail(ErrUnknownMethod);
+        return;
+      default:
+        this.applyCluster(index, data, waiter);
+    }
+  }
+
+  private applyCluster(index: number, data: Buffer, waiter: Waiter | null): void {
+    const { field, bodyStart: start, bodyEnd: end } = this.view;
+    switch (field) {
+      case RaftRequestField.ClusterVersionSet:
+        this.version.set(ClusterVersionSetRequest.decode(data, start, end).ver);
+        waiter?.done(null);
+        return;
+      case RaftRequestField.ClusterMemberAttrSet: {
+        const request = ClusterMemberAttrSetRequest.decode(data, start, end);
+        const attributes = request.memberAttributes;
+        this.members.updateAttributes(request.memberID, attributes?.name ?? '', attributes?.clientUrls ?? []);
+        waiter?.done(null);
+        return;
+      }
+      case RaftRequestField.DowngradeInfoSet: {
+        const request = DowngradeInfoSetRequest.decode(data, start, end);
+        this.version.setDowngrade(request.enabled, request.ver);
+        waiter?.done(null);
+        return;
+      }
+      case RaftRequestField.V2:
+        applyV2Request(V2Request.decode(data, start, end), this.members, this.version);
+        waiter?.done(null);
+        return;
+      case RaftRequestField.DowngradeVersionTest:
+        waiter?.done(null);
+        return;
+      default:
+        if (!isAuthField(field)) throw unknownEntry(index, field);
+        this.auth.apply(waiter);
+    }
+  }
+
+  private applyAlarm(request: AlarmRequest, waiter: Waiter | null): void {
+    const result = this.alarmResult;
+    result.revision = this.store.revision;
+    switch (request.action) {
+      case AlarmAction.GET:
+        result.alarms = this.alarms.list(request.alarm);
+        break;
+      case AlarmAction.ACTIVATE: {
+        const alarm = request.alarm === AlarmType.NONE ? null : this.alarms.activate(request.memberID, request.alarm);
+        result.alarms = alarm === null ? [] : [alarm];
+        break;
+      }
+      case AlarmAction.DEACTIVATE: {
+        const alarm = this.alarms.deactivate(request.memberID, request.alarm);
+        result.alarms = alarm === null ? [] : [alarm];
+        break;
+      }
+      default:
+        waiter?.fail(ErrUnknownMethod);
+        return;
+    }
+    waiter?.done(result);
+  }
+}
+
+function unknownEntry(index: number, field: number): OperatorError {
+  return new OperatorError(
+    `log entry ${index} asks for something this version does not know (field ${field})`,
+    'Another member runs a newer version; run the same one here.',
+  );
+}

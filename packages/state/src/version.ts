@@ -1,0 +1,54 @@
+import { goString, parseJsonObject } from './go-json.ts';
+import type { BackendPort } from './ports.ts';
+
+const CLUSTER = 'cluster';
+const VERSION_KEY = Buffer.from('clusterVersion');
+const DOWNGRADE_KEY = Buffer.from('downgrade');
+
+/** The version all members can speak, and whether the cluster is on its way to an older one. */
+export class ClusterVersion {
+  /** `major.minor.patch`, or empty until it is decided. */
+  version = '';
+  downgradeEnabled = false;
+  downgradeTarget = '';
+  /** Called after each change of `version`. */
+  onChange: ((version: string) => void) | null = null;
+  private readonly backend: BackendPort;
+
+  constructor(backend: BackendPort) {
+    this.backend = backend;
+    this.version = backend.get(CLUSTER, VERSION_KEY)?.toString('utf8') ?? '';
+    const downgrade = parseJsonObject(backend.get(CLUSTER, DOWNGRADE_KEY)?.toString('utf8') ?? '');
+    if (downgrade !== undefined) {
+      this.downgradeEnabled = downgrade['enabled'] === true;
+      this.downgradeTarget = typeof downgrade['target-version'] === 'string' ? downgrade['target-version'] : '';
+    }
+  }
+
+  set(version: string): void {
+    this.version = version;
+    this.backend.put(CLUSTER, VERSION_KEY, Buffer.from(version));
+    this.onChange?.(version);
+  }
+
+  setDowngrade(enabled: boolean, target: string): void {
+    this.downgradeEnabled = enabled;
+    this.downgradeTarget = enabled ? target : '';
+    const text = `{"target-version":${goString(this.downgradeTarget)},"enabled":${enabled}}`;
+    this.backend.put(CLUSTER, DOWNGRADE_KEY, Buffer.from(text));
+  }
+}
+
+/** `major.minor.patch` with its three numbers, where the text is one (a patch is not required). */
+export interface ParsedVersion {
+  readonly major: number;
+  readonly minor: number;
+  readonly patch: number;
+}
+
+/** Undefined where the text is no version. Suffixes such as `-alpha.0` are accepted and ignored. */
+export function parseVersion(text: string): ParsedVersion | undefined {
+  const match = /^(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?(?:[-+][0-9A-Za-z.+-]*)?$/.exec(text);
+  if (match === null) return undefined;
+  return { major: Number(match[1]), minor: Number(match[2]), patch: Number(match[3] ?? 0) };
+}

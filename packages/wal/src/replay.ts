@@ -1,0 +1,149 @@
+/** What the records of a log add up to. */
+import { CorruptionError, EMPTY, OperatorError } from '@etsd/base';
+import { Entry, HardState, ProtoError, WalSnapshot } from '@etsd/proto';
+import type { Disk } from '@etsd/runtime';
+import { type LogEnd, readSegments } from './reader.ts';
+import { RecordType } from './record.ts';
+import { listSegments, segmentsFrom } from './segment.ts';
+
+/** A place in the log: where a snapshot was taken. Both 0 for the beginning. */
+export interface LogPosition {
+  readonly index: number;
+  readonly term: number;
+}
+
+/** The log behind a position. */
+export interface ReplayedLog {
+  /** What `Wal.create` was given. */
+  readonly metadata: Buffer;
+  /** The last one saved; all zero where none was. */
+  readonly hardState: HardState;
+  /** In order and without gaps, beginning right behind the position. What a later leader overwrote is gone. */
+  readonly entries: Entry[];
+  /** Every snapshot the log mentions, in the order written. */
+  readonly snapshots: readonly WalSnapshot[];
+  readonly end: LogEnd;
+}
+
+const ADVICE_DAMAGED =
+  'Do not start this member on the damaged log: remove it from the cluster and add it anew, or restore a backup.';
+
+/** Adds up records. */
+export class LogCollector {
+  metadata: Buffer | null = null;
+  hardState = new HardState();
+  entries: Entry[] = [];
+  snapshots: WalSnapshot[] = [];
+  /** Index of the last entry seen, also where entries are not kept. */
+  lastIndex = 0;
+  /** Whether the snapshot at the start was found in the log. */
+  isStartFound = false;
+  private readonly start: LogPosition | null;
+
+  /** Keeps the entries behind `start`; none if it is null. */
+  constructor(start: LogPosition | null) {
+    this.start = start;
+  }
+
+  readonly visit = (type: number, data: Buffer, where: () => string): void => {
+    try {
+      this.record(type, data, where);
+    } catch (error) {
+      if (!(error instanceof ProtoError)) throw error;
+      throw new CorruptionError('wal: a record with unreadable content', where(), ADVICE_DAMAGED, { cause: error });
+    }
+  };
+
+  private record(type: number, data: Buffer, where: () => string): void {
+    switch (type) {
+      case RecordType.entry:
+        this.entry(Entry.decode(data), where);
+        return;
+      case RecordType.hardState:
+        this.hardState = HardState.decode(data);
+        return;
+      case RecordType.metadata:
+        if (this.metadata !== null && !this.metadata.equals(data)) {
+          throw new CorruptionError('wal: conflicting metadata found', where(), ADVICE_DAMAGED);
+        }
+        this.metadata = Buffer.from(data);
+        return;
+      case RecordType.snapshot:
+        this.snapshot(WalSnapshot.decode(data));
+        return;
+      case RecordType.crc:
+        return;
+      default:
+        throw new CorruptionError(`wal: unexpected block type ${type}`, where(), ADVICE_DAMAGED);
+    }
+  }
+
+  private entry(entry: Entry, where: () => string): void {
+    this.lastIndex = entry.index;
+    if (this.start === null || entry.index <= this.start.index) return;
+    const at = entry.index - this.start.index - 1;
+    if (at > this.entries.length) {
+      const last = this.start.index + this.entries.length;
+      const problem = `wal: slice bounds out of range: entry ${entry.index} follows entry ${last}`;
+      throw new CorruptionError(problem, where(), ADVICE_DAMAGED);
+    }
+    // An entry with an index that was there before comes from a newer leader and takes the place of all from there on.
+    this.entries.length = at;
+    this.entries.push(entry);
+  }
+
+  private snapshot(snapshot: WalSnapshot): void {
+    this.snapshots.push(snapshot);
+    if (this.lastIndex < snapshot.index) this.lastIndex = snapshot.index;
+    if (this.start === null || snapshot.index !== this.start.index) return;
+    if (snapshot.term !== this.start.term) {
+      throw new OperatorError(
+        `wal: snapshot mismatch: at index ${snapshot.index} the log has term ${snapshot.term}, the snapshot ${this.start.term}`,
+        'The snapshot file and the log belong to different histories; put back the files that belong together.',
+      );
+    }
+    this.isStartFound = true;
+  }
+}
+
+/** Checks what was collected and gives it out. */
+export function finish(
+  collector: LogCollector,
+  end: LogEnd,
+  directory: string,
+  start: LogPosition | null,
+): ReplayedLog {
+  if (start !== null && !collector.isStartFound) {
+    throw new OperatorError(
+      `wal: snapshot not found: the log in ${directory} knows of no snapshot at index ${start.index}`,
+      'Remove snapshot files newer than the log, or restore this member from a backup.',
+    );
+  }
+  const { hardState, entries, snapshots } = collector;
+  return { metadata: collector.metadata ?? EMPTY, hardState, entries, snapshots, end };
+}
+
+/**
+ * Reads the log behind `start` without locking or changing anything; a torn tail is left out. For tools, and for
+ * looking at a log before opening it.
+ */
+export async function readLog(disk: Disk, directory: string, start: LogPosition): Promise<ReplayedLog> {
+  const segments = segmentsFrom(directory, await listSegments(disk, directory), start.index);
+  const collector = new LogCollector(start);
+  const end = await readSegments(disk, directory, segments, collector.visit);
+  return finish(collector, end, directory, start);
+}
+
+/**
+ * The snapshots that the log vouches for, in ascending order: those of entries it knows to be committed. A snapshot file
+ * that is not among them may be left over from a crash between writing the file and the log, and must not be used.
+ */
+export async function validSnapshots(disk: Disk, directory: string): Promise<WalSnapshot[]> {
+  const all = await listSegments(disk, directory);
+  const first = all[0];
+  if (first === undefined) return [];
+  const collector = new LogCollector(null);
+  const segments = segmentsFrom(directory, all, first.index);
+  await readSegments(disk, directory, segments, collector.visit);
+  return collector.snapshots.filter((snapshot) => snapshot.index <= collector.hardState.commit);
+}

@@ -1,0 +1,464 @@
+/**
+ * The write-ahead log: what a member has promised, in the order it promised it, in etcd's format. Rule 1 of the house
+ * (nothing is acknowledged before it is durable) is kept here: a callback of `save` without an error is the promise that
+ * the entries can be read back after any crash.
+ */
+import { assert, type Logger, OperatorError, silentLogger, U64_ZERO } from '@etsd/base';
+import { type Entry, HardState, WalSnapshot } from '@etsd/proto';
+import { type DiskCallback, type DiskFile, joinPath, parentPath, type World } from '@etsd/runtime';
+import { type Batch, type BatchSink, GroupCommit } from './group-commit.ts';
+import { FILL_AHEAD_BYTES, FILL_PIECE_BYTES, SEGMENT_BYTES, SEGMENTS_MAX, SLOW_SYNC_MS } from './limits.ts';
+import { readSegments } from './reader.ts';
+import { BatchBuffer, RecordEncoder } from './record.ts';
+import { clearFrom, keepCopy, type Repair, synced } from './repair.ts';
+import { finish, LogCollector, type LogPosition } from './replay.ts';
+import {
+  type FillOptions,
+  type HeldSegment,
+  listSegments,
+  openTail,
+  type PreparedSegment,
+  prepareTail,
+  type SegmentName,
+  segmentName,
+  segmentsFrom,
+  type TailSegment,
+} from './segment.ts';
+
+/** Is told of every batch that reached the disk. */
+export interface WalObserver {
+  /** `durationMs` from the call into the system to its answer, for `bytes` of records. */
+  synced(durationMs: number, bytes: number): void;
+}
+
+export interface WalOptions {
+  /** Length of a segment; see `SEGMENT_BYTES`. */
+  readonly segmentBytes?: number;
+  /** Segments kept though released; see `SEGMENTS_MAX`. */
+  readonly segmentsMax?: number;
+  /** Zeros kept written ahead; 0 for none. See `FILL_AHEAD_BYTES`. */
+  readonly fillAheadBytes?: number;
+  /** Report as durable what is only handed to the system: a crash of the machine may lose or damage the log. */
+  readonly unsafeNoSync?: boolean;
+  readonly observer?: WalObserver;
+  readonly logger?: Logger;
+}
+
+/** A log that was opened, and what was in it. */
+export interface OpenedWal {
+  readonly wal: Wal;
+  /** What `Wal.create` was given: an encoded `WalMetadata`. */
+  readonly metadata: Buffer;
+  /** The last one saved; all zero where none was. */
+  readonly hardState: HardState;
+  /** In order and without gaps, beginning right behind the snapshot. */
+  readonly entries: Entry[];
+  /** What was done if a crash had left the end of the log torn; worth telling the operator. */
+  readonly repair: Repair | null;
+}
+
+interface Settings {
+  readonly fill: FillOptions;
+  readonly segmentsMax: number;
+  readonly durable: boolean;
+  readonly observer: WalObserver | null;
+  readonly logger: Logger;
+}
+
+function settingsOf(options: WalOptions): Settings {
+  const fill = {
+    segmentBytes: options.segmentBytes ?? SEGMENT_BYTES,
+    aheadBytes: options.fillAheadBytes ?? FILL_AHEAD_BYTES,
+    pieceBytes: FILL_PIECE_BYTES,
+  };
+  return {
+    fill,
+    segmentsMax: options.segmentsMax ?? SEGMENTS_MAX,
+    durable: options.unsafeNoSync !== true,
+    observer: options.observer ?? null,
+    logger: options.logger ?? silentLogger,
+  };
+}
+
+/** Where an open log stands. */
+interface Standing {
+  readonly metadata: Buffer;
+  readonly hardState: HardState;
+  readonly lastIndex: number;
+  readonly crc: number;
+  /** Where the next record goes in the last segment. */
+  readonly position: number;
+}
+
+export class Wal implements BatchSink {
+  /** Of the last entry saved, or of a snapshot ahead of it. */
+  lastIndex: number;
+  private readonly world: World;
+  private readonly directory: string;
+  private readonly settings: Settings;
+  private readonly metadata: Buffer;
+  private readonly encoder: RecordEncoder;
+  private readonly commits: GroupCommit;
+  /** The last hard state saved; a copy, since callers may reuse theirs. */
+  private readonly hardState = new HardState();
+  /** All segments on disk, in order; the last one is the tail. Those before the snapshot we started from are not held. */
+  private readonly segments: HeldSegment[];
+  private tail: TailSegment;
+  /** The segment after the tail, being made ready. */
+  private prepared: Promise<PreparedSegment> | null = null;
+  /** The same once it exists. */
+  private ready: PreparedSegment | null = null;
+  /** Where the next batch goes, and where the one under way went. */
+  private position: number;
+  private batchPosition = 0;
+  /** Bytes at the start of the gathering batch that only open a segment and alone are not worth writing. */
+  private headBytes = 0;
+  private batch: Batch | null = null;
+  private batchDone: DiskCallback | null = null;
+  private startedMs = 0;
+  private purging: Promise<void> = Promise.resolve();
+  private isClosed = false;
+
+  private constructor(
+    place: { world: World; directory: string; settings: Settings },
+    segments: HeldSegment[],
+    tail: TailSegment,
+    standing: Standing,
+  ) {
+    this.world = place.world;
+    this.directory = place.directory;
+    this.settings = place.settings;
+    this.segments = segments;
+    this.tail = tail;
+    this.metadata = standing.metadata;
+    this.lastIndex = standing.lastIndex;
+    this.position = standing.position;
+    this.encoder = new RecordEncoder(standing.crc);
+    this.commits = new GroupCommit(this, place.world.timers);
+    this.keepState(standing.hardState);
+    const { gathering } = this.commits;
+    if (standing.position >= this.settings.fill.segmentBytes)
+      this.openSegmentWith(gathering, tail.segment.sequence + 1);
+    else if (standing.position === 0) this.writeHead(gathering);
+    this.tail.filler.advance(this.position);
+  }
+
+  /** Whether there is a log in the directory. */
+  static async exists(world: World, directory: string): Promise<boolean> {
+    return (await listSegments(world.disk, directory)).length > 0;
+  }
+
+  /**
+   * Makes an empty log. It is made under another name, synced and then moved, so that a crash leaves either nothing or
+   * all of it. Fails where a log exists.
+   */
+  static async create(world: World, directory: string, metadata: Buffer, options: WalOptions = {}): Promise<Wal> {
+    const { disk } = world;
+    if (await Wal.exists(world, directory)) {
+      throw new OperatorError(
+        `wal: metadata already exists: there is a log in ${directory}`,
+        'Start with the existing data, or choose an empty data directory.',
+      );
+    }
+    const settings = settingsOf(options);
+    const { durable, fill } = settings;
+    const temporary = `${directory}.tmp`;
+    const segment = { name: segmentName(0, 0), sequence: 0, index: 0 };
+    const encoder = new RecordEncoder();
+    const head = new BatchBuffer(1024, 1024);
+    encoder.checksum(head);
+    encoder.metadata(head, metadata);
+    encoder.snapshot(head, new WalSnapshot());
+    await disk.remove(temporary);
+    await disk.makeDirectory(temporary);
+    const file = await disk.open(joinPath(temporary, segment.name), 'create');
+    try {
+      await file.truncate(Math.max(fill.segmentBytes, head.length));
+      await writeAt(file, head.bytes, head.length, 0);
+      await synced(file);
+    } finally {
+      await file.close();
+    }
+    await disk.syncDirectory(temporary);
+    await disk.rename(temporary, directory);
+    await disk.syncDirectory(parentPath(directory));
+    const lock = await disk.lock(joinPath(directory, segment.name));
+    const tail = await openTail(disk, joinPath(directory, segment.name), segment, head.length, { durable, fill });
+    const standing = { metadata, hardState: HardState.zero, lastIndex: 0, crc: encoder.crc, position: head.length };
+    return new Wal({ world, directory, settings }, [{ segment, lock }], tail, standing);
+  }
+
+  /**
+   * Opens the log and reads what follows `start`, the position of the snapshot that is restored (index 0, term 0 for
+   * none). A torn tail is cut off. Fails with `CorruptionError` on damage anywhere else, with `OperatorError` if the log
+   * does not belong to that snapshot, and with code `ELOCKED` if another process has it open.
+   */
+  static async open(world: World, directory: string, start: LogPosition, options: WalOptions = {}): Promise<OpenedWal> {
+    const { disk } = world;
+    const settings = settingsOf(options);
+    const all = await listSegments(disk, directory);
+    const wanted = segmentsFrom(directory, all, start.index);
+    const segments: HeldSegment[] = [];
+    for (const segment of all) {
+      const isWanted = wanted.includes(segment);
+      segments.push({ segment, lock: isWanted ? await disk.lock(joinPath(directory, segment.name)) : null });
+    }
+    try {
+      const collector = new LogCollector(start);
+      const end = await readSegments(disk, directory, wanted, collector.visit);
+      const log = finish(collector, end, directory, start);
+      const repair = await keepCopy(disk, directory, end);
+      const path = joinPath(directory, end.segment.name);
+      const tail = await openTail(disk, path, end.segment, end.position, settings);
+      await clearFrom(tail.plainFile, end.position, settings.fill.segmentBytes);
+      await disk.remove(temporaryPath(directory, 0));
+      await disk.remove(temporaryPath(directory, 1));
+      const { metadata, hardState, entries } = log;
+      const standing = { metadata, hardState, lastIndex: collector.lastIndex, crc: end.crc, position: end.position };
+      const wal = new Wal({ world, directory, settings }, segments, tail, standing);
+      return { wal, metadata, hardState, entries, repair };
+    } catch (error) {
+      for (const segment of segments) await segment.lock?.release();
+      throw error;
+    }
+  }
+
+  /** Why the log takes nothing any more, or `null` while it does. */
+  get failure(): Error | null {
+    return this.commits.failure;
+  }
+
+  /**
+   * Saves `entries[from, to)` and the hard state, unless that is `null`. `done` is called when both are durable, or with
+   * the reason why the log has failed for good; in the order of the calls. It is called before this returns if nothing
+   * has to be durable (no entries, term and vote as before) and nobody waits.
+   *
+   * What is saved until the end of this turn of the event loop, or while the disk is busy, shares one write and sync.
+   * Nothing of the arguments is kept.
+   */
+  save(hardState: HardState | null, entries: readonly Entry[], from: number, to: number, done: DiskCallback): void {
+    assert(!this.isClosed, 'nothing is saved to a closed log');
+    const batch = this.commits.gathering;
+    let mustSync = to > from;
+    for (let index = from; index < to; index++) this.encoder.entry(batch, entries[index] as Entry);
+    if (to > from) this.lastIndex = (entries[to - 1] as Entry).index;
+    if (hardState !== null && !isEmptyState(hardState)) {
+      mustSync ||= hardState.term !== this.hardState.term || hardState.vote !== this.hardState.vote;
+      this.keepState(hardState);
+      this.encoder.hardState(batch, hardState);
+    }
+    this.commits.add(mustSync, done);
+  }
+
+  /** Notes that a snapshot of this position is on disk: replay can start from it. Durable when `done` is called. */
+  saveSnapshot(snapshot: WalSnapshot, done: DiskCallback): void {
+    assert(!this.isClosed, 'nothing is saved to a closed log');
+    this.encoder.snapshot(this.commits.gathering, snapshot);
+    if (this.lastIndex < snapshot.index) this.lastIndex = snapshot.index;
+    this.commits.add(true, done);
+  }
+
+  /** Starts writing what has been saved now, not at the end of the turn, if the disk is free. */
+  flush(): void {
+    this.commits.flush();
+  }
+
+  /**
+   * Says that nothing before the entry at `index` will be read again. The oldest segments that are not needed any more
+   * are removed in the background, as long as there are more than `segmentsMax`.
+   */
+  releaseTo(index: number): void {
+    this.purging = this.purging
+      .then(() => this.purge(index))
+      .catch((error: unknown) => {
+        this.settings.logger.log('warn', 'failed to remove an old log segment', { error: String(error) });
+      });
+  }
+
+  /** Writes what has been saved, closes the files and gives up the locks. */
+  async close(): Promise<void> {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    if (this.failure === null && (this.commits.gathering.length > this.headBytes || !this.commits.isIdle)) {
+      await new Promise<void>((resolve) => {
+        this.commits.add(true, () => resolve());
+        this.commits.flush();
+      });
+    }
+    await this.purging;
+    await this.dropPrepared();
+    await this.tail.close();
+    for (const segment of this.segments) await segment.lock?.release();
+  }
+
+  // -- batches --------------------------------------------------------------------------------------------------------
+
+  /** Part of `BatchSink`: decides where the batch goes, and whether the next one opens a segment. */
+  sealed(batch: Batch, next: Batch): void {
+    this.batchPosition = batch.opens !== null ? 0 : this.position;
+    this.position = this.batchPosition + batch.length;
+    this.headBytes = 0;
+    if (this.position < this.settings.fill.segmentBytes) return;
+    this.openSegmentWith(next, (batch.opens ?? this.tail.segment).sequence + 1);
+  }
+
+  /** Part of `BatchSink`. */
+  writeBatch(batch: Batch, done: DiskCallback): void {
+    this.batch = batch;
+    this.batchDone = done;
+    if (batch.opens !== null) {
+      this.cut(batch, batch.opens).then(
+        () => this.batchWritten(null),
+        (error: Error) => this.batchWritten(error),
+      );
+    } else {
+      this.tail.filler.claim(this.batchPosition + batch.length, this.startWrite);
+    }
+  }
+
+  private readonly startWrite = (): void => {
+    const batch = this.batch as Batch;
+    this.startedMs = this.world.clock.nowMs();
+    this.tail.file.write(batch.bytes, 0, batch.length, this.batchPosition, this.batchWritten);
+  };
+
+  private readonly batchWritten = (error: Error | null): void => {
+    const done = this.batchDone as DiskCallback;
+    const bytes = (this.batch as Batch).length;
+    this.batch = null;
+    this.batchDone = null;
+    if (error !== null) {
+      done(this.brokenBy(error));
+      return;
+    }
+    this.observe(bytes);
+    const end = this.batchPosition + bytes;
+    this.tail.filler.advance(end);
+    this.prepareFor(end);
+    done(null);
+  };
+
+  private observe(bytes: number): void {
+    const { observer, logger } = this.settings;
+    const durationMs = this.world.clock.nowMs() - this.startedMs;
+    observer?.synced(durationMs, bytes);
+    if (durationMs > SLOW_SYNC_MS) logger.log('warn', 'slow fdatasync', { tookMs: durationMs, bytes });
+  }
+
+  private brokenBy(error: Error): OperatorError {
+    const path = joinPath(this.directory, this.tail.segment.name);
+    return new OperatorError(
+      `wal: cannot write ${path}: ${error.message}`,
+      'The log takes nothing any more, since what is on the disk is unknown. Mend the disk or make room, then restart.',
+      { cause: error },
+    );
+  }
+
+  // -- segments -------------------------------------------------------------------------------------------------------
+
+  /** Lets `batch`, which is empty, begin with the head of a new segment. */
+  private openSegmentWith(batch: Batch, sequence: number): void {
+    const index = this.lastIndex + 1;
+    batch.opens = { name: segmentName(sequence, index), sequence, index };
+    this.writeHead(batch);
+  }
+
+  /** The records every segment begins with: the checksum to go on from, whose log it is, what was promised last. */
+  private writeHead(batch: Batch): void {
+    this.encoder.checksum(batch);
+    this.encoder.metadata(batch, this.metadata);
+    if (!isEmptyState(this.hardState)) this.encoder.hardState(batch, this.hardState);
+    this.headBytes = batch.length;
+  }
+
+  /**
+   * Makes a new segment the tail and `batch` its content. It gets its name only when the content is durable: a segment
+   * that has its name has its head.
+   */
+  private async cut(batch: Batch, segment: SegmentName): Promise<void> {
+    const { disk, clock } = this.world;
+    if (this.prepared === null) this.prepareNext();
+    const { tail, lock, path } = await (this.prepared as Promise<PreparedSegment>);
+    const finalPath = joinPath(this.directory, segment.name);
+    await new Promise<void>((resolve) => tail.filler.claim(batch.length, resolve));
+    this.startedMs = clock.nowMs();
+    await writeAt(tail.file, batch.bytes, batch.length, 0);
+    await disk.rename(path, finalPath);
+    if (this.settings.durable) await disk.syncDirectory(this.directory);
+    const old = this.tail;
+    this.tail = tail;
+    tail.segment = segment;
+    this.segments.push({ segment, lock });
+    this.prepared = null;
+    this.ready = null;
+    await old.close();
+    this.settings.logger.log('info', 'created a new WAL segment', { path: finalPath });
+  }
+
+  /**
+   * Keeps the making of the next segment in step with the filling of this one: begun at a quarter, done at three
+   * quarters. An idle log makes nothing.
+   */
+  private prepareFor(end: number): void {
+    const { segmentBytes, aheadBytes } = this.settings.fill;
+    const beyond = end - segmentBytes / 4;
+    if (beyond <= 0 || this.isClosed) return;
+    if (this.prepared === null) this.prepareNext();
+    else if (this.ready !== null && aheadBytes > 0) this.ready.tail.filler.fillTo(2 * beyond);
+  }
+
+  private prepareNext(): void {
+    const path = temporaryPath(this.directory, this.tail.segment.sequence + 1);
+    this.prepared = prepareTail(this.world.disk, path, this.settings);
+    // Whoever needs it awaits the promise itself and learns of an error there.
+    this.prepared.then(
+      (ready) => {
+        this.ready = ready;
+      },
+      () => {},
+    );
+  }
+
+  private async dropPrepared(): Promise<void> {
+    const prepared = await this.prepared?.catch(() => null);
+    if (prepared === undefined || prepared === null) return;
+    await prepared.tail.close();
+    await prepared.lock.release();
+    await this.world.disk.remove(prepared.path);
+  }
+
+  private async purge(index: number): Promise<void> {
+    const { disk } = this.world;
+    const segments = this.segments;
+    // The last segment that begins before `index` may hold the entry itself.
+    while (segments.length > this.settings.segmentsMax && (segments[1] as HeldSegment).segment.index < index) {
+      const oldest = segments[0] as HeldSegment;
+      const path = joinPath(this.directory, oldest.segment.name);
+      await disk.remove(path);
+      await oldest.lock?.release();
+      segments.splice(0, 1);
+      this.settings.logger.log('info', 'purged a log segment', { path });
+    }
+  }
+
+  private keepState(state: HardState): void {
+    this.hardState.term = state.term;
+    this.hardState.vote = state.vote;
+    this.hardState.commit = state.commit;
+  }
+}
+
+function isEmptyState(state: HardState): boolean {
+  return state.term === 0 && state.vote === U64_ZERO && state.commit === 0;
+}
+
+/** Where the segment with this sequence number is made ready. Two names, since the next but one may be begun early. */
+function temporaryPath(directory: string, sequence: number): string {
+  return joinPath(directory, `${sequence % 2}.tmp`);
+}
+
+function writeAt(file: DiskFile, bytes: Buffer, length: number, position: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    file.write(bytes, 0, length, position, (error) => (error === null ? resolve() : reject(error)));
+  });
+}

@@ -1,0 +1,44 @@
+/** The house as data: which package stands on which floor, and which part of the outside world it may touch. */
+
+/** `pure`: nothing. `hosted`: only what `runtime` hands in. `node`: Node itself. */
+export type Environment = 'pure' | 'hosted' | 'node';
+
+export interface Room {
+  readonly floor: number;
+  readonly environment: Environment;
+}
+
+export const ROOMS: Readonly<Record<string, Room>> = {
+  base: { floor: 0, environment: 'pure' },
+  proto: { floor: 1, environment: 'pure' },
+  runtime: { floor: 1, environment: 'hosted' },
+  backend: { floor: 1, environment: 'pure' },
+  raft: { floor: 2, environment: 'pure' },
+  wal: { floor: 2, environment: 'hosted' },
+  mvcc: { floor: 2, environment: 'pure' },
+  rpc: { floor: 2, environment: 'hosted' },
+  replication: { floor: 3, environment: 'hosted' },
+  state: { floor: 3, environment: 'pure' },
+  server: { floor: 4, environment: 'hosted' },
+  cli: { floor: 5, environment: 'node' },
+  bench: { floor: 5, environment: 'node' },
+  testkit: { floor: 1, environment: 'node' },
+};
+
+/** Parts of a package that may touch Node although the package may not. */
+export const NODE_CORNERS: readonly string[] = [
+  'packages/runtime/src/node/',
+  'packages/backend/src/lmdb',
+  'packages/server/src/http/',
+  'packages/rpc/interop/',
+  'packages/rpc/conformance/',
+  'packages/rpc/attacks/',
+];
+
+/** Parts that take the place of the clock and of chance and so must name them. */
+export const SIMULATION_CORNERS: readonly string[] = ['packages/runtime/src/sim/'];
+
+/** Whether the file is a test, a benchmark or a helper of theirs, to which other rules apply. */
+export function isTestFile(path: string): boolean {
+  return /\.(test|bench|fuzz)\.ts$/.test(path) || /\/(testing|testdata)\//.test(path) || path.includes('/suite.ts');
+}
