@@ -3,6 +3,7 @@ import type { Listener, ListenOptions, Socket, SocketAddress, Timer } from '@ets
 import { DeadlineWheel } from './deadline-wheel.ts';
 import { encodeStatusMessage, StatusCode } from './grpc/status.ts';
 import { fieldBound } from './hpack/encoder.ts';
+import { HttpExchange, type HttpHandler } from './http-exchange.ts';
 import { ConnectionHost } from './http2/connection.ts';
 import { type ErrorCode, errorCodeName } from './http2/errors.ts';
 import { Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from './http2/frame.ts';
@@ -40,6 +41,7 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   private sweeper: Timer | null = null;
   /** Called when the last connection is gone, while a drain waits for that. */
   private onEmpty: (() => void) | null = null;
+  private httpHandler: HttpHandler | null = null;
   private http1: ((socket: Socket, firstBytes: Buffer) => void) | null = null;
 
   constructor(world: RpcWorld, options: RpcServerOptions = {}) {
@@ -60,6 +62,11 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   /** Connections that do not begin with the HTTP/2 preface; without this they are closed. */
   onHttp1(handOver: (socket: Socket, firstBytes: Buffer) => void): void {
     this.http1 = handOver;
+  }
+
+  /** Requests over HTTP/2 whose content type is not gRPC's; without this they get 415. */
+  handleHttp(handler: HttpHandler): void {
+    this.httpHandler = handler;
   }
 
   async listen(address: SocketAddress, options: ListenOptions = {}): Promise<Listener> {
@@ -167,6 +174,10 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   // ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   request(connection: ServerConnection, id: number, request: Request, endStream: boolean): void {
+    if (this.httpHandler !== null && !request.isGrpc && !request.tooLarge) {
+      this.httpRequest(this.httpHandler, connection, id, request, endStream);
+      return;
+    }
     const handler = this.handlers.get(request.path);
     if (handler === undefined || request.method !== 'POST' || !request.isGrpc || request.timeoutMs === -2) {
       this.refuse(connection, id, endStream, this.refusal(request));
@@ -181,6 +192,21 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     if (request.timeoutMs >= 0) this.wheel.add(call, request.timeoutMs);
     if (handler.kind === 'stream') handler.opened?.(call);
     if (endStream) this.endedWithHeaders(connection, call);
+  }
+
+  private httpRequest(
+    handler: HttpHandler,
+    connection: ServerConnection,
+    id: number,
+    request: Request,
+    endStream: boolean,
+  ): void {
+    const exchange = new HttpExchange(connection, id, request);
+    connection.addStream(exchange);
+    handler.request(exchange);
+    if (!endStream) return;
+    connection.inputEnded(exchange);
+    exchange.inputEnded();
   }
 
   private endedWithHeaders(connection: ServerConnection, call: ServerCall): void {

@@ -1,9 +1,14 @@
 import { CompactionRequest, RaftRequestField } from '@etsd/proto';
 import type { Lessor } from '@etsd/state';
+import { registerAuthStatus } from './api/auth-status.ts';
+import { registerCluster } from './api/cluster.ts';
 import { proposeRequest, refusal } from './api/guards.ts';
+import { registerHealth } from './api/health.ts';
 import { registerKv } from './api/kv.ts';
 import { LeaderGuard } from './api/leader-guard.ts';
 import { registerLease } from './api/lease.ts';
+import { registerMaintenance } from './api/maintenance.ts';
+import { SliceRunner } from './api/slice-runner.ts';
 import { registerWatch, type WatchService } from './api/watch.ts';
 import type { MemberContext } from './context.ts';
 import type { CompactionSlices } from './duties/compaction-slices.ts';
@@ -37,7 +42,12 @@ export function registerServices(parts: ServicesParts): Services {
   const electionMs = context.config.electionTimeoutMs;
   const quota = new Quota(context);
   const guard = new LeaderGuard({ world, replication, electionMs });
-  registerKv({ context, quota, compactions });
+  const runner = new SliceRunner(world, context.limits.sliceMs);
+  registerKv({ context, quota, compactions, runner });
+  registerMaintenance({ context, runner });
+  registerCluster({ context, hasPeers: false, isCaughtUp: () => false });
+  registerAuthStatus(context);
+  registerHealth(context);
   const watch = registerWatch({
     world,
     rpc,
