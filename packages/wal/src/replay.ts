@@ -1,6 +1,6 @@
 /** What the records of a log add up to. */
 import { CorruptionError, EMPTY, OperatorError } from '@etsd/base';
-import { Entry, HardState, ProtoError, WalSnapshot } from '@etsd/proto';
+import { Entry, EntryType, HardState, ProtoError, WalSnapshot } from '@etsd/proto';
 import type { Disk } from '@etsd/runtime';
 import { type LogEnd, readSegments } from './reader.ts';
 import { RecordType } from './record.ts';
@@ -27,6 +27,8 @@ export interface ReplayedLog {
 
 const ADVICE_DAMAGED =
   'Do not start this member on the damaged log: remove it from the cluster and add it anew, or restore a backup.';
+
+const LAST_ENTRY_TYPE = EntryType.EntryConfChangeV2;
 
 /** Adds up records. */
 export class LogCollector {
@@ -79,6 +81,10 @@ export class LogCollector {
   }
 
   private entry(entry: Entry, where: () => string): void {
+    // The checksum covers the data of a record, not its type: what is no entry must not be taken for one.
+    if (entry.term === 0 || !Number.isSafeInteger(entry.term) || entry.type < 0 || entry.type > LAST_ENTRY_TYPE) {
+      throw new CorruptionError('wal: an entry that cannot be one', where(), ADVICE_DAMAGED);
+    }
     this.lastIndex = entry.index;
     if (this.start === null || entry.index <= this.start.index) return;
     const at = entry.index - this.start.index - 1;
