@@ -4,7 +4,7 @@ import { Entry, EntryType, HardState, ProtoError, WalSnapshot } from '@etsd/prot
 import type { Disk } from '@etsd/runtime';
 import { type LogEnd, readSegments } from './reader.ts';
 import { RecordType } from './record.ts';
-import { listSegments, segmentsFrom } from './segment.ts';
+import { listSegments, type SegmentName, segmentsFrom } from './segment.ts';
 
 /** A place in the log: where a snapshot was taken. Both 0 for the beginning. */
 export interface LogPosition {
@@ -146,10 +146,11 @@ export async function readLog(disk: Disk, directory: string, start: LogPosition)
  */
 export async function validSnapshots(disk: Disk, directory: string): Promise<WalSnapshot[]> {
   const all = await listSegments(disk, directory);
-  const first = all[0];
-  if (first === undefined) return [];
+  // An old segment may be back after a crash in the middle of removing several: only what is connected counts.
+  let first = all.length - 1;
+  while (first > 0 && all[first - 1]?.sequence === (all[first] as SegmentName).sequence - 1) first--;
+  if (first < 0) return [];
   const collector = new LogCollector(null);
-  const segments = segmentsFrom(directory, all, first.index);
-  await readSegments(disk, directory, segments, collector.visit);
+  await readSegments(disk, directory, all.slice(first), collector.visit);
   return collector.snapshots.filter((snapshot) => snapshot.index <= collector.hardState.commit);
 }
