@@ -227,6 +227,11 @@ class Runner {
 
   private async restart(hard: boolean): Promise<void> {
     await this.watches?.end();
+    // etcd 3.5 replays after a crash what its database had not committed, and a transaction that had been refused for
+    // reading a compacted revision may then succeed. A defragmentation commits, so that it has nothing to replay.
+    for (const [side, client] of this.clients.entries()) {
+      if (this.servers[side]?.product === 'etcd') await client.expect('Maintenance/Defragment', {});
+    }
     for (const client of this.clients) client.close();
     await Promise.all(this.servers.map((server) => (hard ? server.kill() : server.stop())));
     await Promise.all(this.servers.map((server) => server.start()));

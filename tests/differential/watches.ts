@@ -341,7 +341,7 @@ export class Watches {
       const same = isDeepStrictEqual(left, right);
       if (same && isDeepStrictEqual(left['kv'], wanted.event['kv']) && left['type'] === wanted.event['type']) continue;
       throw new Mismatch(
-        `event ${index} of those due for watcher ${id} (key ${describe(watcher.key)}, end ${describe(watcher.rangeEnd)})\n` +
+        `event ${index} of those due for watcher ${id} (key ${describe(watcher.key)}, end ${describe(watcher.rangeEnd)}, from ${watcher.firstRevision})\n` +
           `  left   ${describe(left)}\n  right  ${describe(right)}\n  due    ${describe(wanted.event)}`,
       );
     }

@@ -29,8 +29,6 @@ import { type WatchedRange, WatcherIndex } from './watcher-group.ts';
 /** What the hub needs of the store. */
 export interface WatchSource extends PreviousSource {
   readonly revision: number;
-  /** History before this revision may be gone; −1 where nothing was ever compacted. */
-  readonly compactRevision: number;
   /** Shows all records of [from, to] in order until `visit` says false; a record is valid only during the visit. */
   history(
     fromRevision: number,

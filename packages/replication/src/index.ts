@@ -1,1 +1,27 @@
-export {};
+export type { Applier, RequestIdOf, Waiter } from './applier.ts';
+export {
+  type ExistingOptions,
+  forceSingleMember,
+  foundCluster,
+  hasLog,
+  type JoinOptions,
+  joinCluster,
+  type LogPlace,
+  type NewClusterOptions,
+  type OpenedLog,
+  openExisting,
+  type StartState,
+} from './bootstrap.ts';
+export type { LogStore } from './log-store.ts';
+export {
+  clusterIdOf,
+  type FoundingMember,
+  foundingMemberId,
+  type IdentifiedMember,
+  identify,
+  joiningMemberId,
+  memberContext,
+} from './membership.ts';
+export { type LeadershipListener, ReplicationNode, type ReplicationOptions } from './node.ts';
+export type { Transport } from './peers/transport.ts';
+export { type RequestId, RequestIds } from './request-ids.ts';

@@ -62,7 +62,7 @@ export class LeaseResult {
 }
 
 /**
- * One lease. The last four fields are a place for whoever keeps deadlines, so that a million leases need no second
+ * One lease. The last five fields are a place for whoever keeps deadlines, so that a million leases need no second
  * object each: nothing in this package reads them.
  */
 export class Lease implements HeapNode {
@@ -74,6 +74,8 @@ export class Lease implements HeapNode {
   /** Most leases have no key or one: a set is made for the second. */
   private held: Key | Set<Key> | null = null;
 
+  /** Which term of office of the owner the other fields are from; they mean nothing in another. */
+  epoch = 0;
   /** When the lease expires, in the owner's milliseconds. */
   deadline = 0;
   /** The owner has asked for it to be revoked. */

@@ -1,0 +1,214 @@
+import { EMPTY, U64_ZERO } from '@etsd/base';
+import { type Entry, EntryType, type Message, MessageType, ProtoError } from '@etsd/proto';
+import { confChangeOf, leavesJoint } from './conf-change.ts';
+import { checkQuorum, handleVoteRequest, handleVoteResponse, heldByLease, hup, isCampaigning } from './election.ts';
+import { messageTo } from './messages.ts';
+import { LEADER, PRE_CANDIDATE, type Raft } from './raft.ts';
+import { confirmRead, handleReadIndex, handleReadIndexResponse, waitingContext } from './read-index.ts';
+import {
+  appendAsLeader,
+  broadcastHeartbeats,
+  handleAppend,
+  handleAppendResponse,
+  handleHeartbeat,
+  handleHeartbeatResponse,
+  handleSnapshotStatus,
+  handleUnreachable,
+} from './replicate.ts';
+import { handleSnapshot } from './snapshot.ts';
+import { abortTransfer, handOverIfNoVoter, startTransfer } from './transfer.ts';
+
+/** One tick of the driver's clock. */
+export function tick(raft: Raft): void {
+  raft.electionElapsed++;
+  if (raft.role !== LEADER) {
+    if (raft.promotable && raft.electionElapsed >= raft.electionTimeout) {
+      raft.electionElapsed = 0;
+      hup(raft, false);
+    }
+    return;
+  }
+  raft.heartbeatElapsed++;
+  if (raft.electionElapsed >= raft.options.electionTicks) {
+    raft.electionElapsed = 0;
+    if (raft.options.checkQuorum) checkQuorum(raft);
+    // Whoever was to take over did not: go on leading rather than refuse proposals for ever (Raft thesis §3.10).
+    abortTransfer(raft);
+    if (raft.role === LEADER) handOverIfNoVoter(raft);
+  }
+  if (raft.role === LEADER && raft.heartbeatElapsed >= raft.options.heartbeatTicks) {
+    raft.heartbeatElapsed = 0;
+    broadcastHeartbeats(raft, waitingContext(raft));
+  }
+}
+
+/** Takes a message of another member, or a local one (term 0). */
+export function step(raft: Raft, message: Message): void {
+  if (message.term > raft.term) {
+    if (!acceptHigherTerm(raft, message)) return;
+  } else if (message.term !== 0 && message.term < raft.term) {
+    answerLowerTerm(raft, message);
+    return;
+  }
+  switch (message.type) {
+    case MessageType.MsgHup:
+      hup(raft, false);
+      return;
+    case MessageType.MsgVote:
+    case MessageType.MsgPreVote:
+      handleVoteRequest(raft, message);
+      return;
+    default:
+      if (raft.role === LEADER) stepLeader(raft, message);
+      else stepOther(raft, message);
+  }
+}
+
+/** A higher term ends ours (paper §5.1), but for pre-votes, which have no term yet. Returns false to ignore. */
+function acceptHigherTerm(raft: Raft, message: Message): boolean {
+  const type = message.type;
+  if (type === MessageType.MsgVote || type === MessageType.MsgPreVote) {
+    if (heldByLease(raft, message)) return false;
+    if (type === MessageType.MsgPreVote) return true;
+  }
+  // A granted pre-vote names the term of the election to come. A refused one tells of a term that really is.
+  if (type === MessageType.MsgPreVoteResp && !message.reject) return true;
+  raft.becomeFollower(message.term, isFromLeader(type) ? message.from : U64_ZERO);
+  return true;
+}
+
+function isFromLeader(type: number): boolean {
+  return type === MessageType.MsgApp || type === MessageType.MsgHeartbeat || type === MessageType.MsgSnap;
+}
+
+/** What comes from an old term is ignored, yet its sender may be stuck and must learn of ours. */
+function answerLowerTerm(raft: Raft, message: Message): void {
+  const type = message.type;
+  const { checkQuorum: hasCheck, preVote } = raft.options;
+  if ((hasCheck || preVote) && (type === MessageType.MsgHeartbeat || type === MessageType.MsgApp)) {
+    // With leases a member whose term ran ahead cannot depose the leader by a vote; this answer does.
+    raft.send(messageTo(message.from, MessageType.MsgAppResp));
+  } else if (type === MessageType.MsgPreVote) {
+    // The candidate may be behind in terms although its log is not; let it catch up.
+    const answer = messageTo(message.from, MessageType.MsgPreVoteResp, raft.term);
+    answer.reject = true;
+    raft.send(answer);
+  }
+}
+
+function stepLeader(raft: Raft, message: Message): void {
+  switch (message.type) {
+    case MessageType.MsgBeat:
+      broadcastHeartbeats(raft, waitingContext(raft));
+      return;
+    case MessageType.MsgCheckQuorum:
+      checkQuorum(raft);
+      return;
+    case MessageType.MsgProp:
+      if (canPropose(raft)) for (const entry of message.entries) appendProposal(raft, entry);
+      return;
+    case MessageType.MsgReadIndex:
+      handleReadIndex(raft, message);
+      return;
+    default:
+  }
+  const progress = raft.progress.get(message.from);
+  if (progress === undefined) return;
+  switch (message.type) {
+    case MessageType.MsgAppResp:
+      handleAppendResponse(raft, progress, message);
+      return;
+    case MessageType.MsgHeartbeatResp:
+      handleHeartbeatResponse(raft, progress);
+      confirmRead(raft, message);
+      return;
+    case MessageType.MsgSnapStatus:
+      handleSnapshotStatus(progress, message.reject);
+      return;
+    case MessageType.MsgUnreachable:
+      handleUnreachable(progress);
+      return;
+    case MessageType.MsgTransferLeader:
+      startTransfer(raft, message.from);
+      return;
+    default:
+  }
+}
+
+/** Whether the leader takes proposals: not when it is no voter any more, not while it hands over. */
+export function canPropose(raft: Raft): boolean {
+  return raft.self !== null && !raft.self.isLearner && raft.transferee === U64_ZERO;
+}
+
+/**
+ * Appends a proposal. A membership change that comes while another may be under way, or which does not fit the present
+ * kind of configuration, is replaced by an empty entry (Raft thesis §4.1). Returns whether the entry went in as it is.
+ */
+export function appendProposal(raft: Raft, entry: Entry): boolean {
+  let isAsGiven = true;
+  if (entry.type !== EntryType.EntryNormal) {
+    if (raft.pendingConfIndex > raft.log.applied || asksToLeave(entry) !== raft.isJoint) {
+      entry.type = EntryType.EntryNormal;
+      entry.data = EMPTY;
+      isAsGiven = false;
+    } else {
+      raft.pendingConfIndex = raft.log.lastIndex + 1;
+    }
+  }
+  appendAsLeader(raft, entry);
+  return isAsGiven;
+}
+
+function stepOther(raft: Raft, message: Message): void {
+  switch (message.type) {
+    case MessageType.MsgApp:
+    case MessageType.MsgHeartbeat:
+    case MessageType.MsgSnap:
+      hearLeader(raft, message);
+      return;
+    case MessageType.MsgVoteResp:
+    case MessageType.MsgPreVoteResp:
+      if (isCampaigning(raft)) handleVoteResponse(raft, message);
+      return;
+    case MessageType.MsgProp:
+    case MessageType.MsgReadIndex:
+    case MessageType.MsgTransferLeader:
+      passToLeader(raft, message);
+      return;
+    case MessageType.MsgTimeoutNow:
+      // The leader hands over: no pre-vote, its lease must not hold the others back (Raft thesis §3.10).
+      if (!isCampaigning(raft)) hup(raft, true);
+      return;
+    case MessageType.MsgReadIndexResp:
+      handleReadIndexResponse(raft, message);
+      return;
+    default:
+  }
+}
+
+/** There is a leader in this term: follow it. */
+function hearLeader(raft: Raft, message: Message): void {
+  if (isCampaigning(raft)) raft.becomeFollower(raft.term, message.from);
+  raft.electionElapsed = 0;
+  raft.leader = message.from;
+  if (message.type === MessageType.MsgApp) handleAppend(raft, message);
+  else if (message.type === MessageType.MsgHeartbeat) handleHeartbeat(raft, message);
+  else handleSnapshot(raft, message);
+}
+
+/** Dropped where there is no leader; whoever asked tries again or gives up. */
+function passToLeader(raft: Raft, message: Message): void {
+  if (raft.leader === U64_ZERO || raft.role === PRE_CANDIDATE) return;
+  message.to = raft.leader;
+  raft.send(message);
+}
+
+/** Whether an entry asks to leave a joint configuration; null where its bytes are no membership change at all. */
+function asksToLeave(entry: Entry): boolean | null {
+  try {
+    return leavesJoint(confChangeOf(entry));
+  } catch (error) {
+    if (error instanceof ProtoError) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,41 @@
+import type { U64 } from '@etsd/base';
+import type { ConfChange, ConfState, EtcdError } from '@etsd/proto';
+
+/**
+ * Who waits for the outcome of a proposal or of a read barrier. Exactly one of the two is called, once. A result may be
+ * an object that is reused: it is valid only during `done`.
+ */
+export interface Waiter {
+  done(result: unknown): void;
+  fail(error: EtcdError): void;
+}
+
+/**
+ * What the log is for; the server passes its state. Entries come in order, each exactly once, and only when they are
+ * committed and durable on this member. What it throws stops the member.
+ */
+export interface Applier {
+  /** The last entry applied. At start: what the stored state contains; everything behind it is applied again. */
+  readonly appliedIndex: number;
+  /** The configuration as of `appliedIndex`; null before the first membership change was applied. */
+  readonly confState: ConfState | null;
+  apply(index: number, term: number, data: Buffer, waiter: Waiter | null): void;
+  /** An entry without data: the first of a leader's term, or a proposal that raft had to void. */
+  applyEmpty(index: number, term: number): void;
+  /**
+   * A membership change. Calls `toRaft` exactly once: with the change, or with null where it refuses it, and stores the
+   * configuration that comes back.
+   */
+  applyConfChange(
+    index: number,
+    term: number,
+    change: ConfChange,
+    toRaft: (change: ConfChange | null) => ConfState,
+    waiter: Waiter | null,
+  ): void;
+  /** Everything that was applicable, or a slice of it, has been applied: the place to write out answers. */
+  batchEnd(): void;
+}
+
+/** Finds the request id inside the data of an entry; needed only by members that forward proposals to a leader. */
+export type RequestIdOf = (data: Buffer) => U64;

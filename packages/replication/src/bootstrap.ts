@@ -1,0 +1,213 @@
+import { assert, type Logger, OperatorError, type U64, u64ToHex } from '@etsd/base';
+import { ConfChange, ConfChangeType, ConfState, type Entry, EntryType, type HardState, WalMetadata } from '@etsd/proto';
+import { changedMembership, confChangeV2Of, membershipOf, type StoredState } from '@etsd/raft';
+import type { World } from '@etsd/runtime';
+import { type OpenedWal, validSnapshots, Wal, type WalOptions } from '@etsd/wal';
+import type { LogStore } from './log-store.ts';
+import {
+  clusterIdOf,
+  confChangeEntry,
+  type FoundingMember,
+  foundingEntry,
+  identify,
+  memberContext,
+} from './membership.ts';
+
+/** What a `ReplicationNode` starts from. */
+export interface StartState {
+  readonly memberId: U64;
+  readonly clusterId: U64;
+  readonly stored: StoredState;
+  /** The first entries of a new cluster; null for a member with a past, or one that joins. */
+  readonly bootstrap: readonly Entry[] | null;
+}
+
+/** An open log and what follows from its content. */
+export interface OpenedLog {
+  readonly log: LogStore;
+  readonly start: StartState;
+}
+
+/** Where the log of a member is. */
+export interface LogPlace {
+  readonly world: World;
+  /** The directory of the segments (`member/wal`). */
+  readonly directory: string;
+  readonly logger: Logger;
+  readonly walOptions?: WalOptions;
+}
+
+export interface NewClusterOptions extends LogPlace {
+  /** All founding members, this one among them. */
+  readonly members: readonly FoundingMember[];
+  /** The name of this member. */
+  readonly name: string;
+  readonly token: string;
+}
+
+/** Whether the member has a past: then `openExisting`, whatever the flags say about a new cluster. */
+export function hasLog(place: LogPlace): Promise<boolean> {
+  return Wal.exists(place.world, place.directory);
+}
+
+/** Founds a cluster: makes the log, and the entries that every founding member begins with. */
+export async function foundCluster(options: NewClusterOptions): Promise<OpenedLog> {
+  const members = identify(options.members, options.token);
+  const self = members.find((member) => member.name === options.name);
+  if (self === undefined) {
+    throw new OperatorError(
+      `couldn't find local name "${options.name}" in the initial cluster configuration`,
+      'Name this member in initial-cluster exactly as its flag name says.',
+    );
+  }
+  const clusterId = clusterIdOf(members.map((member) => member.id));
+  const log = await createLog(options, self.id, clusterId);
+  return { log, start: { memberId: self.id, clusterId, stored: nothing(), bootstrap: members.map(foundingEntry) } };
+}
+
+export interface JoinOptions extends LogPlace {
+  readonly memberId: U64;
+  readonly clusterId: U64;
+}
+
+/** Joins a cluster that already knows this member: the log begins empty and is filled by the leader. */
+export async function joinCluster(options: JoinOptions): Promise<OpenedLog> {
+  const { memberId, clusterId } = options;
+  const log = await createLog(options, memberId, clusterId);
+  return { log, start: { memberId, clusterId, stored: nothing(), bootstrap: null } };
+}
+
+async function createLog(place: LogPlace, memberId: U64, clusterId: U64): Promise<Wal> {
+  const metadata = new WalMetadata();
+  metadata.nodeId = memberId;
+  metadata.clusterId = clusterId;
+  return await Wal.create(place.world, place.directory, WalMetadata.encode(metadata), place.walOptions);
+}
+
+function nothing(): StoredState {
+  return { hardState: null, baseIndex: 0, baseTerm: 0, entries: [], applied: 0, confState: null };
+}
+
+export interface ExistingOptions extends LogPlace {
+  /** What the stored state contains: it must reach at least the last snapshot record. */
+  readonly appliedIndex: number;
+  readonly confState: ConfState | null;
+}
+
+/** Opens the log of a member with a past. */
+export async function openExisting(options: ExistingOptions): Promise<OpenedLog> {
+  const { world, directory, logger, appliedIndex } = options;
+  const snapshots = await validSnapshots(world.disk, directory);
+  const snapshot = snapshots[snapshots.length - 1] ?? null;
+  const baseIndex = snapshot?.index ?? 0;
+  const baseTerm = snapshot?.term ?? 0;
+  if (appliedIndex < baseIndex) {
+    throw new OperatorError(
+      `the database in this data directory ends at entry ${appliedIndex}, but the log of ${directory} was cut at ${baseIndex}`,
+      'The database was replaced or lost. Remove this member from the cluster and add it anew, or restore a backup.',
+    );
+  }
+  const opened = await Wal.open(world, directory, { index: baseIndex, term: baseTerm }, options.walOptions);
+  try {
+    const { memberId, clusterId } = readMetadata(opened, directory);
+    const stored = storedState(opened, baseIndex, baseTerm, options);
+    logger.log('info', 'restarting local member', {
+      clusterId: u64ToHex(clusterId),
+      localMemberId: u64ToHex(memberId),
+      commitIndex: stored.hardState?.commit ?? 0,
+      appliedIndex,
+    });
+    return { log: opened.wal, start: { memberId, clusterId, stored, bootstrap: null } };
+  } catch (error) {
+    await opened.wal.close();
+    throw error;
+  }
+}
+
+function readMetadata(opened: OpenedWal, directory: string): { memberId: U64; clusterId: U64 } {
+  if (opened.metadata.length === 0) {
+    throw new OperatorError(`the log in ${directory} does not say whose it is`, 'Restore a backup.');
+  }
+  const metadata = WalMetadata.decode(opened.metadata);
+  return { memberId: metadata.nodeId, clusterId: metadata.clusterId };
+}
+
+function storedState(
+  opened: OpenedWal,
+  baseIndex: number,
+  baseTerm: number,
+  { appliedIndex, confState, directory }: ExistingOptions,
+): StoredState {
+  const lastIndex = baseIndex + opened.entries.length;
+  if (appliedIndex > lastIndex) {
+    throw new OperatorError(
+      `the database contains entry ${appliedIndex}, but the log in ${directory} ends at ${lastIndex}`,
+      'The log lost what it had promised. Remove this member from the cluster and add it anew, or restore a backup.',
+    );
+  }
+  if (appliedIndex > 0 && confState === null) {
+    throw new OperatorError(
+      'the database does not say which members its cluster has',
+      'It was written by etcd 3.4 or older: start it once with etcd 3.5.',
+    );
+  }
+  const { hardState, entries } = opened;
+  const isFresh = hardState.term === 0 && hardState.commit === 0;
+  return { hardState: isFresh ? null : hardState, baseIndex, baseTerm, entries, applied: appliedIndex, confState };
+}
+
+/**
+ * Makes the opened member the only one of its cluster, for when the others are lost for good: entries that may not be
+ * committed are dropped, and entries are added that remove everybody else and let this member vote. Committed entries
+ * of the others that never came here are lost; that is the operator's decision.
+ */
+export async function forceSingleMember(
+  opened: OpenedLog,
+  peerUrls: readonly string[],
+  name: string,
+): Promise<OpenedLog> {
+  const { log, start } = opened;
+  const { stored, memberId } = start;
+  const hard = stored.hardState;
+  assert(hard !== null, 'replication: a log without a past cannot be forced');
+  const commit = Math.max(hard.commit, stored.applied);
+  const entries = stored.entries.slice(0, commit - stored.baseIndex);
+  const removals = singleMemberEntries(stored, entries, { id: memberId, name, peerUrls });
+  for (const entry of removals) {
+    entry.term = hard.term;
+    entry.index = stored.baseIndex + entries.length + 1;
+    entries.push(entry);
+  }
+  hard.commit = stored.baseIndex + entries.length;
+  await saved(log, hard, removals);
+  return { log, start: { ...start, stored: { ...stored, hardState: hard, entries } } };
+}
+
+function singleMemberEntries(
+  stored: StoredState,
+  entries: readonly Entry[],
+  self: FoundingMember & { readonly id: U64 },
+): Entry[] {
+  let members = membershipOf(stored.confState ?? new ConfState());
+  for (const entry of entries) {
+    if (entry.index > stored.applied && entry.type === EntryType.EntryConfChange) {
+      members = changedMembership(members, confChangeV2Of(ConfChange.decode(entry.data)));
+    }
+  }
+  const result: Entry[] = [];
+  if (!members.voters.includes(self.id)) {
+    const context = memberContext(self, members.learners.includes(self.id));
+    result.push(confChangeEntry(ConfChangeType.ConfChangeAddNode, self.id, context));
+  }
+  for (const id of [...members.voters, ...members.learners].sort()) {
+    if (id !== self.id) result.push(confChangeEntry(ConfChangeType.ConfChangeRemoveNode, id, null));
+  }
+  return result;
+}
+
+function saved(log: LogStore, hardState: HardState, entries: readonly Entry[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    log.save(hardState, entries, 0, entries.length, (error) => (error === null ? resolve() : reject(error)));
+    log.flush();
+  });
+}

@@ -1,0 +1,32 @@
+/** Entries committed and not yet applied above which proposals are refused. etcd's number. */
+export const APPLY_GAP_MAX = 5000;
+
+/** Data of proposals waiting for their result, in bytes; above it proposals are refused. */
+export const PROPOSAL_BYTES_MAX = 256 * 1024 * 1024;
+
+/** What a waiting proposal counts beside its data, in bytes: entry, slot and whatever waits for it. */
+export const PROPOSAL_OVERHEAD_BYTES = 256;
+
+/** Entries kept in memory behind a snapshot record, so that a slow follower needs no snapshot. etcd's number. */
+export const CATCH_UP_ENTRIES = 5000;
+
+/** Their data, in bytes, at most: large values must not keep gigabytes alive. */
+export const CATCH_UP_BYTES = 64 * 1024 * 1024;
+
+/** Applied entries after which the log is cut. etcd 3.6's number. Flag `snapshot-count`. */
+export const SNAPSHOT_COUNT = 10_000;
+
+/** Applied data since the last cut, in bytes, that cuts it sooner. */
+export const SNAPSHOT_BYTES = 256 * 1024 * 1024;
+
+/** How long one slice of applying may hold the event loop, in milliseconds. */
+export const APPLY_SLICE_MS = 5;
+
+/** How many entries are applied between two looks at the clock. A power of two. */
+export const APPLY_CLOCK_INTERVAL = 32;
+
+/** What a request may take beside two election timeouts, in milliseconds. etcd's number. */
+export const REQUEST_TIMEOUT_MS = 5000;
+
+/** After how long a read round without an answer is asked again, in milliseconds. etcd's number. */
+export const READ_RETRY_MS = 500;

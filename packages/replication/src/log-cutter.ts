@@ -1,0 +1,90 @@
+import { type ConfState, type Entry, WalSnapshot } from '@etsd/proto';
+import type { RawNode } from '@etsd/raft';
+import { CATCH_UP_BYTES, CATCH_UP_ENTRIES, SNAPSHOT_BYTES } from './limits.ts';
+import type { LogStore } from './log-store.ts';
+import type { ReadyPump } from './ready-pump.ts';
+
+export interface LogCutterParts {
+  readonly raft: RawNode;
+  readonly log: LogStore;
+  readonly pump: ReadyPump;
+  /** Applied entries after which the log is cut. */
+  readonly snapshotCount: number;
+  /** Up to which index the applied state would survive a crash now. Never falls. */
+  readonly durableIndex: () => number;
+  /** The log was cut at `index`. */
+  readonly cut: (index: number) => void;
+  /** Where the log was cut last: what the start read from. */
+  readonly startIndex: number;
+}
+
+/**
+ * Keeps the log from growing for ever. When enough was applied and the state that contains it is on disk, a snapshot
+ * record says so; replay starts there, older segments go, and memory keeps only what a slow follower may need.
+ *
+ *     ──────────┬──────────────────┬───────────┬──────────────
+ *      released │ catch-up (memory) │ durable   │ applied, not yet in the state on disk
+ *               base                snapshot record
+ */
+export class LogCutter {
+  private readonly parts: LogCutterParts;
+  private lastIndex: number;
+  private lastBytes = 0;
+  private isCutting = false;
+
+  constructor(parts: LogCutterParts) {
+    this.parts = parts;
+    this.lastIndex = parts.startIndex;
+  }
+
+  /** Index of the last snapshot record. */
+  get snapshotIndex(): number {
+    return this.lastIndex;
+  }
+
+  /** Cuts if it is time to. Cheap otherwise; called with every tick. */
+  check(): void {
+    const { raft, pump, snapshotCount } = this.parts;
+    if (this.isCutting) return;
+    // Looking at what is applied first is cheaper than asking how much of it is on disk.
+    const isLarge = pump.appliedBytes - this.lastBytes >= SNAPSHOT_BYTES;
+    if (pump.appliedIndex - this.lastIndex < snapshotCount && !isLarge) return;
+    const index = Math.min(this.parts.durableIndex(), raft.appliedIndex);
+    if (index - this.lastIndex < snapshotCount && !isLarge) return;
+    // The record names the configuration of its index; we only have the present one. Soon the state will be past it.
+    if (index <= this.lastIndex || index < pump.confIndex) return;
+    this.cutAt(index, raft.termAt(index), raft.confState);
+  }
+
+  private cutAt(index: number, term: number, confState: ConfState): void {
+    const { raft, log, pump } = this.parts;
+    const snapshot = new WalSnapshot();
+    snapshot.index = index;
+    snapshot.term = term;
+    snapshot.confState = confState;
+    const bytes = pump.appliedBytes;
+    this.isCutting = true;
+    pump.saveSnapshot(snapshot, () => {
+      this.isCutting = false;
+      this.lastIndex = index;
+      this.lastBytes = bytes;
+      raft.compact(this.keepFrom(index) - 1);
+      log.releaseTo(index);
+      this.parts.cut(index);
+    });
+  }
+
+  /** The first entry to keep in memory: the catch-up entries before `index`, fewer where they are large. */
+  private keepFrom(index: number): number {
+    const { raft } = this.parts;
+    const oldest = Math.max(raft.firstIndex, index - CATCH_UP_ENTRIES + 1);
+    let from = index + 1;
+    let bytes = 0;
+    while (from > oldest) {
+      bytes += (raft.entryAt(from - 1) as Entry).data.length;
+      if (bytes > CATCH_UP_BYTES) break;
+      from--;
+    }
+    return from;
+  }
+}

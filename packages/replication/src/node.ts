@@ -1,0 +1,384 @@
+import { assert, type Logger, type U64, U64_ZERO } from '@etsd/base';
+import {
+  ConfChange,
+  EntryType,
+  ErrNoLeader,
+  ErrNotLeader,
+  ErrRequestTooManyRequests,
+  ErrStopped,
+  ErrTimeout,
+  ErrTimeoutDueToLeaderFail,
+  type EtcdError,
+  type Message,
+} from '@etsd/proto';
+import { FORWARDED, RAFT_DEFAULTS, RawNode, ROLE_NAMES } from '@etsd/raft';
+import type { Clock, Random, Timer, Timers } from '@etsd/runtime';
+import type { Applier, RequestIdOf, Waiter } from './applier.ts';
+import type { StartState } from './bootstrap.ts';
+import { ForwardedProposals } from './forwarded.ts';
+import { APPLY_GAP_MAX, PROPOSAL_BYTES_MAX, READ_RETRY_MS, REQUEST_TIMEOUT_MS, SNAPSHOT_COUNT } from './limits.ts';
+import { LogCutter } from './log-cutter.ts';
+import type { LogStore } from './log-store.ts';
+import { Parked } from './parked.ts';
+import type { Transport } from './peers/transport.ts';
+import { Proposals } from './proposals.ts';
+import { Reads } from './reads.ts';
+import { ReadyPump } from './ready-pump.ts';
+import { type RequestId, RequestIds } from './request-ids.ts';
+
+/** Rounds of read confirmation that may be on their way at once; readers that come meanwhile gather for the next. */
+const READ_ROUNDS_MAX = 16;
+
+export interface ReplicationOptions {
+  readonly world: { readonly clock: Clock; readonly timers: Timers; readonly random: Random };
+  readonly logger: Logger;
+  readonly log: LogStore;
+  readonly start: StartState;
+  readonly applier: Applier;
+  /** Up to which index the applied state is on disk; see `LogCutter`. */
+  readonly durableIndex: () => number;
+  /** Called at most once, when going on would be unsafe: the log failed, or applying did. The node has stopped itself. */
+  readonly onFatal: (error: Error) => void;
+  /** How messages reach the other members; null for a member without any. */
+  readonly transport?: Transport | null;
+  /** How to recognise a forwarded proposal when it is applied; without it such a proposal ends in a time-out. */
+  readonly requestIdOf?: RequestIdOf | null;
+  /** Length of a tick. Flag `heartbeat-interval`. */
+  readonly heartbeatMs?: number;
+  /** Flag `election-timeout`; a multiple of the above. */
+  readonly electionMs?: number;
+  /** Flag `pre-vote`. */
+  readonly preVote?: boolean;
+  /** Flag `snapshot-count`. */
+  readonly snapshotCount?: number;
+}
+
+/** Is told when this member begins or ceases to lead, or hears of another leader. */
+export type LeadershipListener = (isLeader: boolean, leader: U64, term: number) => void;
+
+/**
+ * One member's part of the replicated log: proposals go in, applied entries come out of it in the same order on every
+ * member. It knows neither what entries mean (`Applier`) nor how messages travel (`Transport`) nor what a log on disk
+ * looks like (`LogStore`).
+ *
+ * The result of a proposal that failed with a time-out or a change of leader is not known: it may still be applied.
+ */
+export class ReplicationNode {
+  readonly memberId: U64;
+  readonly clusterId: U64;
+  private readonly raft: RawNode;
+  private readonly logger: Logger;
+  private readonly log: LogStore;
+  private readonly transport: Transport | null;
+  private readonly onFatal: (error: Error) => void;
+  private readonly pump: ReadyPump;
+  private readonly cutter: LogCutter;
+  private readonly proposals = new Proposals();
+  private readonly forwarded: ForwardedProposals;
+  private readonly parked = new Parked();
+  private readonly reads = new Reads();
+  private readonly requestIds: RequestIds;
+  private readonly listeners: LeadershipListener[] = [];
+  /** Ticks since the start: the only time that waiting requests know. */
+  private tickCount = 0;
+  private readonly timeoutTicks: number;
+  private readonly retryTicks: number;
+  private ticker: Timer | null = null;
+  private readonly heartbeatMs: number;
+  private readonly timers: Timers;
+  private knownLeader: U64 = U64_ZERO;
+  private knownTerm = -1;
+  private wasLeader = false;
+  private isStopped = false;
+  /** The committed part of the log that was found at the start is not applied yet. */
+  private isFresh = true;
+
+  constructor(options: ReplicationOptions) {
+    const { world, start, applier } = options;
+    const heartbeatMs = options.heartbeatMs ?? 100;
+    const electionMs = options.electionMs ?? heartbeatMs * RAFT_DEFAULTS.electionTicks;
+    this.memberId = start.memberId;
+    this.clusterId = start.clusterId;
+    this.logger = options.logger;
+    this.log = options.log;
+    this.transport = options.transport ?? null;
+    this.timers = world.timers;
+    this.onFatal = options.onFatal;
+    this.heartbeatMs = heartbeatMs;
+    this.timeoutTicks = Math.ceil((REQUEST_TIMEOUT_MS + 2 * electionMs) / heartbeatMs);
+    this.retryTicks = Math.max(1, Math.round(READ_RETRY_MS / heartbeatMs));
+    this.requestIds = new RequestIds(start.memberId, world.clock.wallMs());
+    this.forwarded = new ForwardedProposals(options.requestIdOf ?? null);
+    this.raft = new RawNode(
+      {
+        ...RAFT_DEFAULTS,
+        id: start.memberId,
+        electionTicks: Math.max(2, Math.round(electionMs / heartbeatMs)),
+        preVote: options.preVote ?? RAFT_DEFAULTS.preVote,
+        draw: (bound) => Math.floor(world.random.float() * bound),
+      },
+      start.stored,
+    );
+    if (start.bootstrap !== null) this.raft.bootstrap(start.bootstrap);
+    this.pump = new ReadyPump({
+      raft: this.raft,
+      log: this.log,
+      applier,
+      proposals: this.proposals,
+      forwarded: this.forwarded,
+      reads: this.reads,
+      transport: this.transport,
+      timers: world.timers,
+      clock: world.clock,
+      stateChanged: () => this.stateChanged(),
+      failed: (error) => this.failed(error),
+    });
+    this.cutter = new LogCutter({
+      raft: this.raft,
+      log: this.log,
+      pump: this.pump,
+      snapshotCount: options.snapshotCount ?? SNAPSHOT_COUNT,
+      durableIndex: options.durableIndex,
+      cut: (index) => this.logger.log('info', 'cut the log', { index, firstIndex: this.raft.firstIndex }),
+      startIndex: start.stored.baseIndex,
+    });
+  }
+
+  /** Begins to tick and to apply what the log already holds. A member that decides alone takes the lead at once. */
+  start(): void {
+    assert(this.ticker === null, 'replication: started twice');
+    this.ticker = this.timers.every(this.heartbeatMs, this.tick);
+    this.pump.run();
+  }
+
+  /** Once, when the configuration is known: nobody else can answer, so there is nothing to wait for. */
+  private takeLeadIfAlone(): void {
+    const { raft } = this;
+    if (raft.appliedIndex < raft.commitIndex || raft.leader !== U64_ZERO) return;
+    this.isFresh = false;
+    if (raft.isOnlyVoter) raft.campaign();
+  }
+
+  get term(): number {
+    return this.raft.term;
+  }
+  /** The leader this member knows of, `U64_ZERO` if none. */
+  get leader(): U64 {
+    return this.raft.leader;
+  }
+  get isLeader(): boolean {
+    return this.raft.isLeader;
+  }
+  get isLearner(): boolean {
+    return this.raft.isLearner;
+  }
+  get commitIndex(): number {
+    return this.raft.commitIndex;
+  }
+  get appliedIndex(): number {
+    return this.pump.appliedIndex;
+  }
+  /** Index of the last entry of this member's log, committed or not. */
+  get lastIndex(): number {
+    return this.raft.lastIndex;
+  }
+  /** Position of the last snapshot record in the log. */
+  get snapshotIndex(): number {
+    return this.cutter.snapshotIndex;
+  }
+  /** Proposals of this member whose result is not known yet. */
+  get pendingProposals(): number {
+    return this.proposals.length + this.forwarded.size + this.parked.length;
+  }
+
+  /** A fresh request id; the object is reused by the next call. */
+  nextRequestId(): RequestId {
+    return this.requestIds.next();
+  }
+
+  /**
+   * Puts an entry into the log. The waiter is given the result of applying it here, or fails: `ErrRequestTooManyRequests`
+   * (nothing was done), `ErrStopped`, or a time-out (the result is not known). `data` must not be changed any more.
+   */
+  propose(data: Buffer, waiter: Waiter): void {
+    const { raft, proposals } = this;
+    if (this.isStopped) {
+      waiter.fail(ErrStopped);
+      return;
+    }
+    if (
+      raft.commitIndex - this.pump.appliedIndex > APPLY_GAP_MAX ||
+      proposals.bytes + this.parked.bytes > PROPOSAL_BYTES_MAX
+    ) {
+      waiter.fail(ErrRequestTooManyRequests);
+      return;
+    }
+    this.place(data, this.tickCount, waiter);
+    this.pump.schedule();
+  }
+
+  /** Gives a proposal to raft; where nobody takes it, it waits for the next leader. */
+  private readonly place = (data: Buffer, since: number, waiter: Waiter): void => {
+    const index = this.raft.propose(data);
+    if (index > 0) this.proposals.add(index, this.raft.term, data.length, since, waiter);
+    else if (index === FORWARDED) this.forwarded.add(data, since, waiter);
+    else this.parked.add(data, since, waiter);
+  };
+
+  /** Proposes a change of members, under `change.id`. Fails at once while another one is not applied yet. */
+  proposeConfChange(change: ConfChange, waiter: Waiter): void {
+    if (this.isStopped) {
+      waiter.fail(ErrStopped);
+      return;
+    }
+    const data = ConfChange.encode(change);
+    const index = this.raft.proposeConfChange(EntryType.EntryConfChange, data);
+    if (index > 0) this.proposals.add(index, this.raft.term, data.length, this.tickCount, waiter);
+    else if (index === FORWARDED) this.forwarded.addWithId(change.id, this.tickCount, waiter);
+    else waiter.fail(this.raft.leader === U64_ZERO ? ErrNoLeader : ErrRequestTooManyRequests);
+    this.pump.schedule();
+  }
+
+  /**
+   * Calls `done` when everything that was committed before this call, on whatever member, is applied here; before it
+   * returns where nothing is missing. Readers of one turn share one question to the majority.
+   */
+  readBarrier(waiter: Waiter): void {
+    if (this.isStopped) {
+      waiter.fail(ErrStopped);
+      return;
+    }
+    const index = this.raft.readIndexNow();
+    if (index >= 0 && index <= this.pump.appliedIndex) {
+      waiter.done(null);
+      return;
+    }
+    if (!this.reads.isGathering) this.timers.endOfTurn(this.askForReaders);
+    this.reads.add(waiter);
+  }
+
+  private readonly askForReaders = (): void => {
+    if (this.isStopped || !this.reads.isGathering || this.reads.rounds >= READ_ROUNDS_MAX) return;
+    this.startReadRound();
+    this.pump.run();
+  };
+
+  private startReadRound(): void {
+    const index = this.raft.readIndexNow();
+    if (index >= 0) {
+      this.reads.confirmGathered(index, this.pump.appliedIndex, this.tickCount);
+      return;
+    }
+    const id = this.requestIds.next();
+    const context = Buffer.allocUnsafe(8);
+    context.writeUInt32BE(id.high, 0);
+    context.writeUInt32BE(id.low, 4);
+    this.reads.startRound(context, this.tickCount);
+    this.raft.readIndex(context);
+  }
+
+  /** A message of another member. */
+  step(message: Message): void {
+    if (this.isStopped) return;
+    this.raft.step(message);
+    this.pump.schedule();
+  }
+
+  /** Messages to the member may be lost. */
+  reportUnreachable(id: U64): void {
+    if (this.isStopped) return;
+    this.raft.reportUnreachable(id);
+    this.pump.schedule();
+  }
+
+  /** A snapshot was delivered to the member, or could not be. */
+  reportSnapshot(id: U64, failed: boolean): void {
+    if (this.isStopped) return;
+    this.raft.reportSnapshot(id, failed);
+    this.pump.schedule();
+  }
+
+  /** Asks the leader, which must be this member, to hand over. Fails if it does not lead. */
+  transferLeadership(to: U64): EtcdError | null {
+    if (this.isStopped) return ErrStopped;
+    if (!this.raft.isLeader) return ErrNotLeader;
+    this.raft.transferLeader(to);
+    this.pump.schedule();
+    return null;
+  }
+
+  onLeadership(listener: LeadershipListener): void {
+    this.listeners.push(listener);
+  }
+
+  private readonly tick = (): void => {
+    if (this.isStopped) return;
+    this.tickCount++;
+    this.raft.tick();
+    this.expire();
+    if (this.parked.length > 0) this.parked.drain(this.place);
+    if (this.reads.isGathering) this.startReadRound();
+    this.askAgain(this.tickCount - this.retryTicks);
+    this.pump.run();
+    this.cutter.check();
+  };
+
+  /** Asks for the read rounds that were last asked for at that tick or before. */
+  private askAgain(before: number): void {
+    for (const context of this.reads.overdue(before, this.tickCount)) this.raft.readIndex(context);
+  }
+
+  private expire(): void {
+    const tick = this.tickCount - this.timeoutTicks;
+    this.proposals.expire(tick, ErrTimeout);
+    this.forwarded.expire(tick, ErrTimeout);
+    this.parked.expire(tick, ErrTimeout);
+    this.reads.expire(tick);
+  }
+
+  private stateChanged(): void {
+    const { raft } = this;
+    if (this.isFresh) this.takeLeadIfAlone();
+    const { leader, term, isLeader } = raft;
+    if (leader === this.knownLeader && term === this.knownTerm && isLeader === this.wasLeader) return;
+    this.knownLeader = leader;
+    this.knownTerm = term;
+    if (isLeader && !this.wasLeader) {
+      // What was proposed in an earlier term of ours may have been replaced; what is left has an index within the log.
+      this.proposals.sweep((index) => raft.termAt(index), this.pump.appliedIndex, ErrTimeoutDueToLeaderFail);
+    }
+    this.wasLeader = isLeader;
+    if (leader !== U64_ZERO) {
+      // What was asked of the leader before, or of nobody, is to be asked of this one.
+      if (this.parked.length > 0) this.parked.drain(this.place);
+      this.askAgain(this.tickCount);
+    }
+    this.logger.log('info', 'raft state changed', { role: ROLE_NAMES[raft.role], term, leader });
+    for (const listener of this.listeners) listener(isLeader, leader, term);
+  }
+
+  private failed(error: Error): void {
+    this.quit();
+    this.onFatal(error);
+  }
+
+  private quit(): void {
+    this.isStopped = true;
+    this.ticker?.cancel();
+    this.ticker = null;
+    this.proposals.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
+    this.forwarded.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
+    this.parked.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
+    this.reads.failAll(ErrStopped);
+  }
+
+  /** Fails everybody who waits, writes what the log was given, closes it and the transport. May be called again. */
+  async stop(): Promise<void> {
+    if (!this.isStopped) {
+      this.pump.stop();
+      this.quit();
+    }
+    await this.transport?.close();
+    await this.log.close();
+  }
+}

@@ -1,0 +1,248 @@
+import { assert, RingQueue, U64_ZERO } from '@etsd/base';
+import {
+  ConfChange,
+  type ConfState,
+  type Entry,
+  EntryType,
+  ErrTimeoutDueToLeaderFail,
+  type WalSnapshot,
+} from '@etsd/proto';
+import { confChangeOf, confChangeV2Of, type PendingWrite, type RawNode } from '@etsd/raft';
+import type { Clock, Timers } from '@etsd/runtime';
+import type { Applier } from './applier.ts';
+import type { ForwardedProposals } from './forwarded.ts';
+import { APPLY_CLOCK_INTERVAL, APPLY_SLICE_MS } from './limits.ts';
+import type { LogStore } from './log-store.ts';
+import type { Transport } from './peers/transport.ts';
+import type { Proposals } from './proposals.ts';
+import type { Reads } from './reads.ts';
+
+export interface PumpParts {
+  readonly raft: RawNode;
+  readonly log: LogStore;
+  readonly applier: Applier;
+  readonly proposals: Proposals;
+  readonly forwarded: ForwardedProposals;
+  readonly reads: Reads;
+  readonly transport: Transport | null;
+  readonly timers: Timers;
+  readonly clock: Clock;
+  /** Role, term or leader may have changed. */
+  readonly stateChanged: () => void;
+  /** What the state machine or the disk did makes going on unsafe. Called at most once. */
+  readonly failed: (error: Error) => void;
+}
+
+/**
+ * Moves what raft hands out, in the only legal orders: messages leave at once, writes go to the log in the order of
+ * their hand-out with any number in flight, entries are applied one after the other when they are committed and durable.
+ * It is run at the end of a turn in which something was asked of raft, and whenever the disk has finished something.
+ *
+ *     propose ─▶ raft ─▶ [end of turn] ─▶ log.save ─▶ (disk) ─▶ raft.written ─▶ commit ─▶ apply … apply, batchEnd
+ *                  ▲                                                    └── all in the callback of the disk
+ *                  └── goes on taking proposals meanwhile; they form the next batch
+ */
+export class ReadyPump {
+  /** Bytes of entry data applied since the start. */
+  appliedBytes = 0;
+  /** Index of the last membership change applied. */
+  confIndex = 0;
+  private readonly parts: PumpParts;
+  private readonly raft: RawNode;
+  /** Handed to the log and not durable, oldest first. */
+  private readonly writes: RingQueue<PendingWrite> = new RingQueue();
+  /** Up to where raft allows applying. */
+  private applyTarget: number;
+  private applied: number;
+  private isRunning = false;
+  private isScheduled = false;
+  private isStopped = false;
+  /** A slice is to go on at the end of the turn. */
+  private isResumed = false;
+  /** A run follows as soon as the callback of the disk returns. */
+  private isAwake = false;
+
+  constructor(parts: PumpParts) {
+    this.parts = parts;
+    this.raft = parts.raft;
+    this.applied = parts.raft.appliedIndex;
+    this.applyTarget = this.applied;
+  }
+
+  get appliedIndex(): number {
+    return this.applied;
+  }
+
+  /** Runs at the end of this turn; asking again is free. */
+  schedule(): void {
+    if (this.isScheduled) return;
+    this.isScheduled = true;
+    this.parts.timers.endOfTurn(this.runScheduled);
+  }
+
+  private readonly runScheduled = (): void => {
+    this.isScheduled = false;
+    this.run();
+  };
+
+  /** Does everything that can be done now. */
+  run(): void {
+    if (this.isRunning || this.isStopped) return;
+    this.isRunning = true;
+    try {
+      this.cycle();
+    } catch (error) {
+      this.fail(error instanceof Error ? error : new Error(String(error)));
+    } finally {
+      this.isRunning = false;
+    }
+  }
+
+  private cycle(): void {
+    const { raft, parts } = this;
+    let hasWritten = false;
+    parts.stateChanged();
+    while (!this.isStopped && raft.hasReady()) {
+      const ready = raft.ready();
+      assert(ready.snapshot === null, 'replication: a snapshot came where no peer can have sent one');
+      if (ready.messages.length > 0) parts.transport?.send(ready.messages);
+      for (const state of ready.readStates) parts.reads.confirmed(state.context, state.index, this.applied);
+      this.applyTarget = ready.committedTo;
+      if (ready.write !== null) {
+        hasWritten = true;
+        this.writes.push(ready.write);
+        parts.log.save(ready.hardState, ready.entries, ready.entriesFrom, ready.entriesTo, this.onDurable);
+      }
+      if (this.applied < this.applyTarget && !this.isResumed) this.applySlice();
+      parts.stateChanged();
+    }
+    if (hasWritten) parts.log.flush();
+  }
+
+  /** Called for the oldest write. Several may follow each other at once; they are taken together. */
+  private readonly onDurable = (error: Error | null): void => {
+    if (this.isStopped) return;
+    if (error !== null) {
+      this.fail(error);
+      return;
+    }
+    const write = this.writes.take();
+    assert(write !== undefined, 'replication: the log reported a write it was not given');
+    this.raft.written(write);
+    if (!this.isRunning && !this.isAwake) {
+      this.isAwake = true;
+      this.parts.timers.soon(this.runAwake);
+    }
+  };
+
+  private readonly runAwake = (): void => {
+    this.isAwake = false;
+    this.run();
+  };
+
+  /** Applies until everything is or the slice is over; the rest follows at the end of the turn. */
+  private applySlice(): void {
+    const { parts, raft } = this;
+    const { applier, clock } = parts;
+    const startMs = clock.nowMs();
+    const target = this.applyTarget;
+    let index = this.applied;
+    while (index < target && !this.isStopped) {
+      index++;
+      this.applyEntry(raft.entryAt(index));
+      this.applied = index;
+      if ((index & (APPLY_CLOCK_INTERVAL - 1)) === 0 && clock.nowMs() - startMs > APPLY_SLICE_MS) break;
+    }
+    raft.appliedTo(index);
+    parts.reads.appliedTo(index);
+    applier.batchEnd();
+    if (index < target) {
+      this.isResumed = true;
+      parts.timers.endOfTurn(this.resume);
+    }
+  }
+
+  private readonly resume = (): void => {
+    this.isResumed = false;
+    if (this.isStopped || this.isRunning) return;
+    this.isRunning = true;
+    try {
+      if (this.applied < this.applyTarget) this.applySlice();
+    } catch (error) {
+      this.fail(error instanceof Error ? error : new Error(String(error)));
+    } finally {
+      this.isRunning = false;
+    }
+    this.run();
+  };
+
+  private applyEntry(entry: Entry): void {
+    const { applier, proposals, forwarded } = this.parts;
+    const { index, term, data } = entry;
+    this.appliedBytes += data.length;
+    if (entry.type === EntryType.EntryNormal) {
+      let waiter = proposals.take(index, term, ErrTimeoutDueToLeaderFail);
+      if (data.length > 0) {
+        if (waiter === null && forwarded.size > 0) waiter = forwarded.take(data);
+        applier.apply(index, term, data, waiter);
+      } else {
+        applier.applyEmpty(index, term);
+        waiter?.fail(ErrTimeoutDueToLeaderFail);
+      }
+      return;
+    }
+    this.applyConfChange(entry);
+  }
+
+  private applyConfChange(entry: Entry): void {
+    const { applier, proposals, forwarded } = this.parts;
+    const { index, term } = entry;
+    const own = proposals.take(index, term, ErrTimeoutDueToLeaderFail);
+    this.confIndex = index;
+    if (entry.type === EntryType.EntryConfChangeV2) {
+      // Only raft's own step out of a joint configuration comes in this form: members are changed one at a time.
+      this.raft.applyConfChange(confChangeOf(entry));
+      applier.applyEmpty(index, term);
+      return;
+    }
+    const change = ConfChange.decode(entry.data);
+    applier.applyConfChange(index, term, change, this.toRaft, own ?? forwarded.takeId(change.id));
+  }
+
+  /** What the state machine accepted becomes raft's configuration; what it refused changes nobody. */
+  private readonly toRaft = (change: ConfChange | null): ConfState => {
+    if (change !== null && change.nodeId !== U64_ZERO) return this.raft.applyConfChange(confChangeV2Of(change));
+    return this.raft.confState;
+  };
+
+  /**
+   * Notes in the log that the state is durable up to `snapshot`. The commit index goes first where the log has not heard
+   * of it: a record of something not known to be committed would not count.
+   */
+  saveSnapshot(snapshot: WalSnapshot, done: () => void): void {
+    const report = (error: Error | null): void => {
+      if (error !== null) this.fail(error);
+      else if (!this.isStopped) done();
+    };
+    if (this.raft.hasUnsavedCommit) this.parts.log.save(this.raft.takeHardState(), [], 0, 0, this.onCommitSaved);
+    this.parts.log.saveSnapshot(snapshot, report);
+    this.parts.log.flush();
+  }
+
+  private readonly onCommitSaved = (error: Error | null): void => {
+    if (error !== null) this.fail(error);
+  };
+
+  private fail(error: Error): void {
+    if (this.isStopped) return;
+    this.isStopped = true;
+    this.parts.failed(error);
+  }
+
+  /** Nothing more is sent, written or applied. The commit index is left in the log for the next start. */
+  stop(): void {
+    if (this.isStopped) return;
+    this.isStopped = true;
+    if (this.raft.hasUnsavedCommit) this.parts.log.save(this.raft.takeHardState(), [], 0, 0, () => {});
+  }
+}
