@@ -108,7 +108,8 @@ export class Scenario implements Observer {
         for (const other of words.slice(1)) this.cut(Number(words[0]), Number(other));
         return;
       case 'mend':
-        return this.cuts.clear();
+        this.cuts.clear();
+        return;
       case 'drop':
         this.say(`dropped ${this.network.length}`);
         this.network = [];
