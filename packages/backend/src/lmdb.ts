@@ -491,3 +491,8 @@ function openEnvironment(path: string): Environment {
     );
   }
 }
+
+/** Opens or creates the store in this file; see `LmdbBackend`. */
+export function openLmdb(path: string, onFailure: (error: Error) => void): Backend {
+  return new LmdbBackend(path, onFailure);
+}

@@ -1,1 +1,1 @@
-export {};
+export { Histogram } from './histogram.ts';

@@ -1,1 +1,22 @@
-export {};
+export { ChangeList, type ChangeListener } from './changes.ts';
+export { RangeCursor } from './cursor.ts';
+export { EventSelection } from './event.ts';
+export { KvHash, StoreHash } from './hash.ts';
+export {
+  COMPACT_SLICE_KEYS,
+  HASH_SLICE_BYTES,
+  RANGE_AT_ONCE_KEYS,
+  RECORD_CACHE_BYTES,
+  RESTORE_SLICE_RECORDS,
+} from './limits.ts';
+export { type RangeOptions, type RangeResult, WHOLE_RANGE } from './range.ts';
+export { isTombstoneKey, revisionKey, revisionMain, revisionSub } from './revision.ts';
+export { FoundKey, Store, type StoreOptions } from './store.ts';
+export {
+  type PublishedChanges,
+  SLICE_COST,
+  WatchHub,
+  type WatchHubOptions,
+  type WatchSource,
+} from './watch-hub.ts';
+export { Watcher, type WatchRequest, type WatchSink, WatchStream } from './watch-stream.ts';

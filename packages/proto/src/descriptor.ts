@@ -1,4 +1,5 @@
-import { DESCRIPTORS } from './gen/descriptors.ts';
+import { CLASSES, DESCRIPTORS } from './gen/descriptors.ts';
+import type { MessageClass } from './methods.ts';
 
 /** One field of a message as data. */
 export interface FieldDescriptor {
@@ -25,4 +26,11 @@ export function describe(typeName: string): readonly FieldDescriptor[] {
   const fields = DESCRIPTORS[typeName];
   if (fields === undefined) throw new RangeError(`no message ${typeName}`);
   return fields;
+}
+
+/** The class of the message with this full name. */
+export function messageClass(typeName: string): MessageClass<object> {
+  const found = CLASSES[typeName];
+  if (found === undefined) throw new RangeError(`no message ${typeName}`);
+  return found;
 }

@@ -1,6 +1,7 @@
-export { describe, type FieldDescriptor } from './descriptor.ts';
+export { describe, type FieldDescriptor, messageClass } from './descriptor.ts';
 export * from './errors.ts';
 export * from './gen/index.ts';
 export * from './hot/index.ts';
+export { jsonToMessage, messageToJson } from './json.ts';
 export * from './methods.ts';
 export * from './wire.ts';

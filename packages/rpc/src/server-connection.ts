@@ -2,6 +2,7 @@ import type { Socket } from '@etsd/runtime';
 import type { HeaderBlock } from './hpack/decoder.ts';
 import { Connection, type ConnectionHost } from './http2/connection.ts';
 import { ErrorCode } from './http2/errors.ts';
+import { readU32 } from './http2/frame.ts';
 import { SettingId } from './http2/settings.ts';
 import { type Stream, StreamState } from './http2/stream.ts';
 import { Request } from './request.ts';
@@ -14,37 +15,26 @@ export interface ServerConnectionOwner {
   connectionLost(connection: ServerConnection, error: Error | null): void;
 }
 
-/** A header block seen before, for one content of the dynamic table. */
-class KnownBlock {
-  readonly bytes: Buffer;
-  readonly generation: number;
-  readonly request: Request;
-
-  constructor(bytes: Buffer, generation: number, request: Request) {
-    this.bytes = bytes;
-    this.generation = generation;
-    this.request = request;
-  }
-}
-
-const KNOWN_BLOCKS = 16;
-/** Blocks longer than this are not going to be repeated. */
-const KNOWN_BLOCK_BYTES = 256;
+/** Without streams a client that is not allowed to ping may still do so this often (grpc-go). */
+const IDLE_PING_MS = 7_200_000;
+const MAX_STREAM_ID = 0x7fff_ffff;
+/** Payloads of our pings, to tell their answers apart. */
+const KEEPALIVE_PING = 1;
+const DRAIN_PING = 2;
+/** A drain goes on after this long though its ping was not answered. */
+const DRAIN_PING_MS = 5_000;
 
 /** The server's side of a connection. */
 export class ServerConnection extends Connection {
   protected readonly peerIsServer = false;
   private readonly owner: ServerConnectionOwner;
-  /**
-   * Clients repeat the same few header blocks, a handful of bytes that refer to the dynamic table. A block that left the
-   * table as it was means the same again as long as the table has not changed, so it is not decoded again.
-   */
-  private readonly known: (KnownBlock | null)[] = new Array<KnownBlock | null>(KNOWN_BLOCKS).fill(null);
-  /** When the last ping that was not provoked by our data came, for the ping policy; 0 resets it. */
-  lastPingMs = 0;
-  pingStrikes = 0;
+  /** When the last ping came; −∞ before the first, which is never too early. */
+  private lastPingMs = Number.NEGATIVE_INFINITY;
+  private pingStrikes = 0;
   /** When our own ping went out unanswered, 0 otherwise. */
   pingSentMs = 0;
+  /** The GOAWAY that names the last stream was sent. */
+  private drainAnnounced = false;
   /** Since when there has been no stream; 0 while there is one. */
   idleSinceMs: number;
 
@@ -65,12 +55,9 @@ export class ServerConnection extends Connection {
     return id % 2 === 0 || id > this.lastPeerStream;
   }
 
-  protected override receiveOpening(id: number, bytes: Buffer, start: number, end: number, endStream: boolean): void {
-    const request = this.decodeRequest(bytes, start, end);
-    if (request === null) {
-      this.fail(ErrorCode.COMPRESSION_ERROR, 'header block cannot be decoded');
-      return;
-    }
+  protected override receiveOpening(id: number, block: HeaderBlock, endStream: boolean): void {
+    block.meaning ??= new Request(block);
+    const request = block.meaning as Request;
     if (id % 2 === 0) {
       this.fail(ErrorCode.PROTOCOL_ERROR, 'client stream with an even number');
       return;
@@ -104,24 +91,6 @@ export class ServerConnection extends Connection {
     else this.fail(ErrorCode.PROTOCOL_ERROR, 'stream numbers must grow');
   }
 
-  private decodeRequest(bytes: Buffer, start: number, end: number): Request | null {
-    const length = end - start;
-    const generation = this.decoder.table.generation;
-    const slot =
-      (length + (bytes[end - 1] as number) * 3 + (bytes[start + (length >> 1)] as number)) & (KNOWN_BLOCKS - 1);
-    const known = this.known[slot] as KnownBlock | null;
-    if (known !== null && known.generation === generation && sameBytes(known.bytes, bytes, start, length)) {
-      return known.request;
-    }
-    const block = this.decoder.decode(bytes, start, end);
-    if (block === null) return null;
-    const request = new Request(block);
-    if (length <= KNOWN_BLOCK_BYTES && this.decoder.table.generation === generation) {
-      this.known[slot] = new KnownBlock(Buffer.from(bytes.subarray(start, end)), generation, request);
-    }
-    return request;
-  }
-
   protected override receiveFurtherHeaders(stream: Stream, block: HeaderBlock, endStream: boolean): void {
     // A second block can only be trailers, which end the stream and have no pseudo fields (RFC 9113 §8.1).
     const bad = block.tooLarge || block.fields.some((field) => field.name.startsWith(':'));
@@ -133,10 +102,25 @@ export class ServerConnection extends Connection {
     stream.receiveTrailers(block);
   }
 
-  protected override receivePing(): void {}
+  /** The ping policy of grpc-go: a ping after data of ours is free, one too early is a strike. */
+  protected override receivePing(provoked: boolean): void {
+    const nowMs = this.host.clock.nowMs();
+    const sinceMs = nowMs - this.lastPingMs;
+    this.lastPingMs = nowMs;
+    if (provoked) {
+      this.pingStrikes = 0;
+      return;
+    }
+    const { pingMinMs, pingWithoutStreams, pingStrikes } = this.limits;
+    const minimumMs = this.streams.size === 0 && !pingWithoutStreams ? IDLE_PING_MS : pingMinMs;
+    if (sinceMs >= minimumMs) return;
+    this.pingStrikes++;
+    if (this.pingStrikes > pingStrikes) this.fail(ErrorCode.ENHANCE_YOUR_CALM, 'too_many_pings');
+  }
 
-  protected override receivePong(): void {
+  protected override receivePong(payload: Buffer, start: number): void {
     this.pingSentMs = 0;
+    if (this.draining && readU32(payload, start + 4) === DRAIN_PING) this.finishDrain();
   }
 
   protected override receiveGoaway(): void {}
@@ -144,7 +128,43 @@ export class ServerConnection extends Connection {
   protected override settingsChanged(): void {}
 
   protected override streamRemoved(): void {
-    if (this.streams.size === 0) this.idleSinceMs = this.host.clock.nowMs();
+    if (this.streams.size > 0) return;
+    this.idleSinceMs = this.host.clock.nowMs();
+    if (this.drainAnnounced) this.endSocket();
+  }
+
+  /**
+   * Graceful end (RFC 9113 §6.8): first a GOAWAY that refuses nothing, and a ping; what the client sent before it read
+   * the GOAWAY arrives before the ping's answer. Then the GOAWAY that names the last stream served.
+   */
+  drain(): void {
+    if (this.draining || this.dead) return;
+    this.draining = true;
+    this.drainingSinceMs = this.host.clock.nowMs();
+    this.writeGoaway(MAX_STREAM_ID, ErrorCode.NO_ERROR, '');
+    this.writePing(DRAIN_PING);
+  }
+
+  private finishDrain(): void {
+    if (this.drainAnnounced) return;
+    this.drainAnnounced = true;
+    this.writeGoaway(this.lastPeerStream, ErrorCode.NO_ERROR, '');
+    if (this.streams.size === 0) this.endSocket();
+  }
+
+  override sweep(nowMs: number): void {
+    super.sweep(nowMs);
+    if (this.dead) return;
+    const { idleMs, keepaliveMs, keepaliveTimeoutMs } = this.limits;
+    if (this.pingSentMs > 0) {
+      if (nowMs - this.pingSentMs > keepaliveTimeoutMs) this.socket.destroy(new Error('keepalive ping timed out'));
+    } else if (keepaliveMs > 0 && nowMs - this.lastReadMs > keepaliveMs) {
+      this.pingSentMs = nowMs;
+      this.writePing(KEEPALIVE_PING);
+    }
+    if (this.draining) {
+      if (nowMs - this.drainingSinceMs > DRAIN_PING_MS) this.finishDrain();
+    } else if (idleMs > 0 && this.idleSinceMs > 0 && nowMs - this.idleSinceMs > idleMs) this.drain();
   }
 
   protected override failing(code: ErrorCode, debug: string): void {
@@ -154,10 +174,4 @@ export class ServerConnection extends Connection {
   protected override lost(error: Error | null): void {
     this.owner.connectionLost(this, error);
   }
-}
-
-function sameBytes(known: Buffer, bytes: Buffer, start: number, length: number): boolean {
-  if (known.length !== length) return false;
-  for (let i = 0; i < length; i++) if (known[i] !== bytes[start + i]) return false;
-  return true;
 }

@@ -32,16 +32,21 @@ export async function openDataDirectory(world: World, config: MemberConfig, logg
   try {
     await disk.makeDirectory(snapDirectory);
   } catch (error) {
-    throw new OperatorError(`cannot access data directory: ${config.dataDir}`, 'Check --data-dir and its permissions.', {
-      cause: error,
-    });
+    throw new OperatorError(
+      `cannot access data directory: ${config.dataDir}`,
+      'Check --data-dir and its permissions.',
+      {
+        cause: error,
+      },
+    );
   }
   const lock = await takeLock(world, config.dataDir, `${memberDirectory}/lock`);
-  if (existing !== null) logger.log('info', 'the server is already initialized as member before, starting as etcd member...', {
-    'data-dir': config.dataDir,
-    'wal-dir': config.walDir,
-    'member-dir': memberDirectory,
-  });
+  if (existing !== null)
+    logger.log('info', 'the server is already initialized as member before, starting as etcd member...', {
+      'data-dir': config.dataDir,
+      'wal-dir': config.walDir,
+      'member-dir': memberDirectory,
+    });
   return {
     walDirectory: config.walDir === '' ? `${memberDirectory}/wal` : config.walDir,
     storePath,

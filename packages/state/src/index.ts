@@ -13,6 +13,17 @@ export {
 export { confStateFromJson, confStateToJson } from './conf-state.ts';
 export { Digest, digest } from './digest.ts';
 export {
+  LEASE_TTL_MAX_SECONDS,
+  Lease,
+  type LeaseListener,
+  LeaseResult,
+  Lessor,
+  type LessorBackend,
+  type LessorOptions,
+  type LessorStore,
+  leaseTtlMinSeconds,
+} from './lease.ts';
+export {
   LEARNERS_MAX,
   MemberRecord,
   Members,

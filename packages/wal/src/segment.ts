@@ -3,10 +3,14 @@
  * entry that can be in the segment. A segment gets its full length at once and is filled with real zeros ahead of the
  * records: overwriting blocks that exist and were written makes a durable append a pure data write, where a hole would
  * make each one change the block map and so commit the file system's journal.
+ *
+ * The next segment is filled while the one before it is written, in step with it, so that it is whole when its turn
+ * comes. Filling a file while records are appended to it costs those appends: they wait for the same inode and for the
+ * journal. That is done only for the first segment of a new log and for the one a restart goes on with, a window at a
+ * time, where filling it all at once would make the start slow and a short-lived member write 64 MB for nothing.
  */
-import { join } from 'node:path';
 import { assert, CorruptionError, OperatorError } from '@etsd/base';
-import type { Disk, DiskFile, Lock } from '@etsd/runtime';
+import { type Disk, type DiskFile, joinPath, type Lock } from '@etsd/runtime';
 
 export interface SegmentName {
   readonly name: string;
@@ -61,7 +65,7 @@ export function segmentsFrom(directory: string, all: readonly SegmentName[], ind
     if (here.sequence === before.sequence + 1) continue;
     throw new CorruptionError(
       `wal: a segment is missing: ${before.sequence} is followed by ${here.sequence}`,
-      join(directory, here.name),
+      joinPath(directory, here.name),
       'Put the missing file back, or remove this member and add it to the cluster anew.',
     );
   }
@@ -122,7 +126,7 @@ export class ZeroFiller {
   private readonly options: FillOptions;
   /** Everything before this holds zeros on disk or belongs to the owner. Pieces are written from here on. */
   private filledTo: number;
-  private position: number;
+  private wantedTo = 0;
   private pieceEnd = 0;
   private isBusy = false;
   private isStopped = false;
@@ -134,7 +138,6 @@ export class ZeroFiller {
     this.file = file;
     this.options = options;
     this.filledTo = position;
-    this.position = position;
   }
 
   /**
@@ -154,14 +157,14 @@ export class ZeroFiller {
 
   /** The owner has written up to `position`: fill further if little is left. */
   advance(position: number): void {
-    this.position = position;
-    if (!this.isBusy && this.filledTo - position < this.options.aheadBytes / 2) this.fillPiece();
+    const { aheadBytes } = this.options;
+    if (this.filledTo - position < aheadBytes / 2) this.fillTo(position + aheadBytes);
   }
 
-  /** Fills the whole window; done when it is on disk, or filling has been given up. */
-  fill(): Promise<void> {
-    this.advance(this.position);
-    return this.idle();
+  /** Fill, in the background, everything before `target`. */
+  fillTo(target: number): void {
+    this.wantedTo = Math.max(this.wantedTo, Math.min(target, this.options.segmentBytes));
+    if (!this.isBusy) this.fillPiece();
   }
 
   stop(): Promise<void> {
@@ -175,9 +178,9 @@ export class ZeroFiller {
   }
 
   private fillPiece(): void {
-    const { segmentBytes, aheadBytes, pieceBytes } = this.options;
+    const { segmentBytes, pieceBytes } = this.options;
     const end = Math.min(this.filledTo + pieceBytes, segmentBytes);
-    this.isBusy = !this.isStopped && this.filledTo < end && this.filledTo - this.position < aheadBytes;
+    this.isBusy = !this.isStopped && this.filledTo < this.wantedTo && this.filledTo < end;
     if (!this.isBusy) {
       const waiting = this.onIdle;
       this.onIdle = [];
@@ -228,7 +231,7 @@ export interface PreparedSegment {
   readonly path: string;
 }
 
-/** Makes an empty segment of full length, locked, with its first stretch filled. Replaces what is at `path`. */
+/** Makes an empty segment of full length, locked and not filled yet. Replaces what is at `path`. */
 export async function prepareTail(
   disk: Disk,
   path: string,
@@ -240,6 +243,5 @@ export async function prepareTail(
   await file.close();
   const lock = await disk.lock(path);
   const tail = await openTail(disk, path, { name: '', sequence: 0, index: 0 }, 0, options);
-  await tail.filler.fill();
   return { tail, lock, path };
 }

@@ -3,10 +3,9 @@
  * (nothing is acknowledged before it is durable) is kept here: a callback of `save` without an error is the promise that
  * the entries can be read back after any crash.
  */
-import { dirname, join } from 'node:path';
 import { assert, type Logger, OperatorError, silentLogger, U64_ZERO } from '@etsd/base';
 import { type Entry, HardState, WalSnapshot } from '@etsd/proto';
-import type { DiskCallback, DiskFile, World } from '@etsd/runtime';
+import { type DiskCallback, type DiskFile, joinPath, parentPath, type World } from '@etsd/runtime';
 import { type Batch, type BatchSink, GroupCommit } from './group-commit.ts';
 import { FILL_AHEAD_BYTES, FILL_PIECE_BYTES, SEGMENT_BYTES, SEGMENTS_MAX, SLOW_SYNC_MS } from './limits.ts';
 import { readSegments } from './reader.ts';
@@ -107,6 +106,8 @@ export class Wal implements BatchSink {
   private tail: TailSegment;
   /** The segment after the tail, being made ready. */
   private prepared: Promise<PreparedSegment> | null = null;
+  /** The same once it exists. */
+  private ready: PreparedSegment | null = null;
   /** Where the next batch goes, and where the one under way went. */
   private position: number;
   private batchPosition = 0;
@@ -170,7 +171,7 @@ export class Wal implements BatchSink {
     encoder.snapshot(head, new WalSnapshot());
     await disk.remove(temporary);
     await disk.makeDirectory(temporary);
-    const file = await disk.open(join(temporary, segment.name), 'create');
+    const file = await disk.open(joinPath(temporary, segment.name), 'create');
     try {
       await file.truncate(Math.max(fill.segmentBytes, head.length));
       await writeAt(file, head.bytes, head.length, 0);
@@ -180,9 +181,9 @@ export class Wal implements BatchSink {
     }
     await disk.syncDirectory(temporary);
     await disk.rename(temporary, directory);
-    await disk.syncDirectory(dirname(directory));
-    const lock = await disk.lock(join(directory, segment.name));
-    const tail = await openTail(disk, join(directory, segment.name), segment, head.length, { durable, fill });
+    await disk.syncDirectory(parentPath(directory));
+    const lock = await disk.lock(joinPath(directory, segment.name));
+    const tail = await openTail(disk, joinPath(directory, segment.name), segment, head.length, { durable, fill });
     const standing = { metadata, hardState: HardState.zero, lastIndex: 0, crc: encoder.crc, position: head.length };
     return new Wal({ world, directory, settings }, [{ segment, lock }], tail, standing);
   }
@@ -200,14 +201,14 @@ export class Wal implements BatchSink {
     const segments: HeldSegment[] = [];
     for (const segment of all) {
       const isWanted = wanted.includes(segment);
-      segments.push({ segment, lock: isWanted ? await disk.lock(join(directory, segment.name)) : null });
+      segments.push({ segment, lock: isWanted ? await disk.lock(joinPath(directory, segment.name)) : null });
     }
     try {
       const collector = new LogCollector(start);
       const end = await readSegments(disk, directory, wanted, collector.visit);
       const log = finish(collector, end, directory, start);
       const repair = await keepCopy(disk, directory, end);
-      const path = join(directory, end.segment.name);
+      const path = joinPath(directory, end.segment.name);
       const tail = await openTail(disk, path, end.segment, end.position, settings);
       await clearFrom(tail.plainFile, end.position, settings.fill.segmentBytes);
       await disk.remove(temporaryPath(directory, 0));
@@ -333,7 +334,7 @@ export class Wal implements BatchSink {
     this.observe(bytes);
     const end = this.batchPosition + bytes;
     this.tail.filler.advance(end);
-    if (this.prepared === null && end > this.settings.fill.segmentBytes / 2) this.prepareNext();
+    this.prepareFor(end);
     done(null);
   };
 
@@ -345,7 +346,7 @@ export class Wal implements BatchSink {
   }
 
   private brokenBy(error: Error): OperatorError {
-    const path = join(this.directory, this.tail.segment.name);
+    const path = joinPath(this.directory, this.tail.segment.name);
     return new OperatorError(
       `wal: cannot write ${path}: ${error.message}`,
       'The log takes nothing any more, since what is on the disk is unknown. Mend the disk or make room, then restart.',
@@ -378,7 +379,7 @@ export class Wal implements BatchSink {
     const { disk, clock } = this.world;
     if (this.prepared === null) this.prepareNext();
     const { tail, lock, path } = await (this.prepared as Promise<PreparedSegment>);
-    const finalPath = join(this.directory, segment.name);
+    const finalPath = joinPath(this.directory, segment.name);
     await new Promise<void>((resolve) => tail.filler.claim(batch.length, resolve));
     this.startedMs = clock.nowMs();
     await writeAt(tail.file, batch.bytes, batch.length, 0);
@@ -389,16 +390,33 @@ export class Wal implements BatchSink {
     tail.segment = segment;
     this.segments.push({ segment, lock });
     this.prepared = null;
+    this.ready = null;
     await old.close();
     this.settings.logger.log('info', 'created a new WAL segment', { path: finalPath });
   }
 
-  /** Makes the next segment in the background, so that a cut finds it ready. */
+  /**
+   * Keeps the making of the next segment in step with the filling of this one: begun at a quarter, done at three
+   * quarters. An idle log makes nothing.
+   */
+  private prepareFor(end: number): void {
+    const { segmentBytes, aheadBytes } = this.settings.fill;
+    const beyond = end - segmentBytes / 4;
+    if (beyond <= 0 || this.isClosed) return;
+    if (this.prepared === null) this.prepareNext();
+    else if (this.ready !== null && aheadBytes > 0) this.ready.tail.filler.fillTo(2 * beyond);
+  }
+
   private prepareNext(): void {
     const path = temporaryPath(this.directory, this.tail.segment.sequence + 1);
     this.prepared = prepareTail(this.world.disk, path, this.settings);
-    // Whoever needs it awaits the promise itself and learns of the error there.
-    this.prepared.catch(() => {});
+    // Whoever needs it awaits the promise itself and learns of an error there.
+    this.prepared.then(
+      (ready) => {
+        this.ready = ready;
+      },
+      () => {},
+    );
   }
 
   private async dropPrepared(): Promise<void> {
@@ -415,7 +433,7 @@ export class Wal implements BatchSink {
     // The last segment that begins before `index` may hold the entry itself.
     while (segments.length > this.settings.segmentsMax && (segments[1] as HeldSegment).segment.index < index) {
       const oldest = segments[0] as HeldSegment;
-      const path = join(this.directory, oldest.segment.name);
+      const path = joinPath(this.directory, oldest.segment.name);
       await disk.remove(path);
       await oldest.lock?.release();
       segments.splice(0, 1);
@@ -436,7 +454,7 @@ function isEmptyState(state: HardState): boolean {
 
 /** Where the segment with this sequence number is made ready. Two names, since the next but one may be begun early. */
 function temporaryPath(directory: string, sequence: number): string {
-  return join(directory, `${sequence % 2}.tmp`);
+  return joinPath(directory, `${sequence % 2}.tmp`);
 }
 
 function writeAt(file: DiskFile, bytes: Buffer, length: number, position: number): Promise<void> {

@@ -15,7 +15,11 @@ export function measureLoopDelay(): LoopDelay {
       const delay =
         histogram.count === 0
           ? { median: 0, p99: 0, max: 0 }
-          : { median: seconds(histogram.percentile(50)), p99: seconds(histogram.percentile(99)), max: seconds(histogram.max) };
+          : {
+              median: seconds(histogram.percentile(50)),
+              p99: seconds(histogram.percentile(99)),
+              max: seconds(histogram.max),
+            };
       histogram.reset();
       return delay;
     },

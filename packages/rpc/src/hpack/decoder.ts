@@ -8,6 +8,8 @@ export class HeaderBlock {
   size = 0;
   /** The list or its length went over the limit; `fields` holds only what fitted. */
   tooLarge = false;
+  /** What the block's reader made of it (a request, a response); kept so that a repeated block is read once. */
+  meaning: unknown = null;
 }
 
 export interface DecoderLimits {

@@ -25,6 +25,17 @@ export const StreamEvent = {
 } as const;
 export type StreamEvent = (typeof StreamEvent)[keyof typeof StreamEvent];
 
+/** Who ended a stream before its time. */
+export const AbortCause = {
+  /** RST_STREAM came. */
+  PEER: 0,
+  /** We sent RST_STREAM because of what the other side did. */
+  OURS: 1,
+  /** The connection is gone, or is going. */
+  CONNECTION: 2,
+} as const;
+export type AbortCause = (typeof AbortCause)[keyof typeof AbortCause];
+
 /** Entries above this are the error code of a frame that is not allowed in that state. */
 const ERROR = 16;
 const PROTOCOL = ERROR + ErrorCode.PROTOCOL_ERROR;
@@ -60,8 +71,8 @@ export function nextState(state: StreamState, event: StreamEvent): StreamState |
  * the business of the subclasses (a gRPC call of a server or a client, a plain HTTP exchange).
  */
 export abstract class Stream {
-  readonly connection: Connection;
-  readonly id: number;
+  connection: Connection;
+  id: number;
   state: StreamState = OPEN;
   /** Send window relative to the other side's initial window, so that changing that is one assignment for all streams. */
   sendCredit = 0;
@@ -82,6 +93,14 @@ export abstract class Stream {
   /** When the queue began to wait for the other side's window, 0 while it does not. */
   blockedSinceMs = 0;
 
+  /** Bytes of an unfinished message held; kept by `Connection.hold`. */
+  heldBytes = 0;
+  /** Receive window granted beyond the first for a large message, and bytes of a grant waited for. */
+  grantedBytes = 0;
+  waitsForGrant = 0;
+  /** When the message not yet complete began, 0 without one. */
+  inputSinceMs = 0;
+
   constructor(connection: Connection, id: number, receiveWindow: number) {
     this.connection = connection;
     this.id = id;
@@ -92,8 +111,8 @@ export abstract class Stream {
   abstract receiveData(bytes: Buffer, start: number, end: number, endStream: boolean): void;
   /** A second header block came; it always ends the stream. */
   abstract receiveTrailers(block: HeaderBlock): void;
-  /** The stream ended before its time: reset by the other side, by us, or lost with the connection. Exactly once. */
-  abstract aborted(code: number, byPeer: boolean): void;
+  /** The stream ended before its time, once and for all. */
+  abstract aborted(code: number, cause: AbortCause): void;
   /** The queue fell under the low-water mark. */
   abstract queueDrained(): void;
   /** The queue is empty and `endQueued`: writes what ends the stream (trailers, or nothing if the last DATA shall). */
@@ -101,6 +120,11 @@ export abstract class Stream {
 
   /** Whether the empty queue's last DATA frame may carry END_STREAM itself. */
   abstract readonly endsWithData: boolean;
+
+  /** Whether the last payload left a message unfinished. */
+  get holdsFragment(): boolean {
+    return this.heldBytes > 0;
+  }
 
   enqueue(bytes: Buffer): void {
     if (this.queue === NO_QUEUE) this.queue = [];

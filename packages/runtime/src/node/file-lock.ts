@@ -1,10 +1,13 @@
 /**
- * Locks between processes. Node has no call for `flock(2)`, but such a lock belongs to the open file description, not
- * to the process: a child that inherits our descriptor and runs the `flock` tool on it takes the lock for us, and it
- * stays ours after the child has gone, until the descriptor is closed or this process ends. It is the lock etcd takes.
+ * Locks between processes. Node has no call for `flock(2)` or `fcntl(2)`, but such a lock belongs to the open file
+ * description, not to the process: a child that inherits our descriptor and runs the `flock` tool on it takes the lock
+ * for us, and it stays ours after the child has gone, until the descriptor is closed or this process ends.
  *
- * Where the tool is missing the lock is a neighbouring file that names the process holding it; it keeps two members of
- * ours apart, but not one of ours and an etcd.
+ * etcd takes the other kind of lock that belongs to a description (`F_OFD_SETLK`), and the two kinds do not see each
+ * other. So we take both where the tool can (util-linux 2.41 and later); where it cannot, we still see in /proc/locks
+ * that an etcd holds the file, but an etcd does not see us.
+ *
+ * Where the tool is missing altogether the lock is a neighbouring file that names the process holding it.
  */
 import { spawn } from 'node:child_process';
 import { constants, promises } from 'node:fs';
@@ -13,14 +16,78 @@ import { diskError, hasCode, type Lock } from '../disk.ts';
 /** From <fcntl.h> of the BSDs and macOS, where open itself can lock. */
 const BSD_O_EXLOCK = 0x20;
 
-type Outcome = 'taken' | 'held' | 'no tool';
+/** What the tool answers when somebody else has the lock; any other code but 0 says that it cannot do what was asked. */
+const EXIT_HELD = 1;
 
-function flock(fd: number): Promise<Outcome> {
+type Outcome = 'taken' | 'held' | 'unsupported';
+
+let hasTool = true;
+let hasFcntl = true;
+
+function runTool(fd: number, kind: readonly string[]): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn('flock', ['-x', '-n', '3'], { stdio: ['ignore', 'ignore', 'ignore', fd] });
-    child.on('error', (error) => (hasCode(error, 'ENOENT') ? resolve('no tool') : reject(error)));
-    child.on('exit', (code) => resolve(code === 0 ? 'taken' : 'held'));
+    const args = [...kind, '-x', '-n', '3'];
+    const child = spawn('flock', args, { stdio: ['ignore', 'ignore', 'ignore', fd] });
+    child.on('error', (error) => (hasCode(error, 'ENOENT') ? resolve('unsupported') : reject(error)));
+    child.on('exit', (code) => resolve(code === 0 ? 'taken' : code === EXIT_HELD ? 'held' : 'unsupported'));
   });
+}
+
+/** Whether /proc/locks names a lock of etcd's kind on the file; other systems have no such list and no such locks. */
+async function isHeldByDescription(handle: promises.FileHandle): Promise<boolean> {
+  const list = await promises.readFile('/proc/locks', 'latin1').catch(() => '');
+  if (!list.includes('OFDLCK')) return false;
+  const { dev, ino } = await handle.stat();
+  const major = Math.floor(dev / 256) % 4096;
+  const minor = (dev % 256) + Math.floor(dev / 0x10_0000) * 256;
+  const file = `${hex(major)}:${hex(minor)}:${ino}`;
+  return list.split('\n').some((line) => line.includes('OFDLCK') && line.split(/\s+/).includes(file));
+}
+
+function hex(value: number): string {
+  return value.toString(16).padStart(2, '0');
+}
+
+async function lockDescription(handle: promises.FileHandle): Promise<Outcome> {
+  if (!hasTool) return 'unsupported';
+  if (await isHeldByDescription(handle)) return 'held';
+  const outcome = await runTool(handle.fd, []);
+  hasTool = outcome !== 'unsupported';
+  if (outcome !== 'taken' || !hasFcntl) return outcome;
+  const second = await runTool(handle.fd, ['--fcntl']);
+  hasFcntl = second !== 'unsupported';
+  return second === 'held' ? 'held' : 'taken';
+}
+
+/** Locks by name: where each stands now, since a locked file may be renamed. */
+const named = new Map<string, NamedLock>();
+
+class NamedLock implements Lock {
+  path: string;
+
+  constructor(path: string) {
+    this.path = path;
+    named.set(path, this);
+  }
+
+  async release(): Promise<void> {
+    named.delete(this.path);
+    await promises.rm(nameOf(this.path), { force: true });
+  }
+}
+
+function nameOf(path: string): string {
+  return `${path}.lock`;
+}
+
+/** Lets the lock of a renamed file follow it; nothing to do for locks of the system. */
+export async function followRename(from: string, to: string): Promise<void> {
+  const lock = named.get(from);
+  if (lock === undefined) return;
+  named.delete(from);
+  named.set(to, lock);
+  lock.path = to;
+  await promises.rename(nameOf(from), nameOf(to));
 }
 
 function isAlive(pid: number): boolean {
@@ -33,18 +100,17 @@ function isAlive(pid: number): boolean {
 }
 
 async function lockByName(path: string, mode: number): Promise<Lock> {
-  const name = `${path}.lock`;
+  const name = nameOf(path);
   for (let attempt = 0; attempt < 3; attempt++) {
     try {
-      const handle = await promises.open(name, 'wx', mode);
-      await handle.writeFile(String(process.pid));
-      await handle.close();
-      return { release: () => promises.rm(name, { force: true }) };
+      await promises.writeFile(name, String(process.pid), { flag: 'wx', mode });
+      return new NamedLock(path);
     } catch (error) {
       if (!hasCode(error, 'EEXIST')) throw error;
     }
     const holder = Number.parseInt(await promises.readFile(name, 'utf8').catch(() => ''), 10);
-    if (isAlive(holder)) throw held(path);
+    // Left over from a process that has ended, perhaps in the middle of writing its number.
+    if (Number.isInteger(holder) && isAlive(holder)) throw held(path);
     await promises.rm(name, { force: true });
   }
   throw held(path);
@@ -66,9 +132,13 @@ export async function lockFile(path: string, mode: number): Promise<Lock> {
     }
   }
   const handle = await promises.open(path, flags, mode);
-  const outcome = await flock(handle.fd);
+  let outcome: Outcome = 'unsupported';
+  try {
+    outcome = await lockDescription(handle);
+  } finally {
+    if (outcome !== 'taken') await handle.close();
+  }
   if (outcome === 'taken') return { release: () => handle.close() };
-  await handle.close();
   if (outcome === 'held') throw held(path);
   return lockByName(path, mode);
 }

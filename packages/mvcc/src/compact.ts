@@ -1,0 +1,100 @@
+import { type Backend, META_FINISHED_COMPACT_REV } from '@etsd/backend';
+import { assert, type Key } from '@etsd/base';
+import type { KeyIndex } from './key-index.ts';
+import { revisionKey, sharedRevisionKey } from './revision.ts';
+
+/** What removing one record costs in keys looked at. */
+const COST_OF_RECORD = 8;
+
+/** What compacting works on. */
+export interface CompactSource {
+  readonly index: KeyIndex;
+  readonly backend: Backend;
+  /** The oldest revision that somebody reading in slices still needs; infinite where there is nobody. */
+  readonly pinnedRevision: number;
+  /** The key in a record, which may be a deletion's. */
+  keyOfRecord(main: number, sub: number, isTombstone: boolean): Key;
+}
+
+/**
+ * Removes what no reader at or above a revision can see, in slices. Of each key the newest revision up to there is
+ * kept, unless it is a deletion from before. It goes over the slots of the index, not over the records: only keys that
+ * have something to give up cost more than a look.
+ *
+ * Interrupted anywhere it leaves a store that reads the same: the records of a key are removed oldest first, so that a
+ * deletion is never gone before what it deleted. After a restart the work simply begins anew.
+ */
+export class Compaction {
+  private readonly source: CompactSource;
+  private readonly targetRevision: number;
+  private slot = 0;
+  /** Up to where this pass removes: the target, or less where a reader is in the way. */
+  private passRevision = -1;
+  removedRecords = 0;
+
+  constructor(source: CompactSource, targetRevision: number) {
+    this.source = source;
+    this.targetRevision = targetRevision;
+  }
+
+  get target(): number {
+    return this.targetRevision;
+  }
+
+  /** Works off about `budget` keys; true once everything is removed and the store says so. */
+  slice(budget: number): boolean {
+    const { index, backend } = this.source;
+    if (this.slot === 0) {
+      const limit = Math.min(this.targetRevision, this.source.pinnedRevision);
+      // Nothing new to remove until the reader in the way is gone.
+      if (limit <= this.passRevision) return false;
+      this.passRevision = limit;
+    }
+    let left = budget;
+    const end = index.slotsEnd;
+    while (this.slot < end) {
+      if (left <= 0) return false;
+      left -= 1 + this.compactSlot(this.slot, Math.ceil(left / COST_OF_RECORD)) * COST_OF_RECORD;
+      if (!this.slotDone) continue;
+      this.slot++;
+    }
+    this.slot = 0;
+    if (this.passRevision < this.targetRevision) return false;
+    backend.put('meta', META_FINISHED_COMPACT_REV, revisionKey(this.targetRevision, 0));
+    return true;
+  }
+
+  private slotDone = false;
+
+  /** Removes up to `most` records of a slot; returns how many. */
+  private compactSlot(slot: number, most: number): number {
+    const { index } = this.source;
+    this.slotDone = true;
+    if (!index.isTaken(slot)) return 0;
+    const revision = Math.min(this.passRevision, this.source.pinnedRevision);
+    const obsolete = index.obsolete(slot, revision);
+    const removed = Math.min(obsolete, most);
+    for (let i = 0; i < removed; i++) {
+      this.remove(index.formerMain(slot, i), index.formerSub(slot, i), index.formerIsTombstone(slot, i));
+    }
+    if (removed > 0) index.dropFormer(slot, removed);
+    if (removed < obsolete) {
+      this.slotDone = false;
+      return removed;
+    }
+    // A deletion at exactly the revision stays: a watcher that begins there must still hear of it.
+    const main = index.main(slot);
+    if (index.version(slot) > 0 || main >= revision || index.listLength(slot) > 0) return removed;
+    const sub = index.sub(slot);
+    const key = this.source.keyOfRecord(main, sub, true);
+    this.remove(main, sub, true);
+    index.remove(key, slot);
+    return removed + 1;
+  }
+
+  private remove(main: number, sub: number, isTombstone: boolean): void {
+    assert(main <= this.targetRevision, 'only the compacted past is removed');
+    this.source.backend.delete('key', sharedRevisionKey(main, sub, isTombstone));
+    this.removedRecords++;
+  }
+}

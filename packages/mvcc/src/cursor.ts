@@ -1,0 +1,112 @@
+import { isEmptyRange, type Key, OPEN_END, successor } from '@etsd/base';
+import type { Leaf } from './key-tree.ts';
+import { count, hasFilters, passesFilters, type RangeOptions, type RangeSource } from './range.ts';
+
+/**
+ * A large range in the order of its keys, read piece by piece over many turns of the event loop, all at the revision at
+ * which it was opened. While it is open the store keeps what that revision sees; it must be closed.
+ */
+export class RangeCursor {
+  /** The records of the last piece; a new array each time. */
+  records: Buffer[] = [];
+  /** Keys in the range, whatever limit and filters leave. Final once `next` has returned true. */
+  count = 0;
+  /** Whether the limit left records out. Final once `next` has returned true. */
+  more = false;
+  readonly revision: number;
+
+  private readonly source: RangeSource;
+  private readonly rangeEnd: Key;
+  private readonly options: RangeOptions;
+  private readonly filtered: boolean;
+  private readonly release: () => void;
+  /** Where to go on; null once all was seen. */
+  private from: Key | null;
+  private limitLeft: number;
+  /** Whether the count is known without walking to the end. */
+  private readonly counted: boolean;
+  private isOpen = true;
+
+  constructor(
+    source: RangeSource,
+    key: Key,
+    rangeEnd: Key,
+    revision: number,
+    options: RangeOptions,
+    release: () => void,
+  ) {
+    this.source = source;
+    this.rangeEnd = rangeEnd === '' ? successor(key) : rangeEnd;
+    this.revision = revision;
+    this.options = options;
+    this.filtered = hasFilters(options);
+    this.release = release;
+    this.from = isEmptyRange(key, this.rangeEnd) ? null : key;
+    this.limitLeft = options.limit > 0 ? options.limit : Number.POSITIVE_INFINITY;
+    // In the present the tree knows; a past revision has to be counted key by key.
+    this.counted = revision === source.readRevision;
+    if (this.counted) this.count = count(source, key, rangeEnd, revision);
+  }
+
+  /**
+   * Reads on until the records reach `bytes` or `keys` keys were looked at; true once the range is finished, with
+   * `records` holding the last piece.
+   */
+  next(bytes: number, keys: number): boolean {
+    this.records = [];
+    if (this.from === null) return this.finish();
+    const { index } = this.source;
+    const { countOnly } = this.options;
+    if (this.counted && (countOnly || (this.limitLeft === 0 && !this.filtered))) return this.finish();
+    let leaf: Leaf | null = index.seek(this.from);
+    let at = index.tree.index;
+    let bytesLeft = bytes;
+    let keysLeft = keys;
+    while (leaf !== null) {
+      for (; at < leaf.keys.length; at++) {
+        const key = leaf.keys[at] as Key;
+        if (this.rangeEnd !== OPEN_END && key >= this.rangeEnd) return this.finish();
+        if (bytesLeft <= 0 || keysLeft-- <= 0) {
+          this.from = key;
+          return false;
+        }
+        if (!index.at(leaf.slots[at] as number, this.revision)) continue;
+        if (!this.counted) this.count++;
+        if (countOnly) continue;
+        if (this.limitLeft === 0 && !this.filtered) {
+          this.more = true;
+          continue;
+        }
+        const record = this.source.recordCopy(index.foundMain, index.foundSub);
+        if (this.filtered && !passesFilters(record, this.options)) continue;
+        if (this.limitLeft === 0) {
+          this.more = true;
+          if (this.counted) return this.finish();
+          continue;
+        }
+        this.limitLeft--;
+        this.records.push(record);
+        bytesLeft -= record.length;
+      }
+      leaf = leaf.next;
+      at = 0;
+    }
+    return this.finish();
+  }
+
+  private finish(): true {
+    this.from = null;
+    if (this.counted && !this.filtered && !this.options.countOnly && this.options.limit > 0) {
+      this.more = this.count > this.options.limit;
+    }
+    this.close();
+    return true;
+  }
+
+  /** Gives the revision free again. Closing twice is allowed. */
+  close(): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.release();
+  }
+}

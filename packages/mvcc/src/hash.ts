@@ -1,0 +1,126 @@
+import { type BackendReader, type BackendSnapshot, BUCKETS, META_CONSISTENT_INDEX, META_TERM } from '@etsd/backend';
+import { crc32c, type Key, keyFromBytes } from '@etsd/base';
+import { KeyValueView } from '@etsd/proto';
+import type { KeyIndex } from './key-index.ts';
+import { isTombstoneKey, revisionMain, revisionSub } from './revision.ts';
+
+/**
+ * HashKV: the CRC-32C of all records a reader at a revision depends on, in the order of revisions, seeded with the name
+ * of the bucket. Two members that applied the same log have the same hash, whatever of the compacted past each of them
+ * has already removed: of what is at or below the compacted revision only what the reader sees is counted, and never
+ * the deletion that a compaction leaves at its very revision.
+ */
+export class KvHash {
+  hash = crc32c(Buffer.from('key'));
+  readonly hashRevision: number;
+  readonly compactRevision: number;
+
+  private readonly index: KeyIndex;
+  private readonly reader: BackendReader;
+  private readonly view = new KeyValueView();
+  private readonly release: () => void;
+  private next: Buffer | null = null;
+  private left = 0;
+  /** Whether any key exists at the revision; null while nobody had to know. */
+  private keepsAny: boolean | null = null;
+
+  /** `release` is called once, at the end: until then the index must keep what a reader at `compactRevision` sees. */
+  constructor(index: KeyIndex, reader: BackendReader, revision: number, compactRevision: number, release: () => void) {
+    this.index = index;
+    this.reader = reader;
+    this.hashRevision = revision;
+    this.compactRevision = compactRevision;
+    this.release = release;
+  }
+
+  /** Hashes about this many bytes more; true once `hash` is final. */
+  slice(bytes: number): boolean {
+    this.left = bytes;
+    const from = this.next;
+    this.next = null;
+    this.reader.scan('key', from, null, (key, value) => this.visit(key, value));
+    if (this.next !== null) return false;
+    this.release();
+    return true;
+  }
+
+  /** Gives up before the end. */
+  cancel(): void {
+    this.release();
+  }
+
+  private visit(key: Buffer, value: Buffer): boolean {
+    const main = revisionMain(key);
+    if (main > this.hashRevision) return false;
+    if (this.left <= 0) {
+      this.next = Buffer.from(key);
+      return false;
+    }
+    this.left -= key.length + value.length;
+    const isTombstone = isTombstoneKey(key);
+    if (main <= this.compactRevision && !this.isKept(main, revisionSub(key), value)) return true;
+    if (main === this.compactRevision && isTombstone) return true;
+    this.hash = crc32c(key, 0, key.length, this.hash);
+    this.hash = crc32c(value, 0, value.length, this.hash);
+    return true;
+  }
+
+  /** Whether a reader at the hashed revision sees this record. Where no key exists at all, everything counts as seen. */
+  private isKept(main: number, sub: number, record: Buffer): boolean {
+    this.view.parse(record, 0, record.length);
+    const key: Key = keyFromBytes(record, this.view.keyStart, this.view.keyEnd);
+    const index = this.index;
+    const slot = index.find(key);
+    if (slot >= 0 && index.at(slot, this.hashRevision) && index.foundMain === main && index.foundSub === sub)
+      return true;
+    this.keepsAny ??= index.hasKeysAt(this.hashRevision);
+    return !this.keepsAny;
+  }
+}
+
+const IGNORED_META: readonly Buffer[] = [META_CONSISTENT_INDEX, META_TERM];
+
+/**
+ * Hash of the maintenance service: the CRC-32C of all buckets with their names, keys and values, but for how far the
+ * log was applied, which differs from member to member. Over a frozen state, in slices.
+ */
+export class StoreHash {
+  hash = 0;
+  private readonly source: BackendSnapshot;
+  private bucket = 0;
+  private next: Buffer | null = null;
+  private left = 0;
+
+  constructor(source: BackendSnapshot) {
+    this.source = source;
+  }
+
+  /** Hashes about this many bytes more; true once `hash` is final. */
+  slice(bytes: number): boolean {
+    this.left = bytes;
+    while (this.bucket < BUCKETS.length) {
+      const name = BUCKETS[this.bucket] as (typeof BUCKETS)[number];
+      const from = this.next;
+      if (from === null) this.hash = crc32c(Buffer.from(name), 0, name.length, this.hash);
+      this.next = null;
+      const isMeta = name === 'meta';
+      this.source.scan(name, from, null, (key, value) => this.visit(key, value, isMeta));
+      if (this.next !== null) return false;
+      this.bucket++;
+    }
+    this.source.close();
+    return true;
+  }
+
+  private visit(key: Buffer, value: Buffer, isMeta: boolean): boolean {
+    if (this.left <= 0) {
+      this.next = Buffer.from(key);
+      return false;
+    }
+    this.left -= key.length + value.length;
+    if (isMeta && IGNORED_META.some((ignored) => ignored.equals(key))) return true;
+    this.hash = crc32c(key, 0, key.length, this.hash);
+    this.hash = crc32c(value, 0, value.length, this.hash);
+    return true;
+  }
+}

@@ -1,0 +1,82 @@
+import { copyBytes } from '@etsd/proto';
+import { SLAB_BYTES } from './limits.ts';
+
+/**
+ * Records written or read lately, so that reading one that is hot costs neither the engine nor a copy. Records lie one
+ * behind the other in slabs; the oldest slab is given up when the bound is reached. Slabs are never written twice, so
+ * a view of a record stays right for as long as somebody holds it.
+ *
+ * The directory is a table without chains, indexed by the main revision: revisions are dense, so recent ones do not
+ * push each other out.
+ */
+const ENTRIES = 1 << 18;
+const MASK = ENTRIES - 1;
+const LARGE_RECORD_BYTES = SLAB_BYTES >> 3;
+
+export class RecordCache {
+  private readonly mains = new Float64Array(ENTRIES);
+  private readonly subs = new Int32Array(ENTRIES);
+  /** Serial number of the slab an entry lies in; 0 in an empty entry. */
+  private readonly serials = new Int32Array(ENTRIES);
+  private readonly offsets = new Int32Array(ENTRIES);
+  private readonly lengths = new Int32Array(ENTRIES);
+  /** The slabs with the serial numbers (newest − length, newest], by serial number modulo their number. */
+  private readonly slabs: (Buffer | null)[];
+  private newest = 1;
+  private slab: Buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
+  private used = 0;
+
+  /** The buffer `reserve` made room in, and where. */
+  buffer: Buffer = this.slab;
+  offset = 0;
+
+  constructor(bytesMax: number) {
+    this.slabs = new Array<Buffer | null>(Math.max(2, Math.ceil(bytesMax / SLAB_BYTES))).fill(null);
+    this.slabs[1 % this.slabs.length] = this.slab;
+  }
+
+  /** Makes room for a record that the caller writes into `buffer` at `offset`. */
+  reserve(main: number, sub: number, length: number): void {
+    if (length > LARGE_RECORD_BYTES) {
+      // Not in the directory: a few of these would push out all others, and reading them costs little by comparison.
+      this.buffer = Buffer.allocUnsafeSlow(length);
+      this.offset = 0;
+      return;
+    }
+    if (this.used + length > SLAB_BYTES) this.nextSlab();
+    const at = (main + sub * 7919) & MASK;
+    this.mains[at] = main;
+    this.subs[at] = sub;
+    this.serials[at] = this.newest;
+    this.offsets[at] = this.used;
+    this.lengths[at] = length;
+    this.buffer = this.slab;
+    this.offset = this.used;
+    this.used += length;
+  }
+
+  /** Keeps a copy of a record and returns it. */
+  add(main: number, sub: number, record: Buffer): Buffer {
+    const length = record.length;
+    this.reserve(main, sub, length);
+    copyBytes(this.buffer, this.offset, record, 0, length);
+    return this.buffer.subarray(this.offset, this.offset + length);
+  }
+
+  get(main: number, sub: number): Buffer | null {
+    const at = (main + sub * 7919) & MASK;
+    if (this.mains[at] !== main || this.subs[at] !== sub) return null;
+    const serial = this.serials[at] as number;
+    if (serial === 0 || serial <= this.newest - this.slabs.length) return null;
+    const slab = this.slabs[serial % this.slabs.length] as Buffer;
+    const offset = this.offsets[at] as number;
+    return slab.subarray(offset, offset + (this.lengths[at] as number));
+  }
+
+  private nextSlab(): void {
+    this.slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+    this.used = 0;
+    this.newest++;
+    this.slabs[this.newest % this.slabs.length] = this.slab;
+  }
+}

@@ -1,0 +1,248 @@
+import { assert } from '@etsd/base';
+
+/**
+ * The former revisions of keys, oldest first, without an object per key. A list lies in one block of a pool of typed
+ * arrays; blocks have sizes 2, 4, 8 … and a list that outgrows its block moves to the next size, so that a lookup is a
+ * binary search over neighbours. Lists longer than a chunk of the pool are few and have arrays of their own.
+ *
+ * Who owns a list keeps two numbers: its handle and its length. Each entry is a main revision and a sub revision with a
+ * mark for deletions: 12 bytes.
+ */
+const CHUNK_BITS = 12;
+const CHUNK_ENTRIES = 1 << CHUNK_BITS;
+const CHUNK_MASK = CHUNK_ENTRIES - 1;
+/** Handle of the list without entries. */
+export const NO_LIST = -1;
+
+class Chunk {
+  readonly mains = new Float64Array(CHUNK_ENTRIES);
+  /** Twice the sub revision, plus one for a deletion. In a free block: the next free block, −1 at the end. */
+  readonly subs = new Int32Array(CHUNK_ENTRIES);
+  /** Size class of all blocks in here. */
+  sizeClass = 0;
+  firstFree = -1;
+  usedBlocks = 0;
+  /** Place in the list of chunks of its class that have free blocks, −1 when outside. */
+  openIndex = -1;
+}
+
+/** A list longer than a chunk: arrays that grow by half. */
+class LongList {
+  mains: Float64Array;
+  subs: Int32Array;
+  constructor(capacity: number) {
+    this.mains = new Float64Array(capacity);
+    this.subs = new Int32Array(capacity);
+  }
+}
+
+export class RevisionLists {
+  private readonly chunks: (Chunk | null)[] = [];
+  private readonly freeChunks: number[] = [];
+  /** For each size class, the chunks with free blocks. */
+  private readonly open: number[][] = [];
+  /** Long lists have the handles −2, −3, … */
+  private readonly longs: (LongList | null)[] = [];
+  private readonly freeLongs: number[] = [];
+  /** Entries of all lists. */
+  entries = 0;
+
+  // What the last `locate` found; fields rather than an object, as every historical read passes here.
+  private mains: Float64Array = new Float64Array(0);
+  private subs: Int32Array = new Int32Array(0);
+  private base = 0;
+
+  /** Appends a revision to the list (handle, length) and returns its handle, which may be another one. */
+  append(handle: number, length: number, main: number, sub: number, isTombstone: boolean): number {
+    const target = handle < NO_LIST ? this.roomInLong(handle, length) : this.roomInPool(handle, length);
+    this.locate(target);
+    this.mains[this.base + length] = main;
+    this.subs[this.base + length] = sub * 2 + (isTombstone ? 1 : 0);
+    this.entries++;
+    return target;
+  }
+
+  /** Drops the oldest `dropped` of `length` entries and returns the handle of what is left. */
+  dropFirst(handle: number, length: number, dropped: number): number {
+    assert(dropped <= length, 'no more is dropped than there is');
+    const left = length - dropped;
+    this.entries -= dropped;
+    if (left === 0) {
+      this.release(handle, length);
+      return NO_LIST;
+    }
+    this.locate(handle);
+    const { mains, subs, base } = this;
+    if (handle >= 0 && sizeClassOf(left) === sizeClassOf(length)) {
+      mains.copyWithin(base, base + dropped, base + length);
+      subs.copyWithin(base, base + dropped, base + length);
+      return handle;
+    }
+    const target = left <= CHUNK_ENTRIES ? this.take(sizeClassOf(left)) : this.takeLong(left + (left >> 1));
+    this.locate(target);
+    this.mains.set(mains.subarray(base + dropped, base + length), this.base);
+    this.subs.set(subs.subarray(base + dropped, base + length), this.base);
+    this.release(handle, length);
+    return target;
+  }
+
+  main(handle: number, index: number): number {
+    this.locate(handle);
+    return this.mains[this.base + index] as number;
+  }
+
+  sub(handle: number, index: number): number {
+    this.locate(handle);
+    return (this.subs[this.base + index] as number) >> 1;
+  }
+
+  isTombstone(handle: number, index: number): boolean {
+    this.locate(handle);
+    return ((this.subs[this.base + index] as number) & 1) === 1;
+  }
+
+  /** The index of the newest entry with a main revision ≤ `revision`, −1 where there is none. */
+  newestUpTo(handle: number, length: number, revision: number): number {
+    if (length === 0) return -1;
+    this.locate(handle);
+    const { mains, base } = this;
+    let low = 0;
+    let high = length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((mains[base + middle] as number) <= revision) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
+  /** Bytes held by the pool, for tests and figures. */
+  bytes(): number {
+    let sum = 0;
+    for (const chunk of this.chunks) if (chunk !== null) sum += CHUNK_ENTRIES * 12;
+    for (const long of this.longs) if (long !== null) sum += long.mains.length * 12;
+    return sum;
+  }
+
+  private locate(handle: number): void {
+    if (handle < NO_LIST) {
+      const long = this.longs[-2 - handle] as LongList;
+      this.mains = long.mains;
+      this.subs = long.subs;
+      this.base = 0;
+      return;
+    }
+    const chunk = this.chunks[handle >> CHUNK_BITS] as Chunk;
+    this.mains = chunk.mains;
+    this.subs = chunk.subs;
+    this.base = handle & CHUNK_MASK;
+  }
+
+  /** A place in the pool for `length` + 1 entries, to which the old ones are moved. */
+  private roomInPool(handle: number, length: number): number {
+    if (length === 0) return this.take(0);
+    const sizeClass = sizeClassOf(length);
+    if (length < 2 << sizeClass) return handle;
+    const target = length < CHUNK_ENTRIES ? this.take(sizeClass + 1) : this.takeLong(length * 2);
+    this.move(handle, length, target);
+    return target;
+  }
+
+  private roomInLong(handle: number, length: number): number {
+    const long = this.longs[-2 - handle] as LongList;
+    if (length < long.mains.length) return handle;
+    const target = this.takeLong(length + (length >> 1));
+    this.move(handle, length, target);
+    return target;
+  }
+
+  private move(from: number, length: number, to: number): void {
+    this.locate(from);
+    const { mains, subs, base } = this;
+    this.locate(to);
+    this.mains.set(mains.subarray(base, base + length), this.base);
+    this.subs.set(subs.subarray(base, base + length), this.base);
+    this.release(from, length);
+  }
+
+  private takeLong(capacity: number): number {
+    const list = new LongList(capacity);
+    const free = this.freeLongs.pop();
+    if (free !== undefined) {
+      this.longs[free] = list;
+      return -2 - free;
+    }
+    this.longs.push(list);
+    return -1 - this.longs.length;
+  }
+
+  private take(sizeClass: number): number {
+    while (this.open.length <= sizeClass) this.open.push([]);
+    const open = this.open[sizeClass] as number[];
+    const index = open.length > 0 ? (open[open.length - 1] as number) : this.newChunk(sizeClass);
+    const chunk = this.chunks[index] as Chunk;
+    const block = chunk.firstFree;
+    chunk.firstFree = chunk.subs[block] as number;
+    chunk.usedBlocks++;
+    if (chunk.firstFree < 0) this.leaveOpen(chunk);
+    return (index << CHUNK_BITS) | block;
+  }
+
+  private release(handle: number, length: number): void {
+    if (handle < NO_LIST) {
+      this.longs[-2 - handle] = null;
+      this.freeLongs.push(-2 - handle);
+      return;
+    }
+    if (length === 0) return;
+    const index = handle >> CHUNK_BITS;
+    const chunk = this.chunks[index] as Chunk;
+    const block = handle & CHUNK_MASK;
+    chunk.subs[block] = chunk.firstFree;
+    if (chunk.firstFree < 0) this.enterOpen(chunk, index);
+    chunk.firstFree = block;
+    chunk.usedBlocks--;
+    if (chunk.usedBlocks > 0) return;
+    this.leaveOpen(chunk);
+    this.chunks[index] = null;
+    this.freeChunks.push(index);
+  }
+
+  private newChunk(sizeClass: number): number {
+    const chunk = new Chunk();
+    chunk.sizeClass = sizeClass;
+    const size = 2 << sizeClass;
+    for (let block = 0; block < CHUNK_ENTRIES; block += size) {
+      chunk.subs[block] = block + size < CHUNK_ENTRIES ? block + size : -1;
+    }
+    chunk.firstFree = 0;
+    const free = this.freeChunks.pop();
+    const index = free ?? this.chunks.length;
+    this.chunks[index] = chunk;
+    this.enterOpen(chunk, index);
+    return index;
+  }
+
+  private enterOpen(chunk: Chunk, index: number): void {
+    const open = this.open[chunk.sizeClass] as number[];
+    chunk.openIndex = open.length;
+    open.push(index);
+  }
+
+  private leaveOpen(chunk: Chunk): void {
+    if (chunk.openIndex < 0) return;
+    const open = this.open[chunk.sizeClass] as number[];
+    const last = open.pop() as number;
+    const lastChunk = this.chunks[last] as Chunk;
+    if (lastChunk !== chunk) {
+      open[chunk.openIndex] = last;
+      lastChunk.openIndex = chunk.openIndex;
+    }
+    chunk.openIndex = -1;
+  }
+}
+
+/** The class whose blocks of 2 × 2^class entries hold `length` entries. */
+function sizeClassOf(length: number): number {
+  return length <= 2 ? 0 : 31 - Math.clz32(length - 1);
+}

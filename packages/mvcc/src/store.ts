@@ -1,0 +1,393 @@
+import { type Backend, META_SCHEDULED_COMPACT_REV } from '@etsd/backend';
+import { assert, CorruptionError, EMPTY, inRange, type Key, keyFromBytes, type U64 } from '@etsd/base';
+import {
+  ErrCompacted,
+  ErrFutureRev,
+  type EtcdError,
+  KeyValueView,
+  keyValueSize,
+  lengthDelimitedSize,
+  writeKeyValue,
+  writeLatin1,
+  writeVarint,
+} from '@etsd/proto';
+import { ChangeList, type ChangeListener } from './changes.ts';
+import { Compaction } from './compact.ts';
+import { RangeCursor } from './cursor.ts';
+import { KvHash, StoreHash } from './hash.ts';
+import { KeyIndex } from './key-index.ts';
+import type { Leaf } from './key-tree.ts';
+import { RECORD_CACHE_BYTES, RESTORE_SLICE_RECORDS } from './limits.ts';
+import { checkRevision, count, type RangeOptions, type RangeResult, range } from './range.ts';
+import { RecordCache } from './record-cache.ts';
+import { Restore } from './restore.ts';
+import { isTombstoneKey, revisionKey, revisionMain, revisionSub, sharedRevisionKey } from './revision.ts';
+
+/** Where the last `lookup` found a key. */
+export class FoundKey {
+  mainRevision = 0;
+  subRevision = 0;
+  createRevision = 0;
+  version = 0;
+}
+
+export interface StoreOptions {
+  /** Bytes of hot records kept in memory. */
+  cacheBytes?: number;
+}
+
+/**
+ * All keys with their history, as etcd defines it: every change has a revision, and any revision not yet compacted can
+ * be read. The keys' index is in memory (`KeyIndex`), the records in the backend.
+ *
+ * Pure and synchronous. One write transaction at a time; what it has done so far is seen by every read made meanwhile.
+ * Long work (restoring, compacting, hashing, large ranges) comes as objects with slices, driven by whoever owns a clock.
+ */
+export class Store {
+  readonly backend: Backend;
+  readonly index = new KeyIndex();
+  /** The revision of the last change; 1 in an empty store. */
+  revision = 1;
+  /** Reads below this revision fail; −1 where nothing was ever compacted. */
+  compactRevision = -1;
+  /** Changes made by the open transaction. */
+  changes = 0;
+  /** Hears of every revision; null costs nothing. */
+  listener: ChangeListener | null = null;
+  /** Filled in by `lookup`; reused. */
+  readonly found = new FoundKey();
+  /** The lease each key hung on when the store was opened. Whoever has taken it over may set it to null. */
+  restoredLeases: Map<Key, U64> | null = null;
+
+  private inTransaction = false;
+  private readonly published = new ChangeList();
+  private readonly cache: RecordCache;
+  private readonly view = new KeyValueView();
+  private compaction: Compaction | null = null;
+  private restore: Restore | null = null;
+  /** Revisions that open cursors and hashes read at. */
+  private readonly pins: number[] = [];
+
+  constructor(backend: Backend, options: StoreOptions = {}) {
+    this.backend = backend;
+    this.cache = new RecordCache(options.cacheBytes ?? RECORD_CACHE_BYTES);
+  }
+
+  // ---- Opening -------------------------------------------------------------------------------------------------
+
+  /** Reads the index from the backend in one go; see `beginRestore` for the same in slices. */
+  open(): void {
+    this.beginRestore();
+    while (!this.restoreSlice(RESTORE_SLICE_RECORDS));
+  }
+
+  /** Starts reading the index from the backend. Nothing else may be called until `restoreSlice` returned true. */
+  beginRestore(): void {
+    assert(this.index.tree.size === 0 && this.restore === null, 'a store is restored once');
+    this.restore = new Restore(this.index, this.backend.snapshot());
+  }
+
+  /** Reads this many records more; true once the store is ready. A compaction that was interrupted goes on by itself. */
+  restoreSlice(records: number): boolean {
+    const restore = this.restore;
+    assert(restore !== null, 'a restore was begun');
+    if (!restore.slice(records)) return false;
+    this.restore = null;
+    this.revision = restore.revision;
+    this.compactRevision = restore.compactRevision;
+    this.restoredLeases = restore.leases;
+    if (restore.scheduledCompactRevision > 0) this.startCompaction(restore.scheduledCompactRevision);
+    return true;
+  }
+
+  // ---- Writing -------------------------------------------------------------------------------------------------
+
+  /** The revision that reads see now: within a transaction that has changed something, the one it is making. */
+  get readRevision(): number {
+    return this.changes > 0 ? this.revision + 1 : this.revision;
+  }
+
+  begin(): void {
+    assert(!this.inTransaction, 'one transaction at a time');
+    this.inTransaction = true;
+  }
+
+  /** Puts a key with the value `value[valueStart, valueEnd)`, which is copied. */
+  put(key: Key, value: Buffer, valueStart: number, valueEnd: number, lease: U64): void {
+    const index = this.index;
+    const main = this.revision + 1;
+    const sub = this.changes;
+    const slot = index.find(key);
+    let created = main;
+    let version = 1;
+    let previousMain = 0;
+    let previousSub = 0;
+    if (slot >= 0) {
+      const before = index.version(slot);
+      if (before > 0) {
+        created = index.created(slot);
+        version = before + 1;
+        previousMain = index.main(slot);
+        previousSub = index.sub(slot);
+      }
+    }
+    const size = keyValueSize(key.length, created, main, version, valueEnd - valueStart, lease);
+    const cache = this.cache;
+    cache.reserve(main, sub, size);
+    const { buffer, offset } = cache;
+    writeKeyValue(buffer, offset, key, created, main, version, value, valueStart, valueEnd, lease);
+    const record = buffer.subarray(offset, offset + size);
+    this.backend.put('key', sharedRevisionKey(main, sub, false), record);
+    if (slot >= 0) index.update(key, slot, main, sub, created, version);
+    else index.add(key, main, sub, created, version);
+    this.changes = sub + 1;
+    if (this.listener !== null) this.published.add(key, record, false, previousMain, previousSub);
+  }
+
+  /** Deletes the keys of a range and returns how many there were. */
+  deleteRange(key: Key, rangeEnd: Key): number {
+    const index = this.index;
+    if (rangeEnd === '') {
+      const slot = index.find(key);
+      if (slot < 0 || index.version(slot) === 0) return 0;
+      this.deleteSlot(key, slot);
+      return 1;
+    }
+    const keys: Key[] = [];
+    const slots: number[] = [];
+    let leaf: Leaf | null = index.seek(key);
+    let at = index.tree.index;
+    while (leaf !== null) {
+      const end = leaf.live === 0 ? 0 : leaf.keys.length;
+      for (; at < end; at++) {
+        const name = leaf.keys[at] as Key;
+        if (!inRange(name, key, rangeEnd)) break;
+        const slot = leaf.slots[at] as number;
+        if (index.version(slot) === 0) continue;
+        keys.push(name);
+        slots.push(slot);
+      }
+      if (at < end) break;
+      leaf = leaf.next;
+      at = 0;
+    }
+    for (let i = 0; i < keys.length; i++) this.deleteSlot(keys[i] as Key, slots[i] as number);
+    return keys.length;
+  }
+
+  private deleteSlot(key: Key, slot: number): void {
+    const index = this.index;
+    const main = this.revision + 1;
+    const sub = this.changes;
+    const size = 1 + lengthDelimitedSize(key.length);
+    const record = Buffer.allocUnsafe(size);
+    record[0] = 0x0a;
+    writeLatin1(record, writeVarint(record, 1, key.length), key);
+    this.backend.put('key', sharedRevisionKey(main, sub, true), record);
+    const previousMain = index.main(slot);
+    const previousSub = index.sub(slot);
+    index.update(key, slot, main, sub, 0, 0);
+    this.changes = sub + 1;
+    if (this.listener !== null) this.published.add(key, EMPTY, true, previousMain, previousSub);
+  }
+
+  /** Ends the transaction; returns the store's revision, which is a new one if anything was changed. */
+  end(): number {
+    assert(this.inTransaction, 'a transaction is open');
+    this.inTransaction = false;
+    if (this.changes === 0) return this.revision;
+    this.changes = 0;
+    this.revision++;
+    if (this.listener !== null && this.published.count > 0) {
+      this.listener.changed(this.revision, this.published);
+      this.published.clear();
+    }
+    return this.revision;
+  }
+
+  // ---- Reading -------------------------------------------------------------------------------------------------
+
+  /**
+   * Finds a key at a revision that can be read (0: now) and fills in `found`; false where it does not exist then.
+   * `found` is valid until the next call.
+   */
+  lookup(key: Key, atRevision: number): boolean {
+    const index = this.index;
+    const slot = index.find(key);
+    if (slot < 0) return false;
+    if (!index.at(slot, atRevision === 0 ? this.readRevision : atRevision)) return false;
+    const found = this.found;
+    found.mainRevision = index.foundMain;
+    found.subRevision = index.foundSub;
+    if (index.foundMain === index.main(slot) && index.foundSub === index.sub(slot)) {
+      found.createRevision = index.created(slot);
+      found.version = index.version(slot);
+    } else {
+      const record = this.record(index.foundMain, index.foundSub);
+      this.view.parse(record, 0, record.length);
+      found.createRevision = this.view.createRevision;
+      found.version = this.view.version;
+    }
+    return true;
+  }
+
+  /** The stored bytes of a record that exists; a view, valid until the next call of the store. */
+  record(main: number, sub: number): Buffer {
+    return this.cache.get(main, sub) ?? this.cache.add(main, sub, this.stored(main, sub));
+  }
+
+  /** The same, to keep: the bytes stay as they are. */
+  recordToKeep(main: number, sub: number): Buffer {
+    return this.record(main, sub);
+  }
+
+  /** A record to keep that does not take the place of hotter ones in the cache. */
+  recordCopy(main: number, sub: number): Buffer {
+    return this.cache.get(main, sub) ?? Buffer.from(this.stored(main, sub));
+  }
+
+  private stored(main: number, sub: number): Buffer {
+    const record = this.backend.get('key', sharedRevisionKey(main, sub, false));
+    if (record === null) throw missingRecord(main, sub);
+    return record;
+  }
+
+  /** Answers a range by all of etcd's rules; on an error the result is empty. */
+  range(key: Key, rangeEnd: Key, options: RangeOptions, result: RangeResult): EtcdError | null {
+    return range(this, key, rangeEnd, options, result);
+  }
+
+  /** Keys in a range at a revision that can be read (0: now). */
+  count(key: Key, rangeEnd: Key, revision: number): number {
+    return count(this, key, rangeEnd, revision <= 0 ? this.readRevision : revision);
+  }
+
+  /**
+   * At most this many keys have to be looked at to answer a range. Above `RANGE_AT_ONCE_KEYS` a cursor is the better
+   * way.
+   */
+  rangeCost(key: Key, rangeEnd: Key, options: RangeOptions): number {
+    const { tree } = this.index;
+    if (rangeEnd === '') return 1;
+    const live = count(this, key, rangeEnd, this.readRevision);
+    const dead = tree.size - tree.live;
+    const past = options.revision > 0 && options.revision < this.readRevision;
+    if (past) return live + dead;
+    if (options.countOnly) return 1;
+    return options.limit > 0 && options.sortOrder === 0 ? Math.min(live, options.limit) : live;
+  }
+
+  /**
+   * Opens a cursor over a range in the order of keys; sort orders are not looked at. The revision (0: now) is the one
+   * of the options.
+   */
+  openCursor(key: Key, rangeEnd: Key, options: RangeOptions): RangeCursor | EtcdError {
+    const error = checkRevision(this, options.revision);
+    if (error !== null) return error;
+    const revision = options.revision <= 0 ? this.readRevision : options.revision;
+    return new RangeCursor(this, key, rangeEnd, revision, options, this.pin(revision));
+  }
+
+  /**
+   * Shows all records of the revisions [from, to], in order, until `visit` says false. A record is valid during its
+   * visit, which must not call the store; a deletion's holds the key alone.
+   */
+  history(
+    fromRevision: number,
+    toRevision: number,
+    visit: (main: number, sub: number, isTombstone: boolean, record: Buffer) => boolean,
+  ): void {
+    const from = revisionKey(Math.max(0, fromRevision), 0);
+    const to = revisionKey(toRevision + 1, 0);
+    this.backend.scan('key', from, to, (key, record) =>
+      visit(revisionMain(key), revisionSub(key), isTombstoneKey(key), record),
+    );
+  }
+
+  /** The record of a key as it was before a revision; null where there was none, or it is compacted away. */
+  recordBefore(key: Key, revision: number): Buffer | null {
+    const slot = this.index.find(key);
+    if (slot < 0 || !this.index.at(slot, revision - 1)) return null;
+    const { foundMain, foundSub } = this.index;
+    const cached = this.cache.get(foundMain, foundSub);
+    if (cached !== null) return cached;
+    const record = this.backend.get('key', sharedRevisionKey(foundMain, foundSub, false));
+    return record === null ? null : Buffer.from(record);
+  }
+
+  keyOfRecord(main: number, sub: number, isTombstone: boolean): Key {
+    const record = this.backend.get('key', sharedRevisionKey(main, sub, isTombstone));
+    if (record === null) throw missingRecord(main, sub);
+    this.view.parse(record, 0, record.length);
+    return keyFromBytes(record, this.view.keyStart, this.view.keyEnd);
+  }
+
+  // ---- Compacting and hashing ----------------------------------------------------------------------------------
+
+  /** From here on reads below this revision fail; what they needed is removed by `compactSlice`. */
+  compact(revision: number): EtcdError | null {
+    if (revision <= this.compactRevision) return ErrCompacted;
+    if (revision > this.revision) return ErrFutureRev;
+    this.startCompaction(revision);
+    this.backend.put('meta', META_SCHEDULED_COMPACT_REV, revisionKey(revision, 0));
+    return null;
+  }
+
+  private startCompaction(revision: number): void {
+    this.compactRevision = revision;
+    // One that is still running is swallowed: what it would have removed this one removes too.
+    this.compaction = new Compaction(this, revision);
+  }
+
+  /** Whether `compactSlice` has something to do. */
+  get compacting(): boolean {
+    return this.compaction !== null;
+  }
+
+  /** Removes a slice of what was compacted; true once nothing is left. Must not run inside a transaction. */
+  compactSlice(budget: number): boolean {
+    assert(!this.inTransaction, 'transactions are not interleaved with compaction');
+    if (this.compaction === null) return true;
+    if (!this.compaction.slice(budget)) return false;
+    this.compaction = null;
+    return true;
+  }
+
+  /** Begins HashKV at a revision (0: now); the result is driven by its `slice`. */
+  hashKv(revision: number): KvHash | EtcdError {
+    if (revision > 0 && revision < this.compactRevision) return ErrCompacted;
+    if (revision > this.revision) return ErrFutureRev;
+    const at = revision <= 0 ? this.revision : revision;
+    return new KvHash(this.index, this.backend, at, this.compactRevision, this.pin(this.compactRevision));
+  }
+
+  /** Begins the hash over all buckets. */
+  hashAll(): StoreHash {
+    return new StoreHash(this.backend.snapshot());
+  }
+
+  /** The oldest revision that a cursor or a hash under way reads at; infinite where there is none. */
+  get pinnedRevision(): number {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const pin of this.pins) if (pin < oldest) oldest = pin;
+    return oldest;
+  }
+
+  private pin(revision: number): () => void {
+    this.pins.push(revision);
+    let released = false;
+    return () => {
+      if (released) return;
+      released = true;
+      this.pins.splice(this.pins.indexOf(revision), 1);
+    };
+  }
+}
+
+function missingRecord(main: number, sub: number): CorruptionError {
+  return new CorruptionError(
+    'a record that the index knows is not in the store',
+    `bucket key, revision ${main}/${sub}`,
+    'Restore this member from a snapshot, or remove it and add it anew.',
+  );
+}

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { MetricRegistry } from './metrics.ts';
+
+describe('metrics', () => {
+  it('are written as Prometheus reads them, sorted by name, read when asked', () => {
+    const registry = new MetricRegistry();
+    let current = 1;
+    registry.value('gauge', 'b_now', 'What is.', () => current);
+    registry.labelled('counter', 'c_total', 'By kind.', () => new Map([['kind="x"', 2]]));
+    const histogram = registry.histogram('a_seconds', 'How long.', [0.001, 0.5]);
+    histogram.observe(0.001);
+    histogram.observe(0.4);
+    histogram.observe(7);
+    current = 3;
+    assert.equal(
+      registry.render(),
+      `# HELP a_seconds How long.
+# TYPE a_seconds histogram
+a_seconds_bucket{le="0.001"} 1
+a_seconds_bucket{le="0.5"} 2
+a_seconds_bucket{le="+Inf"} 3
+a_seconds_sum 7.401
+a_seconds_count 3
+# HELP b_now What is.
+# TYPE b_now gauge
+b_now 3
+# HELP c_total By kind.
+# TYPE c_total counter
+c_total{kind="x"} 2
+`,
+    );
+  });
+});

@@ -1,0 +1,62 @@
+import { type Logger, u64ToHex } from '@etsd/base';
+import { type EtcdError, V2Request } from '@etsd/proto';
+import type { ReplicationNode } from '@etsd/replication';
+
+/** How long to wait before an announcement that failed is made again. */
+const RETRY_MS = 500;
+
+export interface PublishParts {
+  readonly replication: ReplicationNode;
+  readonly logger: Logger;
+  readonly after: (ms: number, callback: () => void) => { cancel(): void };
+  readonly isStopped: () => boolean;
+}
+
+/**
+ * Proposes a write in the form that etcd up to 3.5 uses for what members say of themselves, so that such a member can
+ * read our log; resolves once it is applied. Tried again until it is, or until the member stops.
+ */
+function proposeUntilApplied(parts: PublishParts, path: string, value: string): Promise<void> {
+  return new Promise((resolve) => {
+    const attempt = (): void => {
+      if (parts.isStopped()) return resolve();
+      const id = parts.replication.nextRequestId();
+      const request = new V2Request();
+      request.ID = (id.high >>> 0).toString(16).padStart(8, '0') + (id.low >>> 0).toString(16).padStart(8, '0');
+      request.method = 'PUT';
+      request.path = path;
+      request.val = value;
+      parts.replication.propose(V2Request.encode(request), {
+        done: () => resolve(),
+        fail: (error: EtcdError) => {
+          parts.logger.log('warn', 'failed to publish to the cluster through raft', { path, error: error.message });
+          parts.after(RETRY_MS, attempt);
+        },
+      });
+    };
+    attempt();
+  });
+}
+
+/** Tells the cluster this member's name and client addresses. */
+export async function publishMember(parts: PublishParts, name: string, clientUrls: readonly string[]): Promise<void> {
+  const id = u64ToHex(parts.replication.memberId);
+  const path = `/0/members/${id}/attributes`;
+  await proposeUntilApplied(parts, path, JSON.stringify({ name, clientURLs: clientUrls }));
+  parts.logger.log('info', 'published local member to cluster through raft', {
+    'local-member-id': id,
+    'local-member-attributes': `{Name:${name} ClientURLs:[${clientUrls.join(' ')}]}`,
+    'request-path': path,
+    'cluster-id': u64ToHex(parts.replication.clusterId),
+  });
+}
+
+/** Sets the version of the cluster where it has none yet. */
+export async function publishClusterVersion(parts: PublishParts, version: string): Promise<void> {
+  await proposeUntilApplied(parts, '/0/version', version);
+  parts.logger.log('info', 'set initial cluster version', {
+    'cluster-id': u64ToHex(parts.replication.clusterId),
+    'local-member-id': u64ToHex(parts.replication.memberId),
+    'cluster-version': version.replace(/\.\d+$/, ''),
+  });
+}

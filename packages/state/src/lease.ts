@@ -1,0 +1,284 @@
+/**
+ * The leases as the log says they are: which exist, which keys hang on them, what a revoke deletes, and how much time a
+ * checkpoint left. Every member has the same; what time it is now is known to the leader alone, which keeps deadlines
+ * (`server/duties/lease-expiry.ts`) and says through the log which leases are to be revoked.
+ *
+ * Each lease is a record in the bucket `lease`, as etcd's: the id in eight bytes, big-endian, and a `leasepb.Lease`.
+ * Which keys hang on it is not stored there: each key's record names its lease.
+ */
+import { type HeapNode, type Key, type U64, U64_ZERO, u64WriteBytes } from '@etsd/base';
+import {
+  ErrLeaseExist,
+  ErrLeaseNotFound,
+  ErrLeaseTTLTooLarge,
+  type EtcdError,
+  type LeaseCheckpointRequest,
+  type LeaseGrantRequest,
+  LeaseRecord,
+  type LeaseRevokeRequest,
+} from '@etsd/proto';
+
+/** The longest time to live that can be granted, in seconds. */
+export const LEASE_TTL_MAX_SECONDS = 9_000_000_000;
+
+const BUCKET = 'lease';
+
+/** What the lessor needs of the store of keys: one transaction that deletes. */
+export interface LessorStore {
+  readonly revision: number;
+  begin(): void;
+  deleteRange(key: Key, rangeEnd: Key): number;
+  end(): number;
+}
+
+/** Where leases are kept. */
+export interface LessorBackend {
+  put(bucket: 'lease', key: Buffer, value: Buffer): void;
+  delete(bucket: 'lease', key: Buffer): void;
+  scan(bucket: 'lease', from: Buffer | null, to: Buffer | null, visit: (key: Buffer, value: Buffer) => boolean): void;
+}
+
+/** Who keeps deadlines. Called while an entry is applied. */
+export interface LeaseListener {
+  granted(lease: Lease): void;
+  revoked(lease: Lease): void;
+  /** All leases were replaced by those of a snapshot. */
+  replaced(): void;
+}
+
+/** Who waits for an entry's result. */
+interface Waiter {
+  done(result: unknown): void;
+  fail(error: EtcdError): void;
+}
+
+/** Outcome of a grant, a revoke or a checkpoint; reused, valid only during `Waiter.done`. */
+export class LeaseResult {
+  id: U64 = U64_ZERO;
+  /** Seconds, as granted. */
+  ttl = 0;
+  /** The store's revision afterwards. */
+  revision = 0;
+}
+
+/**
+ * One lease. The last five fields are a place for whoever keeps deadlines, so that a million leases need no second
+ * object each: nothing in this package reads them.
+ */
+export class Lease implements HeapNode {
+  readonly id: U64;
+  /** Seconds, as granted. */
+  readonly ttl: number;
+  /** Seconds left at the last checkpoint; 0 where there was none since the last renewal. */
+  remaining: number;
+  /** Most leases have no key or one: a set is made for the second. */
+  private held: Key | Set<Key> | null = null;
+
+  /** Which term of office of the owner the other fields are from; they mean nothing in another. */
+  epoch = 0;
+  /** When the lease expires, in the owner's milliseconds. */
+  deadline = 0;
+  /** The owner has asked for it to be revoked. */
+  revoking = false;
+  heapKey = 0;
+  heapIndex = -1;
+
+  constructor(id: U64, ttl: number, remaining: number) {
+    this.id = id;
+    this.ttl = ttl;
+    this.remaining = remaining;
+  }
+
+  get keyCount(): number {
+    if (this.held === null) return 0;
+    return typeof this.held === 'string' ? 1 : this.held.size;
+  }
+
+  /** The keys that hang on it, in order. */
+  sortedKeys(): Key[] {
+    if (this.held === null) return [];
+    return typeof this.held === 'string' ? [this.held] : [...this.held].sort(compareKeys);
+  }
+
+  /** See `Lessor.attach`. */
+  hold(key: Key): void {
+    if (this.held === null) this.held = key;
+    else if (typeof this.held !== 'string') this.held.add(key);
+    else if (this.held !== key) this.held = new Set([this.held, key]);
+  }
+
+  /** See `Lessor.detach`. */
+  letGo(key: Key): void {
+    if (this.held === key) this.held = null;
+    else if (this.held !== null && typeof this.held !== 'string') this.held.delete(key);
+  }
+}
+
+/** By bytes, whatever the language of the machine. */
+function compareKeys(a: Key, b: Key): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+export interface LessorOptions {
+  readonly store: LessorStore;
+  readonly backend: LessorBackend;
+  /** Shorter grants are raised to this, in seconds. The same on all members, since applying depends on it. */
+  readonly ttlMinSeconds: number;
+}
+
+/** The shortest time to live for members that elect a leader in this time: one and a half elections, in seconds. */
+export function leaseTtlMinSeconds(electionMs: number): number {
+  return Math.ceil((1.5 * electionMs) / 1000);
+}
+
+export class Lessor {
+  /** Hears of grants and revokes; null while nobody keeps deadlines. */
+  listener: LeaseListener | null = null;
+  /** By id, oldest grant first (after a restart: by id). */
+  readonly leases = new Map<U64, Lease>();
+  private readonly byKey = new Map<Key, Lease>();
+  private readonly options: LessorOptions;
+  private readonly result = new LeaseResult();
+
+  constructor(options: LessorOptions) {
+    this.options = options;
+  }
+
+  /** Number of leases. */
+  get size(): number {
+    return this.leases.size;
+  }
+
+  /** Keys attached to any lease. */
+  get attachedCount(): number {
+    return this.byKey.size;
+  }
+
+  /**
+   * Reads the leases from the backend, in place of those known before. The keys that hang on them are attached by
+   * whoever reads the keys, in any order, before the first entry is applied.
+   */
+  open(): void {
+    this.leases.clear();
+    this.byKey.clear();
+    this.options.backend.scan(BUCKET, null, null, (_key, value) => {
+      const record = LeaseRecord.decode(value);
+      this.leases.set(record.ID, new Lease(record.ID, record.TTL, record.remainingTTL));
+      return true;
+    });
+    this.listener?.replaced();
+  }
+
+  has(id: U64): boolean {
+    return this.leases.has(id);
+  }
+
+  get(id: U64): Lease | undefined {
+    return this.leases.get(id);
+  }
+
+  /** The lease a key hangs on, or `U64_ZERO`. */
+  leaseOf(key: Key): U64 {
+    const lease = this.byKey.get(key);
+    return lease === undefined ? U64_ZERO : lease.id;
+  }
+
+  /** Hangs a key on a lease, and on no other. An unknown lease is none: such keys are left over from old stores. */
+  attach(key: Key, id: U64): void {
+    const lease = this.leases.get(id);
+    const former = this.byKey.get(key);
+    if (former !== undefined) {
+      if (former === lease) return;
+      former.letGo(key);
+      this.byKey.delete(key);
+    }
+    if (lease === undefined) return;
+    lease.hold(key);
+    this.byKey.set(key, lease);
+  }
+
+  /** The key hangs on no lease any more. */
+  detach(key: Key): void {
+    const lease = this.byKey.get(key);
+    if (lease === undefined) return;
+    lease.letGo(key);
+    this.byKey.delete(key);
+  }
+
+  // -- entries of the log ---------------------------------------------------------------------------------------------
+
+  applyGrant(request: LeaseGrantRequest, waiter: Waiter | null): void {
+    const id = request.ID;
+    const error = this.refusal(id, request.TTL);
+    if (error !== null) {
+      waiter?.fail(error);
+      return;
+    }
+    const lease = new Lease(id, Math.max(request.TTL, this.options.ttlMinSeconds), 0);
+    this.leases.set(id, lease);
+    this.persist(lease);
+    this.listener?.granted(lease);
+    this.answer(waiter, lease.id, lease.ttl);
+  }
+
+  private refusal(id: U64, ttl: number): EtcdError | null {
+    if (id === U64_ZERO) return ErrLeaseNotFound;
+    if (ttl > LEASE_TTL_MAX_SECONDS) return ErrLeaseTTLTooLarge;
+    return this.leases.has(id) ? ErrLeaseExist : null;
+  }
+
+  /** Deletes the lease and, in one transaction, the keys that hang on it, in their order. */
+  applyRevoke(request: LeaseRevokeRequest, waiter: Waiter | null): void {
+    const lease = this.leases.get(request.ID);
+    if (lease === undefined) {
+      waiter?.fail(ErrLeaseNotFound);
+      return;
+    }
+    const keys = lease.sortedKeys();
+    if (keys.length > 0) {
+      const store = this.options.store;
+      store.begin();
+      for (let index = 0; index < keys.length; index++) {
+        const key = keys[index] as Key;
+        store.deleteRange(key, '');
+        this.byKey.delete(key);
+      }
+      store.end();
+    }
+    this.leases.delete(lease.id);
+    this.options.backend.delete(BUCKET, idBytes(lease.id));
+    this.listener?.revoked(lease);
+    this.answer(waiter, lease.id, lease.ttl);
+  }
+
+  /** Notes how much time leases have left, so that the next leader does not start from the full time. */
+  applyCheckpoint(request: LeaseCheckpointRequest, waiter: Waiter | null): void {
+    for (const checkpoint of request.checkpoints) {
+      const lease = this.leases.get(checkpoint.ID);
+      if (lease === undefined) continue;
+      lease.remaining = checkpoint.remainingTTL;
+      this.persist(lease);
+    }
+    this.answer(waiter, U64_ZERO, 0);
+  }
+
+  private persist(lease: Lease): void {
+    const record = LeaseRecord.create({ ID: lease.id, TTL: lease.ttl, remainingTTL: lease.remaining });
+    this.options.backend.put(BUCKET, idBytes(lease.id), LeaseRecord.encode(record));
+  }
+
+  private answer(waiter: Waiter | null, id: U64, ttl: number): void {
+    if (waiter === null) return;
+    const result = this.result;
+    result.id = id;
+    result.ttl = ttl;
+    result.revision = this.options.store.revision;
+    waiter.done(result);
+  }
+}
+
+function idBytes(id: U64): Buffer {
+  const bytes = Buffer.allocUnsafe(8);
+  u64WriteBytes(id, bytes, 0);
+  return bytes;
+}

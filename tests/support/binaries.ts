@@ -1,0 +1,26 @@
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The repository's root, with a trailing slash. */
+export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+/** The Node.js the repository pins, so that a test started with another one still runs the product with the right one. */
+export const NODE = existsSync(join(ROOT, 'node_modules/.bin/node'))
+  ? join(ROOT, 'node_modules/.bin/node')
+  : process.execPath;
+
+/** A program of real etcd (`etcd`, `etcdctl`, `etcdutl`) from the folder PEER_ETCD_BIN, then from PATH; null if there is none. */
+export function findPeerProgram(name: string): string | null {
+  const folders = [process.env['PEER_ETCD_BIN'] ?? '', ...(process.env['PATH'] ?? '').split(delimiter)];
+  for (const folder of folders) {
+    if (folder !== '' && existsSync(join(folder, name))) return join(folder, name);
+  }
+  return null;
+}
+
+/** For `skip:` of a test that needs real etcd: false when it is there, else the reason to print. */
+export function needsPeer(...names: string[]): string | false {
+  const missing = names.filter((name) => findPeerProgram(name) === null);
+  return missing.length === 0 ? false : `real ${missing.join(' and ')} not found in PEER_ETCD_BIN or PATH`;
+}

@@ -1,0 +1,218 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createWriteStream, mkdtempSync, rmSync, type WriteStream } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { findPeerProgram, NODE, ROOT } from './binaries.ts';
+import { Signal } from './conditions.ts';
+
+/** Which store a test runs against: real etcd, or ours. */
+export type Product = 'etcd' | 'etsd';
+
+export interface ServerOptions {
+  product: Product;
+  /** Kept when given; otherwise a fresh temporary one that `dispose` removes. */
+  dataDir?: string;
+  /** Parent of the temporary data directory; default the system's. */
+  dataRoot?: string;
+  clientPort?: number;
+  peerPort?: number;
+  /** Further flags, the same for both products. */
+  flags?: string[];
+  env?: Record<string, string>;
+  readyMs?: number;
+}
+
+const READY_TEXT = 'ready to serve client requests';
+const LOG_LINES_KEPT = 2000;
+
+/** A port nobody listened on a moment ago, from outside the range the system hands to outgoing connections. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const free = await new Promise<boolean>((resolve) => {
+      const probe = createServer();
+      probe.once('error', () => resolve(false));
+      probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
+    });
+    if (free) return port;
+  }
+}
+
+/**
+ * One member of either product as a child process. The object outlives the process: `kill` or `stop`, then `start`
+ * again, run a member on the same ports and the same data.
+ */
+export class TestServer {
+  readonly product: Product;
+  readonly dataDir: string;
+  readonly clientPort: number;
+  readonly peerPort: number;
+  /** The last lines of stdout and stderr of all runs, oldest first. */
+  logs: string[] = [];
+  /** Lines printed by the current run. */
+  lineCount = 0;
+  exitCode: number | null = null;
+  exitSignal: string | null = null;
+  private readonly flags: string[];
+  private readonly env: Record<string, string>;
+  private readonly readyMs: number;
+  private readonly ownsDataDir: boolean;
+  private child: ChildProcess | null = null;
+  private isReady = false;
+  private partial = '';
+  private logFile: WriteStream | null = null;
+  private readonly changed = new Signal();
+
+  constructor(options: ServerOptions, clientPort: number, peerPort: number) {
+    this.product = options.product;
+    this.clientPort = clientPort;
+    this.peerPort = peerPort;
+    this.flags = options.flags ?? [];
+    this.env = options.env ?? {};
+    this.readyMs = options.readyMs ?? 30_000;
+    this.ownsDataDir = options.dataDir === undefined;
+    this.dataDir = options.dataDir ?? mkdtempSync(join(options.dataRoot ?? tmpdir(), `${options.product}-test-`));
+  }
+
+  /** `127.0.0.1:PORT` of the client listener. */
+  get address(): string {
+    return `127.0.0.1:${this.clientPort}`;
+  }
+
+  get pid(): number {
+    return this.child?.pid ?? 0;
+  }
+
+  get isRunning(): boolean {
+    return this.child !== null;
+  }
+
+  /** Program and arguments of one member, alone in its cluster, with the same flags for both products. */
+  commandLine(): string[] {
+    const clientUrl = `http://127.0.0.1:${this.clientPort}`;
+    const peerUrl = `http://127.0.0.1:${this.peerPort}`;
+    const program =
+      this.product === 'etcd' ? [findPeerProgram('etcd') ?? 'etcd'] : [NODE, join(ROOT, 'packages/cli/bin/etsd.ts')];
+    return [
+      ...program,
+      ...['--name', 'infra1', '--data-dir', join(this.dataDir, 'member.etcd')],
+      ...['--listen-client-urls', clientUrl, '--advertise-client-urls', clientUrl],
+      ...['--listen-peer-urls', peerUrl, '--initial-advertise-peer-urls', peerUrl],
+      ...['--initial-cluster', `infra1=${peerUrl}`, '--initial-cluster-token', 'conformance'],
+      ...this.flags,
+    ];
+  }
+
+  /** Starts the process without waiting for anything. */
+  launch(): void {
+    if (this.child !== null) throw new Error('the server is running already');
+    const [program, ...args] = this.commandLine();
+    const child = spawn(program as string, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ETCDCTL_API: '3', ...this.env },
+    });
+    this.child = child;
+    this.isReady = false;
+    this.lineCount = 0;
+    this.exitCode = null;
+    this.exitSignal = null;
+    if (process.env['ETSD_TEST_LOGS'] !== undefined) {
+      this.logFile = createWriteStream(join(process.env['ETSD_TEST_LOGS'], `${this.product}-${child.pid}.log`));
+    }
+    child.stdout?.on('data', (chunk: Buffer) => this.gather(chunk));
+    child.stderr?.on('data', (chunk: Buffer) => this.gather(chunk));
+    child.on('close', (code, signal) => {
+      if (this.child !== child) return;
+      this.child = null;
+      this.exitCode = code;
+      this.exitSignal = signal;
+      this.logFile?.end();
+      this.logFile = null;
+      this.changed.signal();
+    });
+  }
+
+  /** Starts the process and waits until it serves clients. */
+  async start(): Promise<this> {
+    this.launch();
+    await this.ready();
+    return this;
+  }
+
+  /** Resolves when the running process serves clients; rejects, with its last words, when it ends before that. */
+  async ready(): Promise<void> {
+    await this.changed.wait(this.readyMs, `${this.product} ready`, () => this.isReady || this.child === null);
+    if (!this.isReady) throw new Error(`${this.product} ended before it was ready:\n${this.tail(20)}`);
+  }
+
+  /** Resolves when the process has printed so many lines, or is gone. */
+  async printed(lines: number): Promise<void> {
+    await this.changed.wait(this.readyMs, 'log lines', () => this.lineCount >= lines || this.child === null);
+  }
+
+  /** The process is gone at once, as in a crash of the program; what the kernel holds for the disk survives. */
+  async kill(): Promise<void> {
+    if (this.child === null) return;
+    this.child.kill('SIGKILL');
+    await this.ended(10_000);
+  }
+
+  /** Asks the process to end and waits; a process that does not listen is killed, and that is an error. */
+  async stop(ms = 10_000): Promise<void> {
+    if (this.child === null) return;
+    this.child.kill('SIGTERM');
+    try {
+      await this.ended(ms);
+    } catch (error) {
+      this.child?.kill('SIGKILL');
+      await this.ended(10_000);
+      throw error;
+    }
+  }
+
+  async ended(ms: number): Promise<void> {
+    await this.changed.wait(ms, `${this.product} ended`, () => this.child === null);
+  }
+
+  /** Ends the process however it can and removes the data directory if it was a temporary one. */
+  async dispose(): Promise<void> {
+    await this.kill();
+    if (this.ownsDataDir) rmSync(this.dataDir, { recursive: true, force: true });
+  }
+
+  /** The last lines it printed, for a failure report. */
+  tail(lines = 10): string {
+    return this.logs.slice(-lines).join('\n');
+  }
+
+  private gather(chunk: Buffer): void {
+    this.logFile?.write(chunk);
+    const text = this.partial + chunk.toString('utf8');
+    const lines = text.split('\n');
+    this.partial = lines.pop() ?? '';
+    for (const line of lines) {
+      this.logs.push(line);
+      this.lineCount++;
+      if (line.includes(READY_TEXT)) this.isReady = true;
+    }
+    if (this.logs.length > LOG_LINES_KEPT) this.logs = this.logs.slice(-LOG_LINES_KEPT / 2);
+    this.changed.signal();
+  }
+}
+
+/** A member that serves clients. Whoever starts it disposes of it. */
+export async function startServer(options: ServerOptions): Promise<TestServer> {
+  const server = await prepareServer(options);
+  try {
+    return await server.start();
+  } catch (error) {
+    await server.dispose();
+    throw error;
+  }
+}
+
+/** A member that was not started yet. */
+export async function prepareServer(options: ServerOptions): Promise<TestServer> {
+  return new TestServer(options, options.clientPort ?? (await freePort()), options.peerPort ?? (await freePort()));
+}
