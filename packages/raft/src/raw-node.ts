@@ -154,6 +154,14 @@ export class RawNode {
     return this.raft.progress;
   }
 
+  /**
+   * A snapshot came and is not installed yet: what was handed out for application before is superseded by it and must
+   * not be applied any more.
+   */
+  get isInstalling(): boolean {
+    return this.raft.log.pendingSnapshot !== null;
+  }
+
   entryAt(index: number): Entry {
     return this.raft.log.at(index);
   }

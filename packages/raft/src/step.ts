@@ -16,7 +16,7 @@ import {
   handleUnreachable,
 } from './replicate.ts';
 import { handleSnapshot } from './snapshot.ts';
-import { abortTransfer, startTransfer } from './transfer.ts';
+import { abortTransfer, handOverIfNoVoter, startTransfer } from './transfer.ts';
 
 /** One tick of the driver's clock. */
 export function tick(raft: Raft): void {
@@ -34,6 +34,7 @@ export function tick(raft: Raft): void {
     if (raft.options.checkQuorum) checkQuorum(raft);
     // Whoever was to take over did not: go on leading rather than refuse proposals for ever (Raft thesis §3.10).
     abortTransfer(raft);
+    if (raft.role === LEADER) handOverIfNoVoter(raft);
   }
   if (raft.role === LEADER && raft.heartbeatElapsed >= raft.options.heartbeatTicks) {
     raft.heartbeatElapsed = 0;
@@ -134,9 +135,9 @@ function stepLeader(raft: Raft, message: Message): void {
   }
 }
 
-/** Whether the leader takes proposals: not after its own removal, not while it hands over. */
+/** Whether the leader takes proposals: not when it is no voter any more, not while it hands over. */
 export function canPropose(raft: Raft): boolean {
-  return raft.self !== null && raft.transferee === U64_ZERO;
+  return raft.self !== null && !raft.self.isLearner && raft.transferee === U64_ZERO;
 }
 
 /**

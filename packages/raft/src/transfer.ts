@@ -24,6 +24,21 @@ export function transferIfCaughtUp(raft: Raft, progress: Progress): void {
   if (progress.id === raft.transferee && progress.match === raft.log.lastIndex) sendTimeoutNow(raft, progress.id);
 }
 
+/**
+ * A leader that is no voter any more goes on leading, without counting itself, until it has brought the best of the
+ * voters up to date and told it to take over (Raft thesis §4.2.2). Had it just stopped, its log could be longer than that
+ * of a voter which does not know yet that the change is committed, hence still asks for this member's vote, in vain.
+ */
+export function handOverIfNoVoter(raft: Raft): void {
+  if ((raft.self !== null && !raft.self.isLearner) || raft.transferee !== U64_ZERO) return;
+  let best: Progress | null = null;
+  for (const progress of raft.progress.values()) {
+    if (progress.isLearner) continue;
+    if (best === null || progress.match > best.match) best = progress;
+  }
+  if (best !== null) startTransfer(raft, best.id);
+}
+
 export function abortTransfer(raft: Raft): void {
   raft.transferee = U64_ZERO;
 }

@@ -96,7 +96,10 @@ export interface ApiBackend {
 }
 
 /** The choices of the operator that show in answers. */
-export type ApiConfig = Pick<MemberConfig, 'name' | 'electionTimeoutMs' | 'strictReconfigCheck'>;
+export type ApiConfig = Pick<
+  MemberConfig,
+  'name' | 'electionTimeoutMs' | 'heartbeatIntervalMs' | 'strictReconfigCheck'
+>;
 
 /** Everything the API files of one member share. */
 export interface MemberContext {

@@ -3,8 +3,7 @@
  * moment of the crash. It is cut off before anything new is written, and durably so. Otherwise new records might be
  * written over some of it, and after the next crash its other part would look like damage.
  */
-import { join } from 'node:path';
-import type { Disk, DiskFile } from '@etsd/runtime';
+import { type Disk, type DiskFile, joinPath } from '@etsd/runtime';
 import type { LogEnd } from './reader.ts';
 
 const COPY_BYTES = 1024 * 1024;
@@ -23,7 +22,7 @@ export interface Repair {
 /** Keeps a copy of a torn segment beside it, with the suffix `.broken`, for whoever wants to know what happened. */
 export async function keepCopy(disk: Disk, directory: string, end: LogEnd): Promise<Repair | null> {
   if (end.torn === null) return null;
-  const path = join(directory, end.segment.name);
+  const path = joinPath(directory, end.segment.name);
   const copyPath = `${path}.broken`;
   await disk.remove(copyPath);
   const source = await disk.open(path, 'read');

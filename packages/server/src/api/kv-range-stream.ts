@@ -46,10 +46,14 @@ class RangeStreamHandler implements ApiHandler {
     try {
       request = RangeRequest.decode(Buffer.from(bytes.subarray(start, end)));
     } catch (error) {
-      return failUnreadable(call, error);
+      failUnreadable(call, error);
+      return;
     }
     const refused = refusal(this.context, call, request.serializable) ?? check(request);
-    if (refused !== null) return failCall(call, refused);
+    if (refused !== null) {
+      failCall(call, refused);
+      return;
+    }
     const stream = new RangeStream(call, request, this.context, this.runner);
     call.context = stream;
     if (request.serializable) stream.done();
@@ -98,7 +102,10 @@ class RangeStream implements ApiWaiter, SlicedJob {
     const { store } = this.context;
     const key: Key = keyFromBytes(this.request.key);
     const cursor = store.openCursor(key, keyFromBytes(this.request.rangeEnd), this.request);
-    if (cursor instanceof Error) return failCall(this.call, cursor);
+    if (cursor instanceof Error) {
+      failCall(this.call, cursor);
+      return;
+    }
     this.cursor = cursor;
     this.revision = store.revision;
     if (!this.step()) this.runner.add(this);

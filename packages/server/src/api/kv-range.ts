@@ -114,13 +114,23 @@ class RangeHandler implements ApiHandler {
     try {
       view.parse(bytes, start, end);
     } catch (error) {
-      return failUnreadable(call, error);
+      failUnreadable(call, error);
+      return;
     }
     const refused = refusal(context, call, view.serializable);
-    if (refused !== null) return failCall(call, refused);
-    if (view.keyEnd === view.keyStart) return failCall(call, ErrEmptyKey);
+    if (refused !== null) {
+      failCall(call, refused);
+      return;
+    }
+    if (view.keyEnd === view.keyStart) {
+      failCall(call, ErrEmptyKey);
+      return;
+    }
     if (view.sortOrder !== SortOrder.NONE || view.sortTarget !== SortTarget.KEY) {
-      if (checkSort(view.sortOrder, view.sortTarget) !== null) return failCall(call, ErrInvalidSortOption);
+      if (checkSort(view.sortOrder, view.sortTarget) !== null) {
+        failCall(call, ErrInvalidSortOption);
+        return;
+      }
     }
     const waiter = this.free.pop() ?? new RangeWaiter(this);
     waiter.take(view, bytes);
@@ -145,8 +155,14 @@ class RangeHandler implements ApiHandler {
   /** Answers from the state as it is now. */
   serve(call: ApiCall, query: RangeWaiter): void {
     const { store } = this;
-    if (query.revision > store.revision) return failCall(call, ErrFutureRev);
-    if (query.revision > 0 && query.revision < store.compactRevision) return failCall(call, ErrCompacted);
+    if (query.revision > store.revision) {
+      failCall(call, ErrFutureRev);
+      return;
+    }
+    if (query.revision > 0 && query.revision < store.compactRevision) {
+      failCall(call, ErrCompacted);
+      return;
+    }
     if (query.rangeEnd === '' && !query.isFiltered) this.serveOne(call, query);
     else this.serveMany(call, query);
   }
@@ -156,14 +172,19 @@ class RangeHandler implements ApiHandler {
     const { header, replication } = this.context;
     const term = replication.term;
     const revision = store.revision;
-    if (!store.lookup(query.key, query.revision <= 0 ? 0 : query.revision)) {
-      return this.answer(call, revision, NO_RECORDS, false, false, 0);
+    if (!store.lookup(query.key, Math.max(0, query.revision))) {
+      this.answer(call, revision, NO_RECORDS, false, false, 0);
+      return;
     }
-    if (query.countOnly) return this.answer(call, revision, NO_RECORDS, false, false, 1);
+    if (query.countOnly) {
+      this.answer(call, revision, NO_RECORDS, false, false, 1);
+      return;
+    }
     const record = store.record(store.found.mainRevision, store.found.subRevision);
     if (query.keysOnly || record.length > this.context.limits.directResponseBytes) {
       this.one[0] = record;
-      return this.answer(call, revision, this.one, query.keysOnly, false, 1);
+      this.answer(call, revision, this.one, query.keysOnly, false, 1);
+      return;
     }
     call.begin(singleRangeResponseSize(header, revision, term, record));
     const { buffer, offset } = call.target;
@@ -183,18 +204,24 @@ class RangeHandler implements ApiHandler {
       store.range(query.key, query.rangeEnd, query, this.result);
       const { records, more, count } = this.result;
       this.result.records = [];
-      return this.answer(call, revision, records, query.keysOnly, more, count);
+      this.answer(call, revision, records, query.keysOnly, more, count);
+      return;
     }
     const plan = planOf(query);
     const cursor = store.openCursor(query.key, query.rangeEnd, plan.reading);
-    if (cursor instanceof Error) return failCall(call, cursor);
+    if (cursor instanceof Error) {
+      failCall(call, cursor);
+      return;
+    }
     if (!cursor.next(context.limits.directResponseBytes, FIRST_SLICE_KEYS)) {
       const range = new LargeRange(call, this.large, cursor, plan, revision);
       call.context = range;
-      return this.large.start(range);
+      this.large.start(range);
+      return;
     }
     if (plan.sortTarget < 0) {
-      return this.answer(call, revision, cursor.records, query.keysOnly, cursor.more, cursor.count);
+      this.answer(call, revision, cursor.records, query.keysOnly, cursor.more, cursor.count);
+      return;
     }
     const sort = new SlicedSort(plan.sortTarget, plan.sortOrder);
     sort.add(cursor.records);

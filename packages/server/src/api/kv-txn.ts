@@ -52,26 +52,38 @@ class TxnHandler implements ApiHandler {
   message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
     const { context, quota } = this;
     const refused = refusal(context, call, false);
-    if (refused !== null) return failCall(call, refused);
+    if (refused !== null) {
+      failCall(call, refused);
+      return;
+    }
     let request: TxnRequest;
     try {
       request = TxnRequest.decode(bytes, start, end);
     } catch (error) {
-      return failUnreadable(call, error);
+      failUnreadable(call, error);
+      return;
     }
     if (!quota.admits(txnCost(request))) {
       const waiter = new TxnWaiter(call, null, context);
       call.context = waiter;
-      return quota.raise(waiter);
+      quota.raise(waiter);
+      return;
     }
     const error = checkTxn(request, context.limits.maxTxnOps);
-    if (error !== null) return failCall(call, error);
+    if (error !== null) {
+      failCall(call, error);
+      return;
+    }
     if (!isReadOnly(request)) {
       const waiter = new TxnWaiter(call, null, context);
       call.context = waiter;
-      return proposeRequest(context, RaftRequestField.Txn, bytes, start, end, waiter);
+      proposeRequest(context, RaftRequestField.Txn, bytes, start, end, waiter);
+      return;
     }
-    if (isSerializable(request)) return answerRead(context, call, request);
+    if (isSerializable(request)) {
+      answerRead(context, call, request);
+      return;
+    }
     const waiter = new TxnWaiter(call, request, context);
     call.context = waiter;
     context.replication.readBarrier(waiter);

@@ -24,7 +24,7 @@ import { registerRange } from './kv-range.ts';
 import { registerRangeStream } from './kv-range-stream.ts';
 import { registerTxn } from './kv-txn.ts';
 import { LargeRanges } from './large-range.ts';
-import { SliceRunner } from './slice-runner.ts';
+import type { SliceRunner } from './slice-runner.ts';
 import { PUT_OVERHEAD_BYTES } from './txn-rules.ts';
 import { registerUnary } from './unary.ts';
 
@@ -38,13 +38,14 @@ export interface KvParts {
   readonly context: MemberContext;
   readonly quota: Quota;
   readonly compactions: CompactionWatch;
+  /** Gives long reads their slices; one for the whole member. */
+  readonly runner: SliceRunner;
 }
 
 export function registerKv(parts: KvParts): void {
-  const { context } = parts;
+  const { context, runner } = parts;
   context.rpc.handle('/etcdserverpb.KV/Put', new PutHandler(parts));
   context.rpc.handle('/etcdserverpb.KV/DeleteRange', new DeleteRangeHandler(parts));
-  const runner = new SliceRunner(context.world, context.limits.sliceMs);
   registerRange(context, new LargeRanges(context, runner));
   registerRangeStream(context, runner);
   registerTxn(parts);
@@ -96,19 +97,32 @@ class PutHandler implements ApiHandler {
   message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
     const { context, view } = this;
     const refused = refusal(context, call, false);
-    if (refused !== null) return failCall(call, refused);
+    if (refused !== null) {
+      failCall(call, refused);
+      return;
+    }
     try {
       view.parse(bytes, start, end);
     } catch (error) {
-      return failUnreadable(call, error);
+      failUnreadable(call, error);
+      return;
     }
     const keyBytes = view.keyEnd - view.keyStart;
     const valueBytes = view.valueEnd - view.valueStart;
     const fits = this.quota.admits(PUT_OVERHEAD_BYTES + keyBytes + valueBytes);
     if (fits) {
-      if (keyBytes === 0) return failCall(call, ErrEmptyKey);
-      if (view.ignoreValue && valueBytes !== 0) return failCall(call, ErrValueProvided);
-      if (view.ignoreLease && view.lease !== U64_ZERO) return failCall(call, ErrLeaseProvided);
+      if (keyBytes === 0) {
+        failCall(call, ErrEmptyKey);
+        return;
+      }
+      if (view.ignoreValue && valueBytes !== 0) {
+        failCall(call, ErrValueProvided);
+        return;
+      }
+      if (view.ignoreLease && view.lease !== U64_ZERO) {
+        failCall(call, ErrLeaseProvided);
+        return;
+      }
     }
     const waiter = this.free.pop() ?? new PutWaiter(this);
     waiter.call = call;
@@ -192,13 +206,20 @@ class DeleteRangeHandler implements ApiHandler {
   message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
     const { context, view } = this;
     const refused = refusal(context, call, false);
-    if (refused !== null) return failCall(call, refused);
+    if (refused !== null) {
+      failCall(call, refused);
+      return;
+    }
     try {
       view.parse(bytes, start, end);
     } catch (error) {
-      return failUnreadable(call, error);
+      failUnreadable(call, error);
+      return;
     }
-    if (view.keyEnd === view.keyStart) return failCall(call, ErrEmptyKey);
+    if (view.keyEnd === view.keyStart) {
+      failCall(call, ErrEmptyKey);
+      return;
+    }
     const waiter = new DeleteWaiter(call, context);
     call.context = waiter;
     proposeRequest(context, RaftRequestField.DeleteRange, bytes, start, end, waiter);

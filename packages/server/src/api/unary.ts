@@ -5,8 +5,6 @@ import { failCall, failUnreadable, refusal } from './guards.ts';
 /** The way back to whoever called: outlives the call, and is silent once the call is gone. */
 export class Reply {
   private call: ApiCall | null;
-  /** Called when the client goes away before it was answered. */
-  onGone: (() => void) | null = null;
 
   constructor(call: ApiCall) {
     this.call = call;
@@ -30,9 +28,7 @@ export class Reply {
 
   /** The call ended. */
   close(): void {
-    if (this.call === null) return;
     this.call = null;
-    this.onGone?.();
   }
 
   private take(): ApiCall | null {
