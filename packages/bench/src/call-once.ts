@@ -5,15 +5,14 @@ export function callOnce(channel: LoadChannel, path: string, request: Buffer): P
   return new Promise((resolve, reject) => {
     let answer: Buffer | null = null;
     const call = channel.start(path, {
-      message(bytes, start, end) {
+      message(_call, bytes, start, end) {
         answer = Buffer.from(bytes.subarray(start, end));
       },
-      closed(code, message) {
+      closed(_call, code, message) {
         if (code === 0 && answer !== null) resolve(answer);
         else reject(new Error(`${path}: ${message} (code ${code})`));
       },
     });
-    call.send(request);
-    call.halfClose();
+    call.sendLast(request);
   });
 }

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { callOnce } from './call-once.ts';
+import type { Dial } from './channel.ts';
 import { type Measurement, medianOf, type RowResult, resultTable } from './compare.ts';
-import { dialNode } from './node-channel.ts';
+import { dialerOf, parseEndpoint } from './dial.ts';
+import { DEFAULT_OPTIONS } from './options.ts';
 import { plot } from './plot.ts';
 import { digits, median, table } from './report.ts';
 import { familyOf, ROWS, selectRows } from './rows.ts';
@@ -80,23 +82,41 @@ test('goal: the picture has a point for each load and server, inside its chart',
   assert.ok(plot([{ row: 'put-1', clients: 1, unit: 'requests', rounds: {}, medians: {} }]).includes('put'));
 });
 
-test('goal: a server is started, known to be ready, measured and stopped; method: real etcd', async (t) => {
-  if (findEtcd() === null) return t.skip('no etcd in PEER_ETCD_BIN or PATH');
-  const server = await startServer('etcd', tmpdir(), [], dialNode);
-  try {
-    const channel = await dialNode(server.endpoint);
-    await callOnce(channel, '/etcdserverpb.Maintenance/Status', Buffer.alloc(0));
-    await assert.rejects(callOnce(channel, '/etcdserverpb.KV/Nothing', Buffer.alloc(0)), /code 12/);
-    channel.close();
-    assert.ok(server.residentBytes() > 10e6);
-    assert.ok(server.cpuSeconds() > 0);
-  } finally {
-    await server.stop();
-  }
-  await assert.rejects(dialNode(server.endpoint));
-});
+for (const transport of ['etsd', 'node'] as const) {
+  test(`goal: a server is started, known to be ready, measured and stopped; method: real etcd over ${transport}`, async (t) => {
+    if (findEtcd() === null) return t.skip('no etcd in PEER_ETCD_BIN or PATH');
+    const dial: Dial = dialerOf({ ...DEFAULT_OPTIONS, transport });
+    const server = await startServer('etcd', { workDirectory: tmpdir(), members: 1, tls: false, flags: [] }, dial);
+    try {
+      const channel = await dial(server.endpoints[0] as string);
+      await callOnce(channel, '/etcdserverpb.Maintenance/Status', Buffer.alloc(0));
+      await assert.rejects(callOnce(channel, '/etcdserverpb.KV/Nothing', Buffer.alloc(0)), /code 12/);
+      channel.close();
+      assert.ok(server.residentBytes() > 10e6);
+      assert.ok(server.cpuSeconds() > 0);
+      assert.ok((await server.restart(dial)) > 0);
+    } finally {
+      await server.stop();
+    }
+    await assert.rejects(dial(server.endpoints[0] as string));
+  });
+}
 
 test('goal: a server that cannot start is an error with its own words', async (t) => {
   if (findEtcd() === null) return t.skip('no etcd in PEER_ETCD_BIN or PATH');
-  await assert.rejects(startServer('etcd', tmpdir(), ['--no-such-flag'], dialNode), /no-such-flag/);
+  await assert.rejects(
+    startServer(
+      'etcd',
+      { workDirectory: tmpdir(), members: 1, tls: false, flags: ['--no-such-flag'] },
+      dialerOf(DEFAULT_OPTIONS),
+    ),
+    /no-such-flag/,
+  );
+});
+
+test('goal: endpoints are read in all their forms', () => {
+  assert.deepEqual(parseEndpoint('h:1'), { address: { host: 'h', port: 1 }, secure: false });
+  assert.deepEqual(parseEndpoint('https://[::1]:2'), { address: { host: '::1', port: 2 }, secure: true });
+  assert.deepEqual(parseEndpoint('unix:///a/b'), { address: { path: '/a/b' }, secure: false });
+  assert.throws(() => parseEndpoint('nowhere'), /no endpoint/);
 });

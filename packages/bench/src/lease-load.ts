@@ -31,7 +31,7 @@ class KeepAliveStream implements CallReceiver {
     else this.call.halfClose();
   }
 
-  closed(code: number, message: string): void {
+  closed(_call: LoadCall, code: number, message: string): void {
     this.load.closed(code, message);
   }
 }

@@ -16,6 +16,8 @@ import { KeySpace } from './keys.ts';
 import { DEFAULT_OPTIONS, type LoadOptions } from './options.ts';
 import { runVerb } from './run.ts';
 
+const NO_CALL: LoadCall = { send: () => {}, sendLast: () => {}, halfClose: () => {}, cancel: () => {} };
+
 /** A server in this process: answers in the next turn, remembers what it got. */
 class FakeServer implements LoadChannel {
   readonly requests: { path: string; message: Buffer }[] = [];
@@ -28,16 +30,9 @@ class FakeServer implements LoadChannel {
   start(path: string, receiver: CallReceiver): LoadCall {
     if (path.endsWith('/Watch')) return this.startWatch(receiver);
     if (path.endsWith('KeepAlive')) return this.startKeepAlive(receiver);
-    let message: Buffer | null = null;
     this.underWay++;
     this.mostUnderWay = Math.max(this.mostUnderWay, this.underWay);
-    return {
-      send: (bytes) => {
-        message = bytes;
-      },
-      halfClose: () => setImmediate(() => this.answer(path, message as Buffer, receiver)),
-      cancel: () => {},
-    };
+    return { ...NO_CALL, sendLast: (bytes) => setImmediate(() => this.answer(path, bytes, receiver)) };
   }
 
   private answer(path: string, message: Buffer, receiver: CallReceiver): void {
@@ -45,14 +40,14 @@ class FakeServer implements LoadChannel {
     this.requests.push({ path, message });
     if (this.failures > 0) {
       this.failures--;
-      receiver.closed(14, 'not now');
+      receiver.closed(NO_CALL, 14, 'not now');
       return;
     }
     const answer = path.endsWith('LeaseGrant')
       ? LeaseGrantResponse.encode(LeaseGrantResponse.create({ ID: '00000000000000ff', TTL: 600 }))
       : Buffer.alloc(0);
-    receiver.message(answer, 0, answer.length);
-    receiver.closed(0, '');
+    receiver.message(NO_CALL, answer, 0, answer.length);
+    receiver.closed(NO_CALL, 0, '');
     if (path.endsWith('/Put')) this.publish(message);
   }
 
@@ -61,30 +56,30 @@ class FakeServer implements LoadChannel {
     const events = [Event.create({ kv: KeyValue.create({ key }) })];
     for (const { receiver, id } of this.watchers) {
       const bytes = WatchResponse.encode(WatchResponse.create({ watchId: id, events }));
-      receiver.message(bytes, 0, bytes.length);
+      receiver.message(NO_CALL, bytes, 0, bytes.length);
     }
   }
 
   private startWatch(receiver: CallReceiver): LoadCall {
     return {
+      ...NO_CALL,
       send: (bytes) => {
         assert.notEqual(WatchRequest.decode(bytes).createRequest, null);
         const id = this.watchers.length;
         this.watchers.push({ receiver, id });
         const created = WatchResponse.encode(WatchResponse.create({ watchId: id, created: true }));
-        setImmediate(() => receiver.message(created, 0, created.length));
+        setImmediate(() => receiver.message(NO_CALL, created, 0, created.length));
       },
-      halfClose: () => {},
-      cancel: () => receiver.closed(1, 'cancelled'),
+      cancel: () => receiver.closed(NO_CALL, 1, 'cancelled'),
     };
   }
 
   private startKeepAlive(receiver: CallReceiver): LoadCall {
     const answer = LeaseKeepAliveResponse.encode(LeaseKeepAliveResponse.create({ TTL: 600 }));
     return {
-      send: () => setImmediate(() => receiver.message(answer, 0, answer.length)),
-      halfClose: () => setImmediate(() => receiver.closed(0, '')),
-      cancel: () => {},
+      ...NO_CALL,
+      send: () => setImmediate(() => receiver.message(NO_CALL, answer, 0, answer.length)),
+      halfClose: () => setImmediate(() => receiver.closed(NO_CALL, 0, '')),
     };
   }
 

@@ -3,7 +3,7 @@
  * callback of the last. No promise, closure or object a request beyond what the transport makes.
  */
 import { RingQueue } from '@etsd/base';
-import type { CallReceiver, LoadChannel } from './channel.ts';
+import type { CallReceiver, LoadCall, LoadChannel } from './channel.ts';
 import { Histogram } from './histogram.ts';
 
 /** Says what the next request is, in fields that are read at once. */
@@ -54,14 +54,12 @@ class Slot implements CallReceiver {
     source.prepare();
     this.dueMs = dueMs;
     this.kind = source.kind;
-    const call = this.channel.start(source.path, this);
-    call.send(source.message);
-    call.halfClose();
+    this.channel.start(source.path, this).sendLast(source.message);
   }
 
   message(): void {}
 
-  closed(code: number, message: string): void {
+  closed(_call: LoadCall, code: number, message: string): void {
     this.load.finished(this, code, message);
   }
 }

@@ -1,5 +1,5 @@
 /** `npm run bench -- VERB [flags]`: one workload against any etcd endpoint. */
-import { dialNode } from './node-channel.ts';
+import { dialerOf } from './dial.ts';
 import { flagHelp, type LoadOptions, parseOptions } from './options.ts';
 import { outcomeJson, outcomeText } from './report.ts';
 import { isVerb, openChannels, runVerb, VERBS } from './run.ts';
@@ -24,7 +24,7 @@ async function main(args: string[]): Promise<number> {
     console.error((error as Error).message);
     return 2;
   }
-  const channels = await openChannels(dialNode, options);
+  const channels = await openChannels(dialerOf(options), options);
   let cpu = process.cpuUsage();
   const outcome = await runVerb(verb, options, channels, () => {
     cpu = process.cpuUsage();

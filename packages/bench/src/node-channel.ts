@@ -28,7 +28,7 @@ class NodeCall implements LoadCall {
     this.stream.on('error', (error) => {
       this.text = error.message;
     });
-    this.stream.on('close', () => this.receiver.closed(this.code, this.text));
+    this.stream.on('close', () => this.receiver.closed(this, this.code, this.text));
   }
 
   private status(headers: Record<string, unknown>): void {
@@ -42,7 +42,7 @@ class NodeCall implements LoadCall {
     while (bytes.length >= 5) {
       const length = bytes.readUInt32BE(1);
       if (bytes.length < 5 + length) break;
-      this.receiver.message(bytes, 5, 5 + length);
+      this.receiver.message(this, bytes, 5, 5 + length);
       bytes = bytes.subarray(5 + length);
     }
     this.pending = bytes.length === 0 ? null : bytes;
@@ -54,6 +54,11 @@ class NodeCall implements LoadCall {
     frame.writeUInt32BE(message.length, 1);
     message.copy(frame, 5);
     this.stream.write(frame);
+  }
+
+  sendLast(message: Buffer): void {
+    this.send(message);
+    this.halfClose();
   }
 
   halfClose(): void {

@@ -34,6 +34,11 @@ export interface LoadOptions {
   prevKv: boolean;
   json: boolean;
   transport: 'etsd' | 'node';
+  /** Files of certificates and key, empty for none. */
+  cacert: string;
+  cert: string;
+  key: string;
+  insecureSkipTlsVerify: boolean;
   /** What follows the flags: key and range end of a range. */
   words: string[];
 }
@@ -61,6 +66,10 @@ export const DEFAULT_OPTIONS: LoadOptions = {
   prevKv: false,
   json: false,
   transport: 'etsd',
+  cacert: '',
+  cert: '',
+  key: '',
+  insecureSkipTlsVerify: false,
   words: [],
 };
 
@@ -87,6 +96,10 @@ const HELP: Record<string, string> = {
   prevkv: 'watchers want the record before too',
   json: 'print the result as JSON',
   transport: 'etsd: our client; node: node:http2',
+  cacert: 'file of authorities for https endpoints',
+  cert: "file of the client's certificate",
+  key: 'file of its key',
+  'insecure-skip-tls-verify': 'accept any certificate',
 };
 
 /** The text for `--help`. */
@@ -96,7 +109,7 @@ export function flagHelp(): string {
     .join('');
 }
 
-const BOOLEANS = new Set(['sequential-keys', 'prevkv', 'json']);
+const BOOLEANS = new Set(['sequential-keys', 'prevkv', 'json', 'insecure-skip-tls-verify']);
 
 function propertyOf(flag: string): keyof LoadOptions {
   if (flag === 'prevkv') return 'prevKv';

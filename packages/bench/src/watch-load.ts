@@ -36,7 +36,7 @@ class WatchStream implements CallReceiver {
     this.call.send(WatchRequest.encode(WatchRequest.create({ createRequest })));
   }
 
-  message(bytes: Buffer, start: number, end: number): void {
+  message(_call: LoadCall, bytes: Buffer, start: number, end: number): void {
     const reader = new Reader(bytes, start, end);
     let events = 0;
     while (reader.at < end) {
@@ -49,7 +49,7 @@ class WatchStream implements CallReceiver {
     if (events > 0) this.load.arrived(events);
   }
 
-  closed(code: number, message: string): void {
+  closed(_call: LoadCall, code: number, message: string): void {
     this.load.streamClosed(code, message);
   }
 
@@ -67,7 +67,7 @@ class PutReceiver implements CallReceiver {
 
   message(): void {}
 
-  closed(code: number, message: string): void {
+  closed(_call: LoadCall, code: number, message: string): void {
     if (code !== 0) this.load.fail(`put: ${message} (code ${code})`);
   }
 }
@@ -154,8 +154,7 @@ class WatchLoad {
     this.sentMs.push(dueMs);
     this.puts++;
     const call = this.putChannel.start('/etcdserverpb.KV/Put', this.putReceiver);
-    call.send(PutRequest.encode(PutRequest.create({ key, value })));
-    call.halfClose();
+    call.sendLast(PutRequest.encode(PutRequest.create({ key, value })));
   }
 
   private pace(): void {

@@ -27,6 +27,8 @@ const EVENTS_KEEP_MAX = 8192;
 
 /** Where the previous values of events come from. */
 export interface PreviousSource {
+  /** Values from before this revision are not shown any more; −1 where nothing was ever compacted. */
+  readonly compactRevision: number;
   /** The KeyValue of `key` as it was before `revision`; null where there was none or it is compacted away. */
   recordBefore(key: Key, revision: number): Buffer | null;
 }
@@ -119,7 +121,9 @@ export class EventBatch {
   }
 
   private addPrevious(place: number, source: PreviousSource): number {
-    const record = source.recordBefore(this.keys[place] as Key, this.revisions[place] as number);
+    const revision = this.revisions[place] as number;
+    const isGone = revision - 1 < source.compactRevision;
+    const record = isGone ? null : source.recordBefore(this.keys[place] as Key, revision);
     let start = this.starts[place] as number;
     let end = this.ends[place] as number;
     if (record !== null) {

@@ -48,7 +48,6 @@ export class ModelStore implements WatchSource {
   }
 
   recordBefore(key: Key, revision: number): Buffer | null {
-    if (revision - 1 < this.compactRevision) return null;
     let found: Buffer | null = null;
     for (const version of this.records.get(key) ?? []) if (version.revision < revision) found = version.record;
     return found;

@@ -262,8 +262,9 @@ export class ClientCall extends GrpcStream {
   override aborted(code: number, cause: AbortCause): void {
     if (cause === AbortCause.PEER && code === ErrorCode.REFUSED_STREAM && this.isRepeatable) {
       this.owner.repeat(this);
-    } else if (cause === AbortCause.CONNECTION) this.finish(StatusCode.UNAVAILABLE, 'connection lost', NO_FIELDS);
-    else {
+    } else if (cause === AbortCause.CONNECTION) {
+      this.finish(StatusCode.UNAVAILABLE, `connection lost: ${this.connection.lossReason}`, NO_FIELDS);
+    } else {
       const whose = cause === AbortCause.PEER ? 'stream terminated by RST_STREAM' : 'stream reset';
       this.finish(statusOfReset(code), `${whose} with error code: ${errorCodeName(code)}`, NO_FIELDS);
     }

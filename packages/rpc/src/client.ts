@@ -268,7 +268,7 @@ export class GrpcChannel implements CallOwner, ClientConnectionOwner {
     if (connection !== this.connection) return;
     this.connection = null;
     if (this.state === ChannelState.CLOSED) return;
-    this.lastError = error?.message ?? (connection.failure || 'connection closed by the server');
+    this.lastError = error?.message ?? connection.lossReason;
     if (connection.settingsReceived) {
       this.setState(ChannelState.IDLE);
       if (this.waiting.length > 0) this.connect();

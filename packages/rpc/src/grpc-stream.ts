@@ -1,3 +1,4 @@
+import type { Expiring } from './deadline-wheel.ts';
 import { gunzip } from './grpc/compression.ts';
 import { MessageReader, type MessageSink, PREFIX_BYTES } from './grpc/message.ts';
 import { StatusCode } from './grpc/status.ts';
@@ -21,15 +22,18 @@ const CHUNK: [Buffer] = [NO_BYTES];
 export const HEADERS_BYTES = 256;
 
 /** The message layer of a gRPC call, the same for both sides: messages cut out of DATA, and framed into it. */
-export abstract class GrpcStream extends Stream implements MessageSink {
+export abstract class GrpcStream extends Stream implements MessageSink, Expiring {
   /** After `begin`: where the message's bytes go. Shared by all calls; read it again after every `begin`. */
   target: WriteTarget = LOOSE;
   /** Messages can be sent. False once our side has ended, or the whole call. */
   isOpen = true;
   /** Links of the deadline wheel. */
-  wheelNext: GrpcStream | null = null;
-  wheelPrevious: GrpcStream | null = null;
+  wheelNext: Expiring | null = null;
+  wheelPrevious: Expiring | null = null;
   wheelTick = 0;
+
+  /** Whether the message being delivered came compressed. */
+  messageWasCompressed = false;
 
   protected headersSent = false;
   /** Gathers messages that came in pieces; null until one did. */
@@ -99,6 +103,7 @@ export abstract class GrpcStream extends Stream implements MessageSink {
       connection.out.offset += this.beginSize;
       connection.sendWindow -= framed;
       this.sendCredit -= framed;
+      connection.sentSincePing = true;
       connection.touch();
       return true;
     }
@@ -177,15 +182,29 @@ export abstract class GrpcStream extends Stream implements MessageSink {
       this.reader.push(bytes, start, end, this);
     }
     if (endStream) this.inputEnded();
-    else if (this.isListening) this.creditIfNeeded();
+    else if (this.isListening) this.afterData();
   }
 
-  private creditIfNeeded(): void {
-    const window = this.connection.limits.streamWindowBytes;
-    if (this.receiveWindow < window >> 1) this.connection.creditStream(this, window - this.receiveWindow);
+  /** Accounts for what is held of an unfinished message, and lets the other side send on. */
+  private afterData(): void {
+    const { connection, reader } = this;
+    const held = reader === null ? 0 : reader.heldBytes;
+    if (held !== this.heldBytes && !connection.hold(this, held)) return;
+    if (held === 0) this.inputSinceMs = 0;
+    else if (this.inputSinceMs === 0) this.inputSinceMs = connection.host.clock.nowMs();
+    if (this.grantedBytes > 0 && held === 0) connection.endGrant(this);
+    const window = connection.limits.streamWindowBytes;
+    const missing = held === 0 || reader === null ? 0 : reader.missingBytes;
+    if (missing > this.receiveWindow) {
+      if (missing > window) connection.grant(this, missing - this.receiveWindow);
+      else connection.creditStream(this, window - this.receiveWindow);
+    } else if (held === 0 && this.receiveWindow < window >> 1) {
+      connection.creditStream(this, window - this.receiveWindow);
+    }
   }
 
   messageRead(bytes: Buffer, start: number, end: number, compressed: boolean): boolean {
+    this.messageWasCompressed = compressed;
     if (!compressed) {
       this.deliver(bytes, start, end);
       return this.isListening;
@@ -207,7 +226,7 @@ export abstract class GrpcStream extends Stream implements MessageSink {
     if (plain === 'too large') {
       const text = `grpc: received message after decompression larger than max ${limit}`;
       this.refuseMessage(StatusCode.RESOURCE_EXHAUSTED, text);
-    } else this.refuseMessage(StatusCode.INTERNAL, 'grpc: failed to decompress the received message');
+    } else this.refuseMessage(StatusCode.INTERNAL, `grpc: failed to decompress the message: ${plain}`);
     return null;
   }
 

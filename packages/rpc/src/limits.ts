@@ -31,6 +31,8 @@ export interface RpcLimits {
   readonly assemblyBytes: number;
   /** Bytes of half-received messages a connection may hold altogether; the stream that goes over it is reset. */
   readonly heldBytes: number;
+  /** The same for all connections of a server together. */
+  readonly heldBytesOfAll: number;
 
   /** Framed bytes waiting in user space for one socket before bulk data and then messages queue at their stream. */
   readonly outboxBytes: number;
@@ -49,7 +51,7 @@ export interface RpcLimits {
   readonly controlBurst: number;
   /** … and a second. */
   readonly controlPerSecond: number;
-  /** DATA frames with less than `smallDataBytes` that do not end their stream: so many at once … */
+  /** DATA frames with less than `smallDataBytes` that complete nothing: so many at once … */
   readonly smallDataBurst: number;
   /** … and a second. */
   readonly smallDataPerSecond: number;
@@ -100,6 +102,7 @@ export const DEFAULT_LIMITS: RpcLimits = {
   connectionWindowBytes: 8_388_608,
   assemblyBytes: 33_554_432,
   heldBytes: 134_217_728,
+  heldBytesOfAll: 1_073_741_824,
 
   outboxBytes: 131_072,
   outboxStopReadingBytes: 524_288,

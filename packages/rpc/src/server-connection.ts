@@ -1,7 +1,9 @@
 import type { Socket } from '@etsd/runtime';
 import type { HeaderBlock } from './hpack/decoder.ts';
+import { type Field, FieldKind } from './hpack/table.ts';
 import { Connection, type ConnectionHost } from './http2/connection.ts';
 import { ErrorCode } from './http2/errors.ts';
+import { readU32 } from './http2/frame.ts';
 import { SettingId } from './http2/settings.ts';
 import { type Stream, StreamState } from './http2/stream.ts';
 import { Request } from './request.ts';
@@ -14,15 +16,26 @@ export interface ServerConnectionOwner {
   connectionLost(connection: ServerConnection, error: Error | null): void;
 }
 
+/** Without streams a client that is not allowed to ping may still do so this often (grpc-go). */
+const IDLE_PING_MS = 7_200_000;
+const MAX_STREAM_ID = 0x7fff_ffff;
+/** Payloads of our pings, to tell their answers apart. */
+const KEEPALIVE_PING = 1;
+const DRAIN_PING = 2;
+/** A drain goes on after this long though its ping was not answered. */
+const DRAIN_PING_MS = 5_000;
+
 /** The server's side of a connection. */
 export class ServerConnection extends Connection {
   protected readonly peerIsServer = false;
   private readonly owner: ServerConnectionOwner;
-  /** When the last ping that was not provoked by our data came, for the ping policy; 0 resets it. */
-  lastPingMs = 0;
-  pingStrikes = 0;
+  /** When the last ping came; −∞ before the first, which is never too early. */
+  private lastPingMs = Number.NEGATIVE_INFINITY;
+  private pingStrikes = 0;
   /** When our own ping went out unanswered, 0 otherwise. */
   pingSentMs = 0;
+  /** The GOAWAY that names the last stream was sent. */
+  private drainAnnounced = false;
   /** Since when there has been no stream; 0 while there is one. */
   idleSinceMs: number;
 
@@ -54,8 +67,8 @@ export class ServerConnection extends Connection {
       this.lateHeaders(id);
       return;
     }
-    if (this.goawaySent >= 0 && id > this.goawaySent) return; // told not to; the client will go elsewhere
     this.lastPeerStream = id;
+    if (this.goawaySent >= 0 && id > this.goawaySent) return; // told not to; the client will go elsewhere
     if (this.streams.size >= this.limits.concurrentStreams) {
       this.refuse(id, ErrorCode.REFUSED_STREAM);
       return;
@@ -80,8 +93,8 @@ export class ServerConnection extends Connection {
   }
 
   protected override receiveFurtherHeaders(stream: Stream, block: HeaderBlock, endStream: boolean): void {
-    // A second block can only be trailers, which end the stream and have no pseudo fields (RFC 9113 §8.1).
-    const bad = block.tooLarge || block.fields.some((field) => field.name.startsWith(':'));
+    // A second block can only be trailers, which end the stream (RFC 9113 §8.1).
+    const bad = block.tooLarge || !areTrailers(block.fields);
     if (!endStream || bad) {
       if (stream.state === StreamState.CLOSED) stream.state = StreamState.HALF_CLOSED_LOCAL;
       this.resetStream(stream, ErrorCode.PROTOCOL_ERROR);
@@ -90,10 +103,25 @@ export class ServerConnection extends Connection {
     stream.receiveTrailers(block);
   }
 
-  protected override receivePing(): void {}
+  /** The ping policy of grpc-go: a ping after data of ours is free, one too early is a strike. */
+  protected override receivePing(provoked: boolean): void {
+    const nowMs = this.host.clock.nowMs();
+    const sinceMs = nowMs - this.lastPingMs;
+    this.lastPingMs = nowMs;
+    if (provoked) {
+      this.pingStrikes = 0;
+      return;
+    }
+    const { pingMinMs, pingWithoutStreams, pingStrikes } = this.limits;
+    const minimumMs = this.streams.size === 0 && !pingWithoutStreams ? IDLE_PING_MS : pingMinMs;
+    if (sinceMs >= minimumMs) return;
+    this.pingStrikes++;
+    if (this.pingStrikes > pingStrikes) this.fail(ErrorCode.ENHANCE_YOUR_CALM, 'too_many_pings');
+  }
 
-  protected override receivePong(): void {
+  protected override receivePong(payload: Buffer, start: number): void {
     this.pingSentMs = 0;
+    if (this.draining && readU32(payload, start + 4) === DRAIN_PING) this.finishDrain();
   }
 
   protected override receiveGoaway(): void {}
@@ -101,7 +129,43 @@ export class ServerConnection extends Connection {
   protected override settingsChanged(): void {}
 
   protected override streamRemoved(): void {
-    if (this.streams.size === 0) this.idleSinceMs = this.host.clock.nowMs();
+    if (this.streams.size > 0) return;
+    this.idleSinceMs = this.host.clock.nowMs();
+    if (this.drainAnnounced) this.endSocket();
+  }
+
+  /**
+   * Graceful end (RFC 9113 §6.8): first a GOAWAY that refuses nothing, and a ping; what the client sent before it read
+   * the GOAWAY arrives before the ping's answer. Then the GOAWAY that names the last stream served.
+   */
+  drain(): void {
+    if (this.draining || this.dead) return;
+    this.draining = true;
+    this.drainingSinceMs = this.host.clock.nowMs();
+    this.writeGoaway(MAX_STREAM_ID, ErrorCode.NO_ERROR, '');
+    this.writePing(DRAIN_PING);
+  }
+
+  private finishDrain(): void {
+    if (this.drainAnnounced) return;
+    this.drainAnnounced = true;
+    this.writeGoaway(this.lastPeerStream, ErrorCode.NO_ERROR, '');
+    if (this.streams.size === 0) this.endSocket();
+  }
+
+  override sweep(nowMs: number): void {
+    super.sweep(nowMs);
+    if (this.dead) return;
+    const { idleMs, keepaliveMs, keepaliveTimeoutMs } = this.limits;
+    if (this.pingSentMs > 0) {
+      if (nowMs - this.pingSentMs > keepaliveTimeoutMs) this.socket.destroy(new Error('keepalive ping timed out'));
+    } else if (keepaliveMs > 0 && nowMs - this.lastReadMs > keepaliveMs) {
+      this.pingSentMs = nowMs;
+      this.writePing(KEEPALIVE_PING);
+    }
+    if (this.draining) {
+      if (nowMs - this.drainingSinceMs > DRAIN_PING_MS) this.finishDrain();
+    } else if (idleMs > 0 && this.idleSinceMs > 0 && nowMs - this.idleSinceMs > idleMs) this.drain();
   }
 
   protected override failing(code: ErrorCode, debug: string): void {
@@ -111,4 +175,12 @@ export class ServerConnection extends Connection {
   protected override lost(error: Error | null): void {
     this.owner.connectionLost(this, error);
   }
+}
+
+/** No pseudo fields, nothing malformed, nothing that belongs to a connection of HTTP/1.1 (RFC 9113 §8.1, §8.2). */
+function areTrailers(fields: readonly Field[]): boolean {
+  for (const { name, kind } of fields) {
+    if (name.startsWith(':') || kind === FieldKind.MALFORMED || kind === FieldKind.CONNECTION_SPECIFIC) return false;
+  }
+  return true;
 }

@@ -1,7 +1,9 @@
 import { assert, type Logger, silentLogger } from '@etsd/base';
-import type { Listener, ListenOptions, Socket, SocketAddress } from '@etsd/runtime';
+import type { Listener, ListenOptions, Socket, SocketAddress, Timer } from '@etsd/runtime';
+import { DeadlineWheel } from './deadline-wheel.ts';
 import { encodeStatusMessage, StatusCode } from './grpc/status.ts';
 import { fieldBound } from './hpack/encoder.ts';
+import { HttpExchange, type HttpHandler } from './http-exchange.ts';
 import { ConnectionHost } from './http2/connection.ts';
 import { type ErrorCode, errorCodeName } from './http2/errors.ts';
 import { Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from './http2/frame.ts';
@@ -35,6 +37,11 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   private readonly connections = new Set<ServerConnection>();
   private readonly sniffers = new Set<PrefaceSniffer>();
   private readonly listeners: Listener[] = [];
+  private readonly wheel: DeadlineWheel;
+  private sweeper: Timer | null = null;
+  /** Called when the last connection is gone, while a drain waits for that. */
+  private onEmpty: (() => void) | null = null;
+  private httpHandler: HttpHandler | null = null;
   private http1: ((socket: Socket, firstBytes: Buffer) => void) | null = null;
 
   constructor(world: RpcWorld, options: RpcServerOptions = {}) {
@@ -42,6 +49,7 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.logger = options.logger ?? silentLogger;
     this.host = new ConnectionHost(world.clock, world.timers, this.limits);
+    this.wheel = new DeadlineWheel(world.clock, world.timers);
   }
 
   /** Serves a method, by its full path (`/package.Service/Method`). */
@@ -54,6 +62,11 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   /** Connections that do not begin with the HTTP/2 preface; without this they are closed. */
   onHttp1(handOver: (socket: Socket, firstBytes: Buffer) => void): void {
     this.http1 = handOver;
+  }
+
+  /** Requests over HTTP/2 whose content type is not gRPC's; without this they get 415. */
+  handleHttp(handler: HttpHandler): void {
+    this.httpHandler = handler;
   }
 
   async listen(address: SocketAddress, options: ListenOptions = {}): Promise<Listener> {
@@ -72,6 +85,23 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     }
     this.sniffers.add(sniffer);
     socket.start(sniffer);
+    this.sweeper ??= this.world.timers.every(sweepStepMs(this.limits), () => this.sweep(), { ref: false });
+  }
+
+  /** Connections open now, those that have not yet shown what they speak included. */
+  get connectionCount(): number {
+    return this.connections.size + this.sniffers.size;
+  }
+
+  private sweep(): void {
+    const nowMs = this.world.clock.nowMs();
+    for (const sniffer of this.sniffers) {
+      if (nowMs - sniffer.sinceMs > this.limits.prefaceMs) sniffer.socket.destroy();
+    }
+    for (const connection of this.connections) connection.sweep(nowMs);
+    if (this.connectionCount > 0) return;
+    this.sweeper?.cancel();
+    this.sweeper = null;
   }
 
   /** Writes now what all connections have gathered, instead of at the end of the turn. */
@@ -79,12 +109,33 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     this.host.flush();
   }
 
+  /**
+   * Ends gracefully: accepts nothing new, tells the clients to go elsewhere, lets running calls finish for
+   * `limits.drainMs`. Resolves when the last connection is gone.
+   */
+  async drain(): Promise<void> {
+    const closing = this.listeners.map((listener) => listener.close());
+    for (const sniffer of this.sniffers) sniffer.socket.destroy();
+    for (const connection of this.connections) connection.drain();
+    await Promise.all(closing);
+    if (this.connectionCount === 0) return;
+    await new Promise<void>((resolve) => {
+      this.onEmpty = resolve;
+    });
+  }
+
   /** Ends everything at once. */
   async close(): Promise<void> {
     const closing = this.listeners.map((listener) => listener.close());
     for (const sniffer of this.sniffers) sniffer.socket.destroy();
     for (const connection of this.connections) connection.socket.destroy();
+    this.sweeper?.cancel();
+    this.sweeper = null;
     await Promise.all(closing);
+  }
+
+  private connectionGone(): void {
+    if (this.connectionCount === 0) this.onEmpty?.();
   }
 
   // ── connections ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -106,6 +157,7 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
 
   gone(sniffer: PrefaceSniffer): void {
     this.sniffers.delete(sniffer);
+    this.connectionGone();
   }
 
   connectionFailed(connection: ServerConnection, code: ErrorCode, debug: string): void {
@@ -116,24 +168,46 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
 
   connectionLost(connection: ServerConnection, _error: Error | null): void {
     this.connections.delete(connection);
+    this.connectionGone();
   }
 
   // ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   request(connection: ServerConnection, id: number, request: Request, endStream: boolean): void {
+    if (this.httpHandler !== null && !request.isGrpc && !request.tooLarge) {
+      this.httpRequest(this.httpHandler, connection, id, request, endStream);
+      return;
+    }
     const handler = this.handlers.get(request.path);
     if (handler === undefined || request.method !== 'POST' || !request.isGrpc || request.timeoutMs === -2) {
       this.refuse(connection, id, endStream, this.refusal(request));
       return;
     }
-    if (request.tooLarge || request.badBinary !== null || request.encoding === Encoding.UNKNOWN) {
+    const { encoding, timeoutMs, badBinary } = request;
+    if (request.tooLarge || badBinary !== null || encoding === Encoding.UNKNOWN || timeoutMs === 0) {
       this.refuse(connection, id, endStream, this.refusal(request));
       return;
     }
-    const call = new ServerCall(connection, id, request, handler);
+    const call = new ServerCall(connection, id, request, handler, this.wheel);
     connection.addStream(call);
+    if (request.timeoutMs >= 0) this.wheel.add(call, request.timeoutMs);
     if (handler.kind === 'stream') handler.opened?.(call);
     if (endStream) this.endedWithHeaders(connection, call);
+  }
+
+  private httpRequest(
+    handler: HttpHandler,
+    connection: ServerConnection,
+    id: number,
+    request: Request,
+    endStream: boolean,
+  ): void {
+    const exchange = new HttpExchange(connection, id, request);
+    connection.addStream(exchange);
+    handler.request(exchange);
+    if (!endStream) return;
+    connection.inputEnded(exchange);
+    exchange.inputEnded();
   }
 
   private endedWithHeaders(connection: ServerConnection, call: ServerCall): void {
@@ -155,7 +229,7 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
       return { httpStatus: '405', code: StatusCode.INTERNAL, message };
     }
     if (request.timeoutMs === -2) {
-      const message = `malformed grpc-timeout: transport: timeout unit is not recognized: "${request.timeoutText}"`;
+      const message = `malformed grpc-timeout: ${timeoutFault(request.timeoutText)}`;
       return { httpStatus: '400', code: StatusCode.INTERNAL, message };
     }
     if (request.badBinary !== null) {
@@ -163,17 +237,24 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
       const message = `malformed binary metadata "${value}" in header "${name}": illegal base64 data`;
       return { httpStatus: '400', code: StatusCode.INTERNAL, message };
     }
-    return { httpStatus: '200', code: StatusCode.UNIMPLEMENTED, message: this.unimplemented(request) };
+    const message = this.unimplemented(request);
+    if (message === '') {
+      return { httpStatus: '200', code: StatusCode.DEADLINE_EXCEEDED, message: 'context deadline exceeded' };
+    }
+    return { httpStatus: '200', code: StatusCode.UNIMPLEMENTED, message };
   }
 
+  /** What of the call we do not have; '' if nothing is missing. */
   private unimplemented(request: Request): string {
-    const slash = request.path.lastIndexOf('/');
-    if (slash <= 0) return `malformed method name: "${request.path}"`;
-    const service = request.path.slice(1, slash);
+    const { path } = request;
+    const slash = path.lastIndexOf('/');
+    if (path.charCodeAt(0) !== 0x2f || slash === 0) return `malformed method name: "${path}"`;
+    const service = path.slice(1, slash);
     if (!this.services.has(service)) return `unknown service ${service}`;
     if (!this.handlers.has(request.path)) {
       return `unknown method ${request.path.slice(slash + 1)} for service ${service}`;
     }
+    if (request.encoding !== Encoding.UNKNOWN) return '';
     return `grpc: Decompressor is not installed for grpc-encoding "${request.encodingName}"`;
   }
 
@@ -194,4 +275,30 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     connection.touch();
     connection.answered(id, endStream);
   }
+}
+
+/** What is wrong with a `grpc-timeout`, in grpc-go's words. */
+function timeoutFault(text: string): string {
+  if (text.length < 2) return `transport: timeout string is too short: "${text}"`;
+  if (text.length > 9) return `transport: timeout string is too long: "${text}"`;
+  if (!/[HMSmun]$/.test(text)) return `transport: timeout unit is not recognized: "${text}"`;
+  return `strconv.ParseInt: parsing "${text.slice(0, -1)}": invalid syntax`;
+}
+
+/** Often enough for the shortest of the time limits to be met within a quarter of it. */
+function sweepStepMs(limits: RpcLimits): number {
+  const waits = [
+    limits.prefaceMs,
+    limits.settingsAckMs,
+    limits.frameMs,
+    limits.headerBlockMs,
+    limits.writeStallMs,
+    limits.windowStallMs,
+    limits.requestMs,
+    limits.idleMs,
+    limits.drainMs,
+    limits.keepaliveMs,
+    limits.keepaliveTimeoutMs,
+  ].filter((ms) => ms > 0);
+  return Math.max(10, Math.min(1000, Math.min(...waits) / 4));
 }

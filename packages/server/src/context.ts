@@ -3,7 +3,12 @@
  * `context.rpc` and keeps the context. The interfaces below say what the API needs of the parts underneath, no more, so
  * that a test can stand in for each of them with a few lines.
  */
-import type { U64 } from '@etsd/base';
+import type { Logger, U64 } from '@etsd/base';
+import type { Store } from '@etsd/mvcc';
+import type { ConfChange, EtcdError, HeaderTemplate } from '@etsd/proto';
+import type { State } from '@etsd/state';
+import type { MemberConfig } from './config/config.ts';
+import type { Limits } from './limits.ts';
 
 /** A running or spent timer. */
 export interface TimerHandle {
@@ -59,7 +64,7 @@ export interface ApiServer {
 /** Who waits for the result of an entry or of a read barrier. `result` is valid only during `done` where it is reused. */
 export interface ApiWaiter {
   done(result: unknown): void;
-  fail(error: Error): void;
+  fail(error: EtcdError): void;
 }
 
 /** The log as the API uses it (`ReplicationNode`). */
@@ -77,4 +82,37 @@ export interface ApiReplication {
   readBarrier(waiter: ApiWaiter): void;
   /** A fresh request id in two 32-bit halves; the object is reused by the next call. */
   nextRequestId(): { readonly high: number; readonly low: number };
+  /** As `propose`, for a change of the members; one at a time. */
+  proposeConfChange(change: ConfChange, waiter: ApiWaiter): void;
+  /** Asks the leader, which must be this member, to hand over. Fails if it does not lead. */
+  transferLeadership(to: U64): EtcdError | null;
+}
+
+/** What the API asks of the place where bytes rest. */
+export interface ApiBackend {
+  sizeBytes(): number;
+  inUseBytes(): number;
+  defragment(): Promise<void>;
+}
+
+/** The choices of the operator that show in answers. */
+export type ApiConfig = Pick<
+  MemberConfig,
+  'name' | 'electionTimeoutMs' | 'heartbeatIntervalMs' | 'strictReconfigCheck'
+>;
+
+/** Everything the API files of one member share. */
+export interface MemberContext {
+  readonly world: ApiWorld;
+  readonly logger: Logger;
+  readonly config: ApiConfig;
+  readonly limits: Limits;
+  readonly clusterId: U64;
+  readonly memberId: U64;
+  readonly header: HeaderTemplate;
+  readonly replication: ApiReplication;
+  readonly store: Store;
+  readonly backend: ApiBackend;
+  readonly state: State;
+  readonly rpc: ApiServer;
 }

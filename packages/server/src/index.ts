@@ -1,15 +1,27 @@
+export { registerAuthStatus } from './api/auth-status.ts';
+export { type ClusterParts, registerCluster } from './api/cluster.ts';
+export { type Health, registerHealth } from './api/health.ts';
+export { type CompactionWatch, type KvParts, registerKv } from './api/kv.ts';
+export { type MaintenanceParts, registerMaintenance } from './api/maintenance.ts';
+export { SliceRunner } from './api/slice-runner.ts';
 export { buildConfig, type MemberConfig, parseInitialCluster, type RawConfig, readValue } from './config/config.ts';
 export { findOption, nearestOption, OPTIONS, type Option, type OptionStatus } from './config/options.ts';
 export { type Endpoint, formatDuration, parseDuration, parseEndpoint } from './config/values.ts';
 export type {
+  ApiBackend,
   ApiCall,
+  ApiConfig,
   ApiHandler,
   ApiReplication,
   ApiServer,
   ApiWaiter,
   ApiWorld,
+  MemberContext,
   TimerHandle,
 } from './context.ts';
+export type { LoopDelay } from './duties/loop-delay.ts';
 export { DEFAULT_QUOTA_BYTES, type LimitOptions, type Limits, makeLimits, REQUEST_OVERHEAD_BYTES } from './limits.ts';
 export { LineLogger, type LogSink } from './log-lines.ts';
+export { type Member, type MemberParts, startMember } from './member.ts';
+export { LEASE_COST_BYTES, Quota } from './quota.ts';
 export { CLUSTER_VERSION, ETSD_VERSION, PROTOCOL_VERSION } from './version.ts';

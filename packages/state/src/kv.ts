@@ -33,7 +33,7 @@ const WHOLE_RANGE: RangeQuery = {
 /** Why a key could not be put; read by the caller right after `putKey` returned false. */
 export interface PutOutcome {
   error: EtcdError;
-  /** Copy of the record replaced; null where there was none or nobody asked. */
+  /** The record replaced; null where there was none or nobody asked. */
   previous: Buffer | null;
 }
 
@@ -161,8 +161,7 @@ export class KvApplier {
     const store = this.store;
     const outcome = this.outcome;
     const existed = store.lookup(key, 0);
-    // A copy: the store's own view of the record ends with the put that follows.
-    outcome.previous = existed ? Buffer.from(store.record(store.found.mainRevision, store.found.subRevision)) : null;
+    outcome.previous = existed ? store.recordToKeep(store.found.mainRevision, store.found.subRevision) : null;
     if (!ignoreValue && !ignoreLease) {
       this.putPlain(key, bytes, valueStart, valueEnd, lease);
       return true;

@@ -75,6 +75,11 @@ export class Members {
     return this.byId.get(id);
   }
 
+  /** Whether the member is here and does not vote. */
+  isLearner(id: U64): boolean {
+    return this.byId.get(id)?.isLearner === true;
+  }
+
   isRemoved(id: U64): boolean {
     return this.removed.has(id);
   }

@@ -50,7 +50,10 @@ export interface StorePort {
   deleteRange(key: Key, rangeEnd: Key): number;
   end(): number;
   lookup(key: Key, atRevision: number): boolean;
+  /** The stored bytes of a record, valid until the next call. */
   record(mainRevision: number, subRevision: number): Buffer;
+  /** The same, to keep: the bytes stay as they are. */
+  recordToKeep(mainRevision: number, subRevision: number): Buffer;
   range(key: Key, rangeEnd: Key, query: RangeQuery, answer: RangeAnswer): EtcdError | null;
   compact(revision: number): EtcdError | null;
 }

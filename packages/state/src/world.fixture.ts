@@ -84,6 +84,10 @@ export class PlainStore implements StorePort {
     throw new Error('no such record');
   }
 
+  recordToKeep(main: number, sub: number): Buffer {
+    return this.record(main, sub);
+  }
+
   range(key: Key, rangeEnd: Key, query: RangeQuery, answer: RangeAnswer): EtcdError | null {
     if (query.revision > this.readRevision) return ErrFutureRev;
     const revision = query.revision <= 0 ? this.readRevision : query.revision;

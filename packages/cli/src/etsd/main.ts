@@ -1,9 +1,10 @@
-import { openLmdb } from '@etsd/backend/lmdb';
+import { LmdbBackend } from '@etsd/backend/lmdb';
 import { errorChain, errorFrom, type Logger, OperatorError } from '@etsd/base';
 import { nodeWorld } from '@etsd/runtime/node';
 import { ETSD_VERSION, LineLogger, PROTOCOL_VERSION, startMember } from '@etsd/server';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
 import { flagHelp, USAGE } from './help.ts';
+import { measureLoopDelay } from './loop-delay.ts';
 import { LogOutputs } from './outputs.ts';
 import { readSettings, type Settings } from './settings.ts';
 
@@ -71,7 +72,14 @@ async function run({ config, unknownVariables }: Settings, words: readonly strin
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
   try {
-    const member = await startMember({ world: nodeWorld(), config, logger, openBackend: openLmdb, fail });
+    const member = await startMember({
+      world: nodeWorld(),
+      config,
+      logger,
+      openBackend: (path, onFailure) => new LmdbBackend(path, onFailure),
+      loopDelay: measureLoopDelay(),
+      fail,
+    });
     stopOnSignal(logger, () => member.stop());
   } catch (error) {
     fail(error);

@@ -1,6 +1,7 @@
+import { RingQueue } from '@etsd/base';
 import type { Clock, Socket, SocketReceiver, Timers } from '@etsd/runtime';
 import { Decoder, type HeaderBlock } from '../hpack/decoder.ts';
-import { Encoder } from '../hpack/encoder.ts';
+import { BLOCK_START_BYTES, Encoder, fieldBound } from '../hpack/encoder.ts';
 import { KnownBlocks } from '../hpack/known-blocks.ts';
 import type { RpcLimits } from '../limits.ts';
 import { Outbox } from '../outbox.ts';
@@ -29,6 +30,8 @@ export class ConnectionHost {
   private dirty: Connection[] = [];
   private flushing: Connection[] = [];
   private scheduled = false;
+  /** Bytes of half-received messages of all connections. */
+  heldBytes = 0;
   private readonly onEndOfTurn: () => void;
 
   constructor(clock: Clock, timers: Timers, limits: RpcLimits) {
@@ -97,19 +100,33 @@ export abstract class Connection implements SocketReceiver {
   writeBlockedSinceMs = 0;
   /** When the frame or header block not yet complete began, 0 without one. */
   partialSinceMs = 0;
+  /** When the sweep last found that bytes had come. */
   lastReadMs: number;
+  /** Bytes came since the last sweep. */
+  heard = false;
   readonly createdMs: number;
   /** When our SETTINGS went out unacknowledged, 0 after. */
   settingsSentMs = 0;
+  /** Why the connection ended, once it has. */
+  lossReason = '';
   /** When the connection failed and was only kept to get the GOAWAY out. */
   deadSinceMs = 0;
   settingsReceived = false;
+  /** Headers or data went out since the last ping of the other side. */
+  sentSincePing = false;
+  /** A graceful end was begun: no new streams, and the socket ends with the last one. */
+  draining = false;
+  /** When the drain began. */
+  drainingSinceMs = 0;
   /** Upper bound of every stream's `sendCredit`, to notice windows that a SETTINGS would overflow. */
   private highestCredit = 0;
   private receiveWindow: number;
   private receiveCredit = 0;
   private isDirty = false;
   private isWriting = false;
+  private isFlushing = false;
+  /** The socket is to be ended once everything is written. */
+  private endAfterWrite = false;
   private readingStopped = false;
   private ring: Stream | null = null;
 
@@ -125,6 +142,12 @@ export abstract class Connection implements SocketReceiver {
 
   private readonly closedStreams = new Int32Array(REMEMBERED_STREAMS);
   private closedCount = 0;
+
+  /** Bytes of half-received messages. */
+  heldBytes = 0;
+  /** Bytes granted to streams beyond their first window, and the streams that wait for a grant. */
+  private grantedBytes = 0;
+  private readonly grantQueue = new RingQueue<Stream>();
 
   private readonly resets: Budget;
   private readonly control: Budget;
@@ -151,7 +174,8 @@ export abstract class Connection implements SocketReceiver {
   protected abstract receiveOpening(id: number, block: HeaderBlock, endStream: boolean): void;
   /** A header block of an open stream. */
   protected abstract receiveFurtherHeaders(stream: Stream, block: HeaderBlock, endStream: boolean): void;
-  protected abstract receivePing(): void;
+  /** `provoked`: we sent headers or data since the last ping. */
+  protected abstract receivePing(provoked: boolean): void;
   protected abstract receivePong(payload: Buffer, start: number): void;
   protected abstract receiveGoaway(lastStream: number, code: number, debug: string): void;
   protected abstract settingsChanged(): void;
@@ -164,6 +188,7 @@ export abstract class Connection implements SocketReceiver {
 
   data(bytes: Buffer, start: number, end: number): void {
     if (this.dead) return;
+    this.heard = true;
     let at = start;
     if (this.partialLength > 0) at = this.completePartial(bytes, at, end);
     while (!this.dead && end - at >= FRAME_HEADER_BYTES) {
@@ -308,10 +333,6 @@ export abstract class Connection implements SocketReceiver {
     this.receiveCredit += length;
     if (this.receiveCredit >= this.limits.connectionWindowBytes >> 1) this.creditConnection();
     const endStream = (flags & Flag.END_STREAM) !== 0;
-    if (length < this.limits.smallDataBytes && !endStream && !this.smallData.spend(this.host.clock.nowMs())) {
-      this.fail(ErrorCode.ENHANCE_YOUR_CALM, 'too many small DATA frames');
-      return;
-    }
     const stream = this.streams.get(id);
     if (stream === undefined) {
       this.frameOfNoStream(id, 'DATA');
@@ -330,6 +351,12 @@ export abstract class Connection implements SocketReceiver {
     stream.state = next as StreamState;
     stream.receiveData(bytes, start, stop, endStream);
     if (stream.state === StreamState.CLOSED) this.removeStream(stream);
+    else if (length < this.limits.smallDataBytes && !endStream && (stop === start || stream.holdsFragment)) {
+      // Nothing, or a crumb of a message: each costs a frame's work and little of the window (CVE-2019-9518, 2026-84304).
+      if (!this.smallData.spend(this.host.clock.nowMs())) {
+        this.fail(ErrorCode.ENHANCE_YOUR_CALM, 'too many small DATA frames');
+      }
+    }
   }
 
   /** A frame for a stream that is not in the map: late, forbidden, or for one never opened. */
@@ -573,7 +600,10 @@ export abstract class Connection implements SocketReceiver {
       this.fail(ErrorCode.FRAME_SIZE_ERROR, 'PING is not 8 bytes');
       return;
     }
-    this.spendControl();
+    // Go's clients ping after data of ours to measure the link: those are paid for by what we sent.
+    const provoked = this.sentSincePing;
+    this.sentSincePing = false;
+    if (!provoked) this.spendControl();
     if (this.dead) return;
     if (flags & Flag.ACK) {
       this.receivePong(bytes, payload);
@@ -583,8 +613,8 @@ export abstract class Connection implements SocketReceiver {
     const at = writeFrameHeader(this.out.buffer, this.out.offset, 8, FrameType.PING, Flag.ACK, 0);
     bytes.copy(this.out.buffer, at, payload, end);
     this.out.offset = at + 8;
-    this.touch();
-    this.receivePing();
+    this.controlWritten();
+    this.receivePing(provoked);
   }
 
   private goawayFrame(bytes: Buffer, payload: number, end: number, id: number): void {
@@ -661,11 +691,12 @@ export abstract class Connection implements SocketReceiver {
 
   ended(): void {
     // The other side will never answer nor ask again; what is still running cannot be finished by it.
-    if (this.streams.size === 0 || this.dead) this.socket.end();
+    if (this.streams.size === 0 || this.dead) this.endSocket();
     else this.socket.destroy();
   }
 
   closed(error: Error | null): void {
+    if (!this.dead) this.lossReason = error?.message ?? 'closed by the other side';
     this.gone = true;
     this.dead = true;
     this.out.discard();
@@ -681,6 +712,7 @@ export abstract class Connection implements SocketReceiver {
       stream.state = StreamState.CLOSED;
       stream.ringNext = null;
       stream.ringPrevious = null;
+      this.release(stream);
       this.streamRemoved(stream);
       stream.aborted(code, AbortCause.CONNECTION);
     }
@@ -693,11 +725,11 @@ export abstract class Connection implements SocketReceiver {
     if (this.dead) return;
     this.writeGoaway(this.goawaySent >= 0 ? this.goawaySent : this.lastPeerStream, code, debug);
     this.dead = true;
+    this.lossReason = debug;
     this.deadSinceMs = this.host.clock.nowMs();
     this.failing(code, debug);
     this.abortAll(code);
-    this.flush();
-    this.socket.end();
+    this.endSocket();
   }
 
   /** For logs and metrics; the connection is about to end by our decision. */
@@ -750,10 +782,17 @@ export abstract class Connection implements SocketReceiver {
   removeStream(stream: Stream, resetByUs = false): void {
     if (!this.streams.delete(stream.id)) return;
     if (stream.ringNext !== null) this.unring(stream);
-    stream.blockedSinceMs = 0;
-    if (stream.queuedBytes > 0) stream.clearQueue();
+    this.release(stream);
     this.forget(stream.id, resetByUs);
     this.streamRemoved(stream);
+  }
+
+  /** Gives back all memory a stream accounts for. */
+  private release(stream: Stream): void {
+    stream.blockedSinceMs = 0;
+    if (stream.queuedBytes > 0) stream.clearQueue();
+    if (stream.heldBytes > 0) this.hold(stream, 0);
+    if (stream.grantedBytes > 0) this.endGrant(stream);
   }
 
   private forget(id: number, resetByUs: boolean): void {
@@ -778,12 +817,13 @@ export abstract class Connection implements SocketReceiver {
 
   /** Whether a message of so many bytes, framed, may go straight into the outbox. */
   canWriteNow(stream: Stream, bytes: number): boolean {
+    if (this.out.offset >= this.limits.outboxBytes && !this.isWriting) this.flush();
     return (
       stream.queuedBytes === 0 &&
       bytes <= FRAME_PAYLOAD_BYTES &&
       bytes <= this.sendWindow &&
       bytes <= this.peer.initialWindowSize + stream.sendCredit &&
-      (this.out.offset < this.limits.outboxBytes || !this.isWriting)
+      this.out.offset < this.limits.outboxBytes
     );
   }
 
@@ -840,7 +880,8 @@ export abstract class Connection implements SocketReceiver {
         continue;
       }
       this.slice(stream, window);
-      if (stream.ringNext !== null) this.ring = stream.ringNext;
+      // What is left takes its next turn behind the others; an empty queue comes round at once, to end its stream.
+      if (stream.ringNext !== null && stream.queuedBytes > 0) this.ring = stream.ringNext;
     }
   }
 
@@ -855,6 +896,7 @@ export abstract class Connection implements SocketReceiver {
     out.offset = at + size;
     this.sendWindow -= size;
     stream.sendCredit -= size;
+    this.sentSincePing = true;
     if (last) {
       stream.endQueued = false;
       this.outputEnded(stream);
@@ -885,6 +927,7 @@ export abstract class Connection implements SocketReceiver {
 
   /** Our side of the stream has ended; call after the frame that says so was written. */
   outputEnded(stream: Stream): void {
+    this.sentSincePing = true;
     const next = nextState(stream.state, StreamEvent.SEND_END);
     if (next < 0) return;
     stream.state = next as StreamState;
@@ -894,21 +937,39 @@ export abstract class Connection implements SocketReceiver {
   /** One write of everything gathered; more only for bulk data that the kernel takes at once. */
   flush(): void {
     this.isDirty = false;
-    if (this.isWriting || this.gone) return;
-    for (let writes = 0; writes < WRITES_PER_TURN; writes++) {
-      if (this.ring !== null) this.pump();
-      const length = this.out.offset;
-      if (length === 0) return;
-      if (!this.socket.write(this.out.buffer, 0, length)) {
-        this.isWriting = true;
-        this.writeBlockedSinceMs = this.host.clock.nowMs();
-        this.out.launched();
-        return;
+    if (this.isWriting || this.gone || this.isFlushing) return;
+    this.isFlushing = true;
+    let writes = 0;
+    while (this.flushOnce()) {
+      writes++;
+      if (writes === WRITES_PER_TURN) {
+        this.touch();
+        break;
       }
-      this.out.taken();
-      if (this.ring === null || this.sendWindow === 0) return;
     }
-    if (this.ring !== null) this.touch();
+    this.isFlushing = false;
+    if (this.endAfterWrite && !this.isWriting && this.out.offset === 0) this.socket.end();
+  }
+
+  /** Returns whether the kernel took everything and there may be more. */
+  private flushOnce(): boolean {
+    if (this.ring !== null) this.pump();
+    const length = this.out.offset;
+    if (length === 0) return false;
+    if (this.socket.write(this.out.buffer, 0, length)) {
+      this.out.taken();
+      return this.ring !== null && this.sendWindow > 0;
+    }
+    this.isWriting = true;
+    this.writeBlockedSinceMs = this.host.clock.nowMs();
+    this.out.launched();
+    return false;
+  }
+
+  /** Ends the socket when what was gathered is written. */
+  endSocket(): void {
+    this.endAfterWrite = true;
+    this.flush();
   }
 
   /** A frame without payload. */
@@ -970,6 +1031,36 @@ export abstract class Connection implements SocketReceiver {
     this.controlWritten();
   }
 
+  /** Writes a header list (names and values in turn) as HEADERS and, where it is long, CONTINUATION frames. */
+  writeFields(id: number, fields: readonly string[], endStream: boolean): void {
+    let bound = BLOCK_START_BYTES;
+    for (let i = 0; i < fields.length; i += 2) bound += fieldBound(fields[i] as string, fields[i + 1] as string);
+    const block = Buffer.allocUnsafe(bound);
+    let at = this.encoder.begin(block, 0);
+    for (let i = 0; i < fields.length; i += 2) {
+      at = this.encoder.field(block, at, fields[i] as string, fields[i + 1] as string, false);
+    }
+    this.writeBlock(id, block, at, endStream);
+  }
+
+  /** Writes an encoded header block. */
+  writeBlock(id: number, block: Buffer, length: number, endStream: boolean): void {
+    const { out } = this;
+    out.reserve(length + FRAME_HEADER_BYTES * (1 + Math.ceil(length / FRAME_PAYLOAD_BYTES)));
+    let from = 0;
+    do {
+      const size = Math.min(length - from, FRAME_PAYLOAD_BYTES);
+      const type = from === 0 ? FrameType.HEADERS : FrameType.CONTINUATION;
+      let flags = from === 0 && endStream ? Flag.END_STREAM : 0;
+      if (from + size === length) flags |= Flag.END_HEADERS;
+      const at = writeFrameHeader(out.buffer, out.offset, size, type, flags, id);
+      block.copy(out.buffer, at, from, from + size);
+      out.offset = at + size;
+      from += size;
+    } while (from < length);
+    this.touch();
+  }
+
   /** Opens the connection window from its initial size to the configured one. */
   protected openConnectionWindow(): void {
     const extra = this.limits.connectionWindowBytes - DEFAULT_WINDOW;
@@ -987,8 +1078,95 @@ export abstract class Connection implements SocketReceiver {
     stream.receiveWindow += bytes;
     this.writeWindowUpdate(stream.id, bytes);
   }
+
+  /** The stream now holds so many bytes of an unfinished message. False: too much is held, the stream was reset. */
+  hold(stream: Stream, bytes: number): boolean {
+    const change = bytes - stream.heldBytes;
+    stream.heldBytes = bytes;
+    this.heldBytes += change;
+    this.host.heldBytes += change;
+    if (change <= 0) return true;
+    if (this.heldBytes <= this.limits.heldBytes && this.host.heldBytes <= this.limits.heldBytesOfAll) return true;
+    this.resetStream(stream, ErrorCode.ENHANCE_YOUR_CALM);
+    return false;
+  }
+
+  /**
+   * The stream needs `bytes` more than its first window for the message it has begun. It gets them all at once, or waits
+   * until others have finished theirs: that way what is granted is always enough for those who have it to finish, and
+   * memory stays bounded without a deadlock.
+   */
+  grant(stream: Stream, bytes: number): void {
+    if (stream.waitsForGrant > 0) return;
+    if (stream.grantedBytes > 0) {
+      this.creditStream(stream, bytes); // padding used up some of the grant
+      return;
+    }
+    if (this.grantedBytes > 0 && this.grantedBytes + bytes > this.limits.assemblyBytes) {
+      stream.waitsForGrant = bytes;
+      this.grantQueue.push(stream);
+      return;
+    }
+    stream.grantedBytes = bytes;
+    this.grantedBytes += bytes;
+    this.creditStream(stream, bytes);
+  }
+
+  /** The message that needed the grant is complete, or will never be. */
+  endGrant(stream: Stream): void {
+    this.grantedBytes -= stream.grantedBytes;
+    stream.grantedBytes = 0;
+    while (this.grantQueue.length > 0 && this.grantedBytes < this.limits.assemblyBytes) {
+      const next = this.grantQueue.take() as Stream;
+      const bytes = next.waitsForGrant;
+      next.waitsForGrant = 0;
+      if (this.streams.get(next.id) === next && next.state !== StreamState.CLOSED) this.grant(next, bytes);
+    }
+  }
+
+  // ── life ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Called now and then by the owner: ends what has taken too long. */
+  sweep(nowMs: number): void {
+    const limits = this.limits;
+    if (this.heard) this.lastReadMs = nowMs;
+    this.heard = false;
+    if (this.dead) {
+      if (!this.gone && nowMs - this.deadSinceMs > LINGER_MS) this.socket.destroy();
+      return;
+    }
+    if (this.writeBlockedSinceMs > 0 && nowMs - this.writeBlockedSinceMs > limits.writeStallMs) {
+      this.socket.destroy(new Error('the other side reads nothing'));
+    } else if (!this.settingsReceived && nowMs - this.createdMs > limits.prefaceMs) {
+      this.fail(ErrorCode.SETTINGS_TIMEOUT, 'no SETTINGS');
+    } else if (this.settingsSentMs > 0 && nowMs - this.settingsSentMs > limits.settingsAckMs) {
+      this.fail(ErrorCode.SETTINGS_TIMEOUT, 'SETTINGS not acknowledged');
+    } else if (this.partialSinceMs > 0 && nowMs - this.partialSinceMs > this.partialLimitMs()) {
+      this.fail(ErrorCode.ENHANCE_YOUR_CALM, 'frame or header block takes too long');
+    } else if (this.draining && nowMs - this.drainingSinceMs > limits.drainMs) {
+      this.fail(ErrorCode.NO_ERROR, 'drain took too long');
+    } else this.sweepStreams(nowMs);
+  }
+
+  private partialLimitMs(): number {
+    return this.blockStream !== 0 ? this.limits.headerBlockMs : this.limits.frameMs;
+  }
+
+  /** Ends streams whose response waits too long for window, or whose request does not come to its end. */
+  private sweepStreams(nowMs: number): void {
+    const { windowStallMs, requestMs } = this.limits;
+    if (windowStallMs === 0 && requestMs === 0) return;
+    for (const stream of this.streams.values()) {
+      const blocked = stream.blockedSinceMs > 0 && windowStallMs > 0 && nowMs - stream.blockedSinceMs > windowStallMs;
+      const slow = requestMs > 0 && stream.inputSinceMs > 0 && nowMs - stream.inputSinceMs > requestMs;
+      if (blocked || slow) this.resetStream(stream, ErrorCode.CANCEL);
+      if (this.dead) return;
+    }
+  }
 }
 
+/** How long a failed connection is kept so that the other side can read why. */
+const LINGER_MS = 1000;
 /** Beside the flag bits of the wire, which fill one byte. */
 const SELF_DEPENDENT = 0x100;
 const NO_BYTES = Buffer.alloc(0);

@@ -93,6 +93,14 @@ export abstract class Stream {
   /** When the queue began to wait for the other side's window, 0 while it does not. */
   blockedSinceMs = 0;
 
+  /** Bytes of an unfinished message held; kept by `Connection.hold`. */
+  heldBytes = 0;
+  /** Receive window granted beyond the first for a large message, and bytes of a grant waited for. */
+  grantedBytes = 0;
+  waitsForGrant = 0;
+  /** When the message not yet complete began, 0 without one. */
+  inputSinceMs = 0;
+
   constructor(connection: Connection, id: number, receiveWindow: number) {
     this.connection = connection;
     this.id = id;
@@ -112,6 +120,11 @@ export abstract class Stream {
 
   /** Whether the empty queue's last DATA frame may carry END_STREAM itself. */
   abstract readonly endsWithData: boolean;
+
+  /** Whether the last payload left a message unfinished. */
+  get holdsFragment(): boolean {
+    return this.heldBytes > 0;
+  }
 
   enqueue(bytes: Buffer): void {
     if (this.queue === NO_QUEUE) this.queue = [];

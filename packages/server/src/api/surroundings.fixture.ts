@@ -1,5 +1,6 @@
 /** A stand-in for the world, the transport and the log, for tests of single services. */
 import { type U64, U64_ZERO } from '@etsd/base';
+import type { ConfChange, EtcdError } from '@etsd/proto';
 import type { ApiCall, ApiHandler, ApiReplication, ApiServer, ApiWaiter, ApiWorld, TimerHandle } from '../context.ts';
 
 interface Pending {
@@ -183,6 +184,7 @@ export class FakeReplication implements ApiReplication {
   commitIndex = 0;
   appliedIndex = 0;
   readonly proposals: { data: Buffer; waiter: ApiWaiter }[] = [];
+  readonly changes: { change: ConfChange; waiter: ApiWaiter }[] = [];
   private lastId = 0;
 
   get isLeader(): boolean {
@@ -191,6 +193,15 @@ export class FakeReplication implements ApiReplication {
 
   propose(data: Buffer, waiter: ApiWaiter): void {
     this.proposals.push({ data: Buffer.from(data), waiter });
+  }
+
+  proposeConfChange(change: ConfChange, waiter: ApiWaiter): void {
+    this.changes.push({ change, waiter });
+  }
+
+  transferLeadership(to: U64): EtcdError | null {
+    this.leader = to;
+    return null;
   }
 
   readBarrier(waiter: ApiWaiter): void {

@@ -1,0 +1,48 @@
+/** What every request passes before its own rules, and the words for a request that can not be read. */
+import { U64_ZERO } from '@etsd/base';
+import {
+  ErrNoLeader,
+  ErrNotSupportedForLearner,
+  ErrRequestTooLarge,
+  type EtcdError,
+  GrpcCode,
+  ProtoError,
+  writeRaftRequest,
+} from '@etsd/proto';
+import type { ApiCall, ApiWaiter, MemberContext } from '../context.ts';
+
+/** Ends the call with an error of the catalogue. */
+export function failCall(call: ApiCall, error: EtcdError): void {
+  call.fail(error.code, error.message);
+}
+
+/** Ends the call over what decoding threw; anything but a malformed message is a bug of ours and goes on up. */
+export function failUnreadable(call: ApiCall, error: unknown): void {
+  if (!(error instanceof ProtoError)) throw error;
+  call.fail(GrpcCode.Internal, `grpc: error unmarshalling request: proto: ${error.message}`);
+}
+
+/**
+ * Why this member does not take the call at all, or null: it asked for a member with a leader and there is none (looked
+ * for only where there is none, so it costs nothing), or this member only learns.
+ */
+export function refusal(context: MemberContext, call: ApiCall, learnerServes: boolean): EtcdError | null {
+  if (context.replication.leader === U64_ZERO && call.header('hasleader') === 'true') return ErrNoLeader;
+  if (!learnerServes && context.state.members.isLearner(context.memberId)) return ErrNotSupportedForLearner;
+  return null;
+}
+
+/** Puts a request into the log as it came from the client. */
+export function proposeRequest(
+  context: MemberContext,
+  field: number,
+  body: Buffer,
+  start: number,
+  end: number,
+  waiter: ApiWaiter,
+): void {
+  const id = context.replication.nextRequestId();
+  const data = writeRaftRequest(field, body, start, end, id.high, id.low, '', 0);
+  if (data.length > context.limits.maxRequestBytes) waiter.fail(ErrRequestTooLarge);
+  else context.replication.propose(data, waiter);
+}

@@ -1,0 +1,293 @@
+/** `etcdserverpb.Maintenance`: how the member is, and what an operator does to it. */
+import { U64_ZERO, u64ToDecimal } from '@etsd/base';
+import { HASH_SLICE_BYTES } from '@etsd/mvcc';
+import {
+  AlarmAction,
+  AlarmRequest,
+  AlarmResponse,
+  AlarmType,
+  DefragmentRequest,
+  DefragmentResponse,
+  DowngradeAction,
+  DowngradeInfoSetRequest,
+  DowngradeRequest,
+  DowngradeResponse,
+  ErrBadLeaderTransferee,
+  ErrClusterVersionUnavailable,
+  ErrDowngradeInProcess,
+  ErrInvalidDowngradeTargetVersion,
+  ErrNoInflightDowngrade,
+  ErrNoLeader,
+  ErrNotLeader,
+  ErrTimeoutLeaderTransfer,
+  ErrUnknownMethod,
+  ErrWrongDowngradeVersionFormat,
+  EtcdError,
+  GrpcCode,
+  HashKVRequest,
+  HashKVResponse,
+  HashRequest,
+  HashResponse,
+  MoveLeaderRequest,
+  MoveLeaderResponse,
+  RaftRequestField,
+  SnapshotRequest,
+  StatusRequest,
+  StatusResponse,
+} from '@etsd/proto';
+import { type AlarmResult, parseVersion } from '@etsd/state';
+import type { MemberContext } from '../context.ts';
+import { PROTOCOL_VERSION } from '../version.ts';
+import { proposeRequest } from './guards.ts';
+import { responseHeader } from './headers.ts';
+import type { SlicedJob, SliceRunner } from './slice-runner.ts';
+import { type Reply, registerUnary } from './unary.ts';
+
+const ErrSnapshotUnavailable = new EtcdError(
+  GrpcCode.Unimplemented,
+  'etcdserver: snapshots over the network are not available in this version',
+);
+
+const ALARM_NAMES: Readonly<Record<number, string>> = { 0: 'NONE', 1: 'NOSPACE', 2: 'CORRUPT' };
+
+export interface MaintenanceParts {
+  readonly context: MemberContext;
+  readonly runner: SliceRunner;
+}
+
+export function registerMaintenance(parts: MaintenanceParts): void {
+  const service = new MaintenanceService(parts);
+  const { context } = parts;
+  const path = (method: string) => `/etcdserverpb.Maintenance/${method}`;
+  registerUnary(context, {
+    path: path('Status'),
+    learnerServes: true,
+    decode: StatusRequest.decode,
+    run: (_request, reply) => service.status(reply),
+  });
+  registerUnary(context, {
+    path: path('Alarm'),
+    decode: AlarmRequest.decode,
+    run: (r, reply) => service.alarm(r, reply),
+  });
+  registerUnary(context, { path: path('Hash'), decode: HashRequest.decode, run: (_r, reply) => service.hash(reply) });
+  registerUnary(context, {
+    path: path('HashKV'),
+    decode: HashKVRequest.decode,
+    run: (request, reply) => service.hashKv(request, reply),
+  });
+  registerUnary(context, {
+    path: path('Defragment'),
+    decode: DefragmentRequest.decode,
+    run: (_request, reply) => service.defragment(reply),
+  });
+  registerUnary(context, {
+    path: path('MoveLeader'),
+    decode: MoveLeaderRequest.decode,
+    run: (request, reply) => service.moveLeader(request, reply),
+  });
+  registerUnary(context, {
+    path: path('Downgrade'),
+    decode: DowngradeRequest.decode,
+    run: (request, reply) => service.downgrade(request, reply),
+  });
+  registerUnary(context, {
+    path: path('Snapshot'),
+    learnerServes: true,
+    decode: SnapshotRequest.decode,
+    run: (_request, reply) => reply.fail(ErrSnapshotUnavailable),
+  });
+}
+
+class MaintenanceService {
+  private readonly context: MemberContext;
+  private readonly runner: SliceRunner;
+  /** Those who wait for the defragmentation that is under way; null where there is none. */
+  private defragmenting: Reply[] | null = null;
+
+  constructor({ context, runner }: MaintenanceParts) {
+    this.context = context;
+    this.runner = runner;
+  }
+
+  status(reply: Reply): void {
+    const { backend, memberId, replication, state } = this.context;
+    const errors: string[] = replication.leader === U64_ZERO ? [ErrNoLeader.message] : [];
+    for (const { memberID, alarm } of state.alarms.list(AlarmType.NONE)) errors.push(alarmText(memberID, alarm));
+    const response = StatusResponse.create({
+      header: responseHeader(this.context),
+      version: PROTOCOL_VERSION,
+      dbSize: backend.sizeBytes(),
+      dbSizeInUse: backend.inUseBytes(),
+      leader: replication.leader,
+      raftIndex: replication.commitIndex,
+      raftTerm: replication.term,
+      raftAppliedIndex: replication.appliedIndex,
+      isLearner: state.members.isLearner(memberId),
+      errors,
+    });
+    reply.answer(StatusResponse.encode(response));
+  }
+
+  alarm(request: AlarmRequest, reply: Reply): void {
+    // Beyond these etcd's members crash while applying, one and all.
+    const known = request.action >= AlarmAction.GET && request.action <= AlarmAction.DEACTIVATE;
+    if (!known || request.alarm < AlarmType.NONE || request.alarm > AlarmType.CORRUPT) {
+      reply.fail(ErrUnknownMethod);
+      return;
+    }
+    const body = AlarmRequest.encode(request);
+    proposeRequest(this.context, RaftRequestField.Alarm, body, 0, body.length, {
+      done: (result) => {
+        const { alarms } = result as AlarmResult;
+        const response = AlarmResponse.create({ header: responseHeader(this.context), alarms });
+        reply.answer(AlarmResponse.encode(response));
+      },
+      fail: (error) => reply.fail(error),
+    });
+  }
+
+  hash(reply: Reply): void {
+    const job = this.context.store.hashAll();
+    this.hashInSlices(reply, job, () => {
+      const response = HashResponse.create({ header: responseHeader(this.context), hash: job.hash });
+      return HashResponse.encode(response);
+    });
+  }
+
+  hashKv(request: HashKVRequest, reply: Reply): void {
+    const job = this.context.store.hashKv(request.revision);
+    if (job instanceof Error) {
+      reply.fail(job);
+      return;
+    }
+    this.hashInSlices(reply, job, () => {
+      const { hash, compactRevision } = job;
+      const header = responseHeader(this.context);
+      return HashKVResponse.encode(HashKVResponse.create({ header, hash, compactRevision }));
+    });
+  }
+
+  /** Nothing waits for it but those who asked; they share the one that is under way. */
+  defragment(reply: Reply): void {
+    if (this.defragmenting !== null) {
+      this.defragmenting.push(reply);
+      return;
+    }
+    this.defragmenting = [reply];
+    const { backend, logger } = this.context;
+    logger.log('info', 'starting defragment');
+    const finish = (end: (each: Reply) => void) => {
+      const replies = this.defragmenting ?? [];
+      this.defragmenting = null;
+      for (const each of replies) end(each);
+    };
+    backend.defragment().then(
+      () => {
+        logger.log('info', 'finished defragment');
+        finish((each) => each.answer(DefragmentResponse.encode(new DefragmentResponse())));
+      },
+      (error: Error) => {
+        logger.log('error', 'failed to defragment', { error: error.message });
+        finish((each) => each.fail(new EtcdError(GrpcCode.Unknown, error.message)));
+      },
+    );
+  }
+
+  moveLeader({ targetID }: MoveLeaderRequest, reply: Reply): void {
+    const { replication, state } = this.context;
+    if (!replication.isLeader) {
+      reply.fail(ErrNotLeader);
+      return;
+    }
+    const target = state.members.get(targetID);
+    if (target === undefined || target.isLearner) {
+      reply.fail(ErrBadLeaderTransferee);
+      return;
+    }
+    const error = targetID === replication.leader ? null : replication.transferLeadership(targetID);
+    if (error !== null) reply.fail(error);
+    else this.awaitLeader(targetID, reply);
+  }
+
+  private awaitLeader(target: string, reply: Reply): void {
+    const { config, limits, replication, world } = this.context;
+    const until = world.clock.nowMs() + limits.requestTimeoutMs;
+    const look = () => {
+      if (replication.leader === target) reply.answer(MoveLeaderResponse.encode(new MoveLeaderResponse()));
+      else if (world.clock.nowMs() >= until) reply.fail(ErrTimeoutLeaderTransfer);
+      else if (reply.isOpen) world.timers.after(config.heartbeatIntervalMs, look);
+    };
+    look();
+  }
+
+  downgrade({ action, version }: DowngradeRequest, reply: Reply): void {
+    switch (action) {
+      case DowngradeAction.VALIDATE:
+        this.withValidTarget(version, reply, () => this.answerDowngrade(reply));
+        return;
+      case DowngradeAction.ENABLE:
+        this.withValidTarget(version, reply, (target) => this.setDowngrade(true, target, reply));
+        return;
+      case DowngradeAction.CANCEL:
+        if (!this.context.state.version.downgradeEnabled) reply.fail(ErrNoInflightDowngrade);
+        else this.setDowngrade(false, '', reply);
+        return;
+      default:
+        reply.fail(ErrUnknownMethod);
+    }
+  }
+
+  /** The target must be one minor version below the cluster's, and no other downgrade may be under way. */
+  private withValidTarget(version: string, reply: Reply, go: (target: string) => void): void {
+    const target = parseVersion(version.split('.').length === 2 ? `${version}.0` : version);
+    if (target === undefined) {
+      reply.fail(ErrWrongDowngradeVersionFormat);
+      return;
+    }
+    const check = () => {
+      const { version: clusterVersion, downgradeEnabled } = this.context.state.version;
+      const current = parseVersion(clusterVersion);
+      if (current === undefined) reply.fail(ErrClusterVersionUnavailable);
+      else if (target.major !== current.major || target.minor !== current.minor - 1) {
+        reply.fail(ErrInvalidDowngradeTargetVersion);
+      } else if (downgradeEnabled) reply.fail(ErrDowngradeInProcess);
+      else go(`${target.major}.${target.minor}.0`);
+    };
+    this.context.replication.readBarrier({ done: check, fail: (error) => reply.fail(error) });
+  }
+
+  private setDowngrade(enabled: boolean, target: string, reply: Reply): void {
+    const body = DowngradeInfoSetRequest.encode(DowngradeInfoSetRequest.create({ enabled, ver: target }));
+    proposeRequest(this.context, RaftRequestField.DowngradeInfoSet, body, 0, body.length, {
+      done: () => this.answerDowngrade(reply),
+      fail: (error) => reply.fail(error),
+    });
+  }
+
+  private answerDowngrade(reply: Reply): void {
+    const { version } = this.context.state.version;
+    reply.answer(DowngradeResponse.encode(DowngradeResponse.create({ header: responseHeader(this.context), version })));
+  }
+
+  /** Goes on to the end also where the client left, for what the hash reads from is released there. */
+  private hashInSlices(reply: Reply, hash: SlicedHash, answer: () => Buffer): void {
+    const job: SlicedJob = {
+      step() {
+        if (!hash.slice(HASH_SLICE_BYTES)) return false;
+        if (reply.isOpen) reply.answer(answer());
+        return true;
+      },
+    };
+    this.runner.add(job);
+  }
+}
+
+interface SlicedHash {
+  slice(bytes: number): boolean;
+}
+
+/** Both spaces are etcd's. */
+function alarmText(memberId: string, alarm: number): string {
+  return `memberID:${u64ToDecimal(memberId)} alarm:${ALARM_NAMES[alarm] ?? alarm} `;
+}

@@ -1,0 +1,76 @@
+import type { EtcdError } from '@etsd/proto';
+import type { ApiCall, ApiHandler, MemberContext } from '../context.ts';
+import { failCall, failUnreadable, refusal } from './guards.ts';
+
+/** The way back to whoever called: outlives the call, and is silent once the call is gone. */
+export class Reply {
+  private call: ApiCall | null;
+
+  constructor(call: ApiCall) {
+    this.call = call;
+  }
+
+  get isOpen(): boolean {
+    return this.call !== null;
+  }
+
+  answer(message: Buffer): void {
+    const call = this.take();
+    if (call === null) return;
+    call.send(message);
+    call.end();
+  }
+
+  fail(error: EtcdError): void {
+    const call = this.take();
+    if (call !== null) failCall(call, error);
+  }
+
+  /** The call ended. */
+  close(): void {
+    this.call = null;
+  }
+
+  private take(): ApiCall | null {
+    const call = this.call;
+    this.call = null;
+    return call;
+  }
+}
+
+export interface UnaryMethod<Request> {
+  readonly path: string;
+  readonly decode: (bytes: Buffer, start: number, end: number) => Request;
+  readonly run: (request: Request, reply: Reply) => void;
+  /** Whether a member that only learns answers too. */
+  readonly learnerServes?: boolean;
+}
+
+/** Registers a method that is called rarely enough to spend an object and a closure on. */
+export function registerUnary<Request>(context: MemberContext, method: UnaryMethod<Request>): void {
+  const handler: ApiHandler = {
+    kind: 'unary',
+    message(call, bytes, start, end) {
+      const refused = refusal(context, call, method.learnerServes === true);
+      if (refused !== null) {
+        failCall(call, refused);
+        return;
+      }
+      let request: Request;
+      try {
+        // A copy, since the request may be read after this turn.
+        request = method.decode(Buffer.from(bytes.subarray(start, end)), 0, end - start);
+      } catch (error) {
+        failUnreadable(call, error);
+        return;
+      }
+      const reply = new Reply(call);
+      call.context = reply;
+      method.run(request, reply);
+    },
+    closed(call) {
+      if (call.context instanceof Reply) call.context.close();
+    },
+  };
+  context.rpc.handle(method.path, handler);
+}

@@ -1,0 +1,68 @@
+/** What the duty needs of the store. */
+export interface CompactingStore {
+  readonly compactRevision: number;
+  readonly compacting: boolean;
+  compactSlice(budget: number): boolean;
+}
+
+export interface SliceSchedule {
+  readonly after: (ms: number, callback: () => void) => { cancel(): void };
+  /** Keys looked at in one slice. Flag `compaction-batch-limit`. */
+  readonly batch: number;
+  /** Flag `compaction-sleep-interval`. */
+  readonly pauseMs: number;
+  /** Hears of a compaction that is through, with its revision. */
+  readonly finished: (revision: number) => void;
+}
+
+/** Removes what was compacted, a slice at a time with pauses between, so that nobody notices. */
+export class CompactionSlices {
+  private readonly store: CompactingStore;
+  private readonly schedule: SliceSchedule;
+  private waiters: (() => void)[] = [];
+  private timer: { cancel(): void } | null = null;
+  private stopped = false;
+
+  constructor(store: CompactingStore, schedule: SliceSchedule) {
+    this.store = store;
+    this.schedule = schedule;
+  }
+
+  /** To be called when entries have been applied: one of them may have been a compaction. */
+  applied(): void {
+    if (this.store.compacting && this.timer === null && !this.stopped) this.next();
+  }
+
+  /** Calls back once everything below `revision` is purged, or at once where it is. */
+  whenPurged(_revision: number, done: () => void): void {
+    if (!this.store.compacting) {
+      done();
+      return;
+    }
+    this.waiters.push(done);
+    this.applied();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.timer?.cancel();
+    this.timer = null;
+  }
+
+  private next(): void {
+    this.timer = this.schedule.after(this.schedule.pauseMs, this.slice);
+  }
+
+  private readonly slice = (): void => {
+    this.timer = null;
+    if (this.stopped) return;
+    if (!this.store.compactSlice(this.schedule.batch)) {
+      this.next();
+      return;
+    }
+    this.schedule.finished(this.store.compactRevision);
+    const waiters = this.waiters;
+    this.waiters = [];
+    for (const done of waiters) done();
+  };
+}

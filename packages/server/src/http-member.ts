@@ -1,0 +1,34 @@
+import { U64_ZERO } from '@etsd/base';
+import type { EtcdError } from '@etsd/proto';
+import { AlarmType } from '@etsd/proto';
+import type { ReplicationNode } from '@etsd/replication';
+import type { State } from '@etsd/state';
+import type { HttpMember } from './http/routes.ts';
+import type { MetricRegistry } from './metrics.ts';
+import { PROTOCOL_VERSION } from './version.ts';
+
+/** What the plain HTTP routes ask, answered from the parts of a member. */
+export function httpMember(replication: ReplicationNode, state: State, metrics: MetricRegistry): HttpMember {
+  return {
+    serverVersion: PROTOCOL_VERSION,
+    clusterVersion: () => (state.version.version === '' ? undefined : state.version.version),
+    hasLeader: () => replication.leader !== U64_ZERO,
+    isLearner: () => replication.isLearner,
+    alarms: () => [
+      ...new Set(
+        state.alarms.list(AlarmType.NONE).map(({ alarm }) => {
+          if (alarm === AlarmType.NOSPACE) return 'NOSPACE';
+          return alarm === AlarmType.CORRUPT ? 'CORRUPT' : 'UNKNOWN';
+        }),
+      ),
+    ],
+    probeRead: () =>
+      new Promise((resolve) => {
+        replication.readBarrier({
+          done: () => resolve(undefined),
+          fail: (error: EtcdError) => resolve(error.message),
+        });
+      }),
+    metricsPage: () => metrics.render(),
+  };
+}

@@ -1,0 +1,146 @@
+import type { Backend } from '@etsd/backend';
+import { U64_ZERO } from '@etsd/base';
+import type { Store, WatchHub } from '@etsd/mvcc';
+import type { ReplicationNode } from '@etsd/replication';
+import type { Lessor } from '@etsd/state';
+import type { LoopDelay } from './duties/loop-delay.ts';
+import { DISK_BUCKETS, type Histogram, MetricRegistry } from './metrics.ts';
+import { CLUSTER_VERSION, ETSD_VERSION, PROTOCOL_VERSION } from './version.ts';
+
+export interface MeasuredParts {
+  readonly replication: ReplicationNode;
+  readonly store: Store;
+  readonly backend: Backend;
+  readonly lessor: Lessor;
+  readonly hub: WatchHub;
+  readonly quotaBytes: number;
+  readonly loopDelay: LoopDelay;
+}
+
+/** The log's histogram exists before the member does: the log is opened first. */
+export class MemberMetrics {
+  readonly registry = new MetricRegistry();
+  readonly walSync: Histogram;
+  /** Bytes of the last batch written to the log. */
+  walBytes = 0;
+
+  constructor() {
+    this.walSync = this.registry.histogram(
+      'etcd_disk_wal_fsync_duration_seconds',
+      'The latency distributions of fsync called by WAL.',
+      DISK_BUCKETS,
+    );
+    this.registry.value(
+      'gauge',
+      'etcd_disk_wal_write_bytes_total',
+      'Total number of bytes written in WAL.',
+      () => this.walBytes,
+    );
+  }
+
+  /** Declares everything that is read from the running parts. */
+  attach({ replication, store, backend, lessor, hub, quotaBytes, loopDelay }: MeasuredParts): void {
+    const { registry } = this;
+    let leaderChanges = 0;
+    let leader = U64_ZERO;
+    replication.onLeadership((_isLeader, now) => {
+      if (now !== U64_ZERO && now !== leader) leaderChanges++;
+      leader = now;
+    });
+    const gauge = (name: string, help: string, read: () => number): void => registry.value('gauge', name, help, read);
+    const counter = (name: string, help: string, read: () => number): void =>
+      registry.value('counter', name, help, read);
+    gauge('etcd_server_has_leader', 'Whether or not a leader exists. 1 is existence, 0 is not.', () =>
+      replication.leader === U64_ZERO ? 0 : 1,
+    );
+    gauge('etcd_server_is_leader', 'Whether or not this member is a leader. 1 if is, 0 otherwise.', () =>
+      replication.isLeader ? 1 : 0,
+    );
+    gauge('etcd_server_is_learner', 'Whether or not this member is a learner. 1 if is, 0 otherwise.', () =>
+      replication.isLearner ? 1 : 0,
+    );
+    counter('etcd_server_leader_changes_seen_total', 'The number of leader changes seen.', () => leaderChanges);
+    gauge(
+      'etcd_server_proposals_committed_total',
+      'The total number of consensus proposals committed.',
+      () => replication.commitIndex,
+    );
+    gauge(
+      'etcd_server_proposals_applied_total',
+      'The total number of consensus proposals applied.',
+      () => replication.appliedIndex,
+    );
+    gauge(
+      'etcd_server_proposals_pending',
+      'The current number of pending proposals to commit.',
+      () => replication.pendingProposals,
+    );
+    gauge('etcd_server_quota_backend_bytes', 'Current backend storage quota size in bytes.', () =>
+      Number.isFinite(quotaBytes) ? quotaBytes : 0,
+    );
+    gauge(
+      'etcd_mvcc_db_total_size_in_bytes',
+      'Total size of the underlying database physically allocated in bytes.',
+      () => backend.sizeBytes(),
+    );
+    gauge(
+      'etcd_mvcc_db_total_size_in_use_in_bytes',
+      'Total size of the underlying database logically in use in bytes.',
+      () => backend.inUseBytes(),
+    );
+    gauge('etcd_debugging_mvcc_keys_total', 'Total number of keys.', () => store.count('\0', '\0', 0));
+    gauge('etcd_debugging_mvcc_current_revision', 'The current revision of store.', () => store.revision);
+    gauge(
+      'etcd_debugging_mvcc_compact_revision',
+      'The revision of the last compaction in store.',
+      () => store.compactRevision,
+    );
+    gauge('etcd_debugging_mvcc_watch_stream_total', 'Total number of watch streams.', () => hub.streamCount);
+    gauge('etcd_debugging_mvcc_watcher_total', 'Total number of watchers.', () => hub.watcherCount);
+    gauge('etcd_debugging_mvcc_slow_watcher_total', 'Total number of unsynced slow watchers.', () => hub.slowCount);
+    counter('etcd_debugging_mvcc_events_total', 'Total number of events sent by this member.', () => hub.eventsTotal);
+    gauge('etsd_leases', 'Leases that exist.', () => lessor.size);
+    gauge('etsd_watch_unsynced_watchers', 'Watchers that are behind and fed from history.', () => hub.slowCount);
+    const one =
+      (labels: string): (() => Map<string, number>) =>
+      () =>
+        new Map([[labels, 1]]);
+    registry.labelled(
+      'gauge',
+      'etcd_server_version',
+      "Which version is running. 1 for 'server_version' label with current version.",
+      one(`server_version="${PROTOCOL_VERSION}"`),
+    );
+    registry.labelled(
+      'gauge',
+      'etcd_cluster_version',
+      "Which version is running. 1 for 'cluster_version' label with current cluster version",
+      one(`cluster_version="${CLUSTER_VERSION.replace(/\.\d+$/, '')}"`),
+    );
+    registry.labelled(
+      'gauge',
+      'etcd_server_id',
+      "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
+      one(`server_id="${replication.memberId.replace(/^0+/, '')}"`),
+    );
+    registry.labelled(
+      'gauge',
+      'etsd_version',
+      'The version of etsd that is running.',
+      one(`version="${ETSD_VERSION}"`),
+    );
+    registry.labelled(
+      'gauge',
+      'etsd_event_loop_delay_seconds',
+      'How long the event loop was held since the last scrape.',
+      () => {
+        const { median, p99, max } = loopDelay.read();
+        return new Map([
+          ['quantile="0.5"', median],
+          ['quantile="0.99"', p99],
+          ['quantile="1"', max],
+        ]);
+      },
+    );
+  }
+}

@@ -1,0 +1,389 @@
+import type { Socket } from 'node:net';
+import type { Backend } from '@etsd/backend';
+import { type Logger, OperatorError, U64_ZERO, u64ToHex } from '@etsd/base';
+import { Store } from '@etsd/mvcc';
+import { HeaderTemplate } from '@etsd/proto';
+import {
+  forceSingleMember,
+  foundCluster,
+  hasLog,
+  type OpenedLog,
+  openExisting,
+  ReplicationNode,
+} from '@etsd/replication';
+import { RpcServer } from '@etsd/rpc';
+import type { World } from '@etsd/runtime';
+import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
+import type { MemberConfig } from './config/config.ts';
+import { type DataDirectory, openDataDirectory } from './data-directory.ts';
+import { AutoCompaction } from './duties/auto-compaction.ts';
+import { CommitBatches } from './duties/commit-batches.ts';
+import { CompactionSlices } from './duties/compaction-slices.ts';
+import { DurableIndex } from './duties/durable-index.ts';
+import type { LoopDelay } from './duties/loop-delay.ts';
+import { HttpEdge } from './http/edge.ts';
+import { httpMember } from './http-member.ts';
+import { makeLimits } from './limits.ts';
+import { isSecure, listenError, loadClientTls, socketAddressOf } from './listeners.ts';
+import { MemberMetrics } from './member-metrics.ts';
+import { publishClusterVersion, publishMember } from './publish.ts';
+import { registerServices, type Services } from './services.ts';
+import { CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
+
+/** Records of the store read before the event loop gets its turn while a member starts. */
+const RESTORE_SLICE = 5000;
+/** How long running calls may go on when a member stops. */
+const DRAIN_MS = 2000;
+
+/** What a member is made of that differs between production and a simulated world. */
+export interface MemberParts {
+  readonly world: World;
+  readonly config: MemberConfig;
+  readonly logger: Logger;
+  /** Opens the store in this file; `onFailure` hears of a batch that it refused. */
+  readonly openBackend: (path: string, onFailure: (error: Error) => void) => Backend;
+  readonly loopDelay: LoopDelay;
+  /** Called at most once, when the member cannot go on. */
+  readonly fail: (error: unknown) => void;
+}
+
+/** A running member. */
+export interface Member {
+  readonly replication: ReplicationNode;
+  /** Lets running calls end, then puts everything on disk. */
+  stop(): Promise<void>;
+}
+
+/** Starts one member; resolves when clients are served. Rejects with an `OperatorError` on what the operator can mend. */
+export async function startMember(parts: MemberParts): Promise<Member> {
+  const { world, config, logger } = parts;
+  const directory = await openDataDirectory(world, config, logger);
+  try {
+    const member = await RunningMember.open(parts, directory);
+    await member.serve();
+    return member;
+  } catch (error) {
+    await directory.lock.release();
+    throw error;
+  }
+}
+
+class RunningMember implements Member {
+  readonly replication: ReplicationNode;
+  private readonly parts: MemberParts;
+  private readonly directory: DataDirectory;
+  private readonly backend: Backend;
+  private readonly store: Store;
+  private readonly state: State;
+  private readonly rpc: RpcServer;
+  private readonly services: Services;
+  private readonly metrics: MemberMetrics;
+  private readonly compactions: CompactionSlices;
+  private readonly commits: CommitBatches;
+  private autoCompaction: AutoCompaction | null = null;
+  private edge: HttpEdge | null = null;
+  private isStopped = false;
+
+  private constructor(
+    parts: MemberParts,
+    directory: DataDirectory,
+    data: OpenedData,
+    opened: OpenedLog,
+    metrics: MemberMetrics,
+  ) {
+    const { world, config, logger } = parts;
+    const { backend, store, state, lessor } = data;
+    this.parts = parts;
+    this.directory = directory;
+    this.backend = backend;
+    this.store = store;
+    this.state = state;
+    this.metrics = metrics;
+    const durable = new DurableIndex({
+      flush: () => backend.flush(),
+      appliedIndex: () => state.appliedIndex,
+      lagMax: config.snapshotCount,
+      failed: parts.fail,
+    });
+    this.replication = new ReplicationNode({
+      world,
+      logger,
+      log: opened.log,
+      start: opened.start,
+      applier: state,
+      durableIndex: () => durable.read(),
+      onFatal: parts.fail,
+      heartbeatMs: config.heartbeatIntervalMs,
+      electionMs: config.electionTimeoutMs,
+      preVote: config.preVote,
+      snapshotCount: config.snapshotCount,
+    });
+    this.rpc = new RpcServer(world, { logger, limits: rpcLimits(config) });
+    this.compactions = new CompactionSlices(store, {
+      after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
+      batch: config.compactionBatchLimit,
+      pauseMs: config.compactionSleepIntervalMs,
+      finished: (revision) => logger.log('info', 'finished scheduled compaction', { 'compact-revision': revision }),
+    });
+    this.commits = new CommitBatches(backend, {
+      every: (ms, callback) => world.timers.every(ms, callback, { ref: false }),
+      intervalMs: config.backendBatchIntervalMs,
+      limit: config.backendBatchLimit,
+    });
+    this.services = registerServices({
+      context: {
+        world,
+        logger,
+        config,
+        limits: memberLimits(config),
+        clusterId: this.replication.clusterId,
+        memberId: this.replication.memberId,
+        header: new HeaderTemplate(this.replication.clusterId, this.replication.memberId),
+        replication: this.replication,
+        store,
+        backend,
+        state,
+        rpc: this.rpc,
+      },
+      lessor,
+      compactions: this.compactions,
+      watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
+    });
+    state.onBatchEnd = this.batchEnd;
+    this.replication.onLeadership((isLeader) => {
+      if (!isLeader) this.services.expiry.demote();
+    });
+    metrics.attach({
+      replication: this.replication,
+      store,
+      backend,
+      lessor,
+      hub: this.services.watch.hub,
+      quotaBytes: memberLimits(config).quotaBytes,
+      loopDelay: parts.loopDelay,
+    });
+  }
+
+  /** Reads what is on disk, or founds a new cluster where nothing is. */
+  static async open(parts: MemberParts, directory: DataDirectory): Promise<RunningMember> {
+    const { config, logger } = parts;
+    const metrics = new MemberMetrics();
+    const data = await openData(parts, directory);
+    try {
+      const opened = await openLog(parts, directory, data.state, metrics);
+      logger.log('info', 'starting etcd server', {
+        'local-member-id': u64ToHex(opened.start.memberId),
+        'cluster-id': u64ToHex(opened.start.clusterId),
+        'local-server-version': PROTOCOL_VERSION,
+        'cluster-version': data.state.version.version === '' ? 'to_be_decided' : data.state.version.version,
+        name: config.name,
+      });
+      return new RunningMember(parts, directory, data, opened, metrics);
+    } catch (error) {
+      await data.backend.close();
+      throw error;
+    }
+  }
+
+  /** After each batch of applied entries: answers leave in the same turn. */
+  private readonly batchEnd = (): void => {
+    this.commits.applied();
+    this.compactions.applied();
+    this.rpc.flush();
+  };
+
+  /** Waits for a leader, announces the member, then opens the addresses for clients. */
+  async serve(): Promise<void> {
+    const { config, logger } = this.parts;
+    this.replication.start();
+    await this.untilLeaderKnown();
+    const publishing = {
+      replication: this.replication,
+      logger,
+      after: (ms: number, callback: () => void) => this.parts.world.timers.after(ms, callback),
+      isStopped: () => this.isStopped,
+    };
+    await publishMember(publishing, config.name, config.advertiseClientUrls);
+    if (this.state.version.version === '') await publishClusterVersion(publishing, CLUSTER_VERSION);
+    await this.listen();
+    this.startAutoCompaction();
+    logger.log('info', 'ready to serve client requests');
+    for (const endpoint of config.listenClientUrls) {
+      const secure = isSecure(endpoint);
+      const message = secure
+        ? 'serving client traffic securely'
+        : 'serving client traffic insecurely; this is strongly discouraged!';
+      logger.log('info', message, { traffic: 'grpc+http', address: endpoint.url.replace(/^[a-z]+:\/\//, '') });
+    }
+  }
+
+  private untilLeaderKnown(): Promise<void> {
+    if (this.replication.leader !== U64_ZERO) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.replication.onLeadership((_isLeader, leader) => {
+        if (leader !== U64_ZERO) resolve();
+      });
+    });
+  }
+
+  private async listen(): Promise<void> {
+    const { world, config } = this.parts;
+    const secure = config.listenClientUrls.some(isSecure);
+    const tls = secure ? await loadClientTls(world, config) : undefined;
+    const edge = new HttpEdge(httpMember(this.replication, this.state, this.metrics.registry), {
+      cors: config.cors,
+      hostWhitelist: config.hostWhitelist,
+      secure,
+    });
+    this.edge = edge;
+    this.rpc.onHttp1((socket, firstBytes) => edge.accept(socket.detach() as Socket, firstBytes));
+    const flags = [
+      ['--listen-client-urls', config.listenClientUrls],
+      ['--listen-client-http-urls', config.listenClientHttpUrls],
+      ['--listen-metrics-urls', config.listenMetricsUrls],
+    ] as const;
+    for (const [flag, endpoints] of flags) {
+      for (const endpoint of endpoints) {
+        if (endpoint.scheme === 'unix' || endpoint.scheme === 'unixs') await world.disk.remove(endpoint.host);
+        try {
+          await this.rpc.listen(socketAddressOf(endpoint), {
+            reusePort: config.socketReusePort,
+            ...(isSecure(endpoint) && tls !== undefined ? { tls } : {}),
+          });
+        } catch (error) {
+          await this.stop();
+          throw listenError(flag, endpoint, error);
+        }
+      }
+    }
+  }
+
+  private startAutoCompaction(): void {
+    const { world, config, logger } = this.parts;
+    if (config.autoCompactionRetention === 0) return;
+    this.autoCompaction = new AutoCompaction(
+      {
+        nowMs: () => world.clock.nowMs(),
+        every: (ms, callback) => world.timers.every(ms, callback, { ref: false }),
+        isLeader: () => this.replication.isLeader,
+        revision: () => this.store.revision,
+        compact: (revision, done) => this.services.compact(revision, done),
+      },
+      logger,
+      config.autoCompactionMode,
+      config.autoCompactionRetention,
+    );
+  }
+
+  async stop(): Promise<void> {
+    if (this.isStopped) return;
+    this.isStopped = true;
+    const { logger } = this.parts;
+    this.autoCompaction?.stop();
+    this.edge?.close();
+    await this.rpc.drain();
+    await this.services.settle();
+    this.services.stop();
+    this.compactions.stop();
+    this.commits.stop();
+    await this.replication.stop();
+    await this.backend.flush();
+    await this.backend.close();
+    await this.directory.lock.release();
+    logger.log('info', 'closed etcd server', { name: this.parts.config.name, 'data-dir': this.parts.config.dataDir });
+  }
+}
+
+interface OpenedData {
+  readonly backend: Backend;
+  readonly store: Store;
+  readonly state: State;
+  readonly lessor: Lessor;
+}
+
+async function openData(parts: MemberParts, directory: DataDirectory): Promise<OpenedData> {
+  const { world, config, logger } = parts;
+  const startedMs = world.clock.nowMs();
+  const backend = parts.openBackend(directory.storePath, parts.fail);
+  try {
+    const store = new Store(backend);
+    store.beginRestore();
+    while (!store.restoreSlice(RESTORE_SLICE)) await turn(world);
+    const lessor = new Lessor({ store, backend, ttlMinSeconds: leaseTtlMinSeconds(config.electionTimeoutMs) });
+    lessor.open();
+    for (const [key, lease] of store.restoredLeases ?? []) lessor.attach(key, lease);
+    store.restoredLeases = null;
+    const state = new State({ backend, store, lessor });
+    logger.log('info', 'kvstore restored', {
+      'current-rev': store.revision,
+      'applied-index': state.appliedIndex,
+      took: `${(world.clock.nowMs() - startedMs).toFixed(1)}ms`,
+    });
+    return { backend, store, state, lessor };
+  } catch (error) {
+    await backend.close();
+    throw error;
+  }
+}
+
+async function openLog(
+  parts: MemberParts,
+  directory: DataDirectory,
+  state: State,
+  metrics: MemberMetrics,
+): Promise<OpenedLog> {
+  const { world, config, logger } = parts;
+  const place = {
+    world,
+    directory: directory.walDirectory,
+    logger,
+    walOptions: {
+      logger,
+      unsafeNoSync: config.unsafeNoFsync,
+      observer: {
+        synced(durationMs: number, bytes: number): void {
+          metrics.walSync.observe(durationMs / 1000);
+          metrics.walBytes = bytes;
+        },
+      },
+    },
+  };
+  if (await hasLog(place)) {
+    const existing = await openExisting({ ...place, appliedIndex: state.appliedIndex, confState: state.confState });
+    if (!config.forceNewCluster) return existing;
+    logger.log('warn', 'forcing a new cluster of this member alone');
+    return await forceSingleMember(existing, config.initialAdvertisePeerUrls, config.name);
+  }
+  if (state.appliedIndex > 0) {
+    throw new OperatorError(
+      `the store ${directory.storePath} contains entries, but there is no log in ${directory.walDirectory}`,
+      'Give --wal-dir the directory of the log that belongs to this store, or restore a backup.',
+    );
+  }
+  const members = [...config.initialCluster].map(([name, peerUrls]) => ({ name, peerUrls }));
+  return await foundCluster({ ...place, members, name: config.name, token: config.initialClusterToken });
+}
+
+function memberLimits(config: MemberConfig): ReturnType<typeof makeLimits> {
+  return makeLimits({
+    maxRequestBytes: config.maxRequestBytes,
+    maxTxnOps: config.maxTxnOps,
+    quotaBackendBytes: config.quotaBackendBytes,
+    electionMs: config.electionTimeoutMs,
+  });
+}
+
+function rpcLimits(config: MemberConfig): Partial<RpcServer['limits']> {
+  return {
+    receiveMessageBytes: config.maxRequestBytes + 512 * 1024,
+    concurrentStreams: Math.min(config.maxConcurrentStreams, 16_384),
+    pingMinMs: config.grpcKeepaliveMinTimeMs,
+    keepaliveMs: config.grpcKeepaliveIntervalMs,
+    keepaliveTimeoutMs: config.grpcKeepaliveTimeoutMs,
+    drainMs: DRAIN_MS,
+  };
+}
+
+function turn(world: World): Promise<void> {
+  return new Promise((resolve) => world.timers.endOfTurn(resolve));
+}

@@ -1,0 +1,66 @@
+import type { Logger } from '@etsd/base';
+import { AlarmAction, AlarmRequest, AlarmType, ErrNoSpace, type EtcdError, RaftRequestField } from '@etsd/proto';
+import { proposeRequest } from './api/guards.ts';
+import type { ApiWaiter, MemberContext } from './context.ts';
+
+/** Requests between two looks at the size of the file, which may cost a system call. */
+const LOOK_INTERVAL = 64;
+
+/** Bytes a lease costs, as the quota counts it. */
+export const LEASE_COST_BYTES = 64;
+
+/**
+ * The bound on the backend's size. It is checked before a request that adds data is proposed; the first that does not
+ * fit raises the alarm for all members, and from then on entries that add data are refused while being applied. Reads,
+ * deletions, compaction and defragmentation go on, so the operator can free space and then clear the alarm.
+ */
+export class Quota {
+  private readonly context: MemberContext;
+  private readonly logger: Logger;
+  /** Size of the file when last looked, and the cost of everything admitted since. */
+  private estimate = 0;
+  private looks = 0;
+  private raising: ApiWaiter[] | null = null;
+
+  constructor(context: MemberContext) {
+    this.context = context;
+    this.logger = context.logger;
+  }
+
+  /** Whether a request of this cost still fits. What adds nothing always does. */
+  admits(costBytes: number): boolean {
+    const quota = this.context.limits.quotaBytes;
+    if (costBytes === 0 || quota === Number.POSITIVE_INFINITY) return true;
+    this.estimate += costBytes;
+    if (this.looks-- > 0 && this.estimate < quota) return true;
+    this.looks = LOOK_INTERVAL;
+    this.estimate = this.context.backend.sizeBytes() + costBytes;
+    if (this.estimate < quota) return true;
+    this.looks = 0;
+    return false;
+  }
+
+  /** Raises the alarm; `waiter` fails with `ErrNoSpace` once it stands, or with why it could not be raised. */
+  raise(waiter: ApiWaiter): void {
+    if (this.raising !== null) {
+      this.raising.push(waiter);
+      return;
+    }
+    this.raising = [waiter];
+    const { backend, limits, memberId } = this.context;
+    this.logger.log('warn', 'backend quota exceeded; raising alarm', {
+      'size-bytes': backend.sizeBytes(),
+      'quota-bytes': limits.quotaBytes,
+    });
+    const request = AlarmRequest.create({ action: AlarmAction.ACTIVATE, memberID: memberId, alarm: AlarmType.NOSPACE });
+    const body = AlarmRequest.encode(request);
+    const raised: ApiWaiter = { done: () => this.tell(ErrNoSpace), fail: (error) => this.tell(error) };
+    proposeRequest(this.context, RaftRequestField.Alarm, body, 0, body.length, raised);
+  }
+
+  private tell(error: EtcdError): void {
+    const waiters = this.raising ?? [];
+    this.raising = null;
+    for (const waiter of waiters) waiter.fail(error);
+  }
+}

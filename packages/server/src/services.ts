@@ -1,0 +1,102 @@
+import { CompactionRequest, RaftRequestField } from '@etsd/proto';
+import type { Lessor } from '@etsd/state';
+import { registerAuthStatus } from './api/auth-status.ts';
+import { registerCluster } from './api/cluster.ts';
+import { proposeRequest, refusal } from './api/guards.ts';
+import { registerHealth } from './api/health.ts';
+import { registerKv } from './api/kv.ts';
+import { LeaderGuard } from './api/leader-guard.ts';
+import { registerLease } from './api/lease.ts';
+import { registerMaintenance } from './api/maintenance.ts';
+import { SliceRunner } from './api/slice-runner.ts';
+import { registerWatch, type WatchService } from './api/watch.ts';
+import type { MemberContext } from './context.ts';
+import type { CompactionSlices } from './duties/compaction-slices.ts';
+import { CHECKPOINT_INTERVAL_MS, LeaseExpiry, REVOKES_PER_SECOND } from './duties/lease-expiry.ts';
+import { Quota } from './quota.ts';
+
+export interface ServicesParts {
+  readonly context: MemberContext;
+  readonly lessor: Lessor;
+  readonly compactions: CompactionSlices;
+  readonly watchProgressIntervalMs: number;
+}
+
+/** The gRPC services of a member, and the duties that belong to them. */
+export interface Services {
+  readonly watch: WatchService;
+  readonly expiry: LeaseExpiry;
+  /** Compacts through the log, as a client's request would. */
+  compact(revision: number, done: (failure: string | undefined) => void): void;
+  /** While the log still takes entries: notes in it what a restart should know. Takes a second at most. */
+  settle(): Promise<void>;
+  stop(): void;
+}
+
+/** Longest that a stop waits for what is still to be noted in the log. */
+const SETTLE_MS = 1000;
+
+export function registerServices(parts: ServicesParts): Services {
+  const { context, lessor, compactions } = parts;
+  const { world, replication, rpc, state, store } = context;
+  const electionMs = context.config.electionTimeoutMs;
+  const quota = new Quota(context);
+  const guard = new LeaderGuard({ world, replication, electionMs });
+  const runner = new SliceRunner(world, context.limits.sliceMs);
+  registerKv({ context, quota, compactions, runner });
+  registerMaintenance({ context, runner });
+  registerCluster({ context, hasPeers: false, isCaughtUp: () => false });
+  registerAuthStatus(context);
+  registerHealth(context);
+  const watch = registerWatch({
+    world,
+    rpc,
+    replication,
+    header: context.header,
+    store,
+    maxRequestBytes: context.limits.maxRequestBytes,
+    progressIntervalMs: parts.watchProgressIntervalMs,
+    guard,
+    refusal: (call) => refusal(context, call, false),
+    access: null,
+  });
+  store.listener = watch.hub;
+  const expiry = new LeaseExpiry({
+    world,
+    replication,
+    lessor,
+    electionMs,
+    revokesPerSecond: REVOKES_PER_SECOND,
+    checkpointIntervalMs: CHECKPOINT_INTERVAL_MS,
+  });
+  state.onTermBegin = () => {
+    if (replication.isLeader) expiry.promote();
+  };
+  expiry.start();
+  registerLease({ context, quota, lessor, expiry, guard, forwarder: null });
+  return {
+    watch,
+    expiry,
+    compact(revision, done) {
+      const body = CompactionRequest.encode(CompactionRequest.create({ revision }));
+      proposeRequest(context, RaftRequestField.Compaction, body, 0, body.length, {
+        done: () => done(undefined),
+        fail: (error) => done(error.message),
+      });
+    },
+    settle() {
+      return new Promise((resolve) => {
+        const timer = world.timers.after(SETTLE_MS, resolve);
+        expiry.checkpointAll(() => {
+          timer.cancel();
+          resolve();
+        });
+      });
+    },
+    stop() {
+      watch.stop();
+      expiry.stop();
+      guard.stop();
+    },
+  };
+}
