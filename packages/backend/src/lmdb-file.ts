@@ -111,21 +111,25 @@ export class LmdbFile {
     );
   }
 
-  /** Queues a batch; the promise settles when the file holds it. Batches are written in the order of the calls. */
-  write(batch: Batch): Promise<unknown> {
+  /** Queues batches as one transaction; the promise settles when the file holds all of them, or none. */
+  write(batches: readonly Batch[]): Promise<unknown> {
     return this.root.batch(() => {
-      this.writeRecords(batch);
-      for (let bucket = 0; bucket < BUCKETS.length; bucket++) {
-        const layer = batch.layers[bucket] as Layer | null;
-        if (layer === null) continue;
-        const table = this.tables[bucket] as Table;
-        for (const [key, value] of layer.entries) {
-          // Inside a batch the promises of the single operations say nothing that the batch's own does not.
-          if (value === null) void table.remove(key);
-          else void table.put(key, value);
-        }
+      for (const batch of batches) {
+        this.writeRecords(batch);
+        for (let bucket = 0; bucket < BUCKETS.length; bucket++) this.writeLayer(batch, bucket);
       }
     });
+  }
+
+  private writeLayer(batch: Batch, bucket: number): void {
+    const layer = batch.layers[bucket] as Layer | null;
+    if (layer === null) return;
+    const table = this.tables[bucket] as Table;
+    for (const [key, value] of layer.entries) {
+      // Inside a batch the promises of the single operations say nothing that the batch's own does not.
+      if (value === null) void table.remove(key);
+      else void table.put(key, value);
+    }
   }
 
   private writeRecords(batch: Batch): void {

@@ -10,6 +10,8 @@ import { KEY_BYTES_MAX, type LmdbFile, openLmdbFile, type Sizes } from './lmdb-f
 import { ABSENT, findIn, layersOf, Overlay } from './overlay.ts';
 import type { Slab } from './slab.ts';
 
+/** Operations handed to the engine in one go, where there are several batches: about two milliseconds. */
+const TRANSACTION_OPERATIONS_MAX = 4000;
 /** Writes kept for the new file while `defragment` copies the old one. */
 const CATCH_UP_BYTES_MAX = 512 * 1024 * 1024;
 
@@ -23,7 +25,7 @@ export class LmdbBackend implements Backend {
   /** Set by the first batch the file refused. Later ones are not written, or the file would have a hole. */
   private failure: Error | null = null;
   private closed = false;
-  /** Whether the engine is at work on the oldest batch in flight; it is given one at a time. */
+  /** Whether the engine is at work on the oldest batches in flight; it is given one transaction at a time. */
   private writing = false;
   /** While set, batches stay in flight: the file is about to be exchanged. */
   private paused = false;
@@ -113,27 +115,40 @@ export class LmdbBackend implements Backend {
     this.pump();
   }
 
-  /** Gives the engine the oldest batch in flight, if it is free. */
+  /**
+   * Gives the engine the oldest batches in flight, if it is free. LMDB syncs every transaction; where the disk is slow
+   * more of them share one, or they would pile up.
+   */
   private pump(): void {
-    const batch = this.overlay.inFlight[0];
-    if (batch === undefined || this.writing || this.paused || this.failure !== null) return;
+    const { inFlight } = this.overlay;
+    if (inFlight.length === 0 || this.writing || this.paused || this.failure !== null) return;
+    let operations = 0;
+    let count = 0;
+    for (const batch of inFlight) {
+      operations += batch.operations;
+      if (count > 0 && operations > TRANSACTION_OPERATIONS_MAX) break;
+      count++;
+    }
+    const batches = inFlight.slice(0, count);
     this.writing = true;
-    this.file.write(batch).then(
-      () => this.written(batch, null),
-      (thrown: unknown) => this.written(batch, refused(this.path, thrown)),
+    this.file.write(batches).then(
+      () => this.written(batches, null),
+      (thrown: unknown) => this.written(batches, refused(this.path, thrown)),
     );
   }
 
-  private written(batch: Batch, error: Error | null): void {
+  private written(batches: readonly Batch[], error: Error | null): void {
     this.writing = false;
     this.sizes = null;
     if (error === null) {
-      this.overlay.drop(batch);
-      if (this.catchUp !== null) {
-        this.catchUp.push(batch);
-        this.catchUpBytes += batch.bytes;
+      for (const batch of batches) {
+        this.overlay.drop(batch);
+        if (this.catchUp !== null) {
+          this.catchUp.push(batch);
+          this.catchUpBytes += batch.bytes;
+        }
+        for (const waiter of batch.waiters) waiter(null);
       }
-      for (const waiter of batch.waiters) waiter(null);
     } else {
       this.failure = error;
       this.onFailure(error);
@@ -260,7 +275,7 @@ export class LmdbBackend implements Backend {
           'Repeat it when fewer writes arrive.',
         );
       }
-      await target.write(batch);
+      await target.write([batch]);
       this.catchUpBytes -= batch.bytes;
     }
   }
