@@ -1,6 +1,6 @@
 /** `etcdserverpb.Maintenance`: how the member is, and what an operator does to it. */
 import { U64_ZERO, u64ToDecimal } from '@etsd/base';
-import { HASH_SLICE_BYTES } from '@etsd/mvcc';
+import { HASH_SLICE_BYTES, KvHash } from '@etsd/mvcc';
 import {
   AlarmAction,
   AlarmRequest,
@@ -161,11 +161,13 @@ class MaintenanceService {
       reply.fail(job);
       return;
     }
-    this.hashInSlices(reply, job, () => {
+    const response = (): Buffer => {
       const { hash, compactRevision } = job;
       const header = responseHeader(this.context);
       return HashKVResponse.encode(HashKVResponse.create({ header, hash, compactRevision }));
-    });
+    };
+    if (job instanceof KvHash) this.hashInSlices(reply, job, response);
+    else reply.answer(response());
   }
 
   /** Nothing waits for it but those who asked; they share the one that is under way. */
