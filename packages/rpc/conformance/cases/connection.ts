@@ -1,5 +1,5 @@
 import { type Case, NotApplicable } from '../suite.ts';
-import { Bit, Code, data, frame, NOTHING, PREFACE, ping, SETTINGS_ACK, Setting, settings, Type, u32 } from '../wire.ts';
+import { Bit, Code, data, frame, NOTHING, PREFACE, ping, Setting, settings, Type, u32 } from '../wire.ts';
 
 /** RFC 9113 sections 3 to 5.5 but for stream states: preface, frames, sizes, what a connection error means. */
 export const CONNECTION_CASES: Case[] = [
@@ -290,15 +290,6 @@ export const CONNECTION_CASES: Case[] = [
       peer.send(at.request(7), at.request(4001));
       await at.response(peer, 7);
       await at.response(peer, 4001);
-    },
-  },
-  {
-    section: 'generic',
-    title: 'an acknowledgement of SETTINGS that nobody sent does no harm',
-    run: async (at) => {
-      const peer = await at.open();
-      peer.send(SETTINGS_ACK);
-      await peer.alive();
     },
   },
   ...['GET', 'HEAD', 'OPTIONS', 'PUT'].map(

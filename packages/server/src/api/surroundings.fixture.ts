@@ -208,14 +208,6 @@ export class FakeReplication implements ApiReplication {
     waiter.done(null);
   }
 
-  proposeConfChange(): void {
-    throw new Error('no test of this changes members');
-  }
-
-  transferLeadership(): null {
-    throw new Error('no test of this hands leadership over');
-  }
-
   nextRequestId(): { high: number; low: number } {
     return { high: 1, low: ++this.lastId };
   }
