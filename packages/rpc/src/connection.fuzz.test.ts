@@ -20,13 +20,21 @@ function bytesOf(random: Prng, length: number): Buffer {
   return Buffer.from(Array.from({ length }, () => random.u32() & 255));
 }
 
-/** A frame that is likely to mean something, or nearly. */
-function someFrame(random: Prng, peer: TestPeer): Buffer {
-  const id = [0, 1, 3, 5, 7, 9, 2, 11][random.u32() % 8] as number;
-  const next = 2 * (random.u32() % 40) + 1;
-  switch (random.u32() % 14) {
+/** The stream numbers one side has used. */
+interface Ids {
+  next: number;
+}
+
+/** A frame that is likely to mean something, or nearly: seldom one that ends the connection by itself. */
+function someFrame(random: Prng, peer: TestPeer, ids: Ids): Buffer {
+  const wild = random.u32() % 100 === 0;
+  const id = wild ? random.u32() % 100 : Math.max(1, ids.next - 2 - 2 * (random.u32() % 6));
+  const next = wild ? 2 * (random.u32() % 40) + 1 : ids.next;
+  const kind = ids.next === 1 ? 1 : random.u32() % (wild ? 14 : 11);
+  if (kind < 3) ids.next = next + 2;
+  switch (kind) {
     case 0:
-      return peer.headers(next, '/t.S/Unary', [0, 1, 4, 5][random.u32() % 4] as number);
+      return peer.headers(next, '/t.S/Unary', (wild ? [0, 1, 4, 5] : [4, 5, 4, 4])[random.u32() % 4] as number);
     case 1:
       return peer.call(next, '/t.S/Unary', bytesOf(random, random.u32() % 50));
     case 2:
@@ -36,7 +44,12 @@ function someFrame(random: Prng, peer: TestPeer): Buffer {
     case 4:
       return peer.data(id, bytesOf(random, random.u32() % 30), random.u32() % 4 === 0);
     case 5:
-      return frame(FrameType.DATA, Flag.PADDED, id, bytesOf(random, random.u32() % 30));
+      return frame(
+        FrameType.DATA,
+        Flag.PADDED,
+        id,
+        Buffer.concat([Buffer.from([3]), bytesOf(random, 3 + (random.u32() % 30))]),
+      );
     case 6:
       return frame(FrameType.RST_STREAM, 0, id, u32(random.u32() % 14));
     case 7:
@@ -56,9 +69,36 @@ function someFrame(random: Prng, peer: TestPeer): Buffer {
   }
 }
 
+/** The same from a server, for streams that the client may have opened. */
+function clientFrame(random: Prng, peer: TestPeer, opened: number): Buffer {
+  const id = Math.max(1, opened - 2 * (random.u32() % 6));
+  const last = random.u32() % 2 === 0;
+  switch (random.u32() % 8) {
+    case 0:
+    case 1:
+      return peer.answer(id, [':status', '200', 'content-type', 'application/grpc']);
+    case 2:
+      return peer.answer(id, ['grpc-status', '0'], true);
+    case 3:
+      return peer.data(id, grpcMessage(bytesOf(random, random.u32() % 300)), last);
+    case 4:
+      return peer.answer(id, [':status', '200', 'content-type', 'application/grpc', 'grpc-status', '3'], last);
+    case 5:
+      return frame(FrameType.RST_STREAM, 0, id, u32(random.u32() % 14));
+    case 6:
+      return random.u32() % 10 === 0
+        ? frame(FrameType.GOAWAY, 0, 0, Buffer.concat([u32(id), u32(0)]))
+        : Buffer.alloc(0);
+    default:
+      return random.u32() % 10 === 0
+        ? someFrame(random, peer, { next: opened })
+        : frame(FrameType.PING, 0, 0, Buffer.alloc(8));
+  }
+}
+
 /** Hands the bytes over in random pieces, sometimes with a byte changed. */
 function feed(random: Prng, peer: TestPeer, bytes: Buffer): void {
-  if (random.u32() % 30 === 0 && bytes.length > 0) bytes[random.u32() % bytes.length] = random.u32() & 255;
+  if (random.u32() % 100 === 0 && bytes.length > 0) bytes[random.u32() % bytes.length] = random.u32() & 255;
   let at = 0;
   while (at < bytes.length) {
     const size = random.u32() % 3 === 0 ? 1 + (random.u32() % 20) : bytes.length - at;
@@ -71,11 +111,17 @@ describe('whatever a client sends', () => {
   it('the server neither fails nor leaks, and writes whole frames only', (test) => {
     const seed = seedOf(test);
     for (let round = 0; round < ROUNDS; round++) serverRound(new Prng(seed + round));
+    test.diagnostic(`${steps} frames`);
+    assert.ok(steps > 20 * ROUNDS, 'the frames are not so wild that connections end at once');
   });
+
+  let steps = 0;
 
   function serverRound(random: Prng): void {
     const manual = new ManualWorld();
-    const server = new RpcServer(manual.world, { limits: { streamWindowBytes: 2000, outboxBytes: 3000 } });
+    const server = new RpcServer(manual.world, {
+      limits: { streamWindowBytes: 2000, outboxBytes: 3000, pingStrikes: 1000 },
+    });
     let open = 0;
     const calls: ServerCall[] = [];
     server.handle('/t.S/Unary', {
@@ -102,8 +148,10 @@ describe('whatever a client sends', () => {
     const peer = new TestPeer(socket, manual);
     server.accept(socket);
     peer.open();
+    const ids = { next: 1 };
     for (let step = 0; step < 60 && !socket.ended; step++) {
-      feed(random, peer, someFrame(random, peer));
+      feed(random, peer, someFrame(random, peer, ids));
+      steps++;
       socket.accepts = random.u32() % 4 !== 0;
       socket.drain();
       const call = calls[random.u32() % (calls.length + 1)];
@@ -123,12 +171,17 @@ describe('whatever a server sends', () => {
   it('the client neither fails nor leaves a call without an end', (test) => {
     const seed = seedOf(test);
     for (let round = 0; round < ROUNDS; round++) clientRound(new Prng(seed + round));
+    test.diagnostic(`${steps} frames`);
+    assert.ok(steps > 10 * ROUNDS, 'the frames are not so wild that connections end at once');
   });
+
+  let steps = 0;
 
   function clientRound(random: Prng): void {
     const manual = new ManualWorld();
     const channel = new GrpcChannel(manual.world, { host: 'h', port: 1 });
     let open = 0;
+    let opened = 0;
     const receiver: CallReceiver = { message: () => {}, closed: () => void open-- };
     channel.connect();
     const socket = manual.dialled[0] as MemorySocket;
@@ -138,12 +191,14 @@ describe('whatever a server sends', () => {
       if (open < 5) {
         open++;
         const call = channel.start('/t.S/M', receiver, { timeoutMs: 5000 });
+        opened = Math.max(opened, call.id);
         if (random.u32() % 3 === 0) call.send(bytesOf(random, random.u32() % 100));
         else call.sendLast(bytesOf(random, random.u32() % 100));
         if (random.u32() % 10 === 0) call.cancel();
       }
-      feed(random, peer, someFrame(random, peer));
+      feed(random, peer, clientFrame(random, peer, opened));
       manual.advance(random.u32() % 50);
+      steps++;
     }
     peer.take();
     channel.close();
