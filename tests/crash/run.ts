@@ -158,7 +158,7 @@ class CrashRun {
   private async restart(): Promise<void> {
     if (this.prng.chance(0.25)) {
       this.server.launch();
-      await this.server.printed(this.prng.between(1, 40));
+      await this.server.printed(this.prng.between(1, 8));
       await this.server.kill();
     }
     try {

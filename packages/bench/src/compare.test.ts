@@ -86,24 +86,32 @@ for (const transport of ['etsd', 'node'] as const) {
   test(`goal: a server is started, known to be ready, measured and stopped; method: real etcd over ${transport}`, async (t) => {
     if (findEtcd() === null) return t.skip('no etcd in PEER_ETCD_BIN or PATH');
     const dial: Dial = dialerOf({ ...DEFAULT_OPTIONS, transport });
-    const server = await startServer('etcd', tmpdir(), [], dial);
+    const server = await startServer('etcd', { workDirectory: tmpdir(), members: 1, tls: false, flags: [] }, dial);
     try {
-      const channel = await dial(server.endpoint);
+      const channel = await dial(server.endpoints[0] as string);
       await callOnce(channel, '/etcdserverpb.Maintenance/Status', Buffer.alloc(0));
       await assert.rejects(callOnce(channel, '/etcdserverpb.KV/Nothing', Buffer.alloc(0)), /code 12/);
       channel.close();
       assert.ok(server.residentBytes() > 10e6);
       assert.ok(server.cpuSeconds() > 0);
+      assert.ok((await server.restart(dial)) > 0);
     } finally {
       await server.stop();
     }
-    await assert.rejects(dial(server.endpoint));
+    await assert.rejects(dial(server.endpoints[0] as string));
   });
 }
 
 test('goal: a server that cannot start is an error with its own words', async (t) => {
   if (findEtcd() === null) return t.skip('no etcd in PEER_ETCD_BIN or PATH');
-  await assert.rejects(startServer('etcd', tmpdir(), ['--no-such-flag'], dialerOf(DEFAULT_OPTIONS)), /no-such-flag/);
+  await assert.rejects(
+    startServer(
+      'etcd',
+      { workDirectory: tmpdir(), members: 1, tls: false, flags: ['--no-such-flag'] },
+      dialerOf(DEFAULT_OPTIONS),
+    ),
+    /no-such-flag/,
+  );
 });
 
 test('goal: endpoints are read in all their forms', () => {

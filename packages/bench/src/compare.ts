@@ -12,9 +12,9 @@ import { dialerOf } from './dial.ts';
 import { DEFAULT_OPTIONS } from './options.ts';
 import { plot } from './plot.ts';
 import { digits, median, percentilesOf, table } from './report.ts';
-import { optionsOf, preloadOptions, type Row, selectRows } from './rows.ts';
+import { optionsOf, PRELOADED_KEYS, preloadOptions, type Row, selectRows } from './rows.ts';
 import { openChannels, runVerb } from './run.ts';
-import { findEtcd, type RunningServer, type ServerName, startServer } from './servers.ts';
+import { findEtcd, type RunningServer, type ServerName, type ServerSettings, startServer } from './servers.ts';
 
 const USAGE = `usage: npm run bench:compare -- [flags]
 
@@ -23,6 +23,9 @@ const USAGE = `usage: npm run bench:compare -- [flags]
   --warmup       seconds of the same load before it, not counted (1)
   --rounds       how often each server is started and measured (3)
   --servers      etsd,etcd or one of them
+  --keys         keys of 256 bytes that are there before the first row (10000)
+  --members      members of each cluster (1); processor time and memory are sums
+  --tls          clients connect over TLS (needs openssl to make a certificate)
   --server-flags further flags for both servers, separated by spaces
   --work-dir     where the servers' directories are made (the system's temporary directory)
   --out          where JSON and SVG go (bench-results)
@@ -56,8 +59,8 @@ interface Settings {
   warmup: number;
   rounds: number;
   servers: ServerName[];
-  serverFlags: string[];
-  workDirectory: string;
+  keys: number;
+  server: ServerSettings;
   out: string;
 }
 
@@ -71,6 +74,9 @@ function parseSettings(args: string[]): Settings {
       warmup: text,
       rounds: text,
       servers: text,
+      keys: text,
+      members: text,
+      tls: { type: 'boolean' },
       'server-flags': text,
       'work-dir': text,
       out: text,
@@ -84,20 +90,27 @@ function parseSettings(args: string[]): Settings {
     warmup: Number(values.warmup ?? 1),
     rounds: Number(values.rounds ?? 3),
     servers: servers as ServerName[],
-    serverFlags: (values['server-flags'] ?? '').split(' ').filter((flag) => flag !== ''),
-    workDirectory: values['work-dir'] ?? tmpdir(),
+    keys: Number(values.keys ?? PRELOADED_KEYS),
+    server: {
+      workDirectory: values['work-dir'] ?? tmpdir(),
+      members: Number(values.members ?? 1),
+      tls: values.tls ?? false,
+      flags: (values['server-flags'] ?? '').split(' ').filter((flag) => flag !== ''),
+    },
     out: values.out ?? 'bench-results',
   };
 }
 
 /** One row on a running server: a warm-up, then the load that counts. */
 async function measure(row: Row, server: RunningServer, settings: Settings, dial: Dial): Promise<Measurement> {
-  const options = optionsOf(row, server.endpoint, settings.seconds);
+  const verb = row.verb;
+  if (verb === 'restart') return measureRestart(server, settings, dial);
+  const options = optionsOf(row, server.endpoints, settings.seconds, settings.keys);
   const channels = await openChannels(dial, options);
-  if (settings.warmup > 0) await runVerb(row.verb, { ...options, seconds: settings.warmup }, channels);
+  if (settings.warmup > 0) await runVerb(verb, { ...options, seconds: settings.warmup }, channels);
   let serverCpu = 0;
   let ownCpu = process.cpuUsage();
-  const outcome = await runVerb(row.verb, options, channels, () => {
+  const outcome = await runVerb(verb, options, channels, () => {
     serverCpu = server.cpuSeconds();
     ownCpu = process.cpuUsage();
   });
@@ -121,19 +134,41 @@ async function measure(row: Row, server: RunningServer, settings: Settings, dial
   };
 }
 
+/** All latencies are the time until every member answers; the rate is of keys read back, counting preloaded ones. */
+async function measureRestart(server: RunningServer, settings: Settings, dial: Dial): Promise<Measurement> {
+  const tookMs = await server.restart(dial);
+  return {
+    perSecond: (settings.keys / tookMs) * 1000,
+    p50Ms: tookMs,
+    p99Ms: tookMs,
+    p999Ms: tookMs,
+    serverCpuMicros: (server.cpuSeconds() * 1e6) / settings.keys,
+    residentMb: server.residentBytes() / 1e6,
+    loadCpuMicros: 0,
+    errors: 0,
+  };
+}
+
 async function runServer(name: ServerName, settings: Settings, results: RowResult[], dial: Dial): Promise<void> {
-  const server = await startServer(name, settings.workDirectory, settings.serverFlags, dial);
+  const server = await startServer(name, settings.server, dial);
   const abandon = (): void => {
     void server.stop().then(() => process.exit(130));
   };
   process.once('SIGINT', abandon);
   try {
-    const preload = preloadOptions(server.endpoint);
+    const preload = preloadOptions(server.endpoints, settings.keys);
     const channels = await openChannels(dial, preload);
     await runVerb('put', preload, channels);
     for (const channel of channels) channel.close();
     for (const [index, row] of settings.rows.entries()) {
-      const measurement = await measure(row, server, settings, dial);
+      let measurement: Measurement;
+      try {
+        measurement = await measure(row, server, settings, dial);
+      } catch (error) {
+        console.error(`  ${row.name.padEnd(14)} ${name}  failed: ${(error as Error).message}`);
+        process.exitCode = 1;
+        continue;
+      }
       const rounds = (results[index] as RowResult).rounds;
       rounds[name] = [...(rounds[name] ?? []), measurement];
       console.error(
@@ -194,7 +229,10 @@ function writeResults(settings: Settings, results: readonly RowResult[], started
     seconds: settings.seconds,
     warmup: settings.warmup,
     rounds: settings.rounds,
-    serverFlags: settings.serverFlags,
+    keys: settings.keys,
+    members: settings.server.members,
+    tls: settings.server.tls,
+    serverFlags: settings.server.flags,
   };
   writeFileSync(`${base}.json`, `${JSON.stringify({ facts, results }, null, 1)}\n`);
   writeFileSync(`${base}.svg`, plot(results));
@@ -211,18 +249,22 @@ async function main(args: string[]): Promise<void> {
   const results: RowResult[] = settings.rows.map((row) => ({
     row: row.name,
     clients: row.options.clients ?? 1,
-    unit: row.verb === 'watch' ? 'events' : 'requests',
+    unit: row.verb === 'watch' ? 'events' : row.verb === 'restart' ? 'keys' : 'requests',
     rounds: {},
     medians: {},
   }));
-  const dial = dialerOf(DEFAULT_OPTIONS);
+  // The certificate of the run is signed by nobody.
+  const dial = dialerOf({ ...DEFAULT_OPTIONS, insecureSkipTlsVerify: true });
   for (let round = 0; round < settings.rounds; round++) {
     console.error(`round ${round + 1} of ${settings.rounds}`);
     const order = round % 2 === 0 ? settings.servers : [...settings.servers].reverse();
     for (const name of order) await runServer(name, settings, results, dial);
   }
   for (const result of results) {
-    for (const name of settings.servers) result.medians[name] = medianOf(result.rounds[name] ?? []);
+    for (const name of settings.servers) {
+      const rounds = result.rounds[name];
+      if (rounds !== undefined) result.medians[name] = medianOf(rounds);
+    }
   }
   const base = writeResults(settings, results, startedAt);
   console.log(resultTable(results));

@@ -4,11 +4,12 @@ import type { Verb } from './run.ts';
 
 export interface Row {
   name: string;
-  verb: Verb;
+  /** `restart`: no load, but the time from start to the first answer over what was preloaded. */
+  verb: Verb | 'restart';
   options: Partial<LoadOptions>;
 }
 
-/** Keys that are there before the first row, for reads to find. */
+/** Keys that are there before the first row, for reads to find, unless the person wants another number. */
 export const PRELOADED_KEYS = 10_000;
 const VALUE_BYTES = 256;
 const KEY_BYTES = 32;
@@ -44,6 +45,7 @@ export const ROWS: readonly Row[] = [
   { name: 'txn-mixed-100', verb: 'txn-mixed', options: { clients: 100, conns: conns(100), rwRatio: 2 } },
   { name: 'watch-1000', verb: 'watch', options: { clients: 10, conns: 10, streams: 10, watchPerStream: 100 } },
   { name: 'lease-100', verb: 'lease', options: { clients: 100, conns: conns(100) } },
+  { name: 'restart', verb: 'restart', options: {} },
 ];
 
 /** The rows with these names, in this order; a name may also be a family such as `put`. */
@@ -63,18 +65,19 @@ export function familyOf(name: string): string {
   return name.replace(/-\d+$/, '');
 }
 
-export function optionsOf(row: Row, endpoint: string, seconds: number): LoadOptions {
-  return { ...COMMON, ...row.options, endpoints: [endpoint], seconds };
+export function optionsOf(row: Row, endpoints: string[], seconds: number, keys: number): LoadOptions {
+  return { ...COMMON, ...row.options, endpoints, seconds, keySpaceSize: keys };
 }
 
 /** The load that fills the key space before the rows. */
-export function preloadOptions(endpoint: string): LoadOptions {
+export function preloadOptions(endpoints: string[], keys: number): LoadOptions {
   return {
     ...COMMON,
-    endpoints: [endpoint],
+    endpoints,
     clients: 100,
     conns: 10,
-    total: PRELOADED_KEYS,
+    total: keys,
+    keySpaceSize: keys,
     sequentialKeys: true,
   };
 }

@@ -1,5 +1,5 @@
-/** Starts a server with a fresh directory, knows when it is ready, and reads what it costs from /proc (Linux). */
-import { type ChildProcess, spawn } from 'node:child_process';
+/** Starts servers with fresh directories, knows when they are ready, and reads what they cost from /proc (Linux). */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { accessSync, constants, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
@@ -9,8 +9,9 @@ import type { Dial } from './channel.ts';
 
 /** Clock ticks a second in /proc/<pid>/stat: 100 on every Linux that runs Node. */
 const TICKS_PER_SECOND = 100;
-const READY_TIMEOUT_MS = 30_000;
+const READY_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 10_000;
+const RETRY_MS = 10;
 
 export type ServerName = 'etsd' | 'etcd';
 
@@ -51,55 +52,39 @@ function freePort(): Promise<number> {
   });
 }
 
-export class RunningServer {
-  readonly name: ServerName;
-  readonly endpoint: string;
-  private readonly child: ChildProcess;
-  private readonly directory: string;
+/** One process. */
+class MemberProcess {
+  private readonly command: readonly string[];
+  private child: ChildProcess;
   /** The end of what it wrote, for the case that it dies. */
-  private output = '';
-  private exited = false;
+  output = '';
+  exited = false;
 
-  constructor(name: ServerName, endpoint: string, directory: string, command: readonly string[]) {
-    this.name = name;
-    this.endpoint = endpoint;
-    this.directory = directory;
-    this.child = spawn(command[0] as string, command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
+  constructor(command: readonly string[]) {
+    this.command = command;
+    this.child = this.start();
+  }
+
+  private start(): ChildProcess {
+    this.exited = false;
+    const child = spawn(this.command[0] as string, this.command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
     const keep = (chunk: Buffer): void => {
       this.output = (this.output + chunk.toString()).slice(-4000);
     };
-    this.child.stdout?.on('data', keep);
-    this.child.stderr?.on('data', keep);
-    this.child.on('exit', () => {
+    child.stdout.on('data', keep);
+    child.stderr.on('data', keep);
+    child.on('exit', () => {
       this.exited = true;
     });
-    this.child.on('error', (error) => {
+    child.on('error', (error) => {
       this.exited = true;
       this.output += error.message;
     });
+    return child;
   }
 
-  /** Connects again and again until a linearizable read is answered. */
-  async ready(dial: Dial): Promise<void> {
-    const giveUpMs = performance.now() + READY_TIMEOUT_MS;
-    const request = RangeRequest.encode(RangeRequest.create({ key: Buffer.from('ready') }));
-    for (;;) {
-      if (this.exited) throw new Error(`${this.name} did not start:\n${this.output}`);
-      try {
-        const channel = await dial(this.endpoint);
-        try {
-          await callOnce(channel, '/etcdserverpb.KV/Range', request);
-          return;
-        } finally {
-          channel.close();
-        }
-      } catch (error) {
-        if (performance.now() > giveUpMs) {
-          throw new Error(`${this.name} is not ready: ${(error as Error).message}\n${this.output}`);
-        }
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-    }
+  startAgain(): void {
+    this.child = this.start();
   }
 
   /** Processor time spent so far by all threads, in seconds. */
@@ -115,44 +100,134 @@ export class RunningServer {
     return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
   }
 
-  /** Asks it to end, insists after a while, and removes its directory. */
-  async stop(): Promise<void> {
-    if (!this.exited) {
-      await new Promise<void>((resolve) => {
-        const force = setTimeout(() => this.child.kill('SIGKILL'), STOP_TIMEOUT_MS);
-        this.child.once('exit', () => {
-          clearTimeout(force);
-          resolve();
-        });
-        this.child.kill('SIGTERM');
+  /** Asks it to end, and insists after a while. */
+  stop(): Promise<void> {
+    if (this.exited) return Promise.resolve();
+    return new Promise<void>((resolve) => {
+      const force = setTimeout(() => this.child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+      this.child.once('exit', () => {
+        clearTimeout(force);
+        resolve();
       });
+      this.child.kill('SIGTERM');
+    });
+  }
+}
+
+/** A cluster of one or more members on this machine. */
+export class RunningServer {
+  readonly name: ServerName;
+  readonly endpoints: string[];
+  private readonly members: MemberProcess[];
+  private readonly directory: string;
+
+  constructor(name: ServerName, endpoints: string[], directory: string, commands: readonly (readonly string[])[]) {
+    this.name = name;
+    this.endpoints = endpoints;
+    this.directory = directory;
+    this.members = commands.map((command) => new MemberProcess(command));
+  }
+
+  /** Connects to each member again and again until it answers a linearizable read. */
+  async ready(dial: Dial): Promise<void> {
+    const giveUpMs = performance.now() + READY_TIMEOUT_MS;
+    for (const endpoint of this.endpoints) await this.endpointReady(endpoint, dial, giveUpMs);
+  }
+
+  private async endpointReady(endpoint: string, dial: Dial, giveUpMs: number): Promise<void> {
+    const request = RangeRequest.encode(RangeRequest.create({ key: Buffer.from('ready') }));
+    for (;;) {
+      const dead = this.members.find((member) => member.exited);
+      if (dead !== undefined) throw new Error(`${this.name} did not start:\n${dead.output}`);
+      try {
+        const channel = await dial(endpoint);
+        try {
+          await callOnce(channel, '/etcdserverpb.KV/Range', request);
+          return;
+        } finally {
+          channel.close();
+        }
+      } catch (error) {
+        if (performance.now() > giveUpMs) {
+          const output = this.members.map((member) => member.output).join('\n');
+          throw new Error(`${this.name} is not ready: ${(error as Error).message}\n${output}`);
+        }
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
     }
+  }
+
+  /** Processor time of all members, in seconds. */
+  cpuSeconds(): number {
+    return this.members.reduce((sum, member) => sum + member.cpuSeconds(), 0);
+  }
+
+  residentBytes(): number {
+    return this.members.reduce((sum, member) => sum + member.residentBytes(), 0);
+  }
+
+  /** Stops and starts all members over what they have on disk; the milliseconds from start to the first answer. */
+  async restart(dial: Dial): Promise<number> {
+    await Promise.all(this.members.map((member) => member.stop()));
+    const startedMs = performance.now();
+    for (const member of this.members) member.startAgain();
+    await this.ready(dial);
+    return performance.now() - startedMs;
+  }
+
+  /** Ends it and removes its directory. */
+  async stop(): Promise<void> {
+    await Promise.all(this.members.map((member) => member.stop()));
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
 
-/** Starts one member with a directory of its own under `workDirectory`, and waits until it answers. */
-export async function startServer(
-  name: ServerName,
-  workDirectory: string,
-  flags: readonly string[],
-  dial: Dial,
-): Promise<RunningServer> {
-  const directory = mkdtempSync(join(workDirectory, `bench-${name}-`));
-  const client = `http://127.0.0.1:${await freePort()}`;
-  const peer = `http://127.0.0.1:${await freePort()}`;
-  const server = new RunningServer(name, client.slice('http://'.length), directory, [
+export interface ServerSettings {
+  /** Where the directory of the cluster is made. */
+  workDirectory: string;
+  members: number;
+  /** Clients connect over TLS, to a certificate made for the run. */
+  tls: boolean;
+  /** For all members, behind the flags both servers get anyway. */
+  flags: readonly string[];
+}
+
+/** A certificate signed by itself, and the flags that make a server use it. */
+function makeCertificate(directory: string): string[] {
+  const cert = join(directory, 'server.crt');
+  const key = join(directory, 'server.key');
+  const request = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost';
+  const names = ['-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'];
+  execFileSync('openssl', [...request.split(' '), ...names, '-keyout', key, '-out', cert], { stdio: 'pipe' });
+  return [`--cert-file=${cert}`, `--key-file=${key}`];
+}
+
+/** Starts a cluster on a fresh directory and waits until every member answers. */
+export async function startServer(name: ServerName, settings: ServerSettings, dial: Dial): Promise<RunningServer> {
+  const directory = mkdtempSync(join(settings.workDirectory, `bench-${name}-`));
+  const scheme = settings.tls ? 'https' : 'http';
+  const members: { name: string; client: string; peer: string }[] = [];
+  for (let index = 0; index < settings.members; index++) {
+    const client = `${scheme}://127.0.0.1:${await freePort()}`;
+    members.push({ name: `bench${index}`, client, peer: `http://127.0.0.1:${await freePort()}` });
+  }
+  const cluster = members.map((member) => `${member.name}=${member.peer}`).join(',');
+  const tlsFlags = settings.tls ? makeCertificate(directory) : [];
+  const commands = members.map((member) => [
     ...commandOf(name),
-    '--name=bench',
-    `--data-dir=${join(directory, 'data')}`,
-    `--listen-client-urls=${client}`,
-    `--advertise-client-urls=${client}`,
-    `--listen-peer-urls=${peer}`,
-    `--initial-advertise-peer-urls=${peer}`,
-    `--initial-cluster=bench=${peer}`,
+    `--name=${member.name}`,
+    `--data-dir=${join(directory, member.name)}`,
+    `--listen-client-urls=${member.client}`,
+    `--advertise-client-urls=${member.client}`,
+    `--listen-peer-urls=${member.peer}`,
+    `--initial-advertise-peer-urls=${member.peer}`,
+    `--initial-cluster=${cluster}`,
     '--log-level=warn',
-    ...flags,
+    ...tlsFlags,
+    ...settings.flags,
   ]);
+  const endpoints = members.map((member) => member.client);
+  const server = new RunningServer(name, endpoints, directory, commands);
   try {
     await server.ready(dial);
   } catch (error) {

@@ -4,7 +4,7 @@ import { keyFromBytes, Prng, u64FromHalves } from '@etsd/base';
 import * as gen from './gen/index.ts';
 import * as hot from './hot/index.ts';
 import type { MessageClass } from './methods.ts';
-import { isMessageClass, randomMessage } from './schema.fixture.ts';
+import { isMessageClass, randomMessage } from './testing/schema.ts';
 import { ProtoError } from './wire.ts';
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 0x1_0000_0000));

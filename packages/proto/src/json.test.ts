@@ -4,7 +4,7 @@ import { Prng } from '@etsd/base';
 import * as gen from './gen/index.ts';
 import { jsonToMessage, messageToJson } from './json.ts';
 import { METHODS } from './methods.ts';
-import { randomMessage } from './schema.fixture.ts';
+import { randomMessage } from './testing/schema.ts';
 import { ProtoError } from './wire.ts';
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 0x1_0000_0000));

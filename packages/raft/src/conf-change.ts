@@ -12,8 +12,8 @@ import {
 import { membershipOf } from './conf-state.ts';
 import { Progress } from './progress.ts';
 import { LEADER, Membership, type Raft } from './raft.ts';
-import { broadcastAppends, maybeCommit } from './replicate.ts';
-import { abortTransfer } from './transfer.ts';
+import { maybeCommit } from './replicate.ts';
+import { abortTransfer, handOverIfNoVoter } from './transfer.ts';
 
 /** A change that cannot be made to the configuration it meets. It should have been refused before it was proposed. */
 export class ConfChangeError extends Error {
@@ -139,16 +139,9 @@ export function restoreMembership(raft: Raft, state: ConfState): void {
 }
 
 function switchTo(raft: Raft, next: Membership): void {
-  const wasVoter = raft.self !== null && !raft.isLearner;
   raft.membership = next;
   trackMembers(raft, next);
   if (raft.role !== LEADER) return;
-  if (wasVoter && (raft.self === null || raft.isLearner)) {
-    // The others learn that the change is committed before this member falls silent (Raft thesis §4.2.2).
-    broadcastAppends(raft);
-    raft.becomeFollower(raft.term, U64_ZERO);
-    return;
-  }
   // A smaller quorum may commit what the larger did not; a new member is to be sent what it lacks.
   maybeCommit(raft);
   raft.broadcastPending = true;
@@ -156,6 +149,7 @@ function switchTo(raft: Raft, next: Membership): void {
     const progress = raft.progress.get(raft.transferee);
     if (progress === undefined || progress.isLearner) abortTransfer(raft);
   }
+  handOverIfNoVoter(raft);
 }
 
 /** Gives every member of the configuration its progress, in order of ids, and keeps what is known of those that stay. */

@@ -1,7 +1,15 @@
 import { EMPTY, U64_ZERO } from '@etsd/base';
 import { type Entry, EntryType, type Message, MessageType, ProtoError } from '@etsd/proto';
 import { confChangeOf, leavesJoint } from './conf-change.ts';
-import { checkQuorum, handleVoteRequest, handleVoteResponse, heldByLease, hup, isCampaigning } from './election.ts';
+import {
+  checkQuorum,
+  handleVoteRequest,
+  handleVoteResponse,
+  heldByLease,
+  hup,
+  isCampaigning,
+  takeOver,
+} from './election.ts';
 import { messageTo } from './messages.ts';
 import { LEADER, PRE_CANDIDATE, type Raft } from './raft.ts';
 import { confirmRead, handleReadIndex, handleReadIndexResponse, waitingContext } from './read-index.ts';
@@ -16,7 +24,7 @@ import {
   handleUnreachable,
 } from './replicate.ts';
 import { handleSnapshot } from './snapshot.ts';
-import { abortTransfer, startTransfer } from './transfer.ts';
+import { abortTransfer, handOverIfNoVoter, startTransfer, transferIfCaughtUp } from './transfer.ts';
 
 /** One tick of the driver's clock. */
 export function tick(raft: Raft): void {
@@ -34,6 +42,7 @@ export function tick(raft: Raft): void {
     if (raft.options.checkQuorum) checkQuorum(raft);
     // Whoever was to take over did not: go on leading rather than refuse proposals for ever (Raft thesis §3.10).
     abortTransfer(raft);
+    if (raft.role === LEADER) handOverIfNoVoter(raft);
   }
   if (raft.role === LEADER && raft.heartbeatElapsed >= raft.options.heartbeatTicks) {
     raft.heartbeatElapsed = 0;
@@ -116,6 +125,7 @@ function stepLeader(raft: Raft, message: Message): void {
   switch (message.type) {
     case MessageType.MsgAppResp:
       handleAppendResponse(raft, progress, message);
+      transferIfCaughtUp(raft, progress);
       return;
     case MessageType.MsgHeartbeatResp:
       handleHeartbeatResponse(raft, progress);
@@ -134,9 +144,9 @@ function stepLeader(raft: Raft, message: Message): void {
   }
 }
 
-/** Whether the leader takes proposals: not after its own removal, not while it hands over. */
+/** Whether the leader takes proposals: not when it is no voter any more, not while it hands over. */
 export function canPropose(raft: Raft): boolean {
-  return raft.self !== null && raft.transferee === U64_ZERO;
+  return raft.self !== null && !raft.self.isLearner && raft.transferee === U64_ZERO;
 }
 
 /**
@@ -176,7 +186,7 @@ function stepOther(raft: Raft, message: Message): void {
       return;
     case MessageType.MsgTimeoutNow:
       // The leader hands over: no pre-vote, its lease must not hold the others back (Raft thesis §3.10).
-      if (!isCampaigning(raft)) hup(raft, true);
+      if (!isCampaigning(raft)) takeOver(raft);
       return;
     case MessageType.MsgReadIndexResp:
       handleReadIndexResponse(raft, message);

@@ -3,10 +3,17 @@ import { ClientCall } from './client-call.ts';
 import { formatTimeout } from './grpc/deadline.ts';
 import type { Metadata } from './grpc/metadata.ts';
 import type { HeaderBlock } from './hpack/decoder.ts';
-import { BLOCK_START_BYTES, fieldBound } from './hpack/encoder.ts';
+import { fieldBound } from './hpack/encoder.ts';
 import { Connection, type ConnectionHost } from './http2/connection.ts';
 import { ErrorCode } from './http2/errors.ts';
-import { CLIENT_PREFACE, Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from './http2/frame.ts';
+import {
+  CLIENT_PREFACE,
+  Flag,
+  FRAME_HEADER_BYTES,
+  FRAME_PAYLOAD_BYTES,
+  FrameType,
+  writeFrameHeader,
+} from './http2/frame.ts';
 import { SettingId } from './http2/settings.ts';
 import type { Stream } from './http2/stream.ts';
 
@@ -36,6 +43,8 @@ class PreparedBlock {
 
 /** Streams assumed to be allowed until the server says how many are. */
 const STREAMS_BEFORE_SETTINGS = 100;
+/** Bound of an encoded `grpc-timeout` field. */
+const TIMEOUT_FIELD_BYTES = 64;
 const LAST_STREAM_ID = 0x7fff_fffd;
 
 /** The client's side of a connection. */
@@ -94,18 +103,28 @@ export class ClientConnection extends Connection {
     if (block === undefined || block.generation !== this.encoder.generation || block.metadata !== call.metadata) {
       block = this.prepare(call);
     }
-    const { out, encoder } = this;
-    out.reserve(FRAME_HEADER_BYTES + BLOCK_START_BYTES + block.bytes.length + 64);
+    const { out } = this;
+    const bound = block.bytes.length + TIMEOUT_FIELD_BYTES;
+    if (bound > FRAME_PAYLOAD_BYTES) {
+      const whole = Buffer.allocUnsafe(bound);
+      block.bytes.copy(whole);
+      this.writeBlock(call.id, whole, this.appendTimeout(call, whole, block.bytes.length), false);
+      return;
+    }
+    out.reserve(FRAME_HEADER_BYTES + bound);
     const start = out.offset;
     let at = start + FRAME_HEADER_BYTES;
     at += block.bytes.copy(out.buffer, at);
-    if (call.deadlineMs >= 0) {
-      const left = call.deadlineMs - this.host.clock.nowMs();
-      at = encoder.field(out.buffer, at, 'grpc-timeout', formatTimeout(left), false);
-    }
+    if (call.deadlineMs >= 0) at = this.appendTimeout(call, out.buffer, at);
     const length = at - start - FRAME_HEADER_BYTES;
     writeFrameHeader(out.buffer, start, length, FrameType.HEADERS, Flag.END_HEADERS, call.id);
     out.offset = at;
+  }
+
+  private appendTimeout(call: ClientCall, target: Buffer, offset: number): number {
+    if (call.deadlineMs < 0) return offset;
+    const text = formatTimeout(call.deadlineMs - this.host.clock.nowMs());
+    return this.encoder.field(target, offset, 'grpc-timeout', text, false);
   }
 
   /**

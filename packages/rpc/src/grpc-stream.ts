@@ -32,6 +32,9 @@ export abstract class GrpcStream extends Stream implements MessageSink, Expiring
   wheelPrevious: Expiring | null = null;
   wheelTick = 0;
 
+  /** Whether the message being delivered came compressed. */
+  messageWasCompressed = false;
+
   protected headersSent = false;
   /** Gathers messages that came in pieces; null until one did. */
   protected reader: MessageReader | null = null;
@@ -201,6 +204,7 @@ export abstract class GrpcStream extends Stream implements MessageSink, Expiring
   }
 
   messageRead(bytes: Buffer, start: number, end: number, compressed: boolean): boolean {
+    this.messageWasCompressed = compressed;
     if (!compressed) {
       this.deliver(bytes, start, end);
       return this.isListening;
@@ -222,7 +226,7 @@ export abstract class GrpcStream extends Stream implements MessageSink, Expiring
     if (plain === 'too large') {
       const text = `grpc: received message after decompression larger than max ${limit}`;
       this.refuseMessage(StatusCode.RESOURCE_EXHAUSTED, text);
-    } else this.refuseMessage(StatusCode.INTERNAL, 'grpc: failed to decompress the received message');
+    } else this.refuseMessage(StatusCode.INTERNAL, `grpc: failed to decompress the message: ${plain}`);
     return null;
   }
 

@@ -3,6 +3,8 @@ export type { CallReceiver, ClientCall } from './client-call.ts';
 export { binaryValues, Metadata } from './grpc/metadata.ts';
 export { RpcError, StatusCode } from './grpc/status.ts';
 export type { Field } from './hpack/table.ts';
+export { HttpExchange, type HttpHandler, type HttpReceiver } from './http-exchange.ts';
+export { ErrorCode } from './http2/errors.ts';
 export { DEFAULT_LIMITS, type RpcLimits } from './limits.ts';
 export type { WriteTarget } from './outbox.ts';
 export { RpcServer, type RpcServerOptions } from './server.ts';

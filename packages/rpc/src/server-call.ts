@@ -1,5 +1,7 @@
 import type { Socket } from '@etsd/runtime';
 import type { DeadlineWheel } from './deadline-wheel.ts';
+import { gzip } from './grpc/compression.ts';
+import type { Metadata } from './grpc/metadata.ts';
 import { encodeStatusMessage, StatusCode } from './grpc/status.ts';
 import { GrpcStream, HEADERS_BYTES } from './grpc-stream.ts';
 import type { HeaderBlock } from './hpack/decoder.ts';
@@ -39,7 +41,12 @@ export class ServerCall extends GrpcStream {
   readonly socket: Socket;
   /** The handler's own slot. */
   context: unknown = null;
+  /** Sent with the response's headers, if set before they go out. */
+  headers: Metadata | null = null;
+  /** Sent with the status, if set before the call ends. */
+  trailers: Metadata | null = null;
   readonly endsWithData = false;
+  private compresses = false;
 
   private readonly wheel: DeadlineWheel;
   private closedCalled = false;
@@ -75,9 +82,32 @@ export class ServerCall extends GrpcStream {
     if (this.isOpen) this.ensureHeaders();
   }
 
+  /**
+   * Compress what `sendCompressed` sends, if the client accepts gzip; must come before the first message. Returns whether
+   * it does.
+   */
+  useGzip(): boolean {
+    if (!this.headersSent && this.isOpen) this.compresses = this.request.acceptsGzip;
+    return this.compresses;
+  }
+
+  /** As `send`, compressed if `useGzip` said so. */
+  sendCompressed(message: Buffer): void {
+    if (!this.compresses) {
+      this.send(message);
+      return;
+    }
+    const compressed = gzip(message);
+    this.enqueueMessage([compressed], compressed.length, true);
+  }
+
   /** Status 200 and the content type, two bytes once the table knows them. Room must have been made. */
   protected override writeHeaders(): void {
     this.headersSent = true;
+    if (this.headers !== null || this.compresses) {
+      this.connection.writeFields(this.id, this.headerFields(), false);
+      return;
+    }
     const { out, encoder } = this.connection;
     const start = out.offset;
     let at = encoder.begin(out.buffer, start + FRAME_HEADER_BYTES);
@@ -87,6 +117,13 @@ export class ServerCall extends GrpcStream {
     else at = encoder.field(out.buffer, at, 'content-type', CONTENT_TYPE, true);
     writeFrameHeader(out.buffer, start, at - start - FRAME_HEADER_BYTES, FrameType.HEADERS, Flag.END_HEADERS, this.id);
     out.offset = at;
+  }
+
+  private headerFields(): string[] {
+    const fields = [':status', '200', 'content-type', CONTENT_TYPE];
+    if (this.compresses) fields.push('grpc-encoding', 'gzip');
+    if (this.headers !== null) fields.push(...this.headers.entries);
+    return fields;
   }
 
   /** Ends the call with status OK, behind what was sent before. */
@@ -110,9 +147,29 @@ export class ServerCall extends GrpcStream {
 
   /** Trailers; with them the call is over for us. */
   override writeEnd(): void {
-    const connection = this.connection;
-    const { out, encoder } = connection;
     const message = this.statusMessage === '' ? '' : this.encodedMessage();
+    if (this.trailers === null && (this.headers === null || this.headersSent)) this.writeTrailers(message);
+    else this.writeTrailersWithMetadata(message);
+    const { connection } = this;
+    connection.touch();
+    connection.outputEnded(this);
+    // The rest of the request is of no interest: tell the client to stop sending it (RFC 9113 §8.1).
+    if (this.state === StreamState.HALF_CLOSED_LOCAL) connection.cancelStream(this, ErrorCode.NO_ERROR);
+    this.callClosed();
+  }
+
+  private writeTrailersWithMetadata(message: string): void {
+    const fields = this.headersSent ? [] : this.headerFields();
+    this.headersSent = true;
+    fields.push('grpc-status', String(this.statusCode));
+    if (message !== '') fields.push('grpc-message', message);
+    if (this.trailers !== null) fields.push(...this.trailers.entries);
+    this.connection.writeFields(this.id, fields, true);
+  }
+
+  /** The usual end: one byte in the table once the first call has put it there. */
+  private writeTrailers(message: string): void {
+    const { out, encoder } = this.connection;
     out.reserve(HEADERS_BYTES + fieldBound('grpc-message', message));
     const start = out.offset;
     let at = encoder.begin(out.buffer, start + FRAME_HEADER_BYTES);
@@ -128,11 +185,6 @@ export class ServerCall extends GrpcStream {
     writeFrameHeader(out.buffer, start, 0, FrameType.HEADERS, Flag.END_HEADERS | Flag.END_STREAM, this.id);
     patchFrameLength(out.buffer, start, at - start - FRAME_HEADER_BYTES);
     out.offset = at;
-    connection.touch();
-    connection.outputEnded(this);
-    // The rest of the request is of no interest: tell the client to stop sending it (RFC 9113 §8.1).
-    if (this.state === StreamState.HALF_CLOSED_LOCAL) connection.cancelStream(this, ErrorCode.NO_ERROR);
-    this.callClosed();
   }
 
   private encodedMessage(): string {
@@ -176,17 +228,12 @@ export class ServerCall extends GrpcStream {
     return false;
   }
 
+  /** A unary call's first message counts; grpc-go's server does not look at more of them either. */
   protected override deliver(bytes: Buffer, start: number, end: number): void {
     this.messages++;
     if (this.handler.kind === 'stream' || (this.messages === 1 && this.state !== StreamState.OPEN)) {
       this.handler.message(this, bytes, start, end);
-    } else if (this.messages > 1) this.tooManyMessages();
-    else this.held = Buffer.from(bytes.subarray(start, end));
-  }
-
-  private tooManyMessages(): void {
-    const text = 'cardinality violation: received multiple request messages for non-client-streaming RPC';
-    this.fail(StatusCode.INTERNAL, text);
+    } else if (this.messages === 1) this.held = Buffer.from(bytes.subarray(start, end));
   }
 
   protected override refuseMessage(code: StatusCode, text: string): void {
@@ -202,7 +249,7 @@ export class ServerCall extends GrpcStream {
   /** The client has finished; also called for a request that ends with its headers. */
   override inputEnded(): void {
     if (this.reader !== null && this.reader.heldBytes > 0) {
-      if (this.isOpen) this.fail(StatusCode.INTERNAL, 'unexpected EOF');
+      this.fail(StatusCode.UNKNOWN, 'unexpected EOF');
       return;
     }
     if (!this.isOpen) return;
@@ -212,8 +259,7 @@ export class ServerCall extends GrpcStream {
       this.held = null;
       this.handler.message(this, message, 0, message.length);
     } else if (this.messages === 0) {
-      const text = 'cardinality violation: received no request message from non-client-streaming RPC';
-      this.fail(StatusCode.INTERNAL, text);
+      this.fail(StatusCode.UNKNOWN, 'EOF');
     }
   }
 

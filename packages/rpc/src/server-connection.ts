@@ -1,5 +1,6 @@
 import type { Socket } from '@etsd/runtime';
 import type { HeaderBlock } from './hpack/decoder.ts';
+import { type Field, FieldKind } from './hpack/table.ts';
 import { Connection, type ConnectionHost } from './http2/connection.ts';
 import { ErrorCode } from './http2/errors.ts';
 import { readU32 } from './http2/frame.ts';
@@ -66,8 +67,8 @@ export class ServerConnection extends Connection {
       this.lateHeaders(id);
       return;
     }
-    if (this.goawaySent >= 0 && id > this.goawaySent) return; // told not to; the client will go elsewhere
     this.lastPeerStream = id;
+    if (this.goawaySent >= 0 && id > this.goawaySent) return; // told not to; the client will go elsewhere
     if (this.streams.size >= this.limits.concurrentStreams) {
       this.refuse(id, ErrorCode.REFUSED_STREAM);
       return;
@@ -92,8 +93,8 @@ export class ServerConnection extends Connection {
   }
 
   protected override receiveFurtherHeaders(stream: Stream, block: HeaderBlock, endStream: boolean): void {
-    // A second block can only be trailers, which end the stream and have no pseudo fields (RFC 9113 §8.1).
-    const bad = block.tooLarge || block.fields.some((field) => field.name.startsWith(':'));
+    // A second block can only be trailers, which end the stream (RFC 9113 §8.1).
+    const bad = block.tooLarge || !areTrailers(block.fields);
     if (!endStream || bad) {
       if (stream.state === StreamState.CLOSED) stream.state = StreamState.HALF_CLOSED_LOCAL;
       this.resetStream(stream, ErrorCode.PROTOCOL_ERROR);
@@ -174,4 +175,12 @@ export class ServerConnection extends Connection {
   protected override lost(error: Error | null): void {
     this.owner.connectionLost(this, error);
   }
+}
+
+/** No pseudo fields, nothing malformed, nothing that belongs to a connection of HTTP/1.1 (RFC 9113 §8.1, §8.2). */
+function areTrailers(fields: readonly Field[]): boolean {
+  for (const { name, kind } of fields) {
+    if (name.startsWith(':') || kind === FieldKind.MALFORMED || kind === FieldKind.CONNECTION_SPECIFIC) return false;
+  }
+  return true;
 }

@@ -3,6 +3,7 @@ import type { Listener, ListenOptions, Socket, SocketAddress, Timer } from '@ets
 import { DeadlineWheel } from './deadline-wheel.ts';
 import { encodeStatusMessage, StatusCode } from './grpc/status.ts';
 import { fieldBound } from './hpack/encoder.ts';
+import { HttpExchange, type HttpHandler } from './http-exchange.ts';
 import { ConnectionHost } from './http2/connection.ts';
 import { type ErrorCode, errorCodeName } from './http2/errors.ts';
 import { Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from './http2/frame.ts';
@@ -40,6 +41,7 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   private sweeper: Timer | null = null;
   /** Called when the last connection is gone, while a drain waits for that. */
   private onEmpty: (() => void) | null = null;
+  private httpHandler: HttpHandler | null = null;
   private http1: ((socket: Socket, firstBytes: Buffer) => void) | null = null;
 
   constructor(world: RpcWorld, options: RpcServerOptions = {}) {
@@ -60,6 +62,11 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   /** Connections that do not begin with the HTTP/2 preface; without this they are closed. */
   onHttp1(handOver: (socket: Socket, firstBytes: Buffer) => void): void {
     this.http1 = handOver;
+  }
+
+  /** Requests over HTTP/2 whose content type is not gRPC's; without this they get 415. */
+  handleHttp(handler: HttpHandler): void {
+    this.httpHandler = handler;
   }
 
   async listen(address: SocketAddress, options: ListenOptions = {}): Promise<Listener> {
@@ -167,12 +174,17 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   // ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   request(connection: ServerConnection, id: number, request: Request, endStream: boolean): void {
+    if (this.httpHandler !== null && !request.isGrpc && !request.tooLarge) {
+      this.httpRequest(this.httpHandler, connection, id, request, endStream);
+      return;
+    }
     const handler = this.handlers.get(request.path);
     if (handler === undefined || request.method !== 'POST' || !request.isGrpc || request.timeoutMs === -2) {
       this.refuse(connection, id, endStream, this.refusal(request));
       return;
     }
-    if (request.tooLarge || request.badBinary !== null || request.encoding === Encoding.UNKNOWN) {
+    const { encoding, timeoutMs, badBinary } = request;
+    if (request.tooLarge || badBinary !== null || encoding === Encoding.UNKNOWN || timeoutMs === 0) {
       this.refuse(connection, id, endStream, this.refusal(request));
       return;
     }
@@ -181,6 +193,21 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     if (request.timeoutMs >= 0) this.wheel.add(call, request.timeoutMs);
     if (handler.kind === 'stream') handler.opened?.(call);
     if (endStream) this.endedWithHeaders(connection, call);
+  }
+
+  private httpRequest(
+    handler: HttpHandler,
+    connection: ServerConnection,
+    id: number,
+    request: Request,
+    endStream: boolean,
+  ): void {
+    const exchange = new HttpExchange(connection, id, request);
+    connection.addStream(exchange);
+    handler.request(exchange);
+    if (!endStream) return;
+    connection.inputEnded(exchange);
+    exchange.inputEnded();
   }
 
   private endedWithHeaders(connection: ServerConnection, call: ServerCall): void {
@@ -202,7 +229,7 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
       return { httpStatus: '405', code: StatusCode.INTERNAL, message };
     }
     if (request.timeoutMs === -2) {
-      const message = `malformed grpc-timeout: transport: timeout unit is not recognized: "${request.timeoutText}"`;
+      const message = `malformed grpc-timeout: ${timeoutFault(request.timeoutText)}`;
       return { httpStatus: '400', code: StatusCode.INTERNAL, message };
     }
     if (request.badBinary !== null) {
@@ -210,17 +237,24 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
       const message = `malformed binary metadata "${value}" in header "${name}": illegal base64 data`;
       return { httpStatus: '400', code: StatusCode.INTERNAL, message };
     }
-    return { httpStatus: '200', code: StatusCode.UNIMPLEMENTED, message: this.unimplemented(request) };
+    const message = this.unimplemented(request);
+    if (message === '') {
+      return { httpStatus: '200', code: StatusCode.DEADLINE_EXCEEDED, message: 'context deadline exceeded' };
+    }
+    return { httpStatus: '200', code: StatusCode.UNIMPLEMENTED, message };
   }
 
+  /** What of the call we do not have; '' if nothing is missing. */
   private unimplemented(request: Request): string {
-    const slash = request.path.lastIndexOf('/');
-    if (slash <= 0) return `malformed method name: "${request.path}"`;
-    const service = request.path.slice(1, slash);
+    const { path } = request;
+    const slash = path.lastIndexOf('/');
+    if (path.charCodeAt(0) !== 0x2f || slash === 0) return `malformed method name: "${path}"`;
+    const service = path.slice(1, slash);
     if (!this.services.has(service)) return `unknown service ${service}`;
     if (!this.handlers.has(request.path)) {
       return `unknown method ${request.path.slice(slash + 1)} for service ${service}`;
     }
+    if (request.encoding !== Encoding.UNKNOWN) return '';
     return `grpc: Decompressor is not installed for grpc-encoding "${request.encodingName}"`;
   }
 
@@ -241,6 +275,14 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     connection.touch();
     connection.answered(id, endStream);
   }
+}
+
+/** What is wrong with a `grpc-timeout`, in grpc-go's words. */
+function timeoutFault(text: string): string {
+  if (text.length < 2) return `transport: timeout string is too short: "${text}"`;
+  if (text.length > 9) return `transport: timeout string is too long: "${text}"`;
+  if (!/[HMSmun]$/.test(text)) return `transport: timeout unit is not recognized: "${text}"`;
+  return `strconv.ParseInt: parsing "${text.slice(0, -1)}": invalid syntax`;
 }
 
 /** Often enough for the shortest of the time limits to be met within a quarter of it. */

@@ -66,7 +66,7 @@ export interface Disk {
    * neighbour with the suffix `.tmp`, synced, renamed, the directory synced.
    */
   writeFileAtomic(path: string, bytes: Buffer): Promise<void>;
-  /** Makes the directory and what is missing above it. No error where it exists. */
+  /** Makes the directory and what is missing above it, durably. No error where it exists. */
   makeDirectory(path: string): Promise<void>;
   /** The names in a directory, in ascending order of their bytes. */
   list(path: string): Promise<string[]>;
@@ -92,4 +92,16 @@ export function hasCode(error: unknown, code: string): boolean {
 /** An error with a system code, for implementations of `Disk`. */
 export function diskError(code: string, message: string): Error {
   return Object.assign(new Error(`${code}: ${message}`), { code });
+}
+
+/** The path of `name` within `directory`. Paths are written with slashes on every system. */
+export function joinPath(directory: string, ...names: readonly string[]): string {
+  return [directory.replace(/\/+$/, ''), ...names].join('/');
+}
+
+/** The directory that holds what `path` names. */
+export function parentPath(path: string): string {
+  const end = path.replace(/\/+$/, '').lastIndexOf('/');
+  if (end > 0) return path.slice(0, end);
+  return end === 0 ? '/' : '.';
 }

@@ -6,9 +6,11 @@ export {
   diskError,
   type FileStat,
   hasCode,
+  joinPath,
   type Lock,
   type OpenAccess,
   type OpenOptions,
+  parentPath,
   type ReadCallback,
 } from './disk.ts';
 export type * from './network.ts';

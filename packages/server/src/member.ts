@@ -282,6 +282,7 @@ class RunningMember implements Member {
     this.autoCompaction?.stop();
     this.edge?.close();
     await this.rpc.drain();
+    await this.services.settle();
     this.services.stop();
     this.compactions.stop();
     this.commits.stop();

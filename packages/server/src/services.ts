@@ -2,10 +2,11 @@ import { CompactionRequest, RaftRequestField } from '@etsd/proto';
 import type { Lessor } from '@etsd/state';
 import { registerAuthStatus } from './api/auth-status.ts';
 import { registerCluster } from './api/cluster.ts';
-import { proposeRequest } from './api/guards.ts';
+import { proposeRequest, refusal } from './api/guards.ts';
 import { registerHealth } from './api/health.ts';
 import { registerKv } from './api/kv.ts';
 import { LeaderGuard } from './api/leader-guard.ts';
+import { registerLease } from './api/lease.ts';
 import { registerMaintenance } from './api/maintenance.ts';
 import { SliceRunner } from './api/slice-runner.ts';
 import { registerWatch, type WatchService } from './api/watch.ts';
@@ -27,8 +28,13 @@ export interface Services {
   readonly expiry: LeaseExpiry;
   /** Compacts through the log, as a client's request would. */
   compact(revision: number, done: (failure: string | undefined) => void): void;
+  /** While the log still takes entries: notes in it what a restart should know. Takes a second at most. */
+  settle(): Promise<void>;
   stop(): void;
 }
+
+/** Longest that a stop waits for what is still to be noted in the log. */
+const SETTLE_MS = 1000;
 
 export function registerServices(parts: ServicesParts): Services {
   const { context, lessor, compactions } = parts;
@@ -49,9 +55,9 @@ export function registerServices(parts: ServicesParts): Services {
     header: context.header,
     store,
     maxRequestBytes: context.limits.maxRequestBytes,
-    electionMs,
     progressIntervalMs: parts.watchProgressIntervalMs,
     guard,
+    refusal: (call) => refusal(context, call, false),
     access: null,
   });
   store.listener = watch.hub;
@@ -63,11 +69,11 @@ export function registerServices(parts: ServicesParts): Services {
     revokesPerSecond: REVOKES_PER_SECOND,
     checkpointIntervalMs: CHECKPOINT_INTERVAL_MS,
   });
-  lessor.listener = expiry;
   state.onTermBegin = () => {
     if (replication.isLeader) expiry.promote();
   };
   expiry.start();
+  registerLease({ context, quota, lessor, expiry, guard, forwarder: null });
   return {
     watch,
     expiry,
@@ -76,6 +82,15 @@ export function registerServices(parts: ServicesParts): Services {
       proposeRequest(context, RaftRequestField.Compaction, body, 0, body.length, {
         done: () => done(undefined),
         fail: (error) => done(error.message),
+      });
+    },
+    settle() {
+      return new Promise((resolve) => {
+        const timer = world.timers.after(SETTLE_MS, resolve);
+        expiry.checkpointAll(() => {
+          timer.cancel();
+          resolve();
+        });
       });
     },
     stop() {

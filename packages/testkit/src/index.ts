@@ -1,1 +1,5 @@
-export {};
+export { Command, parseTranscript, runTranscript } from './datadriven.ts';
+export { forSeeds, mutate } from './fuzz.ts';
+export { GoldenDisk } from './golden-disk.ts';
+export { assertSameShape } from './shapes.ts';
+export { matchSnapshot } from './snapshot.ts';

@@ -11,10 +11,9 @@
  * In two places we are stricter, because a frame head lies within one sector and so is never half written: a head that no
  * writer makes is damage, not the end; and so is a record beyond the end of the file while valid records stand further on.
  */
-import { join } from 'node:path';
 import { CorruptionError, crc32c } from '@etsd/base';
 import { ProtoError, WalRecord } from '@etsd/proto';
-import type { Disk, DiskFile } from '@etsd/runtime';
+import { type Disk, type DiskFile, joinPath } from '@etsd/runtime';
 import { READ_BYTES } from './limits.ts';
 import { FRAME_HEAD_BYTES, RecordType, readFrameHead } from './record.ts';
 import type { SegmentName } from './segment.ts';
@@ -252,7 +251,7 @@ export async function readSegments(
   let end: LogEnd | null = null;
   for (let index = 0; index < segments.length; index++) {
     const segment = segments[index] as SegmentName;
-    const path = join(directory, segment.name);
+    const path = joinPath(directory, segment.name);
     const file = await disk.open(path, 'read');
     try {
       const window = new FileWindow(file, await file.size());

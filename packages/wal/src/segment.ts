@@ -9,9 +9,8 @@
  * journal. That is done only for the first segment of a new log and for the one a restart goes on with, a window at a
  * time, where filling it all at once would make the start slow and a short-lived member write 64 MB for nothing.
  */
-import { join } from 'node:path';
 import { assert, CorruptionError, OperatorError } from '@etsd/base';
-import type { Disk, DiskFile, Lock } from '@etsd/runtime';
+import { type Disk, type DiskFile, joinPath, type Lock } from '@etsd/runtime';
 
 export interface SegmentName {
   readonly name: string;
@@ -66,7 +65,7 @@ export function segmentsFrom(directory: string, all: readonly SegmentName[], ind
     if (here.sequence === before.sequence + 1) continue;
     throw new CorruptionError(
       `wal: a segment is missing: ${before.sequence} is followed by ${here.sequence}`,
-      join(directory, here.name),
+      joinPath(directory, here.name),
       'Put the missing file back, or remove this member and add it to the cluster anew.',
     );
   }

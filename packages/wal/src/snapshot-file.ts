@@ -3,10 +3,9 @@
  * etcd's format. With the v3 store the data of the snapshot is not in here (it lies in the backend, or travels apart);
  * the file says where in the log it stands and who the members were.
  */
-import { join } from 'node:path';
 import { CorruptionError, crc32c } from '@etsd/base';
 import { ProtoError, RaftSnapshot, SnapFile } from '@etsd/proto';
-import type { Disk } from '@etsd/runtime';
+import { type Disk, joinPath } from '@etsd/runtime';
 import type { LogPosition } from './replay.ts';
 
 const NAME = /^([0-9a-f]{16})-([0-9a-f]{16})\.snap$/;
@@ -60,7 +59,7 @@ export function decodeSnapshotFile(bytes: Buffer, path: string): RaftSnapshot {
 export async function writeSnapshotFile(disk: Disk, directory: string, snapshot: RaftSnapshot): Promise<void> {
   const metadata = snapshot.metadata;
   if (metadata === null) return;
-  await disk.writeFileAtomic(join(directory, snapshotName(metadata)), encodeSnapshotFile(snapshot));
+  await disk.writeFileAtomic(joinPath(directory, snapshotName(metadata)), encodeSnapshotFile(snapshot));
 }
 
 export interface LoadedSnapshot {
@@ -82,7 +81,7 @@ export async function loadNewestSnapshot(
   const damaged: CorruptionError[] = [];
   for (const { name, term, index } of await listSnapshots(disk, directory)) {
     if (!positions.some((position) => position.term === term && position.index === index)) continue;
-    const path = join(directory, name);
+    const path = joinPath(directory, name);
     try {
       return { snapshot: decodeSnapshotFile(await disk.readFile(path), path), damaged };
     } catch (error) {
@@ -96,5 +95,6 @@ export async function loadNewestSnapshot(
 
 /** Removes all but the newest `keep` snapshot files. */
 export async function purgeSnapshots(disk: Disk, directory: string, keep: number): Promise<void> {
-  for (const { name } of (await listSnapshots(disk, directory)).slice(keep)) await disk.remove(join(directory, name));
+  for (const { name } of (await listSnapshots(disk, directory)).slice(keep))
+    await disk.remove(joinPath(directory, name));
 }

@@ -3,15 +3,14 @@
  * (nothing is acknowledged before it is durable) is kept here: a callback of `save` without an error is the promise that
  * the entries can be read back after any crash.
  */
-import { dirname, join } from 'node:path';
 import { assert, type Logger, OperatorError, silentLogger, U64_ZERO } from '@etsd/base';
 import { type Entry, HardState, WalSnapshot } from '@etsd/proto';
-import type { DiskCallback, DiskFile, World } from '@etsd/runtime';
+import { type DiskCallback, type DiskFile, joinPath, parentPath, type World } from '@etsd/runtime';
 import { type Batch, type BatchSink, GroupCommit } from './group-commit.ts';
 import { FILL_AHEAD_BYTES, FILL_PIECE_BYTES, SEGMENT_BYTES, SEGMENTS_MAX, SLOW_SYNC_MS } from './limits.ts';
 import { readSegments } from './reader.ts';
 import { BatchBuffer, RecordEncoder } from './record.ts';
-import { clearFrom, keepCopy, type Repair, synced } from './repair.ts';
+import { clearFrom, keepCopy, type Repair, rewriteEnd, synced } from './repair.ts';
 import { finish, LogCollector, type LogPosition } from './replay.ts';
 import {
   type FillOptions,
@@ -172,7 +171,7 @@ export class Wal implements BatchSink {
     encoder.snapshot(head, new WalSnapshot());
     await disk.remove(temporary);
     await disk.makeDirectory(temporary);
-    const file = await disk.open(join(temporary, segment.name), 'create');
+    const file = await disk.open(joinPath(temporary, segment.name), 'create');
     try {
       await file.truncate(Math.max(fill.segmentBytes, head.length));
       await writeAt(file, head.bytes, head.length, 0);
@@ -182,9 +181,9 @@ export class Wal implements BatchSink {
     }
     await disk.syncDirectory(temporary);
     await disk.rename(temporary, directory);
-    await disk.syncDirectory(dirname(directory));
-    const lock = await disk.lock(join(directory, segment.name));
-    const tail = await openTail(disk, join(directory, segment.name), segment, head.length, { durable, fill });
+    await disk.syncDirectory(parentPath(directory));
+    const lock = await disk.lock(joinPath(directory, segment.name));
+    const tail = await openTail(disk, joinPath(directory, segment.name), segment, head.length, { durable, fill });
     const standing = { metadata, hardState: HardState.zero, lastIndex: 0, crc: encoder.crc, position: head.length };
     return new Wal({ world, directory, settings }, [{ segment, lock }], tail, standing);
   }
@@ -202,18 +201,22 @@ export class Wal implements BatchSink {
     const segments: HeldSegment[] = [];
     for (const segment of all) {
       const isWanted = wanted.includes(segment);
-      segments.push({ segment, lock: isWanted ? await disk.lock(join(directory, segment.name)) : null });
+      segments.push({ segment, lock: isWanted ? await disk.lock(joinPath(directory, segment.name)) : null });
     }
     try {
       const collector = new LogCollector(start);
       const end = await readSegments(disk, directory, wanted, collector.visit);
       const log = finish(collector, end, directory, start);
       const repair = await keepCopy(disk, directory, end);
-      const path = join(directory, end.segment.name);
+      const path = joinPath(directory, end.segment.name);
       const tail = await openTail(disk, path, end.segment, end.position, settings);
+      await rewriteEnd(tail.plainFile, end.position);
       await clearFrom(tail.plainFile, end.position, settings.fill.segmentBytes);
       await disk.remove(temporaryPath(directory, 0));
       await disk.remove(temporaryPath(directory, 1));
+      // A process killed between a rename and the sync of the directory leaves names that only look durable.
+      await disk.syncDirectory(directory);
+      await disk.syncDirectory(parentPath(directory));
       const { metadata, hardState, entries } = log;
       const standing = { metadata, hardState, lastIndex: collector.lastIndex, crc: end.crc, position: end.position };
       const wal = new Wal({ world, directory, settings }, segments, tail, standing);
@@ -347,7 +350,7 @@ export class Wal implements BatchSink {
   }
 
   private brokenBy(error: Error): OperatorError {
-    const path = join(this.directory, this.tail.segment.name);
+    const path = joinPath(this.directory, this.tail.segment.name);
     return new OperatorError(
       `wal: cannot write ${path}: ${error.message}`,
       'The log takes nothing any more, since what is on the disk is unknown. Mend the disk or make room, then restart.',
@@ -380,7 +383,7 @@ export class Wal implements BatchSink {
     const { disk, clock } = this.world;
     if (this.prepared === null) this.prepareNext();
     const { tail, lock, path } = await (this.prepared as Promise<PreparedSegment>);
-    const finalPath = join(this.directory, segment.name);
+    const finalPath = joinPath(this.directory, segment.name);
     await new Promise<void>((resolve) => tail.filler.claim(batch.length, resolve));
     this.startedMs = clock.nowMs();
     await writeAt(tail.file, batch.bytes, batch.length, 0);
@@ -434,7 +437,7 @@ export class Wal implements BatchSink {
     // The last segment that begins before `index` may hold the entry itself.
     while (segments.length > this.settings.segmentsMax && (segments[1] as HeldSegment).segment.index < index) {
       const oldest = segments[0] as HeldSegment;
-      const path = join(this.directory, oldest.segment.name);
+      const path = joinPath(this.directory, oldest.segment.name);
       await disk.remove(path);
       await oldest.lock?.release();
       segments.splice(0, 1);
@@ -455,7 +458,7 @@ function isEmptyState(state: HardState): boolean {
 
 /** Where the segment with this sequence number is made ready. Two names, since the next but one may be begun early. */
 function temporaryPath(directory: string, sequence: number): string {
-  return join(directory, `${sequence % 2}.tmp`);
+  return joinPath(directory, `${sequence % 2}.tmp`);
 }
 
 function writeAt(file: DiskFile, bytes: Buffer, length: number, position: number): Promise<void> {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EMPTY, keyFromBytes, Prng, type U64, U64_ZERO, u64FromHalves, u64High, u64Low } from '@etsd/base';
 import * as gen from '../gen/index.ts';
-import { randomBytes, randomInteger, randomMessage } from '../schema.fixture.ts';
+import { randomBytes, randomInteger, randomMessage } from '../testing/schema.ts';
 import * as hot from './index.ts';
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 0x1_0000_0000));

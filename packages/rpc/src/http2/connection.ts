@@ -1,7 +1,7 @@
 import { RingQueue } from '@etsd/base';
 import type { Clock, Socket, SocketReceiver, Timers } from '@etsd/runtime';
 import { Decoder, type HeaderBlock } from '../hpack/decoder.ts';
-import { Encoder } from '../hpack/encoder.ts';
+import { BLOCK_START_BYTES, Encoder, fieldBound } from '../hpack/encoder.ts';
 import { KnownBlocks } from '../hpack/known-blocks.ts';
 import type { RpcLimits } from '../limits.ts';
 import { Outbox } from '../outbox.ts';
@@ -880,7 +880,8 @@ export abstract class Connection implements SocketReceiver {
         continue;
       }
       this.slice(stream, window);
-      if (stream.ringNext !== null) this.ring = stream.ringNext;
+      // What is left takes its next turn behind the others; an empty queue comes round at once, to end its stream.
+      if (stream.ringNext !== null && stream.queuedBytes > 0) this.ring = stream.ringNext;
     }
   }
 
@@ -1028,6 +1029,36 @@ export abstract class Connection implements SocketReceiver {
     const at = writeFrameHeader(this.out.buffer, this.out.offset, 4, FrameType.WINDOW_UPDATE, 0, id);
     this.out.offset = writeU32(this.out.buffer, at, increment);
     this.controlWritten();
+  }
+
+  /** Writes a header list (names and values in turn) as HEADERS and, where it is long, CONTINUATION frames. */
+  writeFields(id: number, fields: readonly string[], endStream: boolean): void {
+    let bound = BLOCK_START_BYTES;
+    for (let i = 0; i < fields.length; i += 2) bound += fieldBound(fields[i] as string, fields[i + 1] as string);
+    const block = Buffer.allocUnsafe(bound);
+    let at = this.encoder.begin(block, 0);
+    for (let i = 0; i < fields.length; i += 2) {
+      at = this.encoder.field(block, at, fields[i] as string, fields[i + 1] as string, false);
+    }
+    this.writeBlock(id, block, at, endStream);
+  }
+
+  /** Writes an encoded header block. */
+  writeBlock(id: number, block: Buffer, length: number, endStream: boolean): void {
+    const { out } = this;
+    out.reserve(length + FRAME_HEADER_BYTES * (1 + Math.ceil(length / FRAME_PAYLOAD_BYTES)));
+    let from = 0;
+    do {
+      const size = Math.min(length - from, FRAME_PAYLOAD_BYTES);
+      const type = from === 0 ? FrameType.HEADERS : FrameType.CONTINUATION;
+      let flags = from === 0 && endStream ? Flag.END_STREAM : 0;
+      if (from + size === length) flags |= Flag.END_HEADERS;
+      const at = writeFrameHeader(out.buffer, out.offset, size, type, flags, id);
+      block.copy(out.buffer, at, from, from + size);
+      out.offset = at + size;
+      from += size;
+    } while (from < length);
+    this.touch();
   }
 
   /** Opens the connection window from its initial size to the configured one. */

@@ -1,5 +1,5 @@
 import { constants, fdatasync, fsync, promises, read, write } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import type { Disk, DiskCallback, DiskFile, FileStat, Lock, OpenAccess, OpenOptions, ReadCallback } from '../disk.ts';
 import { hasCode } from '../disk.ts';
 import { followRename, lockFile } from './file-lock.ts';
@@ -102,7 +102,11 @@ export class NodeDisk implements Disk {
   }
 
   async makeDirectory(path: string): Promise<void> {
-    await promises.mkdir(path, { recursive: true, mode: DIRECTORY_MODE });
+    const full = resolve(path);
+    const first = await promises.mkdir(full, { recursive: true, mode: DIRECTORY_MODE });
+    if (first === undefined) return;
+    // The names of all directories made, from the innermost out.
+    for (let made = full; made.length >= first.length; made = dirname(made)) await this.syncDirectory(dirname(made));
   }
 
   async list(path: string): Promise<string[]> {

@@ -1,1 +1,13 @@
-export {};
+export type { SimMedium } from './disk.ts';
+export {
+  type ClockFaults,
+  calmClock,
+  calmDisk,
+  calmNetwork,
+  type DiskFaults,
+  type NetworkFaults,
+} from './faults.ts';
+export type { SimLan } from './network.ts';
+export { Life, type RunLimits, type SimEvent, Simulation } from './simulation.ts';
+export { Tripwires } from './tripwires.ts';
+export { SimMachine, SimUniverse } from './world.ts';

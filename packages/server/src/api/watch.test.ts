@@ -58,7 +58,7 @@ function setup(changes: Partial<WatchParts> = {}) {
     guard,
     header: new HeaderTemplate('00000000000000c1', '00000000000000aa'),
     maxRequestBytes: 1_572_864,
-    electionMs: 1000,
+    refusal: () => null,
     progressIntervalMs: 10_000,
     access: null,
     ...changes,

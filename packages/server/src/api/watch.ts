@@ -52,10 +52,11 @@ export interface WatchParts {
   readonly header: HeaderTemplate;
   readonly store: WatchSource;
   readonly maxRequestBytes: number;
-  readonly electionMs: number;
   /** Time between progress notices; up to a tenth is added, so that streams do not all speak at once. */
   readonly progressIntervalMs: number;
   readonly guard: LeaderGuard;
+  /** Why this member does not take the call at all, or null. */
+  readonly refusal: (call: ApiCall) => EtcdError | null;
   /** Null where everybody may watch everything. */
   readonly access: WatchAccess | null;
 }
@@ -87,7 +88,9 @@ export class WatchService implements ApiHandler {
   }
 
   opened(call: ApiCall): void {
-    if (this.parts.guard.admit(call)) call.context = new WatchCall(this, call);
+    const refused = this.parts.refusal(call);
+    if (refused !== null) call.fail(refused.code, refused.message);
+    else if (this.parts.guard.admit(call)) call.context = new WatchCall(this, call);
   }
 
   message(call: ApiCall, bytes: Buffer, start: number, end: number): void {

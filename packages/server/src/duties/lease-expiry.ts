@@ -16,6 +16,7 @@
 import { Heap, type U64 } from '@etsd/base';
 import {
   ErrNotPrimaryLessor,
+  type EtcdError,
   LeaseCheckpoint,
   LeaseRevokeRequest,
   RaftRequestField,
@@ -43,7 +44,7 @@ export interface RenewWaiter {
   /** The time to live from now on in seconds; 0 where there is no such lease (any more). */
   renewed(ttl: number): void;
   /** This member can not renew: it is not, or no longer, the leader, or can not find out. */
-  failed(error: Error): void;
+  failed(error: EtcdError): void;
 }
 
 export interface LeaseExpiryParts {
@@ -177,6 +178,10 @@ export class LeaseExpiry implements LeaseListener {
     if (!this.isScheduled(lease)) return lease.remaining > 0 ? lease.remaining : lease.ttl;
     return Math.trunc((lease.deadline - this.nowMs()) / 1000);
   }
+
+  /** Leases with a smaller number expire earlier. */
+  readonly orderOf = (lease: Lease): number =>
+    this.isScheduled(lease) ? lease.deadline : (lease.remaining > 0 ? lease.remaining : lease.ttl) * 1000;
 
   // -- what the log says ----------------------------------------------------------------------------------------------
 

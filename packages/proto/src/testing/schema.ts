@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { type Prng, u64FromHalves, u64ToDecimal, u64ToSignedDecimal } from '@etsd/base';
 import protobuf from 'protobufjs';
 import descriptor from 'protobufjs/google/protobuf/descriptor.json' with { type: 'json' };
-import * as gen from './gen/index.ts';
-import type { MessageClass } from './methods.ts';
+import * as gen from '../gen/index.ts';
+import type { MessageClass } from '../methods.ts';
 
-const directory = join(import.meta.dirname, '..', 'schema');
+const directory = join(import.meta.dirname, '..', '..', 'schema');
 
 export function loadSchema(): protobuf.Root {
   protobuf.common('descriptor', descriptor.nested.google.nested.protobuf.nested);

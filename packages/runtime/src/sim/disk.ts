@@ -1,0 +1,346 @@
+/**
+ * A disk in memory. It outlives the machine that uses it: after `crash` it holds what was synced, and of what was not
+ * some part that a coin decides (see `faults.ts`).
+ */
+import type { Prng } from '@etsd/base';
+import {
+  type Disk,
+  type DiskCallback,
+  type DiskFile,
+  diskError,
+  type FileStat,
+  type Lock,
+  type OpenAccess,
+  type OpenOptions,
+  type ReadCallback,
+} from '../disk.ts';
+import type { DiskFaults } from './faults.ts';
+import type { Life, Simulation } from './simulation.ts';
+import { DirectoryNode, type FileChange, FileNode, type Node } from './storage.ts';
+
+/** The medium of one machine. */
+export class SimMedium {
+  /** May be changed at any time. */
+  readonly faults: DiskFaults;
+  readonly prng: Prng;
+  readonly root = new DirectoryNode();
+  /** Writes and syncs that were made to fail so far. */
+  failures = 0;
+
+  constructor(prng: Prng, faults: DiskFaults) {
+    this.prng = prng;
+    this.faults = faults;
+  }
+
+  /** Power is lost: what was not synced is kept, lost or torn. */
+  crash(): void {
+    this.root.crash(this.prng, this.faults);
+  }
+
+  find(path: string): Node | null {
+    let node: Node = this.root;
+    for (const name of partsOf(path)) {
+      if (node.kind !== 'directory') return null;
+      const next: Node | undefined = node.entries.get(name);
+      if (next === undefined) return null;
+      node = next;
+    }
+    return node;
+  }
+
+  directory(path: string): DirectoryNode {
+    const node = this.find(path);
+    if (node === null) throw diskError('ENOENT', `no such directory, '${path}'`);
+    if (node.kind !== 'directory') throw diskError('ENOTDIR', `not a directory, '${path}'`);
+    return node;
+  }
+
+  file(path: string): FileNode {
+    const node = this.find(path);
+    if (node === null) throw diskError('ENOENT', `no such file, '${path}'`);
+    if (node.kind !== 'file') throw diskError('EISDIR', `a directory, '${path}'`);
+    return node;
+  }
+
+  /** The content of a file, at once: for tests that look at or damage it. */
+  peek(path: string): Buffer {
+    const { current } = this.file(path);
+    const bytes = Buffer.alloc(current.size);
+    current.read(0, bytes);
+    return bytes;
+  }
+
+  /** Replaces the content of a file, at once and durably: for tests that damage it. */
+  poke(path: string, bytes: Buffer): void {
+    const file = this.file(path);
+    file.change({ position: 0, bytes: null });
+    file.change({ position: 0, bytes });
+    file.persistThrough(file.changes.at(-1));
+  }
+
+  /** Whether that many bytes more would be too many. Bytes that replace others count as well: close enough for a fault. */
+  isFullFor(bytes: number): boolean {
+    return Number.isFinite(this.faults.capacityBytes) && this.allocatedBytes() + bytes > this.faults.capacityBytes;
+  }
+
+  allocatedBytes(node: Node = this.root): number {
+    if (node.kind === 'file') return node.current.allocatedBytes;
+    let total = 0;
+    for (const child of node.entries.values()) total += this.allocatedBytes(child);
+    return total;
+  }
+}
+
+function partsOf(path: string): string[] {
+  return path.split('/').filter((part) => part !== '' && part !== '.');
+}
+
+function parentOf(path: string): string {
+  return `/${partsOf(path).slice(0, -1).join('/')}`;
+}
+
+function nameOf(path: string): string {
+  const name = partsOf(path).at(-1);
+  if (name === undefined) throw diskError('EINVAL', `no name in '${path}'`);
+  return name;
+}
+
+class SimFile implements DiskFile {
+  readonly path: string;
+  private readonly disk: SimDisk;
+  private readonly node: FileNode;
+  private readonly access: OpenAccess;
+  private readonly durable: boolean;
+  private isClosed = false;
+
+  constructor(disk: SimDisk, path: string, node: FileNode, access: OpenAccess, durable: boolean) {
+    this.disk = disk;
+    this.path = path;
+    this.node = node;
+    this.access = access;
+    this.durable = durable;
+  }
+
+  write(bytes: Buffer, start: number, end: number, position: number, done: DiskCallback): void {
+    this.check(true);
+    const { medium } = this.disk;
+    const { faults, prng } = medium;
+    const change: FileChange = { position, bytes: Buffer.from(bytes.subarray(start, end)) };
+    if (medium.isFullFor(end - start)) {
+      medium.failures++;
+      this.disk.later(() => done(diskError('ENOSPC', `no space left on device, '${this.path}'`)));
+      return;
+    }
+    const fails = prng.chance(faults.writeErrorRate) || (this.durable && prng.chance(faults.syncErrorRate));
+    if (!fails || prng.chance(0.5)) this.node.change(change);
+    this.node.modifiedMs = this.disk.nowMs;
+    this.disk.later(() => {
+      if (fails) {
+        medium.failures++;
+        if (this.durable) this.node.dropChanges(prng);
+        done(diskError('EIO', `i/o error, '${this.path}'`));
+        return;
+      }
+      if (this.durable) this.node.persistWrite(change);
+      done(null);
+    });
+  }
+
+  read(target: Buffer, start: number, end: number, position: number, done: ReadCallback): void {
+    this.check(false);
+    const { faults, prng } = this.disk.medium;
+    const fails = prng.chance(faults.readErrorRate);
+    this.disk.later(() => {
+      if (fails) done(diskError('EIO', `i/o error, '${this.path}'`), 0);
+      else done(null, this.node.current.read(position, target.subarray(start, end)));
+    });
+  }
+
+  dataSync(done: DiskCallback): void {
+    this.check(false);
+    const { medium } = this.disk;
+    const { faults, prng } = medium;
+    const last = this.node.changes.at(-1);
+    const fails = prng.chance(faults.syncErrorRate);
+    this.disk.later(() => {
+      if (!fails) {
+        this.node.persistThrough(last);
+        done(null);
+        return;
+      }
+      medium.failures++;
+      this.node.dropChanges(prng);
+      done(diskError('EIO', `i/o error, '${this.path}'`));
+    });
+  }
+
+  sync(done: DiskCallback): void {
+    this.dataSync(done);
+  }
+
+  async truncate(length: number): Promise<void> {
+    this.check(true);
+    await this.disk.operation(() => this.node.change({ position: length, bytes: null }));
+  }
+
+  size(): Promise<number> {
+    this.check(false);
+    return this.disk.operation(() => this.node.current.size);
+  }
+
+  close(): Promise<void> {
+    this.check(false);
+    this.isClosed = true;
+    return this.disk.operation(() => {});
+  }
+
+  private check(writes: boolean): void {
+    if (this.isClosed || (writes && this.access === 'read')) {
+      throw diskError('EBADF', `bad file descriptor, '${this.path}'`);
+    }
+  }
+}
+
+/** The disk as one life of a machine sees it: what was under way in an earlier life never comes back. */
+export class SimDisk implements Disk {
+  readonly medium: SimMedium;
+  private readonly simulation: Simulation;
+  private readonly life: Life;
+
+  constructor(simulation: Simulation, life: Life, medium: SimMedium) {
+    this.simulation = simulation;
+    this.life = life;
+    this.medium = medium;
+  }
+
+  get nowMs(): number {
+    return this.simulation.nowMs;
+  }
+
+  /** Calls back when the operation, begun now, is over. */
+  later(callback: () => void): void {
+    const { faults, prng } = this.medium;
+    let ms = faults.latencyMinMs + prng.float() * (faults.latencyMaxMs - faults.latencyMinMs);
+    if (prng.chance(faults.stallRate)) ms += faults.stallMs;
+    this.simulation.schedule(ms, this.life, callback);
+  }
+
+  /** Does `action` when the operation is over, and gives its result or error. */
+  operation<T>(action: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.later(() => {
+        try {
+          resolve(action());
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  }
+
+  open(path: string, access: OpenAccess, options?: OpenOptions): Promise<DiskFile> {
+    return this.operation(() => {
+      const node = access === 'create' ? this.createFile(path) : this.medium.file(path);
+      return new SimFile(this, path, node, access, options?.durable === true);
+    });
+  }
+
+  readFile(path: string): Promise<Buffer> {
+    return this.operation(() => this.medium.peek(path));
+  }
+
+  async writeFileAtomic(path: string, bytes: Buffer): Promise<void> {
+    const temporary = `${path}.tmp`;
+    await this.remove(temporary);
+    const file = await this.open(temporary, 'create');
+    await new Promise<void>((resolve, reject) => {
+      const synced = (error: Error | null): void => (error === null ? resolve() : reject(error));
+      file.write(bytes, 0, bytes.length, 0, (error) => (error === null ? file.sync(synced) : reject(error)));
+    });
+    await file.close();
+    await this.rename(temporary, path);
+    await this.syncDirectory(parentOf(path));
+  }
+
+  makeDirectory(path: string): Promise<void> {
+    return this.operation(() => {
+      let directory = this.medium.root;
+      for (const name of partsOf(path)) {
+        let next = directory.entries.get(name);
+        if (next === undefined) {
+          next = new DirectoryNode();
+          directory.change({ removed: null, added: name, node: next });
+          directory.persist();
+        }
+        if (next.kind !== 'directory') throw diskError('ENOTDIR', `not a directory, '${path}'`);
+        directory = next;
+      }
+    });
+  }
+
+  list(path: string): Promise<string[]> {
+    return this.operation(() => [...this.medium.directory(path).entries.keys()].sort());
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return this.operation(() => {
+      const source = this.medium.directory(parentOf(from));
+      const target = this.medium.directory(parentOf(to));
+      const node = source.entries.get(nameOf(from));
+      if (node === undefined) throw diskError('ENOENT', `no such file, '${from}'`);
+      const inTheWay = target.entries.get(nameOf(to));
+      if (inTheWay?.kind === 'directory' && inTheWay.entries.size > 0) throw diskError('ENOTEMPTY', `'${to}'`);
+      if (source === target) {
+        source.change({ removed: nameOf(from), added: nameOf(to), node });
+      } else {
+        target.change({ removed: null, added: nameOf(to), node });
+        source.change({ removed: nameOf(from), added: null, node: null });
+      }
+    });
+  }
+
+  remove(path: string): Promise<void> {
+    return this.operation(() => {
+      const parent = this.medium.find(parentOf(path));
+      if (parent?.kind !== 'directory' || !parent.entries.has(nameOf(path))) return;
+      parent.change({ removed: nameOf(path), added: null, node: null });
+    });
+  }
+
+  syncDirectory(path: string): Promise<void> {
+    return this.operation(() => this.medium.directory(path).persist());
+  }
+
+  stat(path: string): Promise<FileStat | null> {
+    return this.operation(() => {
+      const node = this.medium.find(path);
+      if (node === null) return null;
+      if (node.kind === 'directory') return { isDirectory: true, size: 0, modifiedMs: 0 };
+      return { isDirectory: false, size: node.current.size, modifiedMs: node.modifiedMs };
+    });
+  }
+
+  lock(path: string): Promise<Lock> {
+    return this.operation(() => {
+      const found = this.medium.find(path);
+      const node = found === null ? this.createFile(path) : this.medium.file(path);
+      if (node.holder?.isAlive === true) throw diskError('ELOCKED', `another process holds ${path}`);
+      node.holder = this.life;
+      return {
+        release: (): Promise<void> =>
+          this.operation(() => {
+            node.holder = null;
+          }),
+      };
+    });
+  }
+
+  private createFile(path: string): FileNode {
+    const parent = this.medium.directory(parentOf(path));
+    if (parent.entries.has(nameOf(path))) throw diskError('EEXIST', `file already exists, '${path}'`);
+    const node = new FileNode();
+    node.modifiedMs = this.nowMs;
+    parent.change({ removed: null, added: nameOf(path), node });
+    return node;
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * Simulated time. Everything that happens in a simulation is an event with a moment; the loop takes the earliest one,
+ * sets the clock to it, runs it and lets all promises that became ready go on before it takes the next one. Ties are
+ * taken in the order in which they were scheduled, so that one seed gives one history, to the byte.
+ */
+import { Prng } from '@etsd/base';
+import { Tripwires } from './tripwires.ts';
+
+// The real ones, before any trip wire replaces them.
+const realSetImmediate = setImmediate;
+
+/** Whether whoever asked for an event is still there: a crash takes everything back that was asked for before it. */
+export class Life {
+  isAlive = true;
+}
+
+/** Behind all events of a moment that were not asked for at the end of a turn. */
+const END_OF_TURN = 2 ** 50;
+
+export class SimEvent {
+  readonly atMs: number;
+  /** Among events of one moment the smaller goes first. */
+  readonly order: number;
+  readonly life: Life;
+  readonly callback: () => void;
+  isCancelled = false;
+
+  constructor(atMs: number, order: number, life: Life, callback: () => void) {
+    this.atMs = atMs;
+    this.order = order;
+    this.life = life;
+    this.callback = callback;
+  }
+
+  cancel(): void {
+    this.isCancelled = true;
+  }
+
+  isBefore(other: SimEvent): boolean {
+    return this.atMs < other.atMs || (this.atMs === other.atMs && this.order < other.order);
+  }
+}
+
+export interface RunLimits {
+  /** Events until the run counts as stuck. Default 1,000,000. */
+  readonly eventsMax?: number;
+  /** Simulated milliseconds from now. Default 3,600,000. */
+  readonly durationMs?: number;
+}
+
+export class Simulation {
+  readonly seed: number;
+  /** All chance of the simulation comes from here. */
+  readonly prng: Prng;
+  /** Milliseconds since the simulation began. */
+  nowMs = 0;
+  /** Events run so far: crashes and faults can be pinned to one. */
+  eventCount = 0;
+  private readonly queue: SimEvent[] = [];
+  private sequence = 0;
+  /** Work in the real world that an event began and that must end before the next one. */
+  private held: Promise<unknown>[] = [];
+  private readonly tripwires = new Tripwires();
+  /** What a callback or a promise nobody waited for has thrown. */
+  private failure: unknown = null;
+
+  constructor(seed: number) {
+    this.seed = seed;
+    this.prng = new Prng(seed);
+  }
+
+  schedule(delayMs: number, life: Life, callback: () => void): SimEvent {
+    return this.push(new SimEvent(this.nowMs + Math.max(0, delayMs), this.sequence++, life, callback));
+  }
+
+  /** At this moment, behind everything else that happens at it. */
+  scheduleEndOfTurn(life: Life, callback: () => void): SimEvent {
+    return this.push(new SimEvent(this.nowMs, END_OF_TURN + this.sequence++, life, callback));
+  }
+
+  /** The next event waits for this, which goes on in the real world but must have a result that does not depend on it. */
+  hold(work: Promise<unknown>): void {
+    this.held.push(work.catch(() => {}));
+  }
+
+  /** Runs until `isDone`; fails if the limits are reached or nothing is left to happen before. */
+  async runUntil(isDone: () => boolean, limits: RunLimits = {}): Promise<void> {
+    const lastEvent = this.eventCount + (limits.eventsMax ?? 1_000_000);
+    const lastMs = this.nowMs + (limits.durationMs ?? 3_600_000);
+    const onRejection = (reason: unknown): void => {
+      this.failure ??= reason;
+    };
+    // A rejection nobody handles belongs to this run, not to whoever else listens (a test runner).
+    const listeners = process.listeners('unhandledRejection');
+    process.removeAllListeners('unhandledRejection');
+    process.on('unhandledRejection', onRejection);
+    this.tripwires.arm();
+    try {
+      await this.settle();
+      while (!isDone()) {
+        const next = this.queue[0];
+        if (next === undefined) throw this.stuck('nothing is left to happen');
+        if (this.eventCount >= lastEvent) throw this.stuck('too many events');
+        if (next.atMs > lastMs) throw this.stuck('too much simulated time');
+        this.pop();
+        if (next.isCancelled || !next.life.isAlive) continue;
+        this.nowMs = next.atMs;
+        this.eventCount++;
+        next.callback();
+        await this.settle();
+      }
+    } finally {
+      this.tripwires.disarm();
+      process.off('unhandledRejection', onRejection);
+      for (const listener of listeners) process.on('unhandledRejection', listener);
+    }
+  }
+
+  /** Runs everything that happens within the next `durationMs`. */
+  async runFor(durationMs: number): Promise<void> {
+    let isOver = false;
+    this.schedule(durationMs, new Life(), () => {
+      isOver = true;
+    });
+    await this.runUntil(() => isOver, { durationMs: durationMs + 1 });
+  }
+
+  /** Runs until the promise has an outcome, and gives it. */
+  async runToEnd<T>(work: Promise<T>, limits: RunLimits = {}): Promise<T> {
+    let isOver = false;
+    const ended = (): void => {
+      isOver = true;
+    };
+    work.then(ended, ended);
+    await this.runUntil(() => isOver, limits);
+    return work;
+  }
+
+  /** Lets every promise that is ready go on: the microtasks are empty when the real event loop comes round. */
+  private async settle(): Promise<void> {
+    do {
+      const held = this.held;
+      this.held = [];
+      if (held.length > 0) await Promise.all(held);
+      await new Promise<void>((resolve) => realSetImmediate(resolve));
+      if (this.failure !== null) {
+        const failure = this.failure;
+        this.failure = null;
+        throw failure;
+      }
+    } while (this.held.length > 0);
+  }
+
+  private stuck(what: string): Error {
+    return new Error(`simulation with seed ${this.seed}: ${what} (event ${this.eventCount}, ${this.nowMs} ms)`);
+  }
+
+  private push(event: SimEvent): SimEvent {
+    const queue = this.queue;
+    let index = queue.length;
+    queue.push(event);
+    while (index > 0) {
+      const parent = (index - 1) >> 1;
+      if (!event.isBefore(queue[parent] as SimEvent)) break;
+      queue[index] = queue[parent] as SimEvent;
+      index = parent;
+    }
+    queue[index] = event;
+    return event;
+  }
+
+  private pop(): void {
+    const queue = this.queue;
+    const last = queue.pop() as SimEvent;
+    if (queue.length === 0) return;
+    let index = 0;
+    for (;;) {
+      let child = index * 2 + 1;
+      if (child >= queue.length) break;
+      const right = child + 1;
+      if (right < queue.length && (queue[right] as SimEvent).isBefore(queue[child] as SimEvent)) child = right;
+      if (!(queue[child] as SimEvent).isBefore(last)) break;
+      queue[index] = queue[child] as SimEvent;
+      index = child;
+    }
+    queue[index] = last;
+  }
+}

@@ -1,0 +1,81 @@
+import { Prng } from '@etsd/base';
+import type { World } from '../world.ts';
+import { SimClock } from './clock.ts';
+import { SimDisk, SimMedium } from './disk.ts';
+import { type ClockFaults, calmClock, calmDisk, calmNetwork, type DiskFaults, type NetworkFaults } from './faults.ts';
+import { SimLan, SimNetwork } from './network.ts';
+import { SimRandom } from './random.ts';
+import { Life, Simulation } from './simulation.ts';
+import { SimTimers } from './timers.ts';
+import { SimWorkers } from './workers.ts';
+
+/**
+ * One simulated machine: a disk and a clock that last, and a world for the program that runs on it now. After `crash`
+ * nothing that the program had begun goes on, and `world` is a new one on the same disk.
+ */
+export class SimMachine {
+  readonly name: string;
+  readonly medium: SimMedium;
+  /** May be changed at any time. */
+  readonly clockFaults: ClockFaults = calmClock();
+  world: World;
+  private life = new Life();
+  private readonly simulation: Simulation;
+  private readonly lan: SimLan;
+
+  constructor(simulation: Simulation, lan: SimLan, name: string, diskFaults: DiskFaults) {
+    this.simulation = simulation;
+    this.lan = lan;
+    this.name = name;
+    this.medium = new SimMedium(new Prng(simulation.prng.u32()), diskFaults);
+    this.world = this.boot();
+  }
+
+  get diskFaults(): DiskFaults {
+    return this.medium.faults;
+  }
+
+  /** The process is gone; what it had handed to the system is still there. */
+  kill(): void {
+    this.life.isAlive = false;
+    this.lan.crash(this.life);
+    this.life = new Life();
+    this.world = this.boot();
+  }
+
+  /** Power is lost: as `kill`, and what was not synced may be lost or torn. */
+  crash(): void {
+    this.kill();
+    this.medium.crash();
+  }
+
+  private boot(): World {
+    const { simulation, life } = this;
+    return {
+      clock: new SimClock(simulation, this.clockFaults),
+      timers: new SimTimers(simulation, life, this.clockFaults),
+      random: new SimRandom(new Prng(simulation.prng.u32())),
+      disk: new SimDisk(simulation, life, this.medium),
+      network: new SimNetwork(this.lan, life, this.name),
+      workers: new SimWorkers(simulation, life),
+    };
+  }
+}
+
+/** Everything there is in one simulation. */
+export class SimUniverse {
+  readonly simulation: Simulation;
+  readonly lan: SimLan;
+  readonly machines: SimMachine[] = [];
+
+  constructor(seed: number, networkFaults: NetworkFaults = calmNetwork()) {
+    this.simulation = new Simulation(seed);
+    this.lan = new SimLan(this.simulation, new Prng(this.simulation.prng.u32()), networkFaults);
+  }
+
+  addMachine(name: string, diskFaults: DiskFaults = calmDisk()): SimMachine {
+    const machine = new SimMachine(this.simulation, this.lan, name, diskFaults);
+    this.machines.push(machine);
+    return machine;
+  }
+}
