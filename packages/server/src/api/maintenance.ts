@@ -156,18 +156,19 @@ class MaintenanceService {
   }
 
   hashKv(request: HashKVRequest, reply: Reply): void {
-    const job = this.context.store.hashKv(request.revision);
-    if (job instanceof Error) {
-      reply.fail(job);
+    const result = this.context.store.hashKv(request.revision);
+    if (result instanceof Error) {
+      reply.fail(result);
       return;
     }
-    const response = (): Buffer => {
-      const { hash, compactRevision } = job;
+    const answer = () => {
+      const { hash, compactRevision } = result;
       const header = responseHeader(this.context);
       return HashKVResponse.encode(HashKVResponse.create({ header, hash, compactRevision }));
     };
-    if (job instanceof KvHash) this.hashInSlices(reply, job, response);
-    else reply.answer(response());
+    // Anything else is a hash that a compaction has left.
+    if (result instanceof KvHash) this.hashInSlices(reply, result, answer);
+    else reply.answer(answer());
   }
 
   /** Nothing waits for it but those who asked; they share the one that is under way. */
