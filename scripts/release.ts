@@ -26,6 +26,7 @@ interface Manifest {
   name: string;
   exports?: Record<string, string>;
   bin?: Record<string, string>;
+  engines?: Record<string, string>;
   [key: string]: unknown;
 }
 
@@ -63,10 +64,12 @@ function compile(): void {
 }
 
 function writeManifests(): Manifest[] {
+  const { engines } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Manifest;
   const manifests: Manifest[] = [];
   for (const name of readdirSync(join(ROOT, 'packages'))) {
     const source = join(ROOT, 'packages', name);
     const manifest = JSON.parse(readFileSync(join(source, 'package.json'), 'utf8')) as Manifest;
+    if (engines !== undefined) manifest.engines = engines;
     const target = join(OUT, 'packages', name);
     mkdirSync(target, { recursive: true });
     for (const field of ['exports', 'bin'] as const) {

@@ -22,7 +22,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   server: { floor: 4, environment: 'hosted' },
   cli: { floor: 5, environment: 'node' },
   bench: { floor: 5, environment: 'node' },
-  testkit: { floor: 1, environment: 'node' },
+  testkit: { floor: 2, environment: 'node' },
 };
 
 /** Parts of a package that may touch Node although the package may not. */

@@ -1,4 +1,5 @@
 import type { Bucket } from './buckets.ts';
+import type { Slab } from './slab.ts';
 
 /** Called for each record in order; returns whether to go on. The buffers are views, valid only during this call. */
 export type Visit = (key: Buffer, value: Buffer) => boolean;
@@ -40,6 +41,15 @@ export interface Backend extends BackendReader {
 
   /** The key is copied; the value is kept by reference and must not change until its batch is in the file. */
   put(bucket: Bucket, key: Buffer, value: Buffer): void;
+
+  /**
+   * Puts `slab[start, end)` into the bucket `key` under the 17 bytes of a revision: the same as `put`, at a fraction of
+   * its cost. Within a batch revisions must ascend.
+   */
+  putRecord(main: number, sub: number, slab: Slab, start: number, end: number): void;
+
+  /** The record of a revision in the bucket `key`, or null: the same as `get`. */
+  getRecord(main: number, sub: number): Buffer | null;
 
   /** Deleting what is not there is allowed. */
   delete(bucket: Bucket, key: Buffer): void;

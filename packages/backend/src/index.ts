@@ -11,3 +11,4 @@ export {
   META_TERM,
 } from './buckets.ts';
 export { MemoryBackend } from './memory.ts';
+export { Slab } from './slab.ts';

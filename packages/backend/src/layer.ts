@@ -1,6 +1,5 @@
 import { type Key, keyFromBytes, keyToBytes } from '@etsd/base';
 import type { Visit } from './backend.ts';
-import { BUCKETS } from './buckets.ts';
 
 /** The writes to one bucket within one batch. A value of null is a deletion. */
 export class Layer {
@@ -26,26 +25,6 @@ export class Layer {
       this.sorted = true;
     }
     return this.keys;
-  }
-}
-
-/** The writes of one commit, by bucket. Frozen once it was handed to the engine. */
-export class Batch {
-  readonly layers: (Layer | null)[] = BUCKETS.map(() => null);
-  operations = 0;
-  bytes = 0;
-  /** Who wants to know when the engine holds it, or why not. */
-  readonly waiters: ((error: Error | null) => void)[] = [];
-
-  set(bucket: number, key: Key, value: Buffer | null): void {
-    let layer = this.layers[bucket] as Layer | null;
-    if (layer === null) {
-      layer = new Layer();
-      this.layers[bucket] = layer;
-    }
-    layer.set(key, value);
-    this.operations++;
-    this.bytes += key.length + (value === null ? 0 : value.length);
   }
 }
 

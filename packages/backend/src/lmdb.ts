@@ -4,9 +4,12 @@ import { dirname } from 'node:path';
 import { assert, errorFrom, type Key, keyFromBytes, OperatorError, RingQueue } from '@etsd/base';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import type { Backend, BackendSnapshot, Visit } from './backend.ts';
+import { type Batch, KEY_BUCKET } from './batch.ts';
 import { BUCKETS, type Bucket, bucketIndex, FORMAT_VERSION } from './buckets.ts';
-import { type BaseScan, type Batch, type Layer, mergeScan } from './layer.ts';
+import { type BaseScan, type Layer, mergeScan } from './layer.ts';
 import { ABSENT, findIn, layersOf, Overlay } from './overlay.ts';
+import { RevisionKey } from './records.ts';
+import type { Slab } from './slab.ts';
 
 type Table = Database<Buffer, string>;
 type Transaction = ReturnType<Table['useReadTransaction']>;
@@ -15,6 +18,12 @@ type RangeOptions = NonNullable<Parameters<Table['getRange']>[0]>;
 /** What lmdb's databases can do beyond their type declarations. */
 interface Syncable {
   sync(callback: (error: Error | null | undefined) => void): void;
+}
+interface RecordWrites {
+  put(key: RevisionKey, value: Slab): Promise<boolean>;
+}
+interface RecordReads {
+  getBinaryFast(key: RevisionKey): Buffer | undefined;
 }
 interface OptionedReads {
   getBinaryFast(key: string, options: { transaction: Transaction }): Buffer | undefined;
@@ -40,7 +49,8 @@ interface Latin1Target {
 
 /** Keys are latin1 strings on the way in and views of LMDB's buffer on the way out. */
 const KEY_ENCODER = {
-  writeKey(key: string, target: Buffer & Latin1Target, start: number): number {
+  writeKey(key: string | RevisionKey, target: Buffer & Latin1Target, start: number): number {
+    if (typeof key !== 'string') return key.writeTo(target, start);
     return start + target.latin1Write(key, start);
   },
   readKey(target: Buffer, start: number, end: number): Buffer {
@@ -51,6 +61,8 @@ const KEY_ENCODER = {
 const VALUE_ENCODER = { encode: (value: Buffer): Buffer => value, decode: (value: Buffer): Buffer => value };
 
 const TABLE_OPTIONS = { compression: false, encoder: VALUE_ENCODER, keyEncoder: KEY_ENCODER } as const;
+/** The revision being read or written; keys are encoded at once. */
+const REVISION = new RevisionKey();
 const FIRST_KEY = '\0';
 
 /** One open file. `defragment` replaces it by another. */
@@ -103,6 +115,7 @@ class Environment {
   /** Queues a batch; the promise settles when the file holds it. Batches are written in the order of the calls. */
   write(batch: Batch): Promise<unknown> {
     return this.root.batch(() => {
+      this.writeRecords(batch);
       for (let bucket = 0; bucket < BUCKETS.length; bucket++) {
         const layer = batch.layers[bucket] as Layer | null;
         if (layer === null) continue;
@@ -114,6 +127,26 @@ class Environment {
         }
       }
     });
+  }
+
+  private writeRecords(batch: Batch): void {
+    const { mains, subs, slabs, starts, ends, length } = batch.records;
+    const table = this.tables[KEY_BUCKET] as unknown as RecordWrites;
+    for (let i = 0; i < length; i++) {
+      const slab = slabs[i] as Slab;
+      slab.start = starts[i] as number;
+      slab.end = ends[i] as number;
+      REVISION.main = mains[i] as number;
+      REVISION.sub = subs[i] as number;
+      void table.put(REVISION, slab);
+    }
+  }
+
+  readRecord(main: number, sub: number): Buffer | null {
+    REVISION.main = main;
+    REVISION.sub = sub;
+    const value = (this.tables[KEY_BUCKET] as unknown as RecordReads).getBinaryFast(REVISION);
+    return value === undefined ? null : stableView(value);
   }
 
   read(bucket: number, key: Key, transaction: Transaction | undefined): Buffer | null {
@@ -240,6 +273,15 @@ export class LmdbBackend implements Backend {
     const name = keyFromBytes(key);
     const found = this.overlay.find(index, name);
     return found !== ABSENT ? found : this.environment.read(index, name, undefined);
+  }
+
+  putRecord(main: number, sub: number, slab: Slab, start: number, end: number): void {
+    this.overlay.open.addRecord(main, sub, slab, start, end);
+  }
+
+  getRecord(main: number, sub: number): Buffer | null {
+    const found = this.overlay.findRecord(main, sub);
+    return found !== ABSENT ? found : this.environment.readRecord(main, sub);
   }
 
   scan(bucket: Bucket, from: Buffer | null, to: Buffer | null, visit: Visit): void {

@@ -1,8 +1,11 @@
 import { assert, type Key, keyFromBytes, keyToBytes } from '@etsd/base';
 import type { Backend, BackendSnapshot, Visit } from './backend.ts';
+import { type Batch, KEY_BUCKET } from './batch.ts';
 import { BUCKETS, type Bucket, bucketIndex } from './buckets.ts';
-import { type BaseScan, type Batch, type Layer, lowerBound } from './layer.ts';
+import { type BaseScan, type Layer, lowerBound } from './layer.ts';
 import { ABSENT, Overlay } from './overlay.ts';
+import { recordKey } from './records.ts';
+import type { Slab } from './slab.ts';
 
 /** One bucket: a sorted array of keys beside a map. */
 class Table {
@@ -45,11 +48,16 @@ class Table {
 }
 
 function applyBatch(tables: readonly Table[], batch: Batch): void {
+  const records = batch.records;
+  // Values are copied: in the file they would be too, and whoever changes a value afterwards must not get away with it.
+  for (let i = 0; i < records.length; i++) {
+    const key = recordKey(records.mains[i] as number, records.subs[i] as number);
+    (tables[KEY_BUCKET] as Table).set(key, Buffer.from(records.record(i)));
+  }
   for (let bucket = 0; bucket < tables.length; bucket++) {
     const layer = batch.layers[bucket] as Layer | null;
     if (layer === null) continue;
     const table = tables[bucket] as Table;
-    // Values are copied: in the file they would be too, and whoever changes a value afterwards must not get away with it.
     for (const [key, value] of layer.entries) table.set(key, value === null ? null : Buffer.from(value));
   }
 }
@@ -89,6 +97,17 @@ export class MemoryBackend implements Backend {
     assert(!this.closed, 'the backend is open');
     assert(key.length > 0, 'keys have at least one byte');
     this.overlay.write(bucket, key, value);
+  }
+
+  putRecord(main: number, sub: number, slab: Slab, start: number, end: number): void {
+    assert(!this.closed, 'the backend is open');
+    this.overlay.open.addRecord(main, sub, slab, start, end);
+  }
+
+  getRecord(main: number, sub: number): Buffer | null {
+    const found = this.overlay.findRecord(main, sub);
+    if (found !== ABSENT) return found;
+    return (this.tables[KEY_BUCKET] as Table).values.get(recordKey(main, sub)) ?? null;
   }
 
   delete(bucket: Bucket, key: Buffer): void {

@@ -1,7 +1,9 @@
 import { type Key, keyFromBytes } from '@etsd/base';
 import type { Visit } from './backend.ts';
+import { Batch, KEY_BUCKET } from './batch.ts';
 import { type Bucket, bucketIndex } from './buckets.ts';
-import { type BaseScan, Batch, type Layer, mergeScan } from './layer.ts';
+import { type BaseScan, type Layer, mergeScan } from './layer.ts';
+import { recordKey } from './records.ts';
 
 /** What an overlay found: a record, a deletion, or nothing (so that the engine must be asked). */
 export const ABSENT: unique symbol = Symbol('absent');
@@ -44,20 +46,45 @@ export class Overlay {
     return findIn(this.inFlight, bucket, key);
   }
 
+  findRecord(main: number, sub: number): Buffer | null | typeof ABSENT {
+    const open = lookUpRecord(this.open, main, sub);
+    if (open !== ABSENT) return open;
+    for (let i = this.inFlight.length - 1; i >= 0; i--) {
+      const value = lookUpRecord(this.inFlight[i] as Batch, main, sub);
+      if (value !== ABSENT) return value;
+    }
+    return ABSENT;
+  }
+
   scan(bucket: Bucket, base: BaseScan, from: Buffer | null, to: Buffer | null, visit: Visit): void {
     const index = bucketIndex(bucket);
     const layers = layersOf(this.inFlight, index);
-    const open = this.open.layers[index] as Layer | null;
-    if (open !== null) layers.push(open);
+    this.open.addLayers(index, layers);
     mergeScan(layers, base, from, to, visit);
   }
 }
 
 function lookUp(batch: Batch, bucket: number, key: Key): Buffer | null | typeof ABSENT {
   const layer = batch.layers[bucket] as Layer | null;
-  if (layer === null) return ABSENT;
-  const value = layer.entries.get(key);
-  return value === undefined ? ABSENT : value;
+  if (layer !== null) {
+    const value = layer.entries.get(key);
+    if (value !== undefined) return value;
+  }
+  if (bucket === KEY_BUCKET && batch.records.length > 0) {
+    const value = batch.records.asLayer().entries.get(key);
+    if (value !== undefined) return value;
+  }
+  return ABSENT;
+}
+
+/** The same for a record, without making a key of its revision where that can be helped. */
+function lookUpRecord(batch: Batch, main: number, sub: number): Buffer | null | typeof ABSENT {
+  const layer = batch.layers[KEY_BUCKET] as Layer | null;
+  if (layer !== null) {
+    const value = layer.entries.get(recordKey(main, sub));
+    if (value !== undefined) return value;
+  }
+  return batch.records.find(main, sub) ?? ABSENT;
 }
 
 /** The newest word on a key in these batches (oldest first). */
@@ -72,9 +99,6 @@ export function findIn(batches: readonly Batch[], bucket: number, key: Key): Buf
 /** What these batches (oldest first) say about one bucket. */
 export function layersOf(batches: readonly Batch[], bucket: number): Layer[] {
   const layers: Layer[] = [];
-  for (const batch of batches) {
-    const layer = batch.layers[bucket] as Layer | null;
-    if (layer !== null) layers.push(layer);
-  }
+  for (const batch of batches) batch.addLayers(bucket, layers);
   return layers;
 }

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Prng } from '@etsd/base';
 import type { Backend, BackendReader } from './backend.ts';
 import { BUCKETS, type Bucket } from './buckets.ts';
+import { Slab } from './slab.ts';
 
 /** What the suite needs of an implementation. */
 export interface BackendFactory {
@@ -130,6 +131,54 @@ export function backendSuite(factory: BackendFactory): void {
     backend.put('key', bytes('a'), bytes('1'));
     await committed(backend);
     assert.equal(backend.get('meta', bytes('consistent_index'))?.toString(), '1');
+    await backend.close();
+  });
+
+  test(`${name}: records of revisions are ordinary records of the bucket key`, async () => {
+    const backend = await create();
+    const slab = new Slab(10_000);
+    const put = (main: number, sub: number, text: string, offset: number): void => {
+      slab.bytes.write(text, offset, 'latin1');
+      backend.putRecord(main, sub, slab, offset, offset + text.length);
+    };
+    const key = (main: string, sub: string): Buffer =>
+      Buffer.from(`${main.padStart(16, '0')}5f${sub.padStart(16, '0')}`, 'hex');
+    put(5, 0, 'five', 0);
+    put(5, 1, 'five-one', 100);
+    put(2 ** 40 + 7, 2, 'far', 200);
+    const check = (reader: BackendReader): void => {
+      assert.equal(reader.get('key', key('5', '0'))?.toString(), 'five');
+      assert.equal(reader.get('key', key('5', '1'))?.toString(), 'five-one');
+      assert.equal(reader.get('key', key('10000000007', '2'))?.toString(), 'far');
+      assert.equal(reader.get('key', key('5', '2')), null);
+      assert.deepEqual(
+        dump(reader, 'key').map((line) => line.slice(18)),
+        ['five', 'five-one', 'far'],
+      );
+    };
+    assert.equal(backend.pendingOperations, 3);
+    for (let round = 0; round < 2; round++) {
+      check(backend);
+      const snapshot = backend.snapshot();
+      check(snapshot);
+      snapshot.close();
+      assert.equal(backend.getRecord(5, 1)?.toString(), 'five-one');
+      assert.equal(backend.getRecord(2 ** 40 + 7, 2)?.toString(), 'far');
+      assert.equal(backend.getRecord(2 ** 40 + 7, 1), null);
+      await committed(backend);
+    }
+    put(2 ** 40 + 8, 0, 'gone soon', 300);
+    backend.delete('key', key('10000000008', '0'));
+    backend.delete('key', key('5', '0'));
+    for (let round = 0; round < 2; round++) {
+      assert.equal(backend.getRecord(2 ** 40 + 8, 0), null);
+      assert.equal(backend.getRecord(5, 0), null);
+      assert.deepEqual(
+        dump(backend, 'key').map((line) => line.slice(18)),
+        ['five-one', 'far'],
+      );
+      await committed(backend);
+    }
     await backend.close();
   });
 

@@ -1,6 +1,8 @@
 import { type Backend, META_FINISHED_COMPACT_REV } from '@etsd/backend';
 import { assert, type Key } from '@etsd/base';
+import type { CompactionHashes, KvHash } from './hash.ts';
 import type { KeyIndex } from './key-index.ts';
+import { HASH_BYTES_PER_KEY } from './limits.ts';
 import { revisionKey, sharedRevisionKey } from './revision.ts';
 
 /** What removing one record costs in keys looked at. */
@@ -27,14 +29,21 @@ export interface CompactSource {
 export class Compaction {
   private readonly source: CompactSource;
   private readonly targetRevision: number;
+  /** Computed before anything is removed; null where it is not wanted, or done. */
+  private hash: KvHash | null;
+  private readonly hashes: CompactionHashes;
   private slot = 0;
   /** Up to where this pass removes: the target, or less where a reader is in the way. */
   private passRevision = -1;
+  private inPass = false;
   removedRecords = 0;
 
-  constructor(source: CompactSource, targetRevision: number) {
+  /** `hash` is driven to its end first and then added to `hashes`. */
+  constructor(source: CompactSource, targetRevision: number, hash: KvHash | null, hashes: CompactionHashes) {
     this.source = source;
     this.targetRevision = targetRevision;
+    this.hash = hash;
+    this.hashes = hashes;
   }
 
   get target(): number {
@@ -44,11 +53,19 @@ export class Compaction {
   /** Works off about `budget` keys; true once everything is removed and the store says so. */
   slice(budget: number): boolean {
     const { index, backend } = this.source;
-    if (this.slot === 0) {
+    if (this.hash !== null) {
+      if (!this.hash.slice(budget * HASH_BYTES_PER_KEY)) return false;
+      const { hash, hashRevision, compactRevision } = this.hash;
+      this.hashes.add({ hash, hashRevision, compactRevision });
+      this.hash = null;
+      return false;
+    }
+    if (!this.inPass) {
       const limit = Math.min(this.targetRevision, this.source.pinnedRevision);
       // Nothing new to remove until the reader in the way is gone.
       if (limit <= this.passRevision) return false;
       this.passRevision = limit;
+      this.inPass = true;
     }
     let left = budget;
     const end = index.slotsEnd;
@@ -59,6 +76,7 @@ export class Compaction {
       this.slot++;
     }
     this.slot = 0;
+    this.inPass = false;
     if (this.passRevision < this.targetRevision) return false;
     backend.put('meta', META_FINISHED_COMPACT_REV, revisionKey(this.targetRevision, 0));
     return true;

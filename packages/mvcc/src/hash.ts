@@ -2,7 +2,39 @@ import { type BackendReader, type BackendSnapshot, BUCKETS, META_CONSISTENT_INDE
 import { crc32c, type Key, keyFromBytes } from '@etsd/base';
 import { KeyValueView } from '@etsd/proto';
 import type { KeyIndex } from './key-index.ts';
+import { COMPACTION_HASHES_MAX } from './limits.ts';
 import { isTombstoneKey, revisionMain, revisionSub } from './revision.ts';
+
+/** The result of HashKV. */
+export interface KvHashResult {
+  readonly hash: number;
+  readonly hashRevision: number;
+  /** The compacted revision at the time; hashes of one revision can be compared only where this is equal too. */
+  readonly compactRevision: number;
+}
+
+/**
+ * The hashes that compactions computed over what they were about to remove. Members compare those: they are the only
+ * ones that every member makes for the same revisions. As in etcd, whoever asks for the hash of such a revision is
+ * given that one.
+ */
+export class CompactionHashes {
+  private readonly hashes: KvHashResult[] = [];
+
+  add(result: KvHashResult): void {
+    this.hashes.push(result);
+    if (this.hashes.length > COMPACTION_HASHES_MAX) this.hashes.splice(0, 1);
+  }
+
+  find(revision: number): KvHashResult | null {
+    return this.hashes.find((result) => result.hashRevision === revision) ?? null;
+  }
+
+  /** Oldest first. */
+  all(): readonly KvHashResult[] {
+    return this.hashes;
+  }
+}
 
 /**
  * HashKV: the CRC-32C of all records a reader at a revision depends on, in the order of revisions, seeded with the name
@@ -10,7 +42,7 @@ import { isTombstoneKey, revisionMain, revisionSub } from './revision.ts';
  * has already removed: of what is at or below the compacted revision only what the reader sees is counted, and never
  * the deletion that a compaction leaves at its very revision.
  */
-export class KvHash {
+export class KvHash implements KvHashResult {
   hash = crc32c(Buffer.from('key'));
   readonly hashRevision: number;
   readonly compactRevision: number;
@@ -19,13 +51,25 @@ export class KvHash {
   private readonly reader: BackendReader;
   private readonly view = new KeyValueView();
   private readonly release: () => void;
+  private readonly beforeCompaction: boolean;
   private next: Buffer | null = null;
   private left = 0;
   /** Whether any key exists at the revision; null while nobody had to know. */
   private keepsAny: boolean | null = null;
 
-  /** `release` is called once, at the end: until then the index must keep what a reader at `compactRevision` sees. */
-  constructor(index: KeyIndex, reader: BackendReader, revision: number, compactRevision: number, release: () => void) {
+  /**
+   * `release` is called once, at the end: until then the index must keep what a reader at `compactRevision` sees.
+   * `beforeCompaction` says that a compaction at `revision` asks, which also keeps a deletion made there.
+   */
+  constructor(
+    index: KeyIndex,
+    reader: BackendReader,
+    revision: number,
+    compactRevision: number,
+    beforeCompaction: boolean,
+    release: () => void,
+  ) {
+    this.beforeCompaction = beforeCompaction;
     this.index = index;
     this.reader = reader;
     this.hashRevision = revision;
@@ -73,7 +117,7 @@ export class KvHash {
     const slot = index.find(key);
     if (slot >= 0 && index.at(slot, this.hashRevision) && index.foundMain === main && index.foundSub === sub)
       return true;
-    this.keepsAny ??= index.hasKeysAt(this.hashRevision);
+    this.keepsAny ??= index.hasKeysAt(this.hashRevision, this.beforeCompaction);
     return !this.keepsAny;
   }
 }

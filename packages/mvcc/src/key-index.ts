@@ -99,11 +99,7 @@ export class KeyIndex {
     columns.version[at] = version;
     columns.list[at] = NO_LIST;
     columns.listLength[at] = 0;
-    this.tree.insert(key, slot);
-    if (version === 0) {
-      this.tree.locate(key);
-      this.tree.addLive(-1);
-    }
+    this.tree.insert(key, slot, version > 0);
     this.points.set(key, slot, this.tree.size);
     return slot;
   }
@@ -150,9 +146,13 @@ export class KeyIndex {
     return !this.lists.isTombstone(list, index);
   }
 
-  /** Whether any key exists at a revision. */
-  hasKeysAt(revision: number): boolean {
-    for (let slot = 0; slot < this.slotsEnd; slot++) if (this.isTaken(slot) && this.at(slot, revision)) return true;
+  /** Whether any key exists at a revision, or, if wanted, was deleted by it. */
+  hasKeysAt(revision: number, orDeleted: boolean): boolean {
+    for (let slot = 0; slot < this.slotsEnd; slot++) {
+      if (!this.isTaken(slot)) continue;
+      this.foundMain = 0;
+      if (this.at(slot, revision) || (orDeleted && this.foundMain === revision)) return true;
+    }
     return false;
   }
 

@@ -79,8 +79,8 @@ export class KeyTree {
     return low < keys.length && keys[low] === key ? (node.slots[low] as number) : -1;
   }
 
-  /** Adds a live key that is not in the tree. Costs no second walk where `locate` has just looked for it. */
-  insert(key: Key, slot: number): void {
+  /** Adds a key that is not in the tree. Costs no second walk where `locate` has just looked for it. */
+  insert(key: Key, slot: number, isLive: boolean): void {
     if (this.located !== key) this.locate(key);
     this.located = null;
     const leaf = this.leaf;
@@ -95,7 +95,7 @@ export class KeyTree {
     keys[at] = key;
     slots[at] = slot;
     this.size++;
-    this.addLive(1);
+    if (isLive) this.addLive(1);
     if (keys.length > LEAF_KEYS_MAX) this.splitLeaf(leaf);
   }
 

@@ -13,3 +13,7 @@ export const COMPACT_SLICE_KEYS = 10_000;
 export const HASH_SLICE_BYTES = 2 * 1024 * 1024;
 /** A range up to this many keys is answered in one go; a larger one is for a cursor. */
 export const RANGE_AT_ONCE_KEYS = 2000;
+/** Hashes of the last compactions that are remembered, as many as etcd does. */
+export const COMPACTION_HASHES_MAX = 10;
+/** Bytes hashed for each key of a compaction's budget. */
+export const HASH_BYTES_PER_KEY = 128;

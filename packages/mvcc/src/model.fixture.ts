@@ -130,12 +130,14 @@ export class Model {
     });
   }
 
-  /** HashKV over the given records, by the rules written down for etcd. */
-  hashKv(records: readonly ModelVersion[], revision: number): number {
+  /** HashKV over the given records, by the rules written down for etcd; a compaction keeps deletions of its revision. */
+  hashKv(records: readonly ModelVersion[], revision: number, compacting = false): number {
     const kept = new Set<ModelVersion>();
     for (const key of this.byKey.keys()) {
       const version = this.at(key, revision);
       if (version !== null) kept.add(version);
+      const newest = this.byKey.get(key)?.findLast((other) => other.main <= revision);
+      if (compacting && newest?.main === revision) kept.add(newest);
     }
     let hash = crc32c(Buffer.from('key'));
     for (const version of records) {

@@ -1,3 +1,4 @@
+import { Slab } from '@etsd/backend';
 import { copyBytes } from '@etsd/proto';
 import { SLAB_BYTES } from './limits.ts';
 
@@ -21,25 +22,25 @@ export class RecordCache {
   private readonly offsets = new Int32Array(ENTRIES);
   private readonly lengths = new Int32Array(ENTRIES);
   /** The slabs with the serial numbers (newest − length, newest], by serial number modulo their number. */
-  private readonly slabs: (Buffer | null)[];
+  private readonly slabs: (Slab | null)[];
   private newest = 1;
-  private slab: Buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
+  private current: Slab = new Slab(SLAB_BYTES);
   private used = 0;
 
-  /** The buffer `reserve` made room in, and where. */
-  buffer: Buffer = this.slab;
+  /** The slab `reserve` made room in, and where. */
+  slab: Slab = this.current;
   offset = 0;
 
   constructor(bytesMax: number) {
-    this.slabs = new Array<Buffer | null>(Math.max(2, Math.ceil(bytesMax / SLAB_BYTES))).fill(null);
-    this.slabs[1 % this.slabs.length] = this.slab;
+    this.slabs = new Array<Slab | null>(Math.max(2, Math.ceil(bytesMax / SLAB_BYTES))).fill(null);
+    this.slabs[1 % this.slabs.length] = this.current;
   }
 
-  /** Makes room for a record that the caller writes into `buffer` at `offset`. */
+  /** Makes room for a record that the caller writes into `slab` at `offset`. */
   reserve(main: number, sub: number, length: number): void {
     if (length > LARGE_RECORD_BYTES) {
       // Not in the directory: a few of these would push out all others, and reading them costs little by comparison.
-      this.buffer = Buffer.allocUnsafeSlow(length);
+      this.slab = new Slab(length);
       this.offset = 0;
       return;
     }
@@ -50,7 +51,7 @@ export class RecordCache {
     this.serials[at] = this.newest;
     this.offsets[at] = this.used;
     this.lengths[at] = length;
-    this.buffer = this.slab;
+    this.slab = this.current;
     this.offset = this.used;
     this.used += length;
   }
@@ -59,8 +60,8 @@ export class RecordCache {
   add(main: number, sub: number, record: Buffer): Buffer {
     const length = record.length;
     this.reserve(main, sub, length);
-    copyBytes(this.buffer, this.offset, record, 0, length);
-    return this.buffer.subarray(this.offset, this.offset + length);
+    copyBytes(this.slab.bytes, this.offset, record, 0, length);
+    return this.slab.bytes.subarray(this.offset, this.offset + length);
   }
 
   get(main: number, sub: number): Buffer | null {
@@ -68,15 +69,15 @@ export class RecordCache {
     if (this.mains[at] !== main || this.subs[at] !== sub) return null;
     const serial = this.serials[at] as number;
     if (serial === 0 || serial <= this.newest - this.slabs.length) return null;
-    const slab = this.slabs[serial % this.slabs.length] as Buffer;
+    const slab = this.slabs[serial % this.slabs.length] as Slab;
     const offset = this.offsets[at] as number;
-    return slab.subarray(offset, offset + (this.lengths[at] as number));
+    return slab.bytes.subarray(offset, offset + (this.lengths[at] as number));
   }
 
   private nextSlab(): void {
-    this.slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+    this.current = new Slab(SLAB_BYTES);
     this.used = 0;
     this.newest++;
-    this.slabs[this.newest % this.slabs.length] = this.slab;
+    this.slabs[this.newest % this.slabs.length] = this.current;
   }
 }

@@ -14,7 +14,7 @@ import {
 import { ChangeList, type ChangeListener } from './changes.ts';
 import { Compaction } from './compact.ts';
 import { RangeCursor } from './cursor.ts';
-import { KvHash, StoreHash } from './hash.ts';
+import { CompactionHashes, KvHash, type KvHashResult, StoreHash } from './hash.ts';
 import { KeyIndex } from './key-index.ts';
 import type { Leaf } from './key-tree.ts';
 import { RECORD_CACHE_BYTES, RESTORE_SLICE_RECORDS } from './limits.ts';
@@ -64,6 +64,8 @@ export class Store {
   private readonly cache: RecordCache;
   private readonly view = new KeyValueView();
   private compaction: Compaction | null = null;
+  /** Of the last compactions since the store was opened. */
+  readonly compactionHashes = new CompactionHashes();
   private restore: Restore | null = null;
   /** Revisions that open cursors and hashes read at. */
   private readonly pins: number[] = [];
@@ -96,7 +98,7 @@ export class Store {
     this.revision = restore.revision;
     this.compactRevision = restore.compactRevision;
     this.restoredLeases = restore.leases;
-    if (restore.scheduledCompactRevision > 0) this.startCompaction(restore.scheduledCompactRevision);
+    if (restore.scheduledCompactRevision > 0) this.startCompaction(restore.scheduledCompactRevision, false);
     return true;
   }
 
@@ -134,14 +136,14 @@ export class Store {
     const size = keyValueSize(key.length, created, main, version, valueEnd - valueStart, lease);
     const cache = this.cache;
     cache.reserve(main, sub, size);
-    const { buffer, offset } = cache;
-    writeKeyValue(buffer, offset, key, created, main, version, value, valueStart, valueEnd, lease);
-    const record = buffer.subarray(offset, offset + size);
-    this.backend.put('key', sharedRevisionKey(main, sub, false), record);
+    const { slab, offset } = cache;
+    writeKeyValue(slab.bytes, offset, key, created, main, version, value, valueStart, valueEnd, lease);
+    this.backend.putRecord(main, sub, slab, offset, offset + size);
     if (slot >= 0) index.update(key, slot, main, sub, created, version);
     else index.add(key, main, sub, created, version);
     this.changes = sub + 1;
-    if (this.listener !== null) this.published.add(key, record, false, previousMain, previousSub);
+    if (this.listener === null) return;
+    this.published.add(key, slab.bytes.subarray(offset, offset + size), false, previousMain, previousSub);
   }
 
   /** Deletes the keys of a range and returns how many there were. */
@@ -247,7 +249,7 @@ export class Store {
   }
 
   private stored(main: number, sub: number): Buffer {
-    const record = this.backend.get('key', sharedRevisionKey(main, sub, false));
+    const record = this.backend.getRecord(main, sub);
     if (record === null) throw missingRecord(main, sub);
     return record;
   }
@@ -311,7 +313,7 @@ export class Store {
     const { foundMain, foundSub } = this.index;
     const cached = this.cache.get(foundMain, foundSub);
     if (cached !== null) return cached;
-    const record = this.backend.get('key', sharedRevisionKey(foundMain, foundSub, false));
+    const record = this.backend.getRecord(foundMain, foundSub);
     return record === null ? null : Buffer.from(record);
   }
 
@@ -328,15 +330,17 @@ export class Store {
   compact(revision: number): EtcdError | null {
     if (revision <= this.compactRevision) return ErrCompacted;
     if (revision > this.revision) return ErrFutureRev;
-    this.startCompaction(revision);
+    this.startCompaction(revision, this.compaction === null);
     this.backend.put('meta', META_SCHEDULED_COMPACT_REV, revisionKey(revision, 0));
     return null;
   }
 
-  private startCompaction(revision: number): void {
+  /** Only a compaction whose predecessor was finished sees all there was, so that its hash means something. */
+  private startCompaction(revision: number, withHash: boolean): void {
+    const hash = withHash ? new KvHash(this.index, this.backend, revision, this.compactRevision, true, NOTHING) : null;
     this.compactRevision = revision;
     // One that is still running is swallowed: what it would have removed this one removes too.
-    this.compaction = new Compaction(this, revision);
+    this.compaction = new Compaction(this, revision, hash, this.compactionHashes);
   }
 
   /** Whether `compactSlice` has something to do. */
@@ -353,12 +357,14 @@ export class Store {
     return true;
   }
 
-  /** Begins HashKV at a revision (0: now); the result is driven by its `slice`. */
-  hashKv(revision: number): KvHash | EtcdError {
+  /** Begins HashKV at a revision (0: now), to be driven by its `slice`; or what a compaction computed for it. */
+  hashKv(revision: number): KvHash | KvHashResult | EtcdError {
+    const known = this.compactionHashes.find(revision);
+    if (known !== null) return known;
     if (revision > 0 && revision < this.compactRevision) return ErrCompacted;
     if (revision > this.revision) return ErrFutureRev;
     const at = revision <= 0 ? this.revision : revision;
-    return new KvHash(this.index, this.backend, at, this.compactRevision, this.pin(this.compactRevision));
+    return new KvHash(this.index, this.backend, at, this.compactRevision, false, this.pin(this.compactRevision));
   }
 
   /** Begins the hash over all buckets. */
@@ -383,6 +389,8 @@ export class Store {
     };
   }
 }
+
+const NOTHING = (): void => {};
 
 function missingRecord(main: number, sub: number): CorruptionError {
   return new CorruptionError(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { OPEN_END } from '@etsd/base';
-import { WatchHub } from './watch-hub.ts';
+import { TOLD_AT_ONCE_MAX, WatchHub } from './watch-hub.ts';
 import { ModelClient, ModelStore, request, settle } from './watch-model.fixture.ts';
 import type { Watcher, WatchStream } from './watch-stream.ts';
 
@@ -215,6 +215,28 @@ describe('watch hub', () => {
     settle(hub);
     assert.ok(store.historyReads <= 3 * 500, `${store.historyReads} records read`);
     for (const client of clients) assert.ok(client.eventsOf(0).length >= 9);
+  });
+
+  it('tells a very large audience in slices, nobody twice', () => {
+    const { hub, write, wakes } = setup();
+    const clients: ModelClient[] = [];
+    for (let number = 0; number < 2 * TOLD_AT_ONCE_MAX; number++) {
+      const client = new ModelClient();
+      clients.push(client);
+      hub.open(client).create(request({ key: 'a' }));
+    }
+    write(['a', '1']);
+    const told = (): number => clients.filter((client) => client.told.length === 1).length;
+    assert.equal(told(), TOLD_AT_ONCE_MAX);
+    assert.equal(wakes(), 1);
+    write(['a', '2']);
+    assert.equal(hub.step(), true);
+    settle(hub);
+    for (const client of clients)
+      assert.deepEqual(
+        client.eventsOf(0).map((event) => event.revision),
+        [2, 3],
+      );
   });
 
   it('never splits a revision, however large it is', () => {

@@ -57,6 +57,9 @@ export interface WatchHubOptions {
 const WINDOW_RECORDS = 1000;
 const WINDOW_BYTES = 256 * 1024;
 
+/** Watchers told within one write; whoever is left is fed from history like those behind, a slice at a time. */
+export const TOLD_AT_ONCE_MAX = 8192;
+
 /** Costs of the parts of catching up, in units of about a microsecond. */
 const COST_RECORD = 2;
 const COST_SELECT_EVENTS = 64;
@@ -85,6 +88,7 @@ export class WatchHub implements StreamOwner {
   private readonly found: WatchedRange<Watcher>[] = [];
   private readonly touched: WatchedRange<Watcher>[] = [];
   private serial = 0;
+  private toldLeft = 0;
   /** Telling is under way: streams that close meanwhile are taken apart afterwards. */
   private telling = false;
   private readonly closing: WatchStream[] = [];
@@ -143,6 +147,7 @@ export class WatchHub implements StreamOwner {
     }
     if (touchedCount === 0) return;
     this.telling = true;
+    this.toldLeft = TOLD_AT_ONCE_MAX;
     for (let at = 0; at < touchedCount; at++) this.tell(touched[at] as WatchedRange<Watcher>, revision);
     this.told();
   }
@@ -165,8 +170,15 @@ export class WatchHub implements StreamOwner {
         }
       }
       if (selection.count === 0) continue;
-      if (stream.sink.writable()) this.send(watcher, revision, selection, 0);
-      else this.fallBehind(watcher, revision);
+      if (!stream.sink.writable()) {
+        this.fallBehind(watcher, revision);
+        this.block(watcher);
+      } else if (this.toldLeft-- > 0) {
+        this.send(watcher, revision, selection, 0);
+      } else {
+        this.fallBehind(watcher, revision);
+        this.catchUp(watcher);
+      }
     }
   }
 
@@ -284,7 +296,6 @@ export class WatchHub implements StreamOwner {
     watcher.heapKey = nextRevision;
     watcher.stream.behind++;
     this.slowCount++;
-    this.block(watcher);
   }
 
   private block(watcher: Watcher): void {

@@ -15,6 +15,12 @@ export function hup(raft: Raft, transfer: boolean): void {
   else campaign(raft, false);
 }
 
+/** The leader asks this member to campaign. With a membership change to apply first, that is done when it is applied. */
+export function takeOver(raft: Raft): void {
+  raft.takeOverPending = hasUnappliedConfChange(raft);
+  if (!raft.takeOverPending) hup(raft, true);
+}
+
 function hasUnappliedConfChange(raft: Raft): boolean {
   const log = raft.log;
   for (let index = log.applied + 1; index <= log.committed; index++) {

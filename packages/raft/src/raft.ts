@@ -78,6 +78,8 @@ export class Raft {
   pendingConfIndex = 0;
   /** To whom leadership is being handed; zero: nobody. Proposals are refused meanwhile. */
   transferee: U64 = U64_ZERO;
+  /** The leader asked this member to take over, and a membership change must be applied before it may campaign. */
+  takeOverPending = false;
   /** The log or the commit index moved: followers are to be told before the next hand-out. */
   broadcastPending = false;
   readonly reads: ReadRounds = new ReadRounds();
@@ -139,6 +141,7 @@ export class Raft {
     this.heartbeatElapsed = 0;
     this.electionTimeout = this.options.electionTicks + this.options.draw(this.options.electionTicks);
     this.transferee = U64_ZERO;
+    this.takeOverPending = false;
     this.votes.clear();
     for (const progress of this.progress.values()) {
       progress.reset(progress.id === this.id ? this.log.stable : 0, this.log.lastIndex);

@@ -12,6 +12,7 @@ import {
 import { applyConfChange, restoreMembership } from './conf-change.ts';
 import { confStateOf } from './conf-state.ts';
 import type { RaftOptions } from './config.ts';
+import { takeOver } from './election.ts';
 import { PendingWrite } from './log.ts';
 import { entryOf, messageTo } from './messages.ts';
 import type { Progress } from './progress.ts';
@@ -395,6 +396,7 @@ export class RawNode {
     assert(index >= log.applied, 'raft: the applied index must not go back');
     assert(index <= log.applying, 'raft: what was not handed out cannot be applied');
     log.applied = index;
+    if (raft.takeOverPending) takeOver(raft);
     if (raft.membership.autoLeave && raft.role === LEADER && raft.pendingConfIndex <= index && canPropose(raft)) {
       appendProposal(raft, entryOf(EntryType.EntryConfChangeV2, WideChange.encode(new WideChange())));
     }

@@ -5,7 +5,6 @@ import { messageTo } from './messages.ts';
 import { PROBE, type Progress, REPLICATE, SNAPSHOT } from './progress.ts';
 import type { Raft } from './raft.ts';
 import { releaseReadsBeforeCommit } from './read-index.ts';
-import { transferIfCaughtUp } from './transfer.ts';
 
 /** Gives an entry its place at the end of the leader's log. Followers are told at the next hand-out, all at once. */
 export function appendAsLeader(raft: Raft, entry: Entry): void {
@@ -155,7 +154,6 @@ export function handleAppendResponse(raft: Raft, progress: Progress, message: Me
   } else if (wasPaused || progress.next <= raft.log.lastIndex) {
     raft.broadcastPending = true;
   }
-  transferIfCaughtUp(raft, progress);
 }
 
 /** Skips back over whole terms: the follower said what it has, our own log says where that may be (paper §5.3). */

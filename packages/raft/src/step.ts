@@ -1,7 +1,15 @@
 import { EMPTY, U64_ZERO } from '@etsd/base';
 import { type Entry, EntryType, type Message, MessageType, ProtoError } from '@etsd/proto';
 import { confChangeOf, leavesJoint } from './conf-change.ts';
-import { checkQuorum, handleVoteRequest, handleVoteResponse, heldByLease, hup, isCampaigning } from './election.ts';
+import {
+  checkQuorum,
+  handleVoteRequest,
+  handleVoteResponse,
+  heldByLease,
+  hup,
+  isCampaigning,
+  takeOver,
+} from './election.ts';
 import { messageTo } from './messages.ts';
 import { LEADER, PRE_CANDIDATE, type Raft } from './raft.ts';
 import { confirmRead, handleReadIndex, handleReadIndexResponse, waitingContext } from './read-index.ts';
@@ -16,7 +24,7 @@ import {
   handleUnreachable,
 } from './replicate.ts';
 import { handleSnapshot } from './snapshot.ts';
-import { abortTransfer, handOverIfNoVoter, startTransfer } from './transfer.ts';
+import { abortTransfer, handOverIfNoVoter, startTransfer, transferIfCaughtUp } from './transfer.ts';
 
 /** One tick of the driver's clock. */
 export function tick(raft: Raft): void {
@@ -117,6 +125,7 @@ function stepLeader(raft: Raft, message: Message): void {
   switch (message.type) {
     case MessageType.MsgAppResp:
       handleAppendResponse(raft, progress, message);
+      transferIfCaughtUp(raft, progress);
       return;
     case MessageType.MsgHeartbeatResp:
       handleHeartbeatResponse(raft, progress);
@@ -177,7 +186,7 @@ function stepOther(raft: Raft, message: Message): void {
       return;
     case MessageType.MsgTimeoutNow:
       // The leader hands over: no pre-vote, its lease must not hold the others back (Raft thesis §3.10).
-      if (!isCampaigning(raft)) hup(raft, true);
+      if (!isCampaigning(raft)) takeOver(raft);
       return;
     case MessageType.MsgReadIndexResp:
       handleReadIndexResponse(raft, message);

@@ -3,6 +3,7 @@ import { MessageType } from '@etsd/proto';
 import { messageTo } from './messages.ts';
 import type { Progress } from './progress.ts';
 import type { Raft } from './raft.ts';
+import { sendAppend } from './replicate.ts';
 
 /**
  * Leader: hand leadership to `to` (Raft thesis §3.10): stop taking proposals, bring its log up to date, tell it to start
@@ -15,7 +16,7 @@ export function startTransfer(raft: Raft, to: U64): boolean {
   raft.transferee = to;
   raft.electionElapsed = 0;
   if (progress.match === raft.log.lastIndex) sendTimeoutNow(raft, to);
-  else raft.broadcastPending = true;
+  else sendAppend(raft, progress, true);
   return true;
 }
 

@@ -226,7 +226,7 @@ export abstract class GrpcStream extends Stream implements MessageSink, Expiring
     if (plain === 'too large') {
       const text = `grpc: received message after decompression larger than max ${limit}`;
       this.refuseMessage(StatusCode.RESOURCE_EXHAUSTED, text);
-    } else this.refuseMessage(StatusCode.INTERNAL, 'grpc: failed to decompress the received message');
+    } else this.refuseMessage(StatusCode.INTERNAL, `grpc: failed to decompress the message: ${plain}`);
     return null;
   }
 

@@ -9,8 +9,10 @@ export interface WriteTarget {
 const EMPTY_BUFFER = Buffer.alloc(0);
 const FIRST_BYTES = 4096;
 
-/** Buffers of all connections: one that is idle holds none. */
-const POOL = new BufferPool(FIRST_BYTES, 1 << 20, 64);
+const SMALL_BYTES = 16_384;
+/** Buffers of all connections: one that is idle holds none. Many may need a small one in the same turn. */
+const SMALL_POOL = new BufferPool(FIRST_BYTES, SMALL_BYTES, 512);
+const LARGE_POOL = new BufferPool(2 * SMALL_BYTES, 1 << 20, 16);
 
 /**
  * The bytes one connection gathers for its next write to the socket. While the kernel works on one buffer the next bytes
@@ -28,7 +30,8 @@ export class Outbox implements WriteTarget {
   }
 
   private grow(bytes: number): void {
-    const bigger = POOL.take(Math.max(bytes, this.buffer.length * 2, FIRST_BYTES));
+    const size = Math.max(bytes, this.buffer.length * 2, FIRST_BYTES);
+    const bigger = (size <= SMALL_BYTES ? SMALL_POOL : LARGE_POOL).take(size);
     this.buffer.copy(bigger, 0, 0, this.offset);
     this.give(this.buffer);
     this.buffer = bigger;
@@ -54,7 +57,7 @@ export class Outbox implements WriteTarget {
   }
 
   private give(buffer: Buffer): void {
-    if (buffer.length > 0) POOL.release(buffer);
+    if (buffer.length > 0) (buffer.length <= SMALL_BYTES ? SMALL_POOL : LARGE_POOL).release(buffer);
   }
 
   /** The connection is gone. What is in flight may still be read by the kernel, so it is not given back. */

@@ -51,6 +51,7 @@ export class Request {
     let pseudo = 0; // bits of the pseudo fields seen, by kind
     let regular = false;
     for (const field of this.fields) {
+      if (field.padded) this.malformed = true;
       if (field.kind >= FieldKind.AUTHORITY && field.kind <= FieldKind.UNKNOWN_PSEUDO) {
         const bit = 1 << field.kind;
         if (regular || (pseudo & bit) !== 0 || !this.pseudo(field)) this.malformed = true;
@@ -63,7 +64,12 @@ export class Request {
     const needed = (1 << FieldKind.METHOD) | (1 << FieldKind.SCHEME) | (1 << FieldKind.PATH);
     if (this.method === 'CONNECT') {
       if ((pseudo & needed) !== 1 << FieldKind.METHOD || this.authority === '') this.malformed = true;
-    } else if ((pseudo & needed) !== needed || !isPath(this.path, this.method)) this.malformed = true;
+    } else if ((pseudo & needed) !== needed || this.path === '') this.malformed = true;
+    // Anything not starting with a slash could slip past rules about paths (CVE-2026-33186); `*` belongs to OPTIONS.
+    // gRPC has an answer of its own for such names.
+    else if (this.path.charCodeAt(0) !== 0x2f && !(this.path === '*' && this.method === 'OPTIONS') && !this.isGrpc) {
+      this.malformed = true;
+    }
   }
 
   private pseudo(field: Field): boolean {
@@ -127,11 +133,6 @@ export class Request {
     if (length < 0 || (this.contentLength >= 0 && this.contentLength !== length)) this.malformed = true;
     this.contentLength = length;
   }
-}
-
-/** Anything not starting with a slash could slip past rules about paths (CVE-2026-33186); `*` belongs to OPTIONS. */
-function isPath(path: string, method: string): boolean {
-  return path.charCodeAt(0) === 0x2f || (path === '*' && method === 'OPTIONS');
 }
 
 /** `application/grpc`, alone or with `+proto` and the like or parameters behind it. */

@@ -228,17 +228,12 @@ export class ServerCall extends GrpcStream {
     return false;
   }
 
+  /** A unary call's first message counts; grpc-go's server does not look at more of them either. */
   protected override deliver(bytes: Buffer, start: number, end: number): void {
     this.messages++;
     if (this.handler.kind === 'stream' || (this.messages === 1 && this.state !== StreamState.OPEN)) {
       this.handler.message(this, bytes, start, end);
-    } else if (this.messages > 1) this.tooManyMessages();
-    else this.held = Buffer.from(bytes.subarray(start, end));
-  }
-
-  private tooManyMessages(): void {
-    const text = 'cardinality violation: received multiple request messages for non-client-streaming RPC';
-    this.fail(StatusCode.INTERNAL, text);
+    } else if (this.messages === 1) this.held = Buffer.from(bytes.subarray(start, end));
   }
 
   protected override refuseMessage(code: StatusCode, text: string): void {
@@ -254,7 +249,7 @@ export class ServerCall extends GrpcStream {
   /** The client has finished; also called for a request that ends with its headers. */
   override inputEnded(): void {
     if (this.reader !== null && this.reader.heldBytes > 0) {
-      if (this.isOpen) this.fail(StatusCode.INTERNAL, 'unexpected EOF');
+      this.fail(StatusCode.UNKNOWN, 'unexpected EOF');
       return;
     }
     if (!this.isOpen) return;
@@ -264,8 +259,7 @@ export class ServerCall extends GrpcStream {
       this.held = null;
       this.handler.message(this, message, 0, message.length);
     } else if (this.messages === 0) {
-      const text = 'cardinality violation: received no request message from non-client-streaming RPC';
-      this.fail(StatusCode.INTERNAL, text);
+      this.fail(StatusCode.UNKNOWN, 'EOF');
     }
   }
 

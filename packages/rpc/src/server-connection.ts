@@ -67,8 +67,8 @@ export class ServerConnection extends Connection {
       this.lateHeaders(id);
       return;
     }
-    if (this.goawaySent >= 0 && id > this.goawaySent) return; // told not to; the client will go elsewhere
     this.lastPeerStream = id;
+    if (this.goawaySent >= 0 && id > this.goawaySent) return; // told not to; the client will go elsewhere
     if (this.streams.size >= this.limits.concurrentStreams) {
       this.refuse(id, ErrorCode.REFUSED_STREAM);
       return;

@@ -183,7 +183,8 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
       this.refuse(connection, id, endStream, this.refusal(request));
       return;
     }
-    if (request.tooLarge || request.badBinary !== null || request.encoding === Encoding.UNKNOWN) {
+    const { encoding, timeoutMs, badBinary } = request;
+    if (request.tooLarge || badBinary !== null || encoding === Encoding.UNKNOWN || timeoutMs === 0) {
       this.refuse(connection, id, endStream, this.refusal(request));
       return;
     }
@@ -228,7 +229,7 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
       return { httpStatus: '405', code: StatusCode.INTERNAL, message };
     }
     if (request.timeoutMs === -2) {
-      const message = `malformed grpc-timeout: transport: timeout unit is not recognized: "${request.timeoutText}"`;
+      const message = `malformed grpc-timeout: ${timeoutFault(request.timeoutText)}`;
       return { httpStatus: '400', code: StatusCode.INTERNAL, message };
     }
     if (request.badBinary !== null) {
@@ -236,17 +237,24 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
       const message = `malformed binary metadata "${value}" in header "${name}": illegal base64 data`;
       return { httpStatus: '400', code: StatusCode.INTERNAL, message };
     }
-    return { httpStatus: '200', code: StatusCode.UNIMPLEMENTED, message: this.unimplemented(request) };
+    const message = this.unimplemented(request);
+    if (message === '') {
+      return { httpStatus: '200', code: StatusCode.DEADLINE_EXCEEDED, message: 'context deadline exceeded' };
+    }
+    return { httpStatus: '200', code: StatusCode.UNIMPLEMENTED, message };
   }
 
+  /** What of the call we do not have; '' if nothing is missing. */
   private unimplemented(request: Request): string {
-    const slash = request.path.lastIndexOf('/');
-    if (slash <= 0) return `malformed method name: "${request.path}"`;
-    const service = request.path.slice(1, slash);
+    const { path } = request;
+    const slash = path.lastIndexOf('/');
+    if (path.charCodeAt(0) !== 0x2f || slash === 0) return `malformed method name: "${path}"`;
+    const service = path.slice(1, slash);
     if (!this.services.has(service)) return `unknown service ${service}`;
     if (!this.handlers.has(request.path)) {
       return `unknown method ${request.path.slice(slash + 1)} for service ${service}`;
     }
+    if (request.encoding !== Encoding.UNKNOWN) return '';
     return `grpc: Decompressor is not installed for grpc-encoding "${request.encodingName}"`;
   }
 
@@ -267,6 +275,14 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     connection.touch();
     connection.answered(id, endStream);
   }
+}
+
+/** What is wrong with a `grpc-timeout`, in grpc-go's words. */
+function timeoutFault(text: string): string {
+  if (text.length < 2) return `transport: timeout string is too short: "${text}"`;
+  if (text.length > 9) return `transport: timeout string is too long: "${text}"`;
+  if (!/[HMSmun]$/.test(text)) return `transport: timeout unit is not recognized: "${text}"`;
+  return `strconv.ParseInt: parsing "${text.slice(0, -1)}": invalid syntax`;
 }
 
 /** Often enough for the shortest of the time limits to be met within a quarter of it. */

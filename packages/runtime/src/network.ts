@@ -96,8 +96,9 @@ export interface Socket {
    */
   commitToFastReads(): void;
   /**
-   * Lets go of the platform's own socket object (node:net's), for a foreign protocol handler. No callback follows, not
-   * even `closed`. Bytes already seen are the caller's to push back.
+   * Lets go of the platform's own socket object (node:net's), for a foreign protocol handler. It is paused: bytes already
+   * seen are the caller's to push back (`unshift`) before it is given its handler and resumed. No callback follows here,
+   * not even `closed`.
    */
   detach(): unknown;
 }

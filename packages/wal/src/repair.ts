@@ -8,6 +8,9 @@ import type { LogEnd } from './reader.ts';
 
 const COPY_BYTES = 1024 * 1024;
 
+/** More than one batch holds: members send each other and propose far less at a time. */
+const REWRITE_BYTES = 16 * 1024 * 1024;
+
 /** What was done to a torn log. */
 export interface Repair {
   /** The segment that was cut. */
@@ -28,7 +31,7 @@ export async function keepCopy(disk: Disk, directory: string, end: LogEnd): Prom
   const source = await disk.open(path, 'read');
   const target = await disk.open(copyPath, 'create');
   try {
-    await copy(source, target);
+    await copy(source, target, 0, await source.size());
     await synced(target);
   } finally {
     await source.close();
@@ -37,19 +40,26 @@ export async function keepCopy(disk: Disk, directory: string, end: LogEnd): Prom
   return { path, position: end.position, reason: end.torn, copyPath };
 }
 
-async function copy(source: DiskFile, target: DiskFile): Promise<void> {
-  const piece = Buffer.allocUnsafeSlow(COPY_BYTES);
-  const size = await source.size();
-  for (let at = 0; at < size; at += piece.length) {
-    const length = Math.min(piece.length, size - at);
+async function copy(source: DiskFile, target: DiskFile, from: number, to: number): Promise<void> {
+  const piece = Buffer.allocUnsafeSlow(Math.min(COPY_BYTES, Math.max(to - from, 1)));
+  for (let at = from; at < to; at += piece.length) {
+    const length = Math.min(piece.length, to - at);
     await new Promise<void>((resolve, reject) => {
       source.read(piece, 0, length, at, (error) => {
-        if (error === null)
-          target.write(piece, 0, length, at, (failed) => (failed === null ? resolve() : reject(failed)));
-        else reject(error);
+        if (error !== null) reject(error);
+        else target.write(piece, 0, length, at, (failed) => (failed === null ? resolve() : reject(failed)));
       });
     });
   }
+}
+
+/**
+ * Writes the end of the log over itself. After a failed sync the system may show what it could not write, and count it
+ * as written; a process started again on it would build on records that the medium does not hold. Only what was under
+ * way at that moment can be such, which is less than what is written anew here.
+ */
+export async function rewriteEnd(file: DiskFile, position: number): Promise<void> {
+  await copy(file, file, Math.max(0, position - REWRITE_BYTES), position);
 }
 
 /** Makes `[position, length)` of the file zeros, durably, and the file that long. */

@@ -1,10 +1,10 @@
 /** What the records of a log add up to. */
 import { CorruptionError, EMPTY, OperatorError } from '@etsd/base';
-import { Entry, HardState, ProtoError, WalSnapshot } from '@etsd/proto';
+import { Entry, EntryType, HardState, ProtoError, WalSnapshot } from '@etsd/proto';
 import type { Disk } from '@etsd/runtime';
 import { type LogEnd, readSegments } from './reader.ts';
 import { RecordType } from './record.ts';
-import { listSegments, segmentsFrom } from './segment.ts';
+import { listSegments, type SegmentName, segmentsFrom } from './segment.ts';
 
 /** A place in the log: where a snapshot was taken. Both 0 for the beginning. */
 export interface LogPosition {
@@ -27,6 +27,8 @@ export interface ReplayedLog {
 
 const ADVICE_DAMAGED =
   'Do not start this member on the damaged log: remove it from the cluster and add it anew, or restore a backup.';
+
+const LAST_ENTRY_TYPE = EntryType.EntryConfChangeV2;
 
 /** Adds up records. */
 export class LogCollector {
@@ -79,6 +81,10 @@ export class LogCollector {
   }
 
   private entry(entry: Entry, where: () => string): void {
+    // The checksum covers the data of a record, not its type: what is no entry must not be taken for one.
+    if (entry.term === 0 || !Number.isSafeInteger(entry.term) || entry.type < 0 || entry.type > LAST_ENTRY_TYPE) {
+      throw new CorruptionError('wal: an entry that cannot be one', where(), ADVICE_DAMAGED);
+    }
     this.lastIndex = entry.index;
     if (this.start === null || entry.index <= this.start.index) return;
     const at = entry.index - this.start.index - 1;
@@ -140,10 +146,11 @@ export async function readLog(disk: Disk, directory: string, start: LogPosition)
  */
 export async function validSnapshots(disk: Disk, directory: string): Promise<WalSnapshot[]> {
   const all = await listSegments(disk, directory);
-  const first = all[0];
-  if (first === undefined) return [];
+  // An old segment may be back after a crash in the middle of removing several: only what is connected counts.
+  let first = all.length - 1;
+  while (first > 0 && all[first - 1]?.sequence === (all[first] as SegmentName).sequence - 1) first--;
+  if (first < 0) return [];
   const collector = new LogCollector(null);
-  const segments = segmentsFrom(directory, all, first.index);
-  await readSegments(disk, directory, segments, collector.visit);
+  await readSegments(disk, directory, all.slice(first), collector.visit);
   return collector.snapshots.filter((snapshot) => snapshot.index <= collector.hardState.commit);
 }

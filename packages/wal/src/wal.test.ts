@@ -302,3 +302,9 @@ test('a damaged frame head is not taken for a torn tail', async () => {
   writeFileSync(path, impossible);
   await assert.rejects(Wal.open(world, directory, START, options), /a frame head that no writer makes/);
 });
+
+test('the benchmark runs', async () => {
+  const { run } = await import('./wal.bench.ts');
+  const outcome = await run(root, 3, 30, SMALL);
+  assert.ok(outcome.entriesPerSecond > 0 && outcome.p99Ms >= outcome.p50Ms);
+});

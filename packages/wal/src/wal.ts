@@ -10,7 +10,7 @@ import { type Batch, type BatchSink, GroupCommit } from './group-commit.ts';
 import { FILL_AHEAD_BYTES, FILL_PIECE_BYTES, SEGMENT_BYTES, SEGMENTS_MAX, SLOW_SYNC_MS } from './limits.ts';
 import { readSegments } from './reader.ts';
 import { BatchBuffer, RecordEncoder } from './record.ts';
-import { clearFrom, keepCopy, type Repair, synced } from './repair.ts';
+import { clearFrom, keepCopy, type Repair, rewriteEnd, synced } from './repair.ts';
 import { finish, LogCollector, type LogPosition } from './replay.ts';
 import {
   type FillOptions,
@@ -210,9 +210,13 @@ export class Wal implements BatchSink {
       const repair = await keepCopy(disk, directory, end);
       const path = joinPath(directory, end.segment.name);
       const tail = await openTail(disk, path, end.segment, end.position, settings);
+      await rewriteEnd(tail.plainFile, end.position);
       await clearFrom(tail.plainFile, end.position, settings.fill.segmentBytes);
       await disk.remove(temporaryPath(directory, 0));
       await disk.remove(temporaryPath(directory, 1));
+      // A process killed between a rename and the sync of the directory leaves names that only look durable.
+      await disk.syncDirectory(directory);
+      await disk.syncDirectory(parentPath(directory));
       const { metadata, hardState, entries } = log;
       const standing = { metadata, hardState, lastIndex: collector.lastIndex, crc: end.crc, position: end.position };
       const wal = new Wal({ world, directory, settings }, segments, tail, standing);

@@ -36,6 +36,8 @@ interface Weights {
 type EventName = keyof Weights;
 
 function drawWeights(random: Prng): Weights {
+  // Logs that are cut at once make snapshots the rule.
+  const isForgetful = random.chance(0.25);
   const rare = (weight: number): number => (random.chance(0.3) ? 0 : random.float() * weight);
   return {
     deliver: 40 + random.below(60),
@@ -50,8 +52,8 @@ function drawWeights(random: Prng): Weights {
     mend: 2,
     change: rare(2),
     transfer: rare(1.5),
-    compact: rare(6),
-    flush: rare(12),
+    compact: isForgetful ? 30 : rare(6),
+    flush: isForgetful ? 30 : rare(12),
     report: rare(1),
   };
 }
@@ -181,7 +183,7 @@ export class Simulation implements Observer {
         if (member.isUp) member.node.transferLeader(this.random.pick(this.members).id);
         break;
       case 'compact':
-        member.compact(member.disk.applied - this.random.below(4));
+        member.compact(member.disk.applied - this.random.below(3));
         break;
       case 'flush':
         member.flushState();

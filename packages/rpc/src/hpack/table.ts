@@ -53,7 +53,8 @@ const KNOWN: ReadonlyMap<string, FieldKind> = new Map<string, FieldKind>([
 
 /** tchar of RFC 9110 §5.6.2 without upper case. */
 const NAME_PATTERN = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
-const BAD_VALUE_PATTERN = /[\0\r\n]|^[ \t]|[ \t]$/;
+const BAD_VALUE_PATTERN = /[\0\r\n]/;
+const PADDED_VALUE_PATTERN = /^[ \t]|[ \t]$/;
 
 function kindOf(name: string): FieldKind {
   const known = KNOWN.get(name);
@@ -67,6 +68,11 @@ export class Field {
   readonly name: string;
   readonly value: string;
   readonly kind: FieldKind;
+  /**
+   * The value begins or ends with white space, which RFC 9113 §8.2.1 forbids. Apart from `kind`, because grpc-go's own
+   * servers send such values.
+   */
+  readonly padded: boolean;
   /** RFC 7541 §4.1: octets of both plus 32. */
   readonly size: number;
 
@@ -75,6 +81,7 @@ export class Field {
     this.value = value;
     const kind = kindOf(name);
     this.kind = BAD_VALUE_PATTERN.test(value) ? FieldKind.MALFORMED : kind;
+    this.padded = PADDED_VALUE_PATTERN.test(value);
     this.size = name.length + value.length + 32;
   }
 }

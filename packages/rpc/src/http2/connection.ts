@@ -880,7 +880,8 @@ export abstract class Connection implements SocketReceiver {
         continue;
       }
       this.slice(stream, window);
-      if (stream.ringNext !== null) this.ring = stream.ringNext;
+      // What is left takes its next turn behind the others; an empty queue comes round at once, to end its stream.
+      if (stream.ringNext !== null && stream.queuedBytes > 0) this.ring = stream.ringNext;
     }
   }
 

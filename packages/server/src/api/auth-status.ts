@@ -1,30 +1,47 @@
-/** `etcdserverpb.Auth` of a member without authentication: it says so, and refuses everything else by a typed error. */
-import { AuthStatusRequest, AuthStatusResponse, ErrAuthNotEnabled } from '@etsd/proto';
+/**
+ * `etcdserverpb.Auth` of a member without authentication: off, and without users and roles. What would add some is
+ * refused by a typed error.
+ */
+import {
+  AuthDisableRequest,
+  AuthDisableResponse,
+  AuthRoleListRequest,
+  AuthRoleListResponse,
+  AuthStatusRequest,
+  AuthStatusResponse,
+  AuthUserListRequest,
+  AuthUserListResponse,
+  ErrAuthNotEnabled,
+  ErrRoleNotFound,
+  ErrUserNotFound,
+  type EtcdError,
+} from '@etsd/proto';
 import { ErrAuthUnavailable } from '@etsd/state';
 import type { MemberContext } from '../context.ts';
 import { responseHeader } from './headers.ts';
 import { registerUnary } from './unary.ts';
 
-const UNAVAILABLE = [
-  'AuthEnable',
-  'UserAdd',
-  'UserGet',
-  'UserList',
-  'UserDelete',
-  'UserChangePassword',
-  'UserGrantRole',
-  'UserRevokeRole',
-  'RoleAdd',
-  'RoleGet',
-  'RoleList',
-  'RoleDelete',
-  'RoleGrantPermission',
-  'RoleRevokePermission',
+const REFUSED: readonly (readonly [method: string, error: EtcdError])[] = [
+  // What a client hears of a member whose authentication is off; it goes on without a token.
+  ['Authenticate', ErrAuthNotEnabled],
+  ['AuthEnable', ErrAuthUnavailable],
+  ['UserAdd', ErrAuthUnavailable],
+  ['UserGet', ErrUserNotFound],
+  ['UserDelete', ErrUserNotFound],
+  ['UserChangePassword', ErrUserNotFound],
+  ['UserGrantRole', ErrUserNotFound],
+  ['UserRevokeRole', ErrUserNotFound],
+  ['RoleAdd', ErrAuthUnavailable],
+  ['RoleGet', ErrRoleNotFound],
+  ['RoleDelete', ErrRoleNotFound],
+  ['RoleGrantPermission', ErrRoleNotFound],
+  ['RoleRevokePermission', ErrRoleNotFound],
 ];
 
 export function registerAuthStatus(context: MemberContext): void {
+  const path = (method: string) => `/etcdserverpb.Auth/${method}`;
   registerUnary(context, {
-    path: '/etcdserverpb.Auth/AuthStatus',
+    path: path('AuthStatus'),
     decode: AuthStatusRequest.decode,
     run(_request, reply) {
       const { enabled, revision } = context.state.auth;
@@ -32,16 +49,25 @@ export function registerAuthStatus(context: MemberContext): void {
       reply.answer(AuthStatusResponse.encode(response));
     },
   });
-  // What a client hears of a member whose authentication is off; so it goes on without a token.
-  refuse(context, 'Authenticate', ErrAuthNotEnabled);
-  refuse(context, 'AuthDisable', ErrAuthUnavailable);
-  for (const method of UNAVAILABLE) refuse(context, method, ErrAuthUnavailable);
-}
-
-function refuse(context: MemberContext, method: string, error: typeof ErrAuthUnavailable): void {
   registerUnary(context, {
-    path: `/etcdserverpb.Auth/${method}`,
-    decode: () => null,
-    run: (_request, reply) => reply.fail(error),
+    path: path('AuthDisable'),
+    decode: AuthDisableRequest.decode,
+    run: (_request, reply) =>
+      reply.answer(AuthDisableResponse.encode(AuthDisableResponse.create({ header: responseHeader(context) }))),
   });
+  registerUnary(context, {
+    path: path('UserList'),
+    decode: AuthUserListRequest.decode,
+    run: (_request, reply) =>
+      reply.answer(AuthUserListResponse.encode(AuthUserListResponse.create({ header: responseHeader(context) }))),
+  });
+  registerUnary(context, {
+    path: path('RoleList'),
+    decode: AuthRoleListRequest.decode,
+    run: (_request, reply) =>
+      reply.answer(AuthRoleListResponse.encode(AuthRoleListResponse.create({ header: responseHeader(context) }))),
+  });
+  for (const [method, error] of REFUSED) {
+    registerUnary(context, { path: path(method), decode: () => null, run: (_request, reply) => reply.fail(error) });
+  }
 }

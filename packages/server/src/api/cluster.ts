@@ -4,7 +4,6 @@ import {
   type ConfChange,
   ErrLearnerNotReady,
   ErrMemberBadURLs,
-  ErrMemberNotEnoughStarted,
   ErrMemberNotFound,
   ErrMemberNotLearner,
   EtcdError,
@@ -20,6 +19,8 @@ import {
   MemberRemoveResponse,
   MemberUpdateRequest,
   MemberUpdateResponse,
+  ErrMemberNotEnoughStarted as NotEnoughStarted,
+  unknownError,
 } from '@etsd/proto';
 import { joiningMemberId } from '@etsd/replication';
 import {
@@ -49,6 +50,9 @@ const ErrNoPeers = new EtcdError(
   GrpcCode.Unimplemented,
   'etcdserver: a second voting member is not available in this version',
 );
+
+/** etcd 3.5 sends this one without its code. */
+const ErrMemberNotEnoughStarted = unknownError(NotEnoughStarted.message);
 
 export function registerCluster(parts: ClusterParts): void {
   const service = new ClusterService(parts);

@@ -64,8 +64,24 @@ export class LeaseRouter {
     new TimeToLiveAttempts(this, request, waiter).attempt();
   }
 
+  /** As `timeToLive`, for another member that takes this one for the leader: nobody else is asked. */
+  localTimeToLive(request: LeaseTimeToLiveRequest, waiter: TimeToLiveWaiter): void {
+    const { expiry, replication } = this.parts;
+    if (!expiry.isPrimary) {
+      waiter.failed(ErrNotPrimaryLessor);
+      return;
+    }
+    replication.readBarrier({
+      done: () => {
+        if (expiry.isPrimary) waiter.known(this.describe(request));
+        else waiter.failed(ErrNotPrimaryLessor);
+      },
+      fail: (error) => waiter.failed(error),
+    });
+  }
+
   /** What this member, which leads, knows of a lease. */
-  describe(request: LeaseTimeToLiveRequest): LeaseTimeToLiveResponse | null {
+  private describe(request: LeaseTimeToLiveRequest): LeaseTimeToLiveResponse | null {
     const lease = this.parts.lessor.get(request.ID);
     if (lease === undefined) return null;
     return LeaseTimeToLiveResponse.create({
@@ -157,7 +173,7 @@ class RemoteRenewal extends Attempts implements RenewWaiter {
   }
 }
 
-class TimeToLiveAttempts extends Attempts {
+class TimeToLiveAttempts extends Attempts implements TimeToLiveWaiter {
   private readonly request: LeaseTimeToLiveRequest;
   private readonly waiter: TimeToLiveWaiter;
 
@@ -170,7 +186,7 @@ class TimeToLiveAttempts extends Attempts {
   attempt(): void {
     const { expiry, forwarder, replication } = this.router.parts;
     if (expiry.isPrimary) {
-      replication.readBarrier(this);
+      this.router.localTimeToLive(this.request, this);
     } else if (forwarder === null || replication.leader === U64_ZERO || replication.isLeader) {
       this.again();
     } else {
@@ -181,14 +197,13 @@ class TimeToLiveAttempts extends Attempts {
     }
   }
 
-  /** The barrier is passed: this member led, and has applied everything. */
-  done(): void {
-    if (this.router.parts.expiry.isPrimary) this.waiter.known(this.router.describe(this.request));
-    else this.again();
+  known(answer: LeaseTimeToLiveResponse | null): void {
+    this.waiter.known(answer);
   }
 
-  fail(error: EtcdError): void {
-    this.waiter.failed(error);
+  failed(error: EtcdError): void {
+    if (error === ErrNotPrimaryLessor) this.again();
+    else this.waiter.failed(error);
   }
 
   protected giveUp(error: EtcdError): void {

@@ -1,0 +1,16 @@
+/** Functions for the tests of workers. */
+export function double(value: number): number {
+  return value * 2;
+}
+
+export function fail(reason: string): never {
+  throw new Error(reason);
+}
+
+export function lengthOf(buffer: ArrayBuffer): number {
+  return buffer.byteLength;
+}
+
+export function never(): Promise<never> {
+  return new Promise(() => {});
+}
