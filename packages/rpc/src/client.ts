@@ -6,7 +6,8 @@ import { DeadlineWheel } from './deadline-wheel.ts';
 import type { Metadata } from './grpc/metadata.ts';
 import { RpcError, StatusCode } from './grpc/status.ts';
 import type { Field } from './hpack/table.ts';
-import { type Connection, ConnectionHost } from './http2/connection.ts';
+import type { Connection } from './http2/connection.ts';
+import { ConnectionHost } from './http2/connection-host.ts';
 import { DEFAULT_LIMITS, type RpcLimits } from './limits.ts';
 import type { RpcWorld } from './world.ts';
 

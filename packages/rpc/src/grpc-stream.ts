@@ -189,17 +189,17 @@ export abstract class GrpcStream extends Stream implements MessageSink, Expiring
   private afterData(): void {
     const { connection, reader } = this;
     const held = reader === null ? 0 : reader.heldBytes;
-    if (held !== this.heldBytes && !connection.hold(this, held)) return;
+    if (held !== this.heldBytes && !connection.receive.hold(this, held)) return;
     if (held === 0) this.inputSinceMs = 0;
     else if (this.inputSinceMs === 0) this.inputSinceMs = connection.host.clock.nowMs();
-    if (this.grantedBytes > 0 && held === 0) connection.endGrant(this);
+    if (this.grantedBytes > 0 && held === 0) connection.receive.endGrant(this);
     const window = connection.limits.streamWindowBytes;
     const missing = held === 0 || reader === null ? 0 : reader.missingBytes;
     if (missing > this.receiveWindow) {
-      if (missing > window) connection.grant(this, missing - this.receiveWindow);
-      else connection.creditStream(this, window - this.receiveWindow);
+      if (missing > window) connection.receive.grant(this, missing - this.receiveWindow);
+      else connection.receive.creditStream(this, window - this.receiveWindow);
     } else if (held === 0 && this.receiveWindow < window >> 1) {
-      connection.creditStream(this, window - this.receiveWindow);
+      connection.receive.creditStream(this, window - this.receiveWindow);
     }
   }
 

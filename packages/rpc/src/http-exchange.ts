@@ -80,7 +80,7 @@ export class HttpExchange extends Stream {
 
   private credit(): void {
     const window = this.connection.limits.streamWindowBytes;
-    if (this.receiveWindow < window >> 1) this.connection.creditStream(this, window - this.receiveWindow);
+    if (this.receiveWindow < window >> 1) this.connection.receive.creditStream(this, window - this.receiveWindow);
   }
 
   override receiveTrailers(_block: HeaderBlock): void {

@@ -4,7 +4,7 @@ import { DeadlineWheel } from './deadline-wheel.ts';
 import { encodeStatusMessage, StatusCode } from './grpc/status.ts';
 import { fieldBound } from './hpack/encoder.ts';
 import { HttpExchange, type HttpHandler } from './http-exchange.ts';
-import { ConnectionHost } from './http2/connection.ts';
+import { ConnectionHost } from './http2/connection-host.ts';
 import { type ErrorCode, errorCodeName } from './http2/errors.ts';
 import { Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from './http2/frame.ts';
 import { type PrefaceListener, PrefaceSniffer } from './http2/preface.ts';
@@ -248,7 +248,7 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   private unimplemented(request: Request): string {
     const { path } = request;
     const slash = path.lastIndexOf('/');
-    if (path.charCodeAt(0) !== 0x2f || slash === 0) return `malformed method name: "${path}"`;
+    if (slash === 0) return `malformed method name: "${path}"`;
     const service = path.slice(1, slash);
     if (!this.services.has(service)) return `unknown service ${service}`;
     if (!this.handlers.has(request.path)) {
