@@ -90,6 +90,7 @@ export class HttpExchange extends Stream {
   /** The request is complete; also called for one that ends with its headers. */
   inputEnded(): void {
     this.inputDone = true;
+    this.inputSinceMs = 0;
     this.receiver?.ended();
   }
 

@@ -16,12 +16,18 @@ export class ConnectionHost {
   private scheduled = false;
   /** Bytes of half-received messages of all connections. */
   heldBytes = 0;
+  /** Bytes read from and written to all sockets so far. */
+  bytesRead = 0;
+  bytesWritten = 0;
+  /** The time of the last sweep: good enough to tell seconds apart, and free to look at. */
+  coarseMs: number;
   private readonly onEndOfTurn: () => void;
 
   constructor(clock: Clock, timers: Timers, limits: RpcLimits) {
     this.clock = clock;
     this.timers = timers;
     this.limits = limits;
+    this.coarseMs = clock.nowMs();
     this.onEndOfTurn = () => {
       this.scheduled = false;
       this.flush();

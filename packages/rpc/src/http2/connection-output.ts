@@ -36,6 +36,8 @@ export abstract class ConnectionOutput implements Flushable {
   sendWindow = DEFAULT_WINDOW;
   /** When the socket began to take nothing, 0 while it does. */
   writeBlockedSinceMs = 0;
+  /** When data began to wait for the connection's window, 0 while none does. */
+  windowBlockedSinceMs = 0;
   /** When our SETTINGS went out unacknowledged, 0 after. */
   settingsSentMs = 0;
   /** Headers or data went out since the last ping of the other side. */
@@ -120,7 +122,10 @@ export abstract class ConnectionOutput implements Flushable {
         if (stream.endQueued) this.finishOutput(stream);
         continue;
       }
-      if (this.sendWindow === 0) return;
+      if (this.sendWindow === 0) {
+        if (this.windowBlockedSinceMs === 0) this.windowBlockedSinceMs = this.host.clock.nowMs();
+        return;
+      }
       const window = this.peer.initialWindowSize + stream.sendCredit;
       if (window <= 0) {
         this.unring(stream);
@@ -197,6 +202,7 @@ export abstract class ConnectionOutput implements Flushable {
     if (this.ring !== null) this.pump();
     const length = this.out.offset;
     if (length === 0) return false;
+    this.host.bytesWritten += length;
     if (this.socket.write(this.out.buffer, 0, length)) {
       this.out.taken();
       return this.ring !== null && this.sendWindow > 0;

@@ -305,7 +305,8 @@ export abstract class Connection extends FrameInput implements SocketReceiver {
       this.spendControl();
       return;
     }
-    this.spendReset();
+    // What ran for a while and was given up is no rapid reset: many calls may reach their deadlines at once.
+    if (this.host.coarseMs - stream.openedMs < SETTLED_STREAM_MS) this.spendReset();
     if (this.dead) return;
     stream.state = StreamState.CLOSED;
     this.removeStream(stream);
@@ -428,6 +429,7 @@ export abstract class Connection extends FrameInput implements SocketReceiver {
       }
       if (increment < 1024) this.spendControl();
       this.sendWindow += increment;
+      this.windowBlockedSinceMs = 0;
       if (this.ring !== null) this.touch();
       return;
     }
@@ -541,6 +543,7 @@ export abstract class Connection extends FrameInput implements SocketReceiver {
   // ── streams ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   addStream(stream: Stream): void {
+    stream.openedMs = this.host.coarseMs;
     this.streams.set(stream.id, stream);
   }
 
@@ -614,9 +617,16 @@ export abstract class Connection extends FrameInput implements SocketReceiver {
       this.fail(ErrorCode.SETTINGS_TIMEOUT, 'SETTINGS not acknowledged');
     } else if (this.partialSinceMs > 0 && nowMs - this.partialSinceMs > this.partialLimitMs()) {
       this.fail(ErrorCode.ENHANCE_YOUR_CALM, 'frame or header block takes too long');
+    } else if (this.isWindowShut(nowMs)) {
+      this.fail(ErrorCode.ENHANCE_YOUR_CALM, 'connection window shut for too long');
     } else if (this.draining && nowMs - this.drainingSinceMs > limits.drainMs) {
       this.fail(ErrorCode.NO_ERROR, 'drain took too long');
     } else this.sweepStreams(nowMs);
+  }
+
+  private isWindowShut(nowMs: number): boolean {
+    const { windowStallMs } = this.limits;
+    return windowStallMs > 0 && this.windowBlockedSinceMs > 0 && nowMs - this.windowBlockedSinceMs > windowStallMs;
   }
 
   private partialLimitMs(): number {
@@ -636,6 +646,8 @@ export abstract class Connection extends FrameInput implements SocketReceiver {
   }
 }
 
+/** A stream that has lived for this long may be reset without counting. */
+const SETTLED_STREAM_MS = 1000;
 /** How long a failed connection is kept so that the other side can read why. */
 const LINGER_MS = 1000;
 /** Beside the flag bits of the wire, which fill one byte. */

@@ -33,6 +33,7 @@ export abstract class FrameInput extends ConnectionOutput {
   data(bytes: Buffer, start: number, end: number): void {
     if (this.dead) return;
     this.heard = true;
+    this.host.bytesRead += end - start;
     let at = start;
     if (this.partialLength > 0) at = this.completePartial(bytes, at, end);
     while (!this.dead && end - at >= FRAME_HEADER_BYTES) {
