@@ -1,6 +1,6 @@
 import { isBuiltin } from 'node:module';
 import { dirname, join, normalize } from 'node:path';
-import { isTestFile, NODE_CORNERS, ROOMS } from './floors.ts';
+import { CALCULATING_BUILTINS, isTestFile, NODE_CORNERS, ROOMS } from './floors.ts';
 import type { Source } from './sources.ts';
 
 export interface Import {
@@ -63,7 +63,9 @@ export function checkImports(source: Source, declared: ReadonlySet<string>): str
       continue;
     }
     if (isBuiltin(specifier)) {
-      if (!mayTouchNode) problems.push(`${source.path}: '${specifier}' is Node's; reach it through @etsd/runtime`);
+      const isCalculation = room.environment === 'hosted' && CALCULATING_BUILTINS.includes(specifier);
+      if (!mayTouchNode && !isCalculation)
+        problems.push(`${source.path}: '${specifier}' is Node's; reach it through @etsd/runtime`);
       continue;
     }
     const name = specifier.startsWith('@')

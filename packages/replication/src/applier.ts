@@ -1,5 +1,5 @@
 import type { U64 } from '@etsd/base';
-import type { ConfChange, ConfState, EtcdError } from '@etsd/proto';
+import type { ConfChange, ConfState, EtcdError, RaftSnapshot } from '@etsd/proto';
 
 /**
  * Who waits for the outcome of a proposal or of a read barrier. Exactly one of the two is called, once. A result may be
@@ -35,6 +35,20 @@ export interface Applier {
   ): void;
   /** Everything that was applicable, or a slice of it, has been applied: the place to write out answers. */
   batchEnd(): void;
+}
+
+/**
+ * Puts the state of a snapshot in place of the present one, when this member was away for so long that the leader has
+ * forgotten what it lacks. The data of the snapshot came beside the message; how is between installer and transport.
+ */
+export interface SnapshotInstaller {
+  /**
+   * The log already has the record of the snapshot: after a crash from here on, the next start finds a state older than
+   * that record and must install the snapshot's data (durable since before the message was taken) before anything else.
+   * Nothing is applied meanwhile. `done` without an error means that the new state is on disk, and that the applier's
+   * `appliedIndex` and `confState` are those of the snapshot. An error stops the member.
+   */
+  install(snapshot: RaftSnapshot, done: (error: Error | null) => void): void;
 }
 
 /** Finds the request id inside the data of an entry; needed only by members that forward proposals to a leader. */

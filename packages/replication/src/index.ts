@@ -1,4 +1,4 @@
-export type { Applier, RequestIdOf, Waiter } from './applier.ts';
+export type { Applier, RequestIdOf, SnapshotInstaller, Waiter } from './applier.ts';
 export {
   type ExistingOptions,
   forceSingleMember,

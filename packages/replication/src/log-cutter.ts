@@ -1,6 +1,6 @@
 import { type ConfState, type Entry, WalSnapshot } from '@etsd/proto';
 import type { RawNode } from '@etsd/raft';
-import { CATCH_UP_BYTES, CATCH_UP_ENTRIES, SNAPSHOT_BYTES } from './limits.ts';
+import { CATCH_UP_BYTES, SNAPSHOT_BYTES } from './limits.ts';
 import type { LogStore } from './log-store.ts';
 import type { ReadyPump } from './ready-pump.ts';
 
@@ -10,6 +10,8 @@ export interface LogCutterParts {
   readonly pump: ReadyPump;
   /** Applied entries after which the log is cut. */
   readonly snapshotCount: number;
+  /** Entries kept in memory behind a cut. */
+  readonly catchUpEntries: number;
   /** Up to which index the applied state would survive a crash now. Never falls. */
   readonly durableIndex: () => number;
   /** The log was cut at `index`. */
@@ -42,6 +44,12 @@ export class LogCutter {
     return this.lastIndex;
   }
 
+  /** A snapshot of another member took the place of the log; its record is written by whoever installed it. */
+  restartAt(index: number): void {
+    this.lastIndex = Math.max(this.lastIndex, index);
+    this.lastBytes = this.parts.pump.appliedBytes;
+  }
+
   /** Cuts if it is time to. Cheap otherwise; called with every tick. */
   check(): void {
     const { raft, pump, snapshotCount } = this.parts;
@@ -66,6 +74,7 @@ export class LogCutter {
     this.isCutting = true;
     pump.saveSnapshot(snapshot, () => {
       this.isCutting = false;
+      if (index < this.lastIndex) return;
       this.lastIndex = index;
       this.lastBytes = bytes;
       raft.compact(this.keepFrom(index) - 1);
@@ -76,8 +85,8 @@ export class LogCutter {
 
   /** The first entry to keep in memory: the catch-up entries before `index`, fewer where they are large. */
   private keepFrom(index: number): number {
-    const { raft } = this.parts;
-    const oldest = Math.max(raft.firstIndex, index - CATCH_UP_ENTRIES + 1);
+    const { raft, catchUpEntries } = this.parts;
+    const oldest = Math.max(raft.firstIndex, index - catchUpEntries + 1);
     let from = index + 1;
     let bytes = 0;
     while (from > oldest) {

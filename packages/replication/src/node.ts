@@ -13,10 +13,17 @@ import {
 } from '@etsd/proto';
 import { FORWARDED, RAFT_DEFAULTS, RawNode, ROLE_NAMES } from '@etsd/raft';
 import type { Clock, Random, Timer, Timers } from '@etsd/runtime';
-import type { Applier, RequestIdOf, Waiter } from './applier.ts';
+import type { Applier, RequestIdOf, SnapshotInstaller, Waiter } from './applier.ts';
 import type { StartState } from './bootstrap.ts';
 import { ForwardedProposals } from './forwarded.ts';
-import { APPLY_GAP_MAX, PROPOSAL_BYTES_MAX, READ_RETRY_MS, REQUEST_TIMEOUT_MS, SNAPSHOT_COUNT } from './limits.ts';
+import {
+  APPLY_GAP_MAX,
+  CATCH_UP_ENTRIES,
+  PROPOSAL_BYTES_MAX,
+  READ_RETRY_MS,
+  REQUEST_TIMEOUT_MS,
+  SNAPSHOT_COUNT,
+} from './limits.ts';
 import { LogCutter } from './log-cutter.ts';
 import type { LogStore } from './log-store.ts';
 import { Parked } from './parked.ts';
@@ -41,6 +48,8 @@ export interface ReplicationOptions {
   readonly onFatal: (error: Error) => void;
   /** How messages reach the other members; null for a member without any. */
   readonly transport?: Transport | null;
+  /** Installs snapshots that a leader sends; null for a member without peers. */
+  readonly installer?: SnapshotInstaller | null;
   /** How to recognise a forwarded proposal when it is applied; without it such a proposal ends in a time-out. */
   readonly requestIdOf?: RequestIdOf | null;
   /** Length of a tick. Flag `heartbeat-interval`. */
@@ -51,6 +60,8 @@ export interface ReplicationOptions {
   readonly preVote?: boolean;
   /** Flag `snapshot-count`. */
   readonly snapshotCount?: number;
+  /** Entries kept in memory behind a cut. Flag `experimental-snapshot-catchup-entries`. */
+  readonly catchUpEntries?: number;
 }
 
 /** Is told when this member begins or ceases to lead, or hears of another leader. */
@@ -128,6 +139,8 @@ export class ReplicationNode {
       forwarded: this.forwarded,
       reads: this.reads,
       transport: this.transport,
+      installer: options.installer ?? null,
+      installed: (index) => this.cutter.restartAt(index),
       timers: world.timers,
       clock: world.clock,
       stateChanged: () => this.stateChanged(),
@@ -138,6 +151,7 @@ export class ReplicationNode {
       log: this.log,
       pump: this.pump,
       snapshotCount: options.snapshotCount ?? SNAPSHOT_COUNT,
+      catchUpEntries: options.catchUpEntries ?? CATCH_UP_ENTRIES,
       durableIndex: options.durableIndex,
       cut: (index) => this.logger.log('info', 'cut the log', { index, firstIndex: this.raft.firstIndex }),
       startIndex: start.stored.baseIndex,

@@ -1,4 +1,4 @@
-import { assert, RingQueue, U64_ZERO } from '@etsd/base';
+import { U64_ZERO } from '@etsd/base';
 import {
   ConfChange,
   type ConfState,
@@ -9,13 +9,14 @@ import {
 } from '@etsd/proto';
 import { confChangeOf, confChangeV2Of, type PendingWrite, type RawNode } from '@etsd/raft';
 import type { Clock, Timers } from '@etsd/runtime';
-import type { Applier } from './applier.ts';
+import type { Applier, SnapshotInstaller } from './applier.ts';
 import type { ForwardedProposals } from './forwarded.ts';
 import { APPLY_CLOCK_INTERVAL, APPLY_SLICE_MS } from './limits.ts';
 import type { LogStore } from './log-store.ts';
 import type { Transport } from './peers/transport.ts';
 import type { Proposals } from './proposals.ts';
 import type { Reads } from './reads.ts';
+import { WriteQueue } from './write-queue.ts';
 
 export interface PumpParts {
   readonly raft: RawNode;
@@ -25,6 +26,9 @@ export interface PumpParts {
   readonly forwarded: ForwardedProposals;
   readonly reads: Reads;
   readonly transport: Transport | null;
+  readonly installer: SnapshotInstaller | null;
+  /** The state and the log begin anew at this index. */
+  readonly installed: (index: number) => void;
   readonly timers: Timers;
   readonly clock: Clock;
   /** Role, term or leader may have changed. */
@@ -49,8 +53,7 @@ export class ReadyPump {
   confIndex = 0;
   private readonly parts: PumpParts;
   private readonly raft: RawNode;
-  /** Handed to the log and not durable, oldest first. */
-  private readonly writes: RingQueue<PendingWrite> = new RingQueue();
+  private readonly writes: WriteQueue;
   /** Up to where raft allows applying. */
   private applyTarget: number;
   private applied: number;
@@ -67,6 +70,13 @@ export class ReadyPump {
     this.raft = parts.raft;
     this.applied = parts.raft.appliedIndex;
     this.applyTarget = this.applied;
+    this.writes = new WriteQueue({
+      log: parts.log,
+      installer: parts.installer,
+      durable: (write) => this.durable(write),
+      installed: (index) => this.installed(index),
+      failed: (error) => this.fail(error),
+    });
   }
 
   get appliedIndex(): number {
@@ -104,36 +114,37 @@ export class ReadyPump {
     parts.stateChanged();
     while (!this.isStopped && raft.hasReady()) {
       const ready = raft.ready();
-      assert(ready.snapshot === null, 'replication: a snapshot came where no peer can have sent one');
       if (ready.messages.length > 0) parts.transport?.send(ready.messages);
       for (const state of ready.readStates) parts.reads.confirmed(state.context, state.index, this.applied);
       this.applyTarget = ready.committedTo;
       if (ready.write !== null) {
         hasWritten = true;
-        this.writes.push(ready.write);
-        parts.log.save(ready.hardState, ready.entries, ready.entriesFrom, ready.entriesTo, this.onDurable);
+        this.writes.add(ready.write, ready);
       }
-      if (this.applied < this.applyTarget && !this.isResumed) this.applySlice();
+      if (this.applied < this.applyTarget && !this.isResumed && !raft.isInstalling) this.applySlice();
       parts.stateChanged();
     }
     if (hasWritten) parts.log.flush();
   }
 
-  /** Called for the oldest write. Several may follow each other at once; they are taken together. */
-  private readonly onDurable = (error: Error | null): void => {
+  /** Several writes may become durable at once; what follows from them is done together. */
+  private durable(write: PendingWrite): void {
     if (this.isStopped) return;
-    if (error !== null) {
-      this.fail(error);
-      return;
-    }
-    const write = this.writes.take();
-    assert(write !== undefined, 'replication: the log reported a write it was not given');
     this.raft.written(write);
-    if (!this.isRunning && !this.isAwake) {
-      this.isAwake = true;
-      this.parts.timers.soon(this.runAwake);
-    }
-  };
+    if (this.isRunning || this.isAwake) return;
+    this.isAwake = true;
+    this.parts.timers.soon(this.runAwake);
+  }
+
+  /** The state is that of a snapshot: what was to be applied before is part of it. */
+  private installed(index: number): void {
+    if (this.isStopped) return;
+    this.applied = index;
+    this.applyTarget = index;
+    this.confIndex = index;
+    this.parts.reads.appliedTo(index);
+    this.parts.installed(index);
+  }
 
   private readonly runAwake = (): void => {
     this.isAwake = false;
@@ -167,7 +178,7 @@ export class ReadyPump {
     if (this.isStopped || this.isRunning) return;
     this.isRunning = true;
     try {
-      if (this.applied < this.applyTarget) this.applySlice();
+      if (this.applied < this.applyTarget && !this.raft.isInstalling) this.applySlice();
     } catch (error) {
       this.fail(error instanceof Error ? error : new Error(String(error)));
     } finally {

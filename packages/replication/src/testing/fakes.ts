@@ -114,6 +114,7 @@ export class MemoryLog implements LogStore {
   snapshots: WalSnapshot[] = [];
   releasedTo = 0;
   isClosed = false;
+  private isFrozen = false;
   /** Batches that reached the disk. */
   syncs = 0;
   private gathered: { apply: () => void; done: Done }[] = [];
@@ -156,10 +157,15 @@ export class MemoryLog implements LogStore {
     if (batch === null) return false;
     this.busy = null;
     this.syncs++;
-    if (error === null) for (const { apply } of batch) apply();
+    if (error === null && !this.isFrozen) for (const { apply } of batch) apply();
     this.begin();
     for (const { done } of batch) done(error);
     return true;
+  }
+
+  /** The power is cut: nothing more reaches the disk. */
+  freeze(): void {
+    this.isFrozen = true;
   }
 
   releaseTo(index: number): void {
@@ -178,6 +184,8 @@ export class RecordingApplier implements Applier {
   appliedIndex = 0;
   confState: ConfState | null = null;
   readonly seen: string[] = [];
+  /** One text for each index from 1 on: the whole state. */
+  readonly history: string[] = [];
   batches = 0;
   /** Called for each entry; for tests that let applying take time. */
   onApply: () => void = () => {};
@@ -186,14 +194,14 @@ export class RecordingApplier implements Applier {
 
   apply(index: number, _term: number, data: Buffer, waiter: Waiter | null): void {
     this.appliedIndex = index;
-    this.seen.push(data.toString());
+    this.note(data.toString());
     this.onApply();
     waiter?.done(data.toString());
   }
 
   applyEmpty(index: number): void {
     this.appliedIndex = index;
-    this.seen.push('(empty)');
+    this.note('(empty)');
   }
 
   applyConfChange(
@@ -205,8 +213,13 @@ export class RecordingApplier implements Applier {
   ): void {
     this.appliedIndex = index;
     this.confState = toRaft(change.nodeId === this.refused ? null : change);
-    this.seen.push(`(change ${change.type} of ${change.nodeId})`);
+    this.note(`(change ${change.type} of ${change.nodeId})`);
     waiter?.done('changed');
+  }
+
+  private note(text: string): void {
+    this.seen.push(text);
+    this.history.push(text);
   }
 
   batchEnd(): void {

@@ -1,0 +1,192 @@
+/**
+ * Three members: proposals and reads from any of them, changes of the leader, crashes. Time, disks and network are in the
+ * hands of the test.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ConfChange, ConfChangeType } from '@etsd/proto';
+import { RecordingWaiter } from './testing/fakes.ts';
+import { Group } from './testing/group.ts';
+
+function started(): Group {
+  const group = new Group(3);
+  group.settle();
+  group.pass(2500);
+  return group;
+}
+
+function data(seen: readonly string[]): string[] {
+  return seen.filter((text) => !text.startsWith('('));
+}
+
+test('one of three is elected, and what it commits is applied by all', () => {
+  const group = started();
+  const waiter = group.leader.propose('a');
+  group.settle();
+  assert.equal(waiter.outcome, 'a');
+  for (const member of group.members) assert.deepEqual(data(member.applier.seen), ['a']);
+});
+
+test('a follower forwards, and answers when it has applied the result itself', () => {
+  const group = started();
+  const follower = group.follower();
+  const waiters = ['x', 'y', 'z'].map((text) => follower.propose(text));
+  assert.equal(follower.node.pendingProposals, 3);
+  group.settle();
+  assert.deepEqual(
+    waiters.map((waiter) => waiter.outcome),
+    ['x', 'y', 'z'],
+  );
+  assert.equal(follower.node.pendingProposals, 0);
+});
+
+test('a read on any member sees what was committed before it was asked', () => {
+  const group = started();
+  group.leader.propose('a');
+  group.settle();
+  const reads = group.members.map((member) => member.read());
+  assert.deepEqual(
+    reads.map((read) => read.outcome),
+    ['waiting', 'waiting', 'waiting'],
+  );
+  group.settle();
+  assert.deepEqual(
+    reads.map((read) => read.outcome),
+    ['done', 'done', 'done'],
+  );
+});
+
+test('a leader that was cut off serves no read; it is asked again of the next leader', () => {
+  const group = started();
+  const old = group.leader;
+  group.isolate(old);
+  const read = old.read();
+  group.pass(400);
+  assert.equal(read.outcome, 'waiting');
+  group.pass(2500);
+  assert.notEqual(group.leader, old);
+  const written = group.leader.propose('new');
+  group.settle();
+  assert.equal(written.outcome, 'new');
+  assert.equal(read.outcome, 'waiting');
+  group.reconnect();
+  group.pass(1000);
+  assert.equal(read.outcome, 'done');
+  assert.deepEqual(data(old.applier.seen), ['new']);
+});
+
+test('what a cut-off leader took is replaced, and its proposer is told that it is lost', () => {
+  const group = started();
+  const old = group.leader;
+  group.isolate(old);
+  const lost = old.propose('lost');
+  group.pass(2500);
+  const winner = group.leader.propose('winner');
+  group.settle();
+  assert.equal(winner.outcome, 'winner');
+  assert.equal(lost.outcome, 'waiting');
+  group.reconnect();
+  group.pass(1000);
+  assert.equal(lost.outcome, 'etcdserver: request timed out, possibly due to previous leader failure');
+  for (const member of group.members) assert.deepEqual(data(member.applier.seen), ['winner']);
+});
+
+test('proposals without a leader wait for the next one', () => {
+  const group = started();
+  group.crash(group.leader);
+  const survivor = group.members.find((member) => member.isUp);
+  assert.ok(survivor !== undefined);
+  group.pass(700);
+  // Nobody leads, though the followers may not know yet: what is forwarded to the dead is lost and timed out.
+  group.pass(600);
+  const waiter = survivor.propose('patient');
+  group.pass(3000);
+  assert.equal(waiter.outcome, 'patient');
+});
+
+test('without a majority a request fails when its time is up', () => {
+  const group = started();
+  const leader = group.leader;
+  for (const member of group.members) if (member !== leader) group.crash(member);
+  const write = leader.propose('w');
+  const read = leader.read();
+  group.pass(6500);
+  assert.deepEqual([write.outcome, read.outcome], ['waiting', 'waiting']);
+  group.pass(1000);
+  assert.equal(write.outcome, 'etcdserver: request timed out');
+  assert.equal(read.outcome, 'etcdserver: request timed out');
+});
+
+test('a member that comes back gets what it missed', () => {
+  const group = started();
+  const away = group.follower();
+  group.crash(away);
+  for (const text of ['a', 'b', 'c']) group.leader.propose(text);
+  group.settle();
+  const back = group.restart(away);
+  group.pass(500);
+  assert.deepEqual(data(back.applier.seen), ['a', 'b', 'c']);
+});
+
+test('leadership moves when asked to, and nothing proposed meanwhile is lost', () => {
+  const group = started();
+  const old = group.leader;
+  const next = group.follower();
+  assert.notEqual(next.node.transferLeadership(next.id), null, 'only the leader can hand over');
+  assert.equal(old.node.transferLeadership(next.id), null);
+  const waiter = old.propose('meanwhile');
+  group.pass(300);
+  assert.equal(group.leader, next);
+  assert.equal(waiter.outcome, 'meanwhile');
+});
+
+test('a membership change asked of a follower is answered there', () => {
+  const group = started();
+  const follower = group.follower();
+  const learner = '00000000000000aa';
+  const change = ConfChange.create({
+    id: '00000000000000c1',
+    type: ConfChangeType.ConfChangeAddLearnerNode,
+    nodeId: learner,
+  });
+  const waiter = new RecordingWaiter();
+  follower.node.proposeConfChange(change, waiter);
+  group.settle();
+  assert.equal(waiter.outcome, 'changed');
+  for (const member of group.members) assert.deepEqual(member.applier.confState?.learners, [learner]);
+});
+
+test('a member that was away too long gets a snapshot, then what follows, and its next life begins there', () => {
+  const group = started();
+  const away = group.follower();
+  group.isolate(away);
+  for (let count = 0; count < 60; count++) group.leader.propose(`v${count}`);
+  group.settle();
+  group.pass(300);
+  assert.ok(group.leader.node.snapshotIndex > 0, 'the log was cut');
+  group.reconnect();
+  group.isInstalling = false;
+  group.pass(500);
+  assert.equal(group.installs.length, 1);
+  // While it is being installed the member answers heartbeats, and what it is sent waits.
+  const leader = group.leader;
+  const late = leader.propose('late');
+  group.pass(3000);
+  assert.equal(late.outcome, 'late');
+  assert.equal(group.leader, leader, 'nobody campaigned meanwhile');
+  assert.equal(away.applier.appliedIndex < leader.applier.appliedIndex, true);
+  assert.equal(away.log.snapshots.length, 1, 'the record comes first');
+
+  group.isInstalling = true;
+  group.pass(500);
+  assert.deepEqual(away.applier.history, leader.applier.history);
+  assert.equal(away.node.snapshotIndex, away.log.snapshots[0]?.index);
+  const read = away.read();
+  group.settle();
+  assert.equal(read.outcome, 'done');
+
+  group.crash(away);
+  const back = group.restart(away);
+  group.pass(500);
+  assert.deepEqual(back.applier.history, leader.applier.history);
+});

@@ -1,0 +1,116 @@
+import { assert, RingQueue } from '@etsd/base';
+import { type Entry, type HardState, type RaftSnapshot, WalSnapshot } from '@etsd/proto';
+import type { PendingWrite, Ready } from '@etsd/raft';
+import type { SnapshotInstaller } from './applier.ts';
+import type { LogStore } from './log-store.ts';
+
+/** A write that waits for a snapshot to be installed. */
+class HeldWrite {
+  readonly write: PendingWrite;
+  readonly hardState: HardState | null;
+  readonly entries: readonly Entry[];
+  readonly snapshot: RaftSnapshot | null;
+
+  constructor(write: PendingWrite, ready: Ready) {
+    this.write = write;
+    this.hardState = ready.hardState;
+    this.entries = ready.entries.slice(ready.entriesFrom, ready.entriesTo);
+    this.snapshot = write.snapshotIndex > 0 ? ready.snapshot : null;
+  }
+}
+
+export interface WriteQueueParts {
+  readonly log: LogStore;
+  readonly installer: SnapshotInstaller | null;
+  /** The oldest write is durable. */
+  readonly durable: (write: PendingWrite) => void;
+  /** The state is that of a snapshot now. */
+  readonly installed: (index: number) => void;
+  readonly failed: (error: Error) => void;
+}
+
+/**
+ * Gives raft's writes to the log, in order. Usually that is one call each; a write with a snapshot first has it
+ * installed, and what follows waits: the log must not speak of entries behind a state that is not there yet.
+ */
+export class WriteQueue {
+  private readonly parts: WriteQueueParts;
+  /** Given to the log and not durable, oldest first. */
+  private readonly underWay: RingQueue<PendingWrite> = new RingQueue();
+  private readonly held: RingQueue<HeldWrite> = new RingQueue();
+  private isInstalling = false;
+
+  constructor(parts: WriteQueueParts) {
+    this.parts = parts;
+  }
+
+  /** Takes the write of a hand-out. Nothing of it is needed when this returns. */
+  add(write: PendingWrite, ready: Ready): void {
+    if (this.isInstalling || write.snapshotIndex > 0) {
+      this.held.push(new HeldWrite(write, ready));
+      this.release();
+      return;
+    }
+    this.underWay.push(write);
+    this.parts.log.save(ready.hardState, ready.entries, ready.entriesFrom, ready.entriesTo, this.onDurable);
+  }
+
+  private readonly onDurable = (error: Error | null): void => {
+    if (error !== null) {
+      this.parts.failed(error);
+      return;
+    }
+    const write = this.underWay.take();
+    assert(write !== undefined, 'replication: the log reported a write it was not given');
+    this.parts.durable(write);
+  };
+
+  /** Goes on with what is held, up to the next snapshot. */
+  private release(): void {
+    while (!this.isInstalling) {
+      const next = this.held.take();
+      if (next === undefined) return;
+      if (next.snapshot === null) this.save(next.write, next.hardState, next.entries);
+      else this.install(next, next.snapshot);
+    }
+  }
+
+  private save(write: PendingWrite, hardState: HardState | null, entries: readonly Entry[]): void {
+    this.underWay.push(write);
+    this.parts.log.save(hardState, entries, 0, entries.length, this.onDurable);
+    this.parts.log.flush();
+  }
+
+  /**
+   * First the log says that a snapshot takes its place, with a commit index that makes the record count; then the state
+   * is replaced. After a crash in between the record tells that the state, which came beside it, is still to be installed.
+   */
+  private install(held: HeldWrite, snapshot: RaftSnapshot): void {
+    const { installer, log } = this.parts;
+    assert(installer !== null, 'replication: a snapshot came, and nobody can install it');
+    const metadata = snapshot.metadata;
+    assert(metadata !== null, 'replication: a snapshot without a position');
+    const { index, term, confState } = metadata;
+    this.isInstalling = true;
+    const installed = (error: Error | null): void => {
+      if (error !== null) {
+        this.parts.failed(error);
+        return;
+      }
+      this.isInstalling = false;
+      this.parts.installed(index);
+      this.save(held.write, null, held.entries);
+      this.release();
+    };
+    log.saveSnapshot(WalSnapshot.create({ index, term, confState }), this.check);
+    log.save(held.hardState, [], 0, 0, (error) => {
+      if (error !== null) this.parts.failed(error);
+      else installer.install(snapshot, installed);
+    });
+    log.flush();
+  }
+
+  private readonly check = (error: Error | null): void => {
+    if (error !== null) this.parts.failed(error);
+  };
+}
