@@ -12,8 +12,6 @@ import type { Slab } from './slab.ts';
 
 /** Operations handed to the engine in one go, where there are several batches: about two milliseconds. */
 const TRANSACTION_OPERATIONS_MAX = 4000;
-/** Writes kept for the new file while `defragment` copies the old one. */
-const CATCH_UP_BYTES_MAX = 512 * 1024 * 1024;
 
 /** `Backend` over LMDB: a memory-mapped copy-on-write tree, written by a thread of its own. */
 export class LmdbBackend implements Backend {
@@ -31,9 +29,6 @@ export class LmdbBackend implements Backend {
   private paused = false;
   /** Called once when `writing` ends. */
   private readonly idleWaiters = new RingQueue<() => void>();
-  /** While `defragment` runs: what the old file was given since the copy began. */
-  private catchUp: RingQueue<Batch> | null = null;
-  private catchUpBytes = 0;
   private defragmenting: Promise<void> | null = null;
   /** While a new file is in use whose name is not yet durable. */
   private renaming: Promise<void> | null = null;
@@ -143,10 +138,6 @@ export class LmdbBackend implements Backend {
     if (error === null) {
       for (const batch of batches) {
         this.overlay.drop(batch);
-        if (this.catchUp !== null) {
-          this.catchUp.push(batch);
-          this.catchUpBytes += batch.bytes;
-        }
         for (const waiter of batch.waiters) waiter(null);
       }
     } else {
@@ -217,7 +208,6 @@ export class LmdbBackend implements Backend {
   defragment(): Promise<void> {
     this.defragmenting ??= this.rewrite().finally(() => {
       this.defragmenting = null;
-      this.catchUp = null;
       this.paused = false;
       this.pump();
     });
@@ -225,39 +215,27 @@ export class LmdbBackend implements Backend {
   }
 
   /**
-   * A thread copies the live pages of one moment into a new file. What is committed meanwhile goes to the old file as
-   * always and is kept for the new one, which is given it afterwards: repeating a write that the copy already holds
-   * changes nothing, so the exact moment of the copy does not matter. For the last few batches and the exchange itself
-   * commits wait in flight, where reads find them; requests never wait.
+   * A thread copies the live pages into a new file. Commits wait in flight meanwhile, where reads find them, and go to the
+   * new file afterwards; requests never wait. (Copying beside a running transaction would be shorter, but LMDB's copy is
+   * not safe against the writer thread of this binding: it ends the process now and then.)
    */
   private async rewrite(): Promise<void> {
     const old = this.file;
     const freshPath = `${this.path}.new`;
     rmSync(freshPath, { force: true });
-    this.catchUpBytes = 0;
-    const catchUp = new RingQueue<Batch>();
-    this.catchUp = catchUp;
+    // First everything known so far, or the new file would have holes again at once.
+    await new Promise<void>((resolve, reject) => {
+      this.commit((error) => (error === null ? resolve() : reject(error)));
+    });
+    this.paused = true;
+    await this.idle();
+    if (this.failure !== null) throw this.failure;
     await old.root.backup(freshPath, true);
     chmodSync(freshPath, 0o600);
     const fresh = openLmdbFile(freshPath);
-    try {
-      await this.drain(catchUp, fresh);
-      await fresh.sync();
-      this.paused = true;
-      await this.idle();
-      await this.drain(catchUp, fresh);
-      if (this.failure !== null) throw this.failure;
-    } catch (thrown) {
-      await fresh.root.close();
-      for (const left of [freshPath, `${freshPath}-lock`]) rmSync(left, { force: true });
-      throw errorFrom(thrown);
-    }
     this.file = fresh;
     this.sizes = null;
-    this.catchUp = null;
     this.renaming = this.rename(fresh, freshPath);
-    this.paused = false;
-    this.pump();
     try {
       await this.renaming;
     } finally {
@@ -265,19 +243,6 @@ export class LmdbBackend implements Backend {
     }
     this.retired.add(old);
     await this.closeRetired();
-  }
-
-  private async drain(batches: RingQueue<Batch>, target: LmdbFile): Promise<void> {
-    for (let batch = batches.take(); batch !== undefined; batch = batches.take()) {
-      if (this.catchUpBytes > CATCH_UP_BYTES_MAX) {
-        throw new OperatorError(
-          `defragmentation gave up: ${this.catchUpBytes} bytes were written while ${this.path} was copied`,
-          'Repeat it when fewer writes arrive.',
-        );
-      }
-      await target.write([batch]);
-      this.catchUpBytes -= batch.bytes;
-    }
   }
 
   /** Puts a durable new file in the place of the old one. Its lock file follows, as it is the one in use. */
