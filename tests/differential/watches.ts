@@ -190,8 +190,11 @@ export class Watches {
 
   async cancel(index: number, id: string): Promise<void> {
     const slot = this.slot(index);
+    const known = slot.watchers.has(id);
     await this.settle();
     const watcher = slot.watchers.get(id);
+    // Cancelled by the server in between; etcd would answer a second cancellation of it.
+    if (known && watcher === undefined) return;
     for (const side of SIDES) slot.streams[side].send({ cancel_request: { watch_id: id } });
     if (watcher === undefined) return;
     await this.both(slot, 'canceled', (side) => watcher.sides[side].canceled !== null);

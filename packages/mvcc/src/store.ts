@@ -367,7 +367,8 @@ export class Store {
     if (known !== null) return known;
     if (revision > 0 && revision < this.compactRevision) return ErrCompacted;
     if (revision > this.revision) return ErrFutureRev;
-    const at = revision <= 0 ? this.revision : revision;
+    // As in etcd, nothing lies at or below a negative revision.
+    const at = revision === 0 ? this.revision : revision;
     return new KvHash(this.index, this.backend, at, this.compactRevision, false, this.pin(this.compactRevision));
   }
 
