@@ -26,7 +26,7 @@ const BANS: readonly Ban[] = [
   ban(/\bMath\.random\b/, 'use World.random or a Prng', [0, 4], true),
   ban(/(?<![.\w])(setTimeout|setInterval|setImmediate|queueMicrotask)\b/, 'use World.timers', [0, 4], true),
   ban(/(?<![.\w])process\./, 'let the program hand it in', [0, 4], true),
-  ban(/\.shift\(/, 'use RingQueue of @etsd/base: shift is linear', [0, 4], false),
+  ban(/\.shift\(/, 'use RingQueue of @etsd/base: shift is linear', [0, 4], true),
   ban(/\bBigInt\b|\b\d+n\b/, 'use numbers or U64 of @etsd/base', [0, 4], true, 'packages/base/src/u64.ts'),
   ban(/\bexport default\b/, 'give it a name', [0, 5], false),
   ban(/(?<![.\w])(?:const )?enum [A-Z]/, 'use an object `as const`', [0, 5], false),

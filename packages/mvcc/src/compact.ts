@@ -1,6 +1,6 @@
 import { type Backend, META_FINISHED_COMPACT_REV } from '@etsd/backend';
 import { assert, type Key } from '@etsd/base';
-import type { CompactionHashes, KvHash } from './hash.ts';
+import { type CompactionHashes, KnownHash, type KvHash } from './hash.ts';
 import type { KeyIndex } from './key-index.ts';
 import { HASH_BYTES_PER_KEY } from './limits.ts';
 import { revisionKey, sharedRevisionKey } from './revision.ts';
@@ -56,7 +56,7 @@ export class Compaction {
     if (this.hash !== null) {
       if (!this.hash.slice(budget * HASH_BYTES_PER_KEY)) return false;
       const { hash, hashRevision, compactRevision } = this.hash;
-      this.hashes.add({ hash, hashRevision, compactRevision });
+      this.hashes.add(new KnownHash(hash, hashRevision, compactRevision));
       this.hash = null;
       return false;
     }

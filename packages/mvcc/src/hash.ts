@@ -13,20 +13,47 @@ export interface KvHashResult {
   readonly compactRevision: number;
 }
 
+/** HashKV under way. */
+export interface KvHashJob extends KvHashResult {
+  /** Hashes about this many bytes more; true once `hash` is final. */
+  slice(bytes: number): boolean;
+  /** Gives up before the end. */
+  cancel(): void;
+}
+
+/** HashKV that was computed before. */
+export class KnownHash implements KvHashJob {
+  readonly hash: number;
+  readonly hashRevision: number;
+  readonly compactRevision: number;
+
+  constructor(hash: number, hashRevision: number, compactRevision: number) {
+    this.hash = hash;
+    this.hashRevision = hashRevision;
+    this.compactRevision = compactRevision;
+  }
+
+  slice(): boolean {
+    return true;
+  }
+
+  cancel(): void {}
+}
+
 /**
  * The hashes that compactions computed over what they were about to remove. Members compare those: they are the only
  * ones that every member makes for the same revisions. As in etcd, whoever asks for the hash of such a revision is
  * given that one.
  */
 export class CompactionHashes {
-  private readonly hashes: KvHashResult[] = [];
+  private readonly hashes: KnownHash[] = [];
 
-  add(result: KvHashResult): void {
+  add(result: KnownHash): void {
     this.hashes.push(result);
     if (this.hashes.length > COMPACTION_HASHES_MAX) this.hashes.splice(0, 1);
   }
 
-  find(revision: number): KvHashResult | null {
+  find(revision: number): KnownHash | null {
     return this.hashes.find((result) => result.hashRevision === revision) ?? null;
   }
 
@@ -42,7 +69,7 @@ export class CompactionHashes {
  * has already removed: of what is at or below the compacted revision only what the reader sees is counted, and never
  * the deletion that a compaction leaves at its very revision.
  */
-export class KvHash implements KvHashResult {
+export class KvHash implements KvHashJob {
   hash = crc32c(Buffer.from('key'));
   readonly hashRevision: number;
   readonly compactRevision: number;

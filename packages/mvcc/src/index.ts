@@ -1,7 +1,7 @@
 export { ChangeList, type ChangeListener } from './changes.ts';
 export { RangeCursor } from './cursor.ts';
 export { EventSelection } from './event.ts';
-export { KvHash, type KvHashResult, StoreHash } from './hash.ts';
+export { KvHash, type KvHashJob, type KvHashResult, StoreHash } from './hash.ts';
 export {
   COMPACT_SLICE_KEYS,
   HASH_SLICE_BYTES,

@@ -4,8 +4,8 @@ import { NO_LIST, RevisionLists } from './revision-lists.ts';
 
 /**
  * What is known of every key without reading its record: its newest revision, when it was created, its version, and the
- * list of its former revisions. All of it lies in columns indexed by the key's slot; a key with one revision costs its
- * string, its place in the tree and 36 bytes.
+ * list of its former revisions. All of it lies in arrays indexed by the key's slot; a key with one revision costs its
+ * string, its place in the tree and 40 bytes.
  *
  * ```
  *   point cache ─┐
@@ -17,15 +17,30 @@ const CHUNK_BITS = 12;
 const CHUNK_SLOTS = 1 << CHUNK_BITS;
 const CHUNK_MASK = CHUNK_SLOTS - 1;
 
-class Columns {
-  readonly main = new Float64Array(CHUNK_SLOTS);
-  readonly created = new Float64Array(CHUNK_SLOTS);
-  readonly version = new Float64Array(CHUNK_SLOTS);
-  /** In a free slot: the next free one, −1 at the end. */
-  readonly sub = new Int32Array(CHUNK_SLOTS);
-  readonly list = new Int32Array(CHUNK_SLOTS);
-  readonly listLength = new Int32Array(CHUNK_SLOTS);
+/**
+ * One slot is 40 bytes side by side, so that using it costs one or two cache lines: three doubles (main, created,
+ * version), then as 32-bit integers sub, handle and length of the list, and nothing.
+ */
+class SlotChunk {
+  readonly doubles: Float64Array;
+  readonly ints: Int32Array;
+
+  constructor() {
+    this.doubles = new Float64Array(CHUNK_SLOTS * DOUBLES);
+    this.ints = new Int32Array(this.doubles.buffer);
+  }
 }
+
+const DOUBLES = 5;
+const MAIN = 0;
+const CREATED = 1;
+/** 0 where the newest revision is a deletion. */
+const VERSION = 2;
+const INTS = 10;
+/** In a free slot: the next free one, −1 at the end. */
+const SUB = 6;
+const LIST = 7;
+const LIST_LENGTH = 8;
 
 /** `main` of a slot that belongs to no key. */
 const FREE = -1;
@@ -33,7 +48,7 @@ const FREE = -1;
 export class KeyIndex {
   readonly tree = new KeyTree();
   readonly lists = new RevisionLists();
-  private readonly columns: Columns[] = [];
+  private readonly chunks: SlotChunk[] = [];
   /** Slots ever used; those below are taken or in the list of free ones. */
   slotsEnd = 0;
   private firstFree = -1;
@@ -64,24 +79,28 @@ export class KeyIndex {
   }
 
   main(slot: number): number {
-    return (this.columns[slot >> CHUNK_BITS] as Columns).main[slot & CHUNK_MASK] as number;
+    return (this.chunks[slot >> CHUNK_BITS] as SlotChunk).doubles[(slot & CHUNK_MASK) * DOUBLES + MAIN] as number;
   }
 
   sub(slot: number): number {
-    return (this.columns[slot >> CHUNK_BITS] as Columns).sub[slot & CHUNK_MASK] as number;
+    return (this.chunks[slot >> CHUNK_BITS] as SlotChunk).ints[(slot & CHUNK_MASK) * INTS + SUB] as number;
   }
 
   created(slot: number): number {
-    return (this.columns[slot >> CHUNK_BITS] as Columns).created[slot & CHUNK_MASK] as number;
+    return (this.chunks[slot >> CHUNK_BITS] as SlotChunk).doubles[(slot & CHUNK_MASK) * DOUBLES + CREATED] as number;
   }
 
   /** 0 where the key is deleted. */
   version(slot: number): number {
-    return (this.columns[slot >> CHUNK_BITS] as Columns).version[slot & CHUNK_MASK] as number;
+    return (this.chunks[slot >> CHUNK_BITS] as SlotChunk).doubles[(slot & CHUNK_MASK) * DOUBLES + VERSION] as number;
   }
 
   listLength(slot: number): number {
-    return (this.columns[slot >> CHUNK_BITS] as Columns).listLength[slot & CHUNK_MASK] as number;
+    return (this.chunks[slot >> CHUNK_BITS] as SlotChunk).ints[(slot & CHUNK_MASK) * INTS + LIST_LENGTH] as number;
+  }
+
+  private list(slot: number): number {
+    return (this.chunks[slot >> CHUNK_BITS] as SlotChunk).ints[(slot & CHUNK_MASK) * INTS + LIST] as number;
   }
 
   isTaken(slot: number): boolean {
@@ -91,37 +110,45 @@ export class KeyIndex {
   /** Adds a key that `find` did not find. */
   add(key: Key, main: number, sub: number, created: number, version: number): number {
     const slot = this.takeSlot();
-    const columns = this.columns[slot >> CHUNK_BITS] as Columns;
-    const at = slot & CHUNK_MASK;
-    columns.main[at] = main;
-    columns.sub[at] = sub;
-    columns.created[at] = created;
-    columns.version[at] = version;
-    columns.list[at] = NO_LIST;
-    columns.listLength[at] = 0;
+    const { doubles, ints } = this.chunks[slot >> CHUNK_BITS] as SlotChunk;
+    const at = (slot & CHUNK_MASK) * DOUBLES;
+    const int = (slot & CHUNK_MASK) * INTS;
+    doubles[at + MAIN] = main;
+    ints[int + SUB] = sub;
+    doubles[at + CREATED] = created;
+    doubles[at + VERSION] = version;
+    ints[int + LIST] = NO_LIST;
+    ints[int + LIST_LENGTH] = 0;
     this.tree.insert(key, slot, version > 0);
-    this.points.set(key, slot, this.tree.size);
     return slot;
+  }
+
+  /** The next revision of a key as it comes from disk: keys come in no order and are not likely to be used soon. */
+  restore(key: Key, main: number, sub: number, created: number, version: number): void {
+    const slot = this.tree.locate(key);
+    if (slot >= 0) this.update(key, slot, main, sub, created, version);
+    else this.add(key, main, sub, created, version);
   }
 
   /** A new revision of a key that is in the index; version 0 is a deletion. */
   update(key: Key, slot: number, main: number, sub: number, created: number, version: number): void {
-    const columns = this.columns[slot >> CHUNK_BITS] as Columns;
-    const at = slot & CHUNK_MASK;
-    const length = columns.listLength[at] as number;
-    const before = columns.version[at] as number;
-    columns.list[at] = this.lists.append(
-      columns.list[at] as number,
+    const { doubles, ints } = this.chunks[slot >> CHUNK_BITS] as SlotChunk;
+    const at = (slot & CHUNK_MASK) * DOUBLES;
+    const int = (slot & CHUNK_MASK) * INTS;
+    const length = ints[int + LIST_LENGTH] as number;
+    const before = doubles[at + VERSION] as number;
+    ints[int + LIST] = this.lists.append(
+      ints[int + LIST] as number,
       length,
-      columns.main[at] as number,
-      columns.sub[at] as number,
+      doubles[at + MAIN] as number,
+      ints[int + SUB] as number,
       before === 0,
     );
-    columns.listLength[at] = length + 1;
-    columns.main[at] = main;
-    columns.sub[at] = sub;
-    columns.created[at] = created;
-    columns.version[at] = version;
+    ints[int + LIST_LENGTH] = length + 1;
+    doubles[at + MAIN] = main;
+    ints[int + SUB] = sub;
+    doubles[at + CREATED] = created;
+    doubles[at + VERSION] = version;
     if (before > 0 === version > 0) return;
     this.tree.locate(key);
     this.tree.addLive(version > 0 ? 1 : -1);
@@ -129,16 +156,17 @@ export class KeyIndex {
 
   /** Finds the revision of a key that a reader at `revision` sees; false where there is none. */
   at(slot: number, revision: number): boolean {
-    const columns = this.columns[slot >> CHUNK_BITS] as Columns;
-    const at = slot & CHUNK_MASK;
-    const main = columns.main[at] as number;
+    const { doubles, ints } = this.chunks[slot >> CHUNK_BITS] as SlotChunk;
+    const at = (slot & CHUNK_MASK) * DOUBLES;
+    const int = (slot & CHUNK_MASK) * INTS;
+    const main = doubles[at + MAIN] as number;
     if (main <= revision) {
       this.foundMain = main;
-      this.foundSub = columns.sub[at] as number;
-      return (columns.version[at] as number) > 0;
+      this.foundSub = ints[int + SUB] as number;
+      return (doubles[at + VERSION] as number) > 0;
     }
-    const length = columns.listLength[at] as number;
-    const list = columns.list[at] as number;
+    const length = ints[int + LIST_LENGTH] as number;
+    const list = ints[int + LIST] as number;
     const index = this.lists.newestUpTo(list, length, revision);
     if (index < 0) return false;
     this.foundMain = this.lists.main(list, index);
@@ -161,39 +189,43 @@ export class KeyIndex {
    * up to it, and that one too if it is a deletion from before `revision`.
    */
   obsolete(slot: number, revision: number): number {
-    const columns = this.columns[slot >> CHUNK_BITS] as Columns;
-    const at = slot & CHUNK_MASK;
-    const length = columns.listLength[at] as number;
+    const { doubles, ints } = this.chunks[slot >> CHUNK_BITS] as SlotChunk;
+    const at = (slot & CHUNK_MASK) * DOUBLES;
+    const int = (slot & CHUNK_MASK) * INTS;
+    const length = ints[int + LIST_LENGTH] as number;
     if (length === 0) return 0;
-    if ((columns.main[at] as number) <= revision) return length;
-    const list = columns.list[at] as number;
+    if ((doubles[at + MAIN] as number) <= revision) return length;
+    const list = ints[int + LIST] as number;
     const index = this.lists.newestUpTo(list, length, revision);
     if (index < 0) return 0;
     return this.lists.isTombstone(list, index) && this.lists.main(list, index) < revision ? index + 1 : index;
   }
 
   formerMain(slot: number, index: number): number {
-    return this.lists.main((this.columns[slot >> CHUNK_BITS] as Columns).list[slot & CHUNK_MASK] as number, index);
-  }
-
-  formerSub(slot: number, index: number): number {
-    return this.lists.sub((this.columns[slot >> CHUNK_BITS] as Columns).list[slot & CHUNK_MASK] as number, index);
-  }
-
-  formerIsTombstone(slot: number, index: number): boolean {
-    return this.lists.isTombstone(
-      (this.columns[slot >> CHUNK_BITS] as Columns).list[slot & CHUNK_MASK] as number,
+    return this.lists.main(
+      (this.chunks[slot >> CHUNK_BITS] as SlotChunk).ints[(slot & CHUNK_MASK) * INTS + LIST] as number,
       index,
     );
   }
 
+  formerSub(slot: number, index: number): number {
+    return this.lists.sub(
+      (this.chunks[slot >> CHUNK_BITS] as SlotChunk).ints[(slot & CHUNK_MASK) * INTS + LIST] as number,
+      index,
+    );
+  }
+
+  formerIsTombstone(slot: number, index: number): boolean {
+    return this.lists.isTombstone(this.list(slot), index);
+  }
+
   /** Forgets the oldest former revisions of a slot. */
   dropFormer(slot: number, dropped: number): void {
-    const columns = this.columns[slot >> CHUNK_BITS] as Columns;
-    const at = slot & CHUNK_MASK;
-    const length = columns.listLength[at] as number;
-    columns.list[at] = this.lists.dropFirst(columns.list[at] as number, length, dropped);
-    columns.listLength[at] = length - dropped;
+    const { ints } = this.chunks[slot >> CHUNK_BITS] as SlotChunk;
+    const int = (slot & CHUNK_MASK) * INTS;
+    const length = ints[int + LIST_LENGTH] as number;
+    ints[int + LIST] = this.lists.dropFirst(ints[int + LIST] as number, length, dropped);
+    ints[int + LIST_LENGTH] = length - dropped;
   }
 
   /** Forgets a deleted key that has no history left. */
@@ -203,9 +235,9 @@ export class KeyIndex {
     assert(there === slot, 'a key lies where its slot says');
     this.tree.remove();
     this.points.forget(key);
-    const columns = this.columns[slot >> CHUNK_BITS] as Columns;
-    columns.main[slot & CHUNK_MASK] = FREE;
-    columns.sub[slot & CHUNK_MASK] = this.firstFree;
+    const { doubles, ints } = this.chunks[slot >> CHUNK_BITS] as SlotChunk;
+    doubles[(slot & CHUNK_MASK) * DOUBLES + MAIN] = FREE;
+    ints[(slot & CHUNK_MASK) * INTS + SUB] = this.firstFree;
     this.firstFree = slot;
   }
 
@@ -222,7 +254,7 @@ export class KeyIndex {
       return free;
     }
     const slot = this.slotsEnd++;
-    if (slot >> CHUNK_BITS === this.columns.length) this.columns.push(new Columns());
+    if (slot >> CHUNK_BITS === this.chunks.length) this.chunks.push(new SlotChunk());
     return slot;
   }
 }

@@ -6,6 +6,10 @@ import { assert, type Key } from '@etsd/base';
  * n-th key cost a walk from the root, however long it is.
  *
  * Nodes are plain arrays. A node that loses keys is joined with a neighbour when both fit into one.
+ *
+ * Most keys share long prefixes, and comparing strings means fetching each from memory. So every node also has its keys'
+ * *heads*: the four bytes behind the prefix that all keys between the node's bounds must share, as one number. A search
+ * compares numbers that lie side by side and looks at strings only where heads are equal.
  */
 const LEAF_KEYS_MAX = 64;
 const CHILDREN_MAX = 64;
@@ -14,6 +18,9 @@ const JOINED_MAX = 56;
 
 export class Leaf {
   readonly isLeaf = true;
+  /** Length of the prefix that all keys which can come here share. */
+  skip = 0;
+  heads: number[] = [];
   keys: Key[] = [];
   slots: number[] = [];
   live = 0;
@@ -22,6 +29,9 @@ export class Leaf {
 
 class Inner {
   readonly isLeaf = false;
+  skip = 0;
+  /** Those of the separators. */
+  heads: number[] = [];
   /** `separators[i]` is ≤ every key of child i and > every key of child i − 1; the first is not looked at. */
   separators: Key[] = [];
   children: Node[] = [];
@@ -50,29 +60,16 @@ export class KeyTree {
     let node = this.root;
     let depth = 0;
     while (!node.isLeaf) {
-      const separators = node.separators;
-      let low = 1;
-      let high = separators.length;
-      while (low < high) {
-        const middle = (low + high) >>> 1;
-        if ((separators[middle] as Key) <= key) low = middle + 1;
-        else high = middle;
-      }
+      const child = lowerBound(node.heads, node.separators, node.skip, key, 1, 1) - 1;
       this.path[depth] = node;
-      this.pathIndexes[depth] = low - 1;
+      this.pathIndexes[depth] = child;
       depth++;
-      node = node.children[low - 1] as Node;
+      node = node.children[child] as Node;
     }
     this.path.length = depth;
     this.pathIndexes.length = depth;
     const keys = node.keys;
-    let low = 0;
-    let high = keys.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((keys[middle] as Key) < key) low = middle + 1;
-      else high = middle;
-    }
+    const low = lowerBound(node.heads, keys, node.skip, key, 0, 0);
     this.leaf = node;
     this.index = low;
     this.located = key;
@@ -84,16 +81,19 @@ export class KeyTree {
     if (this.located !== key) this.locate(key);
     this.located = null;
     const leaf = this.leaf;
-    const { keys, slots } = leaf;
+    const { keys, slots, heads } = leaf;
     const at = this.index;
     keys.push(key);
     slots.push(slot);
+    heads.push(0);
     for (let i = keys.length - 1; i > at; i--) {
       keys[i] = keys[i - 1] as Key;
       slots[i] = slots[i - 1] as number;
+      heads[i] = heads[i - 1] as number;
     }
     keys[at] = key;
     slots[at] = slot;
+    heads[at] = headOf(key, leaf.skip);
     this.size++;
     if (isLive) this.addLive(1);
     if (keys.length > LEAF_KEYS_MAX) this.splitLeaf(leaf);
@@ -116,6 +116,7 @@ export class KeyTree {
     const leaf = this.leaf;
     leaf.keys.splice(this.index, 1);
     leaf.slots.splice(this.index, 1);
+    leaf.heads.splice(this.index, 1);
     this.size--;
     if (leaf.keys.length < JOIN_BELOW && this.path.length > 0) this.join(this.path.length - 1);
   }
@@ -170,7 +171,11 @@ export class KeyTree {
     // How many live keys moved is known to the caller's columns only; `liveOf` was set by the index.
     right.live = this.countLive(right.slots);
     leaf.live -= right.live;
-    this.insertChild(this.path.length - 1, leaf, right, right.keys[0] as Key, leaf.live, right.live, ascending);
+    const separator = right.keys[0] as Key;
+    const depth = this.path.length - 1;
+    this.setHeads(leaf, this.lowBound(depth), separator);
+    this.setHeads(right, separator, this.highBound(depth));
+    this.insertChild(depth, leaf, right, separator, leaf.live, right.live, ascending);
   }
 
   /** Set by the index: how many of these slots are live. */
@@ -190,6 +195,7 @@ export class KeyTree {
       root.separators = ['', separator];
       root.children = [left, right];
       root.live = [leftLive, rightLive];
+      this.setHeads(root, null, null);
       this.root = root;
       return;
     }
@@ -199,6 +205,7 @@ export class KeyTree {
     parent.separators.splice(at + 1, 0, separator);
     parent.children.splice(at + 1, 0, right);
     parent.live.splice(at + 1, 0, rightLive);
+    parent.heads.splice(at + 1, 0, headOf(separator, parent.skip));
     if (parent.children.length <= CHILDREN_MAX) return;
     const middle = ascending ? parent.children.length - 1 : parent.children.length >> 1;
     const sibling = new Inner();
@@ -206,7 +213,38 @@ export class KeyTree {
     sibling.children = parent.children.splice(middle);
     sibling.live = parent.live.splice(middle);
     const up = sibling.separators[0] as Key;
+    this.setHeads(parent, this.lowBound(depth - 1), up);
+    this.setHeads(sibling, up, this.highBound(depth - 1));
     this.insertChild(depth - 1, parent, sibling, up, sum(parent.live), sum(sibling.live), ascending);
+  }
+
+  /** The largest separator at or above this depth of the path that is ≤ all keys below; null where there is none. */
+  private lowBound(fromDepth: number): Key | null {
+    for (let depth = fromDepth; depth >= 0; depth--) {
+      const at = this.pathIndexes[depth] as number;
+      if (at > 0) return (this.path[depth] as Inner).separators[at] as Key;
+    }
+    return null;
+  }
+
+  /** The smallest separator at or above this depth of the path that is > all keys below; null where there is none. */
+  private highBound(fromDepth: number): Key | null {
+    for (let depth = fromDepth; depth >= 0; depth--) {
+      const at = this.pathIndexes[depth] as number;
+      const separators = (this.path[depth] as Inner).separators;
+      if (at + 1 < separators.length) return separators[at + 1] as Key;
+    }
+    return null;
+  }
+
+  /** Makes the heads of a node anew for its bounds. */
+  private setHeads(node: Node, low: Key | null, high: Key | null): void {
+    const skip = low === null || high === null ? 0 : sharedLength(low, high);
+    node.skip = skip;
+    const keys = node.isLeaf ? node.keys : node.separators;
+    const heads = node.heads;
+    heads.length = keys.length;
+    for (let i = 0; i < keys.length; i++) heads[i] = headOf(keys[i] as Key, skip);
   }
 
   /** Joins the child that lost a key with a neighbour, if both are small enough, and so on upwards. */
@@ -231,7 +269,12 @@ export class KeyTree {
       for (const live of right.live) left.live.push(live);
     }
     parent.live[leftAt] = (parent.live[leftAt] as number) + (parent.live[leftAt + 1] as number);
+    const low = leftAt > 0 ? (parent.separators[leftAt] as Key) : this.lowBound(depth - 1);
+    const high =
+      leftAt + 2 < parent.separators.length ? (parent.separators[leftAt + 2] as Key) : this.highBound(depth - 1);
+    this.setHeads(left, low, high);
     parent.separators.splice(leftAt + 1, 1);
+    parent.heads.splice(leftAt + 1, 1);
     parent.children.splice(leftAt + 1, 1);
     parent.live.splice(leftAt + 1, 1);
     if (depth > 0) {
@@ -252,6 +295,8 @@ export class KeyTree {
           const key = node.keys[i] as Key;
           assert(key >= low && (high === null || key < high), 'a key lies between its separators');
           assert(i === 0 || (node.keys[i - 1] as Key) < key, 'keys ascend');
+          assert(node.heads[i] === headOf(key, node.skip), 'heads belong to keys');
+          assert(high === null || node.skip <= sharedLength(low, high), 'only what is shared is skipped');
           if (isLive(node.slots[i] as number)) live++;
         }
         assert(live === node.live, 'a leaf knows its live keys');
@@ -273,6 +318,59 @@ export class KeyTree {
     }
     assert(leaves.reduce((total, leaf) => total + leaf.keys.length, 0) === this.size, 'the tree knows its size');
   }
+}
+
+/** Four bytes of a key as a signed number that orders as they do; missing ones count as zero. */
+function headOf(key: Key, skip: number): number {
+  const length = key.length - skip;
+  if (length >= 4) {
+    return (
+      ((key.charCodeAt(skip) << 24) |
+        (key.charCodeAt(skip + 1) << 16) |
+        (key.charCodeAt(skip + 2) << 8) |
+        key.charCodeAt(skip + 3)) ^
+      SIGN
+    );
+  }
+  let head = 0;
+  for (let i = 0; i < length; i++) head |= key.charCodeAt(skip + i) << (24 - 8 * i);
+  return head ^ SIGN;
+}
+
+const SIGN = 1 << 31;
+
+/**
+ * The first index ≥ `start` whose key is ≥ `key`, or, if `orEqual` is 1, > `key`. All keys and `key` itself share their
+ * first `skip` bytes.
+ */
+function lowerBound(
+  heads: readonly number[],
+  keys: readonly Key[],
+  skip: number,
+  key: Key,
+  start: number,
+  orEqual: number,
+): number {
+  const head = headOf(key, skip);
+  let low = start;
+  let high = keys.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const other = heads[middle] as number;
+    if (other < head) low = middle + 1;
+    else if (other > head) high = middle;
+    else if (orEqual === 1 ? (keys[middle] as Key) <= key : (keys[middle] as Key) < key) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Length of the longest prefix two keys share. */
+function sharedLength(a: Key, b: Key): number {
+  const end = Math.min(a.length, b.length);
+  let length = 0;
+  while (length < end && a.charCodeAt(length) === b.charCodeAt(length)) length++;
+  return length;
 }
 
 function sizeOf(node: Node): number {

@@ -5,12 +5,12 @@ export const RECORD_CACHE_BYTES = 64 * 1024 * 1024;
 /** Records are put into buffers of this size; larger ones get a buffer of their own. */
 export const SLAB_BYTES = 256 * 1024;
 
-/** A slice of restoring, in records: about four milliseconds. */
-export const RESTORE_SLICE_RECORDS = 2000;
+/** A slice of restoring, in records: about three milliseconds. */
+export const RESTORE_SLICE_RECORDS = 1000;
 /** A slice of compacting, in keys looked at; removing a record counts as several. */
-export const COMPACT_SLICE_KEYS = 10_000;
+export const COMPACT_SLICE_KEYS = 5000;
 /** A slice of hashing, in bytes. */
-export const HASH_SLICE_BYTES = 2 * 1024 * 1024;
+export const HASH_SLICE_BYTES = 1024 * 1024;
 /** A range up to this many keys is answered in one go; a larger one is for a cursor. */
 export const RANGE_AT_ONCE_KEYS = 2000;
 /** Hashes of the last compactions that are remembered, as many as etcd does. */

@@ -61,16 +61,12 @@ export class Restore {
     }
     const name = keyFromBytes(value, view.keyStart, view.keyEnd);
     const index = this.index;
-    const slot = index.find(name);
     if (isTombstoneKey(key)) {
-      // A deletion whose former revisions were all compacted away has its own record still, if it is the boundary.
-      if (slot >= 0) index.update(name, slot, main, sub, 0, 0);
-      else index.add(name, main, sub, 0, 0);
+      index.restore(name, main, sub, 0, 0);
       if (this.leases.size > 0) this.leases.delete(name);
     } else {
       if (view.version < 1) throw corrupt(key, 'it has no version');
-      if (slot >= 0) index.update(name, slot, main, sub, view.createRevision, view.version);
-      else index.add(name, main, sub, view.createRevision, view.version);
+      index.restore(name, main, sub, view.createRevision, view.version);
       if (view.lease !== U64_ZERO) this.leases.set(name, view.lease);
       else if (this.leases.size > 0) this.leases.delete(name);
     }

@@ -14,7 +14,7 @@ import {
 import { ChangeList, type ChangeListener } from './changes.ts';
 import { Compaction } from './compact.ts';
 import { RangeCursor } from './cursor.ts';
-import { CompactionHashes, KvHash, type KvHashResult, StoreHash } from './hash.ts';
+import { CompactionHashes, KvHash, type KvHashJob, StoreHash } from './hash.ts';
 import { KeyIndex } from './key-index.ts';
 import type { Leaf } from './key-tree.ts';
 import { RECORD_CACHE_BYTES, RESTORE_SLICE_RECORDS } from './limits.ts';
@@ -357,8 +357,11 @@ export class Store {
     return true;
   }
 
-  /** Begins HashKV at a revision (0: now), to be driven by its `slice`; or what a compaction computed for it. */
-  hashKv(revision: number): KvHash | KvHashResult | EtcdError {
+  /**
+   * Begins HashKV at a revision (0: now), to be driven by its `slice`. For the revision of a compaction it
+   * is what that compaction computed.
+   */
+  hashKv(revision: number): KvHashJob | EtcdError {
     const known = this.compactionHashes.find(revision);
     if (known !== null) return known;
     if (revision > 0 && revision < this.compactRevision) return ErrCompacted;

@@ -194,7 +194,7 @@ export class ClientConnection extends Connection {
       if (call.isRepeatable) this.owner.repeat(call);
       else call.abandonUnserved();
     }
-    if (this.streams.size === 0) this.socket.end();
+    if (this.streams.size === 0) this.endSocket();
   }
 
   protected override settingsChanged(): void {
@@ -202,7 +202,7 @@ export class ClientConnection extends Connection {
   }
 
   protected override streamRemoved(): void {
-    if (this.goawayReceived && this.streams.size === 0) this.socket.end();
+    if (this.goawayReceived && this.streams.size === 0) this.endSocket();
     else this.owner.roomForCalls(this);
   }
 

@@ -11,6 +11,8 @@ export class ManualWorld {
   private ends: (() => void)[] = [];
   private timers: { at: number; every: number; run: () => void; live: boolean }[] = [];
   readonly world: RpcWorld;
+  /** Sockets that were dialled; a test opens them by calling their receiver. */
+  readonly dialled: MemorySocket[] = [];
 
   constructor() {
     const add = (ms: number, every: number, run: () => void): Timer => {
@@ -34,7 +36,9 @@ export class ManualWorld {
       network: {
         listen: () => Promise.reject(new Error('no network here')),
         dial: () => {
-          throw new Error('no network here');
+          const socket = new MemorySocket();
+          this.dialled.push(socket);
+          return socket;
         },
       },
     };
@@ -98,6 +102,10 @@ export class MemorySocket implements Socket {
     }
     this.sent.push(Buffer.from(bytes.subarray(start, end)));
     return true;
+  }
+
+  get isPending(): boolean {
+    return this.pending !== null;
   }
 
   /** The kernel takes what is pending. Its bytes are read now, as a kernel would. */
@@ -176,6 +184,25 @@ export class TestPeer {
     this.send(CLIENT_PREFACE, frame(FrameType.SETTINGS, 0, 0, settings));
     this.send(frame(FrameType.SETTINGS, Flag.ACK, 0));
     this.take();
+  }
+
+  /** Plays the server: opens the dialled socket, sends SETTINGS, and takes the client's preface and SETTINGS. */
+  openAsServer(settings: Buffer = Buffer.alloc(0)): void {
+    this.socket.receiver?.opened?.();
+    this.manual.turn();
+    this.dropPreface();
+    this.send(frame(FrameType.SETTINGS, 0, 0, settings), frame(FrameType.SETTINGS, Flag.ACK, 0));
+  }
+
+  private dropPreface(): void {
+    const bytes = Buffer.concat(this.socket.sent);
+    if (!bytes.subarray(0, CLIENT_PREFACE.length).equals(CLIENT_PREFACE)) throw new Error('no preface');
+    this.socket.sent = [bytes.subarray(CLIENT_PREFACE.length)];
+  }
+
+  /** A header block of a server. */
+  answer(id: number, fields: readonly string[], endStream = false): Buffer {
+    return frame(FrameType.HEADERS, Flag.END_HEADERS | (endStream ? Flag.END_STREAM : 0), id, this.block(fields));
   }
 
   /** Hands bytes in, all in one read, and ends the turn. */

@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import type { Backend } from '@etsd/backend';
 import { type Logger, OperatorError, U64_ZERO, u64ToHex } from '@etsd/base';
 import { Store } from '@etsd/mvcc';
@@ -236,7 +235,7 @@ class RunningMember implements Member {
       secure,
     });
     this.edge = edge;
-    this.rpc.onHttp1((socket, firstBytes) => edge.accept(socket.detach() as Socket, firstBytes));
+    this.rpc.onHttp1((socket, firstBytes) => edge.accept(socket.detach(), firstBytes));
     const flags = [
       ['--listen-client-urls', config.listenClientUrls],
       ['--listen-client-http-urls', config.listenClientHttpUrls],

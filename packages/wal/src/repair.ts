@@ -3,7 +3,7 @@
  * moment of the crash. It is cut off before anything new is written, and durably so. Otherwise new records might be
  * written over some of it, and after the next crash its other part would look like damage.
  */
-import { type Disk, type DiskFile, joinPath } from '@etsd/runtime';
+import { type Disk, type DiskFile, hasCode, joinPath } from '@etsd/runtime';
 import type { LogEnd } from './reader.ts';
 
 const COPY_BYTES = 1024 * 1024;
@@ -18,8 +18,8 @@ export interface Repair {
   /** Where, in bytes. */
   readonly position: number;
   readonly reason: string;
-  /** The segment as it was found. */
-  readonly copyPath: string;
+  /** The segment as it was found; `null` if the disk had no room for a copy. */
+  readonly copyPath: string | null;
 }
 
 /** Keeps a copy of a torn segment beside it, with the suffix `.broken`, for whoever wants to know what happened. */
@@ -30,14 +30,20 @@ export async function keepCopy(disk: Disk, directory: string, end: LogEnd): Prom
   await disk.remove(copyPath);
   const source = await disk.open(path, 'read');
   const target = await disk.open(copyPath, 'create');
+  let isKept = true;
   try {
     await copy(source, target, 0, await source.size());
     await synced(target);
+  } catch (error) {
+    // A full disk must not keep the member from starting: what is cut was never promised to anybody.
+    if (!hasCode(error, 'ENOSPC')) throw error;
+    isKept = false;
   } finally {
     await source.close();
     await target.close();
   }
-  return { path, position: end.position, reason: end.torn, copyPath };
+  if (!isKept) await disk.remove(copyPath);
+  return { path, position: end.position, reason: end.torn, copyPath: isKept ? copyPath : null };
 }
 
 async function copy(source: DiskFile, target: DiskFile, from: number, to: number): Promise<void> {

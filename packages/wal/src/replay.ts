@@ -36,13 +36,13 @@ export class LogCollector {
   hardState = new HardState();
   entries: Entry[] = [];
   snapshots: WalSnapshot[] = [];
-  /** Index of the last entry seen, also where entries are not kept. */
+  /** Index of the last entry or snapshot seen, also of entries that are not kept. */
   lastIndex = 0;
   /** Whether the snapshot at the start was found in the log. */
   isStartFound = false;
   private readonly start: LogPosition | null;
 
-  /** Keeps the entries behind `start`; none if it is null. */
+  /** Keeps the entries behind `start`; does not look at entries at all if it is null. */
   constructor(start: LogPosition | null) {
     this.start = start;
   }
@@ -59,7 +59,7 @@ export class LogCollector {
   private record(type: number, data: Buffer, where: () => string): void {
     switch (type) {
       case RecordType.entry:
-        this.entry(Entry.decode(data), where);
+        if (this.start !== null) this.entry(Entry.decode(data), this.start, where);
         return;
       case RecordType.hardState:
         this.hardState = HardState.decode(data);
@@ -80,16 +80,16 @@ export class LogCollector {
     }
   }
 
-  private entry(entry: Entry, where: () => string): void {
+  private entry(entry: Entry, start: LogPosition, where: () => string): void {
     // The checksum covers the data of a record, not its type: what is no entry must not be taken for one.
     if (entry.term === 0 || !Number.isSafeInteger(entry.term) || entry.type < 0 || entry.type > LAST_ENTRY_TYPE) {
       throw new CorruptionError('wal: an entry that cannot be one', where(), ADVICE_DAMAGED);
     }
     this.lastIndex = entry.index;
-    if (this.start === null || entry.index <= this.start.index) return;
-    const at = entry.index - this.start.index - 1;
+    if (entry.index <= start.index) return;
+    const at = entry.index - start.index - 1;
     if (at > this.entries.length) {
-      const last = this.start.index + this.entries.length;
+      const last = start.index + this.entries.length;
       const problem = `wal: slice bounds out of range: entry ${entry.index} follows entry ${last}`;
       throw new CorruptionError(problem, where(), ADVICE_DAMAGED);
     }

@@ -127,6 +127,7 @@ export abstract class Connection implements SocketReceiver {
   private isFlushing = false;
   /** The socket is to be ended once everything is written. */
   private endAfterWrite = false;
+  private socketEnded = false;
   private readingStopped = false;
   private ring: Stream | null = null;
 
@@ -938,6 +939,10 @@ export abstract class Connection implements SocketReceiver {
   flush(): void {
     this.isDirty = false;
     if (this.isWriting || this.gone || this.isFlushing) return;
+    if (this.socketEnded) {
+      this.out.taken();
+      return;
+    }
     this.isFlushing = true;
     let writes = 0;
     while (this.flushOnce()) {
@@ -948,7 +953,10 @@ export abstract class Connection implements SocketReceiver {
       }
     }
     this.isFlushing = false;
-    if (this.endAfterWrite && !this.isWriting && this.out.offset === 0) this.socket.end();
+    if (this.endAfterWrite && !this.isWriting && this.out.offset === 0) {
+      this.socketEnded = true;
+      this.socket.end();
+    }
   }
 
   /** Returns whether the kernel took everything and there may be more. */

@@ -117,6 +117,7 @@ class ClusterService {
     }
     const urls = [...request.peerURLs].sort();
     const id = joiningMemberId(urls, world.clock.wallMs() / 1000);
+    // A taken URL is left to the check at apply, whose answer is the more useful one.
     if (!request.isLearner && !this.parts.hasPeers && !this.context.state.members.hasPeerUrl(urls)) {
       reply.fail(ErrNoPeers);
       return;

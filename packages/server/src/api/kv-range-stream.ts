@@ -1,4 +1,4 @@
-import { EMPTY, type Key, keyFromBytes } from '@etsd/base';
+import { EMPTY, type Key, keyFromBytes, successor } from '@etsd/base';
 import type { RangeCursor } from '@etsd/mvcc';
 import {
   ErrEmptyKey,
@@ -6,6 +6,7 @@ import {
   ErrRangeStreamFilter,
   ErrRangeStreamSort,
   type EtcdError,
+  KeyValueView,
   lengthDelimitedSize,
   RangeRequest,
   rangeBodySize,
@@ -18,6 +19,8 @@ import type { ApiCall, ApiHandler, ApiWaiter, MemberContext } from '../context.t
 import { failCall, failUnreadable, refusal } from './guards.ts';
 import type { SlicedJob, SliceRunner } from './slice-runner.ts';
 import { checkSort } from './txn-rules.ts';
+
+const lastView = new KeyValueView();
 
 /** One message of the stream: this many bytes of records, or this many keys looked at. */
 const MESSAGE_BYTES = 256 * 1024;
@@ -78,13 +81,26 @@ function check(request: RangeRequest): EtcdError | null {
   return filtered ? ErrRangeStreamFilter : null;
 }
 
+/**
+ * One stream. While its client does not read it keeps no cursor, only its place: it must not hold back a compaction. If
+ * its revision is compacted meanwhile, it ends with that error, as the next page of a client that reads pages would.
+ */
 class RangeStream implements ApiWaiter, SlicedJob {
   private readonly call: ApiCall;
   private readonly request: RangeRequest;
   private readonly context: MemberContext;
   private readonly runner: SliceRunner;
   private cursor: RangeCursor | null = null;
+  /** Revision that is read, and that of the store when it was asked. */
+  private readRevision = 0;
   private revision = 0;
+  /** Keys in the range where that was known at the start, else -1. */
+  private countKnown = -1;
+  /** Where to go on after a pause. */
+  private from: Key = '';
+  private sent = 0;
+  /** What was sent before the cursor was opened. */
+  private sentBefore = 0;
   private isOver = false;
   /** Out of the runner until the client has taken what is queued. */
   private isParked = false;
@@ -100,14 +116,11 @@ class RangeStream implements ApiWaiter, SlicedJob {
   done(): void {
     if (this.isOver) return;
     const { store } = this.context;
-    const key: Key = keyFromBytes(this.request.key);
-    const cursor = store.openCursor(key, keyFromBytes(this.request.rangeEnd), this.request);
-    if (cursor instanceof Error) {
-      failCall(this.call, cursor);
-      return;
-    }
-    this.cursor = cursor;
     this.revision = store.revision;
+    this.readRevision = this.request.revision > 0 ? this.request.revision : store.revision;
+    this.from = keyFromBytes(this.request.key);
+    if (!this.open()) return;
+    if (this.readRevision === store.revision) this.countKnown = this.cursor?.count ?? 0;
     if (!this.step()) this.runner.add(this);
   }
 
@@ -119,15 +132,21 @@ class RangeStream implements ApiWaiter, SlicedJob {
     const { call, cursor } = this;
     if (this.isOver || cursor === null) return true;
     if (call.queuedBytes > this.context.limits.responseWindowBytes) {
-      this.isParked = true;
+      this.park();
       return true;
     }
     const finished = cursor.next(MESSAGE_BYTES, MESSAGE_KEYS);
+    const records = cursor.records;
+    this.sent += records.length;
     if (finished) {
-      call.send(this.message(cursor.records, cursor.more, cursor.count, true));
+      const { limit } = this.request;
+      const count = this.countKnown >= 0 ? this.countKnown : this.sentBefore + cursor.count;
+      const more = !this.request.countOnly && limit > 0 && count > limit;
+      call.send(this.message(records, more, count, true));
       call.end();
-    } else if (cursor.records.length > 0) {
-      call.send(this.message(cursor.records, false, 0, false));
+    } else if (records.length > 0) {
+      this.remember(records[records.length - 1] as Buffer);
+      call.send(this.message(records, false, 0, false));
     }
     return finished;
   }
@@ -135,12 +154,46 @@ class RangeStream implements ApiWaiter, SlicedJob {
   drained(): void {
     if (!this.isParked) return;
     this.isParked = false;
-    this.runner.add(this);
+    if (this.open()) this.runner.add(this);
   }
 
   cancel(): void {
     this.isOver = true;
     this.cursor?.close();
+    this.cursor = null;
+  }
+
+  private park(): void {
+    this.isParked = true;
+    this.cursor?.close();
+    this.cursor = null;
+  }
+
+  private remember(last: Buffer): void {
+    lastView.parse(last, 0, last.length);
+    this.from = successor(lastView.key(last));
+  }
+
+  /** Opens a cursor where the stream stands; false where that is no longer possible, and the call has been failed. */
+  private open(): boolean {
+    const { limit, countOnly } = this.request;
+    const left = limit > 0 ? limit - this.sent : 0;
+    const query = RangeRequest.create({
+      revision: this.readRevision,
+      limit: left,
+      countOnly: countOnly || (limit > 0 && left === 0),
+    });
+    const isOneKey = this.request.rangeEnd.length === 0;
+    // Behind a single key there is nothing more to read.
+    const rangeEnd = isOneKey && this.sent > 0 ? this.from : keyFromBytes(this.request.rangeEnd);
+    const cursor = this.context.store.openCursor(this.from, rangeEnd, query);
+    if (cursor instanceof Error) {
+      failCall(this.call, cursor);
+      return false;
+    }
+    this.cursor = cursor;
+    this.sentBefore = this.sent;
+    return true;
   }
 
   private message(records: readonly Buffer[], more: boolean, count: number, withHeader: boolean): Buffer {

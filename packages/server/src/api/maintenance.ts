@@ -1,6 +1,6 @@
 /** `etcdserverpb.Maintenance`: how the member is, and what an operator does to it. */
 import { U64_ZERO, u64ToDecimal } from '@etsd/base';
-import { HASH_SLICE_BYTES } from '@etsd/mvcc';
+import { HASH_SLICE_BYTES, KvHash } from '@etsd/mvcc';
 import {
   AlarmAction,
   AlarmRequest,
@@ -156,16 +156,19 @@ class MaintenanceService {
   }
 
   hashKv(request: HashKVRequest, reply: Reply): void {
-    const job = this.context.store.hashKv(request.revision);
-    if (job instanceof Error) {
-      reply.fail(job);
+    const result = this.context.store.hashKv(request.revision);
+    if (result instanceof Error) {
+      reply.fail(result);
       return;
     }
-    this.hashInSlices(reply, job, () => {
-      const { hash, compactRevision } = job;
+    const answer = () => {
+      const { hash, compactRevision } = result;
       const header = responseHeader(this.context);
       return HashKVResponse.encode(HashKVResponse.create({ header, hash, compactRevision }));
-    });
+    };
+    // Anything else is a hash that a compaction has left.
+    if (result instanceof KvHash) this.hashInSlices(reply, result, answer);
+    else reply.answer(answer());
   }
 
   /** Nothing waits for it but those who asked; they share the one that is under way. */

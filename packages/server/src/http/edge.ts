@@ -18,8 +18,9 @@ export class HttpEdge {
     this.server.maxHeadersCount = 100;
   }
 
-  /** Takes over a connection whose first bytes were already read. */
-  accept(socket: Socket, firstBytes: Buffer): void {
+  /** Takes over a connection (a socket of Node's own) whose first bytes were already read. */
+  accept(detached: unknown, firstBytes: Buffer): void {
+    const socket = detached as Socket;
     this.server.emit('connection', socket);
     if (firstBytes.length > 0) socket.unshift(firstBytes);
     socket.resume();
