@@ -1,4 +1,4 @@
-/** Writes numbered batches until it is killed, and prints the number of each that the file holds. */
+/** Writes numbered batches until it is killed, and prints the number of each that the file holds (or the disk: flush). */
 import { LmdbBackend } from '../lmdb.ts';
 
 const [, , path, mode] = process.argv;
@@ -15,9 +15,24 @@ function next(): void {
   for (let i = 0; i < 400; i++) {
     backend.put('key', Buffer.from(`${String(number).padStart(8, '0')}/${i}`), value);
   }
+  const written = (): void => {
+    process.stdout.write(`${number}\n`);
+  };
+  if (mode === 'flush') {
+    backend.flush().then(
+      () => {
+        written();
+        next();
+      },
+      (error) => {
+        throw error;
+      },
+    );
+    return;
+  }
   backend.commit((error) => {
     if (error !== null) throw error;
-    process.stdout.write(`${number}\n`);
+    written();
   });
   setImmediate(next);
 }
