@@ -2,7 +2,7 @@ import { assert, type Logger, OperatorError, type U64, u64ToHex } from '@etsd/ba
 import { ConfChange, ConfChangeType, ConfState, type Entry, EntryType, type HardState, WalMetadata } from '@etsd/proto';
 import { changedMembership, confChangeV2Of, membershipOf, type StoredState } from '@etsd/raft';
 import type { World } from '@etsd/runtime';
-import { type OpenedWal, validSnapshots, Wal, type WalOptions } from '@etsd/wal';
+import { newestSnapshot, type OpenedWal, Wal, type WalOptions } from '@etsd/wal';
 import type { LogStore } from './log-store.ts';
 import {
   clusterIdOf,
@@ -111,8 +111,7 @@ export interface ExistingOptions extends LogPlace {
 /** Opens the log of a member with a past. */
 export async function openExisting(options: ExistingOptions): Promise<OpenedLog> {
   const { world, directory, logger, appliedIndex } = options;
-  const snapshots = await validSnapshots(world.disk, directory);
-  const snapshot = snapshots[snapshots.length - 1] ?? null;
+  const snapshot = await newestSnapshot(world.disk, directory);
   const baseIndex = snapshot?.index ?? 0;
   const baseTerm = snapshot?.term ?? 0;
   if (appliedIndex < baseIndex) {
