@@ -84,6 +84,21 @@ test('lmdb: what a defragmentation left behind is cleared away', async () => {
   await backend.close();
 });
 
+/** The batches the child wrote are whole, and none of those it was told of is missing. */
+function checkBatches(backend: Backend, acknowledged: number): void {
+  const index = Number(backend.get('meta', Buffer.from('consistent_index'))?.toString());
+  assert.ok(index >= acknowledged, `batch ${acknowledged} was acknowledged, ${index} is there`);
+  const perBatch = new Map<string, number>();
+  backend.scan('key', null, null, (_key, value) => {
+    const batch = value.toString('latin1', 0, 10);
+    perBatch.set(batch, (perBatch.get(batch) ?? 0) + 1);
+    return true;
+  });
+  assert.ok(index > 0);
+  for (let batch = 1; batch <= index; batch++) assert.equal(perBatch.get(String(batch).padStart(10, '0')), 400);
+  assert.equal(perBatch.size, index);
+}
+
 const MODES = ['plain', 'plain', 'plain', 'flush', 'defragment'];
 
 // Goal: kill -9 at any moment leaves whole batches, in order. Method: a child writes batches of many records that all
@@ -111,17 +126,32 @@ test('lmdb: a killed process leaves no half batch', async () => {
     if (MODES[round] === 'flush') process.env['LMDB_RESTORE'] = 'safe';
     const backend = openAt(path);
     delete process.env['LMDB_RESTORE'];
-    const index = Number(backend.get('meta', Buffer.from('consistent_index'))?.toString());
-    assert.ok(index >= acknowledged, `batch ${acknowledged} was acknowledged, ${index} is there`);
-    const perBatch = new Map<string, number>();
-    backend.scan('key', null, null, (_key, value) => {
-      const batch = value.toString('latin1', 0, 10);
-      perBatch.set(batch, (perBatch.get(batch) ?? 0) + 1);
-      return true;
-    });
-    assert.ok(index > 0);
-    for (let batch = 1; batch <= index; batch++) assert.equal(perBatch.get(String(batch).padStart(10, '0')), 400);
-    assert.equal(perBatch.size, index);
+    checkBatches(backend, acknowledged);
     await backend.close();
   }
+});
+
+// Goal: where the disk refuses a batch, the owner hears of it, nothing is written behind it, and the file stays whole.
+// Method: a child whose files may not grow beyond 8 MB.
+test('lmdb: a refused write stops the store and harms nothing', { skip: process.platform === 'win32' }, async () => {
+  const child = join(import.meta.dirname, 'testdata', 'batch-writer.ts');
+  const path = fresh();
+  const script = `trap '' XFSZ; ulimit -f 16384; exec "$0" "$1" "$2" limited`;
+  const writer = spawn('sh', ['-c', script, process.execPath, child, path], { stdio: ['ignore', 'pipe', 'ignore'] });
+  let text = '';
+  writer.stdout.on('data', (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  const [code] = (await once(writer, 'close')) as [number];
+  assert.match(text, /failed: writing to .*store\.mdb failed/);
+  assert.equal(code, 0, 'the batch after the failure is refused');
+  const acknowledged = text
+    .split('\n')
+    .map(Number)
+    .filter((number) => number > 0);
+  assert.ok(acknowledged.length > 5, 'some batches fitted');
+  const backend = openAt(path);
+  checkBatches(backend, Math.max(...acknowledged));
+  assert.equal(backend.get('meta', Buffer.from('after')), null);
+  await backend.close();
 });

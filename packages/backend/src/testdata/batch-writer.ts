@@ -3,7 +3,11 @@ import { LmdbBackend } from '../lmdb.ts';
 
 const [, , path, mode] = process.argv;
 const backend = new LmdbBackend(path as string, (error) => {
-  throw error;
+  if (mode !== 'limited') throw error;
+  process.stdout.write(`failed: ${error.message}\n`);
+  // What follows a refused batch must be refused too.
+  backend.put('meta', Buffer.from('after'), Buffer.from('the failure'));
+  backend.commit((second) => process.exit(second === null ? 1 : 0));
 });
 let batch = 0;
 backend.beforeCommit(() => backend.put('meta', Buffer.from('consistent_index'), Buffer.from(String(batch))));
@@ -31,8 +35,8 @@ function next(): void {
     return;
   }
   backend.commit((error) => {
-    if (error !== null) throw error;
-    written();
+    if (error === null) written();
+    else if (mode !== 'limited') throw error;
   });
   setImmediate(next);
 }
