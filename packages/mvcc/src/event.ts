@@ -9,7 +9,7 @@
  * A frame with the previous value is made when the first watcher asks for it.
  */
 import { type Key, keyFromBytes } from '@etsd/base';
-import { copyBytes, varintSize, writeVarint } from '@etsd/proto';
+import { copyBytes, KeyValueView, varintSize, writeVarint } from '@etsd/proto';
 
 const TAG_EVENT = 0x5a;
 const TAG_TYPE = 0x08;
@@ -52,6 +52,7 @@ export class EventBatch {
   /** −1 while nobody asked for the frame with the previous value. */
   private readonly previousStarts: number[] = [];
   private readonly previousEnds: number[] = [];
+  private readonly view = new KeyValueView();
   private used = 0;
 
   clear(): void {
@@ -120,10 +121,20 @@ export class EventBatch {
     return this.previousEnds[place] as number;
   }
 
+  /** Whether this is the put that made its key: it has no previous value, even where its own transaction deleted one. */
+  private isCreation(place: number): boolean {
+    if (this.deletes[place] === true) return false;
+    let record = (this.bodies[place] as number) + 1;
+    while (((this.buffer[record++] as number) & 0x80) !== 0);
+    this.view.parse(this.buffer, record, this.ends[place] as number);
+    return this.view.createRevision === this.view.modRevision;
+  }
+
   private addPrevious(place: number, source: PreviousSource): number {
     const revision = this.revisions[place] as number;
     const isGone = revision - 1 < source.compactRevision;
-    const record = isGone ? null : source.recordBefore(this.keys[place] as Key, revision);
+    const hasNone = isGone || this.isCreation(place);
+    const record = hasNone ? null : source.recordBefore(this.keys[place] as Key, revision);
     let start = this.starts[place] as number;
     let end = this.ends[place] as number;
     if (record !== null) {

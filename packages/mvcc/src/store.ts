@@ -366,7 +366,8 @@ export class Store {
     if (known !== null) return known;
     if (revision > 0 && revision < this.compactRevision) return ErrCompacted;
     if (revision > this.revision) return ErrFutureRev;
-    const at = revision <= 0 ? this.revision : revision;
+    // Below zero there is nothing to read, and the hash is that of nothing; etcd answers so.
+    const at = revision === 0 ? this.revision : revision;
     return new KvHash(this.index, this.backend, at, this.compactRevision, false, this.pin(this.compactRevision));
   }
 
