@@ -375,10 +375,15 @@ export class LmdbBackend implements Backend {
     return new Promise((resolve) => this.idleWaiters.push(resolve));
   }
 
-  async flush(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
+  /** Resolves when the file shows all that was written so far. */
+  private committed(): Promise<void> {
+    return new Promise((resolve, reject) => {
       this.commit((error) => (error === null ? resolve() : reject(error)));
     });
+  }
+
+  async flush(): Promise<void> {
+    await this.committed();
     if (this.renaming !== null) await this.renaming;
     await this.environment.sync();
   }
@@ -450,6 +455,8 @@ export class LmdbBackend implements Backend {
     const freshPath = `${this.path}.new`;
     for (const left of [freshPath, `${freshPath}-lock`]) rmSync(left, { force: true });
     this.catchUpBytes = 0;
+    // What was deleted just before, as whoever runs out of space does, must not be copied.
+    await this.committed();
     const catchUp = new RingQueue<Batch>();
     this.catchUp = catchUp;
     const transaction = old.root.useReadTransaction();
