@@ -412,6 +412,8 @@ export class LmdbBackend implements Backend {
     const old = this.environment;
     const freshPath = `${this.path}.new`;
     rmSync(freshPath, { force: true });
+    // What was deleted before has to be gone from the old file, or the copy takes it along and is as large.
+    await this.flush();
     this.catchUpBytes = 0;
     const catchUp = new RingQueue<Batch>();
     this.catchUp = catchUp;
