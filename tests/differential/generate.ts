@@ -44,14 +44,6 @@ const ODD_BYTES = [0, 0, 1, 0x2f, 0x61, 0x61, 0x7f, 0x80, 0xfe, 0xff, 0xff];
  * Draws operations. Everything comes from the generator's own random source and from what both servers agreed upon, so
  * the same seed against servers that behave alike gives the same operations.
  */
-/**
- * An empty end is left out, as every client library does. Sent as a field of no bytes it would mean another thing to etcd
- * 3.5 in requests that do not go through the log (everything from the key on) than in those that do (see COMPAT.md).
- */
-function end(bytes: Buffer): Message {
-  return bytes.length === 0 ? {} : { range_end: bytes };
-}
-
 export class Generator {
   private readonly prng: Prng;
   private readonly leases: string[] = [];
@@ -181,7 +173,7 @@ export class Generator {
     const sorted = this.prng.chance(0.35);
     return {
       key,
-      ...end(this.rangeEnd(key)),
+      range_end: this.rangeEnd(key),
       limit: this.limit(),
       revision: this.revision(),
       sort_order: sorted ? this.prng.pick(['NONE', 'ASCEND', 'DESCEND']) : alone && this.seldom(0.01) ? 7 : 'NONE',
@@ -214,7 +206,7 @@ export class Generator {
     const key = this.key();
     // Deleting everything is allowed, but not so often that the store is always empty.
     const wide = this.prng.chance(0.3);
-    return { key, ...end(wide ? this.rangeEnd(key) : EMPTY), prev_kv: this.seldom(0.3) };
+    return { key, range_end: wide ? this.rangeEnd(key) : EMPTY, prev_kv: this.seldom(0.3) };
   }
 
   private compaction(): Message {
@@ -233,7 +225,7 @@ export class Generator {
       key,
       target: this.seldom(0.01) ? 9 : target,
       result: this.seldom(0.01) ? 9 : this.prng.pick(COMPARE_RESULTS),
-      ...end(this.prng.chance(0.2) ? this.rangeEnd(key) : EMPTY),
+      range_end: this.prng.chance(0.2) ? this.rangeEnd(key) : EMPTY,
     };
     // Now and then the value is missing or belongs to another target.
     if (this.seldom(0.06)) return compare;
@@ -333,7 +325,7 @@ export class Generator {
     if (watchers.length > 0 && this.seldom(0.05)) id = this.prng.pick(watchers);
     return {
       key,
-      ...end(this.rangeEnd(key)),
+      range_end: this.rangeEnd(key),
       start_revision: this.revision(),
       progress_notify: this.seldom(0.2),
       filters,

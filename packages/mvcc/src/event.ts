@@ -11,6 +11,8 @@
 import { type Key, keyFromBytes } from '@etsd/base';
 import { copyBytes, KeyValueView, varintSize, writeVarint } from '@etsd/proto';
 
+const VIEW = new KeyValueView();
+
 const TAG_EVENT = 0x5a;
 const TAG_TYPE = 0x08;
 const TYPE_DELETE = 1;
@@ -52,7 +54,6 @@ export class EventBatch {
   /** −1 while nobody asked for the frame with the previous value. */
   private readonly previousStarts: number[] = [];
   private readonly previousEnds: number[] = [];
-  private readonly view = new KeyValueView();
   private used = 0;
 
   clear(): void {
@@ -121,20 +122,10 @@ export class EventBatch {
     return this.previousEnds[place] as number;
   }
 
-  /** Whether this is the put that made its key: it has no previous value, even where its own transaction deleted one. */
-  private isCreation(place: number): boolean {
-    if (this.deletes[place] === true) return false;
-    let record = (this.bodies[place] as number) + 1;
-    while (((this.buffer[record++] as number) & 0x80) !== 0);
-    this.view.parse(this.buffer, record, this.ends[place] as number);
-    return this.view.createRevision === this.view.modRevision;
-  }
-
   private addPrevious(place: number, source: PreviousSource): number {
     const revision = this.revisions[place] as number;
     const isGone = revision - 1 < source.compactRevision;
-    const hasNone = isGone || this.isCreation(place);
-    const record = hasNone ? null : source.recordBefore(this.keys[place] as Key, revision);
+    const record = isGone || this.createsKey(place) ? null : source.recordBefore(this.keys[place] as Key, revision);
     let start = this.starts[place] as number;
     let end = this.ends[place] as number;
     if (record !== null) {
@@ -155,6 +146,18 @@ export class EventBatch {
     this.previousStarts[place] = start;
     this.previousEnds[place] = end;
     return start;
+  }
+
+  /**
+   * Whether the event is the put that made its key. Such an event shows no previous value, even where the same
+   * transaction had deleted the key right before.
+   */
+  private createsKey(place: number): boolean {
+    if (this.deletes[place] === true) return false;
+    let at = (this.bodies[place] as number) + 1;
+    while ((this.buffer[at++] as number) >= 0x80);
+    VIEW.parse(this.buffer, at, this.ends[place] as number);
+    return VIEW.createRevision === VIEW.modRevision;
   }
 
   private open(key: Key, revision: number, isDelete: boolean, bodySize: number): number {

@@ -64,12 +64,7 @@ export class Request {
     const needed = (1 << FieldKind.METHOD) | (1 << FieldKind.SCHEME) | (1 << FieldKind.PATH);
     if (this.method === 'CONNECT') {
       if ((pseudo & needed) !== 1 << FieldKind.METHOD || this.authority === '') this.malformed = true;
-    } else if ((pseudo & needed) !== needed || this.path === '') this.malformed = true;
-    // Anything not starting with a slash could slip past rules about paths (CVE-2026-33186); `*` belongs to OPTIONS.
-    // gRPC has an answer of its own for such names.
-    else if (this.path.charCodeAt(0) !== 0x2f && !(this.path === '*' && this.method === 'OPTIONS') && !this.isGrpc) {
-      this.malformed = true;
-    }
+    } else if ((pseudo & needed) !== needed || !isPath(this.path, this.method)) this.malformed = true;
   }
 
   private pseudo(field: Field): boolean {
@@ -135,6 +130,11 @@ export class Request {
   }
 }
 
+/** Anything not starting with a slash could slip past rules about paths (CVE-2026-33186); `*` belongs to OPTIONS. */
+function isPath(path: string, method: string): boolean {
+  return path.charCodeAt(0) === 0x2f || (path === '*' && method === 'OPTIONS');
+}
+
 /** `application/grpc`, alone or with `+proto` and the like or parameters behind it. */
 export function isGrpcContentType(contentType: string | null): boolean {
   if (contentType === null) return false;
@@ -150,11 +150,10 @@ export function encodingOf(name: string): Encoding {
   return name === 'gzip' ? Encoding.GZIP : Encoding.UNKNOWN;
 }
 
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/;
+
 /** Standard base64, padded or not; several values may stand in one field, separated by commas. */
 function isBase64(value: string): boolean {
-  for (const part of value.split(',')) {
-    const text = part.trim().replace(/={1,2}$/, '');
-    if (!/^[A-Za-z0-9+/]*$/.test(text) || text.length % 4 === 1) return false;
-  }
+  for (const part of value.split(',')) if (!BASE64.test(part.trim())) return false;
   return true;
 }

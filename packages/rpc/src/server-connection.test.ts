@@ -318,6 +318,26 @@ describe('flow control towards us', () => {
     assert.deepEqual(peer.transcript(), ['WINDOW_UPDATE 5 14005']);
   });
 
+  it('forgets streams that ended while they waited for a grant', () => {
+    open({ streamWindowBytes: 1000, assemblyBytes: 20_000, resetBurst: 1e6 });
+    const message = grpcMessage(Buffer.alloc(15_000));
+    peer.send(peer.headers(1, '/t.S/Echo'), peer.data(1, message.subarray(0, 1000)));
+    for (let id = 3; id < 2003; id += 2) {
+      peer.send(
+        peer.headers(id, '/t.S/Echo'),
+        peer.data(id, message.subarray(0, 1000)),
+        frame(RST_STREAM, 0, id, u32(8)),
+      );
+    }
+    peer.send(peer.headers(2003, '/t.S/Echo'), peer.data(2003, message.subarray(0, 1000)));
+    assert.deepEqual(
+      peer.transcript().filter((line) => !line.startsWith('WINDOW_UPDATE 0')),
+      ['WINDOW_UPDATE 1 14005'],
+    );
+    peer.send(frame(RST_STREAM, 0, 1, u32(8)));
+    assert.deepEqual(peer.transcript(), ['WINDOW_UPDATE 2003 14005']);
+  });
+
   it('resets the stream that makes a connection hold too much', () => {
     open({ heldBytes: 1500 });
     const begun = grpcMessage(Buffer.alloc(5000)).subarray(0, 1000);
@@ -525,6 +545,15 @@ describe('floods end the connection', () => {
     assert.deepEqual(result, { text: 'too many resets', rounds: 100 });
   });
 
+  it('calls that ran for a while may be given up all at once', () => {
+    open({ resetBurst: 100 });
+    for (let n = 0; n < 1000; n++) peer.send(peer.call(2 * n + 1, '/t.S/Hold'));
+    manual.advance(3000);
+    for (let n = 0; n < 1000; n++) peer.send(frame(RST_STREAM, 0, 2 * n + 1, u32(8)));
+    assert.equal(events.length, 1000);
+    assert.equal(socket.ended, false);
+  });
+
   it('resets that the client makes us send', () => {
     open({ resetBurst: 100 });
     const window = (n: number) => [peer.call(2 * n + 1, '/t.S/Hold'), frame(WINDOW_UPDATE, 0, 2 * n + 1, u32(0))];
@@ -612,10 +641,20 @@ describe('floods end the connection', () => {
     peer.take();
     manual.advance(7000);
     assert.deepEqual(peer.transcript(), ['RST_STREAM 1 8']);
-    open({ requestMs: 5000 });
-    peer.send(peer.headers(1, '/t.S/Echo'), peer.data(1, grpcMessage('long').subarray(0, 6)));
+    const unfinished = [Buffer.alloc(0), grpcMessage('long').subarray(0, 6), grpcMessage('without end')];
+    for (const payload of unfinished) {
+      open({ requestMs: 5000 });
+      peer.send(peer.headers(1, '/t.S/Echo'), peer.data(1, payload));
+      manual.advance(7000);
+      assert.deepEqual(peer.transcript(), ['RST_STREAM 1 8']);
+    }
+    open({ windowStallMs: 5000, requestMs: 5000 });
+    peer.send(peer.call(1, '/t.S/Hold'), peer.headers(3, '/t.S/Stream'), peer.data(3, grpcMessage('x')));
+    manual.advance(60_000);
+    assert.deepEqual(peer.transcript(), [], 'who waits for us, or streams, may take any time');
+    held[0]?.sendChunks([Buffer.alloc(100_000)], 100_000);
     manual.advance(7000);
-    assert.deepEqual(peer.transcript(), ['RST_STREAM 1 8']);
+    assert.match(peer.transcript().at(-1) ?? '', /^RST_STREAM 1 8|connection window shut/);
   });
 });
 

@@ -185,7 +185,18 @@ export const MESSAGE_CASES: Case[] = [
     malformedList('8.3.1', `${name} twice`, (usual) => [...usual.filter(([other]) => other === name), ...usual]),
   ),
   malformed('8.3.1', 'an empty :path', { ':path': '' }),
-  malformed('8.3.1', 'a :path without a slash', { ':path': 'no-slash' }),
+  {
+    section: '9113/8.3.1',
+    title: 'a :path without a slash is not served: reset, or refused in the words of the application',
+    run: async (at) => {
+      const peer = await at.open();
+      const path = at.target.path.slice(1);
+      peer.send(at.headers(1, Bit.END_HEADERS, at.block({ ':path': path })), data(1, at.target.body));
+      await peer.expect('a refusal', () => peer.hasEnded(1) || peer.resetCode(1) !== null);
+      if (peer.dataBytes(1) > 0) throw new Error('it was served');
+      await peer.alive();
+    },
+  },
   malformed('8.3.1', 'a :authority that host contradicts', { host: 'elsewhere.example' }),
   fine('8.3.1', 'host instead of :authority is accepted', { ':authority': null, host: 'localhost' }),
   malformed('8.5', 'CONNECT with :scheme and :path', { ':method': 'CONNECT' }),
