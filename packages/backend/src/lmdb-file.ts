@@ -1,4 +1,5 @@
-import { chmodSync, closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, openSync, readSync, statfsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { errorFrom, type Key, OperatorError } from '@etsd/base';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { type Batch, KEY_BUCKET } from './batch.ts';
@@ -30,6 +31,8 @@ const MAP_BYTES = 64 * 1024 * 1024 * 1024;
 /** The sub-database with the engine's own records, beside one for each bucket. */
 const SYSTEM_TABLE = 'etsd';
 const FORMAT_KEY = 'format';
+/** What opening a file may add to the disk: the lock file, and in a new one the first page of each bucket. */
+const OPEN_BYTES = 1024 * 1024;
 /** LMDB's limit on keys with pages of 4096 bytes. */
 export const KEY_BYTES_MAX = 1978;
 /** The number near the start of the first page of each file of LMDB. */
@@ -174,6 +177,14 @@ export class LmdbFile {
     };
   }
 
+  /**
+   * Closes the file at once, though a transaction was refused: lmdb's own `close` would wait forever for its end. Nothing
+   * may be under way.
+   */
+  abandon(): void {
+    (this.root as unknown as { env: { close(): void } }).env.close();
+  }
+
   /** Resolves when all that was committed is on disk. */
   sync(): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -228,11 +239,29 @@ function looksLikeLmdb(path: string): boolean {
   }
 }
 
+/** Bytes that this process may still write to the file system that holds `path`. */
+export function freeBytes(path: string): number {
+  const { bavail, bsize } = statfsSync(path);
+  return bavail * bsize;
+}
+
+/** Refuses what needs more room in a directory than there is. */
+export function checkRoom(directory: string, bytes: number, what: string): void {
+  const free = freeBytes(directory);
+  if (free >= bytes) return;
+  throw new OperatorError(
+    `no room on the disk of ${directory} for ${what}: ${free} bytes are free, ${bytes} are needed`,
+    'Free space on that disk, then try again.',
+  );
+}
+
 /** Opens or creates a file of the store, or says what is wrong with it. */
 export function openLmdbFile(path: string): LmdbFile {
   if (!looksLikeLmdb(path)) {
     throw new OperatorError(`${path} is not a file of etsd's store`, 'Use another directory, or restore a snapshot.');
   }
+  // LMDB writes through memory into its lock file, which on a full disk ends the process with SIGBUS.
+  checkRoom(dirname(path), OPEN_BYTES, 'opening the store');
   try {
     return new LmdbFile(path);
   } catch (thrown) {

@@ -145,6 +145,13 @@ export class MemoryBackend implements Backend {
     if (done !== undefined) done(null);
   }
 
+  /** Memory is never out of space as a disk is. */
+  readonly isOutOfSpace = false;
+
+  retry(): void {}
+
+  async idle(): Promise<void> {}
+
   async flush(): Promise<void> {
     this.commit();
     if (this.durable === null) return;
