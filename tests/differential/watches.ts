@@ -222,8 +222,12 @@ export class Watches {
     const end = Date.now() + PATIENCE_MS;
     // A watcher that was just created may count as not caught up for a moment; then there is no answer, so ask again.
     while (SIDES.some((side) => slot.progress[side].length === 0)) {
-      if (Date.now() > end)
-        throw new Mismatch(`no answer to a progress request, with watchers ${describe([...slot.watchers])}`);
+      if (Date.now() > end) {
+        const missing = SIDES.filter((side) => slot.progress[side].length === 0).map((side) => ['left', 'right'][side]);
+        throw new Mismatch(
+          `no answer to a progress request from ${missing}, with watchers ${describe([...slot.watchers])}`,
+        );
+      }
       for (const side of SIDES) {
         if (slot.progress[side].length > 0) continue;
         await slot.streams[side]

@@ -8,7 +8,7 @@ import { RpcError, StatusCode } from './grpc/status.ts';
 import type { Field } from './hpack/table.ts';
 import type { Connection } from './http2/connection.ts';
 import { ConnectionHost } from './http2/connection-host.ts';
-import { DEFAULT_LIMITS, type RpcLimits } from './limits.ts';
+import { completeLimits, type RpcLimits } from './limits.ts';
 import type { RpcWorld } from './world.ts';
 
 export const ChannelState = { IDLE: 0, CONNECTING: 1, READY: 2, FAILING: 3, CLOSED: 4 } as const;
@@ -76,7 +76,7 @@ export class GrpcChannel implements CallOwner, ClientConnectionOwner {
     this.world = world;
     this.address = address;
     this.options = options;
-    this.limits = { ...DEFAULT_LIMITS, ...CLIENT_LIMITS, ...options.limits };
+    this.limits = completeLimits(CLIENT_LIMITS, options.limits);
     this.host = new ConnectionHost(world.clock, world.timers, this.limits);
     this.wheel = new DeadlineWheel(world.clock, world.timers);
     this.authority = options.authority ?? ('path' in address ? 'localhost' : authorityOf(address.host, address.port));

@@ -133,3 +133,18 @@ export const DEFAULT_LIMITS: RpcLimits = {
   keepaliveMs: 7_200_000,
   keepaliveTimeoutMs: 20_000,
 };
+
+/** The defaults with what the caller wants otherwise, brought into agreement with each other. */
+export function completeLimits(...wanted: readonly (Partial<RpcLimits> | undefined)[]): RpcLimits {
+  const limits = Object.assign({}, DEFAULT_LIMITS, ...wanted) as RpcLimits;
+  // A connection must be able to hold a few of the largest messages, and one grant of that size.
+  const largest = limits.receiveMessageBytes;
+  const given = Object.assign({}, ...wanted) as Partial<RpcLimits>;
+  const heldBytes = given.heldBytes ?? Math.max(limits.heldBytes, 4 * largest);
+  return {
+    ...limits,
+    heldBytes,
+    heldBytesOfAll: given.heldBytesOfAll ?? Math.max(limits.heldBytesOfAll, heldBytes),
+    assemblyBytes: given.assemblyBytes ?? Math.max(limits.assemblyBytes, 2 * largest),
+  };
+}

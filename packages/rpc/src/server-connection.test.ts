@@ -318,6 +318,26 @@ describe('flow control towards us', () => {
     assert.deepEqual(peer.transcript(), ['WINDOW_UPDATE 5 14005']);
   });
 
+  it('forgets streams that ended while they waited for a grant', () => {
+    open({ streamWindowBytes: 1000, assemblyBytes: 20_000, resetBurst: 1e6 });
+    const message = grpcMessage(Buffer.alloc(15_000));
+    peer.send(peer.headers(1, '/t.S/Echo'), peer.data(1, message.subarray(0, 1000)));
+    for (let id = 3; id < 2003; id += 2) {
+      peer.send(
+        peer.headers(id, '/t.S/Echo'),
+        peer.data(id, message.subarray(0, 1000)),
+        frame(RST_STREAM, 0, id, u32(8)),
+      );
+    }
+    peer.send(peer.headers(2003, '/t.S/Echo'), peer.data(2003, message.subarray(0, 1000)));
+    assert.deepEqual(
+      peer.transcript().filter((line) => !line.startsWith('WINDOW_UPDATE 0')),
+      ['WINDOW_UPDATE 1 14005'],
+    );
+    peer.send(frame(RST_STREAM, 0, 1, u32(8)));
+    assert.deepEqual(peer.transcript(), ['WINDOW_UPDATE 2003 14005']);
+  });
+
   it('resets the stream that makes a connection hold too much', () => {
     open({ heldBytes: 1500 });
     const begun = grpcMessage(Buffer.alloc(5000)).subarray(0, 1000);

@@ -8,7 +8,7 @@ import { ConnectionHost } from './http2/connection-host.ts';
 import { type ErrorCode, errorCodeName } from './http2/errors.ts';
 import { Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from './http2/frame.ts';
 import { type PrefaceListener, PrefaceSniffer } from './http2/preface.ts';
-import { DEFAULT_LIMITS, type RpcLimits } from './limits.ts';
+import { completeLimits, type RpcLimits } from './limits.ts';
 import { Encoding, type Request } from './request.ts';
 import { type MethodHandler, ServerCall } from './server-call.ts';
 import { ServerConnection, type ServerConnectionOwner } from './server-connection.ts';
@@ -46,7 +46,7 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
 
   constructor(world: RpcWorld, options: RpcServerOptions = {}) {
     this.world = world;
-    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.limits = completeLimits(options.limits);
     this.logger = options.logger ?? silentLogger;
     this.host = new ConnectionHost(world.clock, world.timers, this.limits);
     this.wheel = new DeadlineWheel(world.clock, world.timers);

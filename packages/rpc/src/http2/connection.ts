@@ -561,6 +561,7 @@ export abstract class Connection extends FrameInput implements SocketReceiver {
     stream.blockedSinceMs = 0;
     if (stream.queuedBytes > 0) stream.clearQueue();
     if (stream.heldBytes > 0) this.receive.hold(stream, 0);
+    if (stream.waitsForGrant > 0) this.receive.stopWaiting(stream);
     if (stream.grantedBytes > 0) this.receive.endGrant(stream);
   }
 

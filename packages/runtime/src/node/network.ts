@@ -20,6 +20,9 @@ const READ_BUFFER = Buffer.allocUnsafeSlow(256 * 1024);
 /** On Windows a read is pending inside the kernel with its buffer, so the buffer cannot be shared. */
 const CAN_SHARE_READ_BUFFER = process.platform !== 'win32';
 
+/** The kernel probes a silent connection after this long, as under Go's listeners. */
+const KEEPALIVE_MS = 15_000;
+
 /** The part of node's sockets that carries the file descriptor; moving it to another Socket changes how bytes are read. */
 interface WithHandle {
   _handle: unknown;
@@ -210,7 +213,13 @@ function secureContextOptions(options: TlsOptions): tls.SecureContextOptions {
 }
 
 function createServer(options: ListenOptions, onSocket: (socket: Socket) => void): net.Server {
-  const common = { allowHalfOpen: true, noDelay: true, pauseOnConnect: options.tls === undefined };
+  const common = {
+    allowHalfOpen: true,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: KEEPALIVE_MS,
+    pauseOnConnect: options.tls === undefined,
+  };
   if (options.tls === undefined) {
     return net.createServer(common, (raw) => onSocket(new NodeSocket(raw, false)));
   }
