@@ -299,6 +299,37 @@ export class LmdbBackend implements Backend {
     await this.closeRetired();
   }
 
+  async replace(fill: (fresh: Backend) => Promise<void>): Promise<void> {
+    if (this.defragmenting !== null) await this.defragmenting.catch(() => {});
+    await this.flush();
+    const freshPath = `${this.path}.new`;
+    for (const left of [freshPath, `${freshPath}-lock`]) rmSync(left, { force: true });
+    const fresh = new LmdbBackend(freshPath, this.onFailure);
+    try {
+      await fill(fresh);
+      await fresh.flush();
+    } catch (thrown) {
+      await fresh.abandon();
+      throw errorFrom(thrown);
+    }
+    assert(this.overlay.open.operations === 0, 'nothing is written to a store that is being replaced');
+    const old = this.file;
+    this.file = fresh.file;
+    this.sizes = null;
+    await this.rename(fresh.file, freshPath);
+    this.retired.add(old);
+    await this.closeRetired();
+  }
+
+  /** Closes and removes a file that did not become the store. */
+  private async abandon(): Promise<void> {
+    this.closed = true;
+    this.paused = true;
+    await this.idle();
+    await this.file.root.close();
+    for (const left of [this.path, `${this.path}-lock`]) rmSync(left, { force: true });
+  }
+
   /** Puts a durable new file in the place of the old one. Its lock file follows, as it is the one in use. */
   private async rename(fresh: LmdbFile, freshPath: string): Promise<void> {
     await fresh.sync();
