@@ -276,13 +276,13 @@ export class LmdbBackend implements Backend {
     const old = this.file;
     const freshPath = `${this.path}.new`;
     rmSync(freshPath, { force: true });
+    this.sizes = null;
+    checkRoom(dirname(this.path), this.inUseBytes() + FULL_BYTES, 'defragmenting it');
     if (this.lacksSpace !== null) throw this.lacksSpace;
     // First everything known so far, or the new file would have holes again at once.
     await new Promise<void>((resolve, reject) => {
       this.commit((error) => (error === null ? resolve() : reject(error)));
     });
-    this.sizes = null;
-    checkRoom(dirname(this.path), this.inUseBytes() + FULL_BYTES, 'defragmenting it');
     this.paused = true;
     await this.idle();
     if (this.failure !== null) throw this.failure;
