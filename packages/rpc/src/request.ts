@@ -12,6 +12,8 @@ export type Encoding = (typeof Encoding)[keyof typeof Encoding];
  */
 export class Request {
   readonly fields: readonly Field[];
+  /** Size of the list, as RFC 9113 §6.5.2 counts. */
+  readonly size: number;
   /** RFC 9113 §8.1.1: the stream is reset, nobody is asked. */
   malformed = false;
   tooLarge = false;
@@ -33,6 +35,7 @@ export class Request {
 
   constructor(block: HeaderBlock) {
     this.fields = block.fields;
+    this.size = block.size;
     this.tooLarge = block.tooLarge;
     if (!block.tooLarge) this.read();
   }
