@@ -88,6 +88,7 @@ export class ServerConnection extends Connection {
     }
     this.idleSinceMs = 0;
     this.owner.request(this, id, request, endStream);
+    if (this.streams.size === 0) this.idleSinceMs = this.host.coarseMs;
   }
 
   private lateHeaders(id: number): void {
