@@ -27,6 +27,12 @@ interface WatcherSide {
   canceled: Message | null;
 }
 
+/** The end of a request's range; requests for one key have none. */
+function endOf(request: Message): Key {
+  const end = request['range_end'] as Buffer | undefined;
+  return end === undefined ? '' : keyFromBytes(end);
+}
+
 class Watcher {
   readonly key: Key;
   readonly rangeEnd: Key;
@@ -46,7 +52,7 @@ class Watcher {
     this.namesRevision = String(request['start_revision']) !== '0';
     const key = keyFromBytes(request['key'] as Buffer);
     this.key = key === '' ? '\0' : key;
-    this.rangeEnd = keyFromBytes(request['range_end'] as Buffer);
+    this.rangeEnd = endOf(request);
     const filters = request['filters'] as string[];
     this.skipPuts = filters.includes('NOPUT');
     this.skipDeletes = filters.includes('NODELETE');
@@ -172,8 +178,7 @@ export class Watches {
     const first = start === 0n ? Number(header['revision']) + 1 : Number(start);
     // A range without keys is refused, so whoever comes here has one.
     const key = request['key'] as Buffer;
-    const rangeEnd = request['range_end'] as Buffer;
-    if (isEmptyRange(keyFromBytes(key.length === 0 ? Buffer.from([0]) : key), keyFromBytes(rangeEnd))) {
+    if (isEmptyRange(keyFromBytes(key.length === 0 ? Buffer.from([0]) : key), endOf(request))) {
       throw new Mismatch(`a watch over an empty range was accepted: ${describe(request)}`);
     }
     const isCompacted = start > 0n && first < compactRevision;
