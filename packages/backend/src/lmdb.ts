@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { open as openDirectory } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { assert, errorFrom, keyFromBytes, OperatorError, RingQueue } from '@etsd/base';
@@ -278,7 +278,7 @@ export class LmdbBackend implements Backend {
   }
 
   /**
-   * A thread copies the live pages of one moment into a new file. What is committed meanwhile goes to the old file as
+   * The records of one moment are copied into a new file, a slice at a time. What is committed meanwhile goes to the old file as
    * always and is kept for the new one, which is given it afterwards: repeating a write that the copy already holds
    * changes nothing, so the exact moment of the copy does not matter. For the last few batches and the exchange itself
    * commits wait in flight, where reads find them; requests never wait.
@@ -374,13 +374,15 @@ export class LmdbBackend implements Backend {
   }
 }
 
-/** The pages in use of `file`, written to a new file and opened. Leaves nothing behind where that fails. */
+/** The records of `file`, written to a new one. Leaves nothing behind where that fails. */
 async function copyOf(file: LmdbFile, path: string): Promise<LmdbFile> {
+  let copy: LmdbFile | null = null;
   try {
-    await file.root.backup(path, true);
-    chmodSync(path, 0o600);
-    return openLmdbFile(path);
+    copy = openLmdbFile(path);
+    await file.copyTo(copy);
+    return copy;
   } catch (thrown) {
+    copy?.abandon();
     removeCopy(path);
     throw new OperatorError(`copying to ${path} failed: ${errorFrom(thrown).message}`, 'Check the free space.', {
       cause: thrown,
