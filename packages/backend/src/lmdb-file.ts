@@ -1,6 +1,6 @@
 import { chmodSync, closeSync, existsSync, openSync, readSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorFrom, type Key, OperatorError } from '@etsd/base';
+import { errorFrom, type Key, keyFromBytes, OperatorError } from '@etsd/base';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { type Batch, KEY_BUCKET } from './batch.ts';
 import { BUCKETS, FORMAT_VERSION } from './buckets.ts';
@@ -18,6 +18,9 @@ interface Syncable {
 }
 interface RecordWrites {
   put(key: RevisionKey, value: Slab): Promise<boolean>;
+}
+interface AppendWrites {
+  put(key: Key, value: Buffer, options: { append: true }): Promise<boolean>;
 }
 interface RecordReads {
   getBinaryFast(key: RevisionKey): Buffer | undefined;
@@ -61,6 +64,35 @@ const TABLE_OPTIONS = { compression: false, encoder: VALUE_ENCODER, keyEncoder: 
 /** The revision being read or written; keys are encoded at once. */
 const REVISION = new RevisionKey();
 const FIRST_KEY = '\0';
+
+const APPEND = { append: true } as const;
+/** What is copied at once: a few milliseconds of the event loop, and this many bytes of memory at most. */
+const COPY_RECORDS = 2000;
+const COPY_BYTES = 2 * 1024 * 1024;
+
+/** Records read from one file on their way into another. */
+class CopySlice {
+  readonly keys: Key[] = [];
+  readonly values: Buffer[] = [];
+  isFull = false;
+  private readonly after: Key;
+  private bytes = 0;
+
+  /** `after` is the last key of the slice before this one, '' for none. */
+  constructor(after: Key) {
+    this.after = after;
+  }
+
+  readonly take = (bytes: Buffer, value: Buffer): boolean => {
+    const key = keyFromBytes(bytes);
+    if (key === this.after) return true;
+    this.keys.push(key);
+    this.values.push(Buffer.from(value));
+    this.bytes += key.length + value.length;
+    this.isFull = this.keys.length >= COPY_RECORDS || this.bytes >= COPY_BYTES;
+    return !this.isFull;
+  };
+}
 
 /** One open file. `defragment` replaces it by another. */
 export class LmdbFile {
@@ -133,6 +165,36 @@ export class LmdbFile {
       if (value === null) void table.remove(key);
       else void table.put(key, value);
     }
+  }
+
+  /**
+   * Copies everything into `target`, a new file, as of now, a slice at a time. LMDB's own compacting copy is not used:
+   * the one in lmdb 3.5.6 writes files with overflow pages (values from about 2 KB) that fail or crash on later writes.
+   */
+  async copyTo(target: LmdbFile): Promise<void> {
+    const transaction = this.root.useReadTransaction();
+    try {
+      for (let bucket = 0; bucket < BUCKETS.length; bucket++) {
+        const scan = this.base(bucket, transaction);
+        let from: Key | null = '';
+        while (from !== null) {
+          const slice: CopySlice = new CopySlice(from);
+          scan(from, null, slice.take);
+          from = slice.isFull ? (slice.keys.at(-1) as Key) : null;
+          if (slice.keys.length > 0) await target.append(bucket, slice);
+        }
+      }
+    } finally {
+      transaction.done();
+    }
+  }
+
+  /** Adds records behind all there are; pages are filled to the brim, as nothing comes between. */
+  private append(bucket: number, { keys, values }: CopySlice): Promise<unknown> {
+    const table = this.tables[bucket] as unknown as AppendWrites;
+    return this.root.batch(() => {
+      for (let i = 0; i < keys.length; i++) void table.put(keys[i] as Key, values[i] as Buffer, APPEND);
+    });
   }
 
   private writeRecords(batch: Batch): void {

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { open as openDirectory } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { assert, errorFrom, keyFromBytes, OperatorError, RingQueue } from '@etsd/base';
@@ -12,6 +12,8 @@ import type { Slab } from './slab.ts';
 
 /** Operations handed to the engine in one go, where there are several batches: about two milliseconds. */
 const TRANSACTION_OPERATIONS_MAX = 4000;
+/** Writes kept for the new file while `defragment` copies the old one. */
+const CATCH_UP_BYTES_MAX = 512 * 1024 * 1024;
 /** What LMDB calls a batch for which the disk or the map had no room. */
 const ENOSPC = 28;
 const MDB_MAP_FULL = -30_792;
@@ -40,6 +42,9 @@ export class LmdbBackend implements Backend {
   private paused = false;
   /** Called once when `writing` ends. */
   private readonly idleWaiters = new RingQueue<() => void>();
+  /** While `defragment` runs: what the old file was given since the copy began. */
+  private catchUp: RingQueue<Batch> | null = null;
+  private catchUpBytes = 0;
   private defragmenting: Promise<void> | null = null;
   /** While a new file is in use whose name is not yet durable. */
   private renaming: Promise<void> | null = null;
@@ -187,6 +192,10 @@ export class LmdbBackend implements Backend {
     if (error === null) {
       for (const batch of batches) {
         this.overlay.drop(batch);
+        if (this.catchUp !== null) {
+          this.catchUp.push(batch);
+          this.catchUpBytes += batch.bytes;
+        }
         for (const waiter of batch.waiters) waiter(null);
       }
     } else {
@@ -261,6 +270,7 @@ export class LmdbBackend implements Backend {
   defragment(): Promise<void> {
     this.defragmenting ??= this.rewrite().finally(() => {
       this.defragmenting = null;
+      this.catchUp = null;
       this.paused = false;
       this.pump();
     });
@@ -268,9 +278,11 @@ export class LmdbBackend implements Backend {
   }
 
   /**
-   * A thread copies the live pages into a new file. Commits wait in flight meanwhile, where reads find them, and go to the
-   * new file afterwards; requests never wait. (Copying beside a running transaction would be shorter, but LMDB's copy is
-   * not safe against the writer thread of this binding: it ends the process now and then.)
+   * The records of one moment are copied into a new file, a slice at a time. (LMDB can copy a file by itself, and compact
+   * it, but the copy breaks large values, and the process when the writer thread of this binding is at work.) What is
+   * committed meanwhile goes to the old file as always and is kept for the new one, which is given it afterwards: repeating a write that the copy already holds
+   * changes nothing, so the exact moment of the copy does not matter. For the last few batches and the exchange itself
+   * commits wait in flight, where reads find them; requests never wait.
    */
   private async rewrite(): Promise<void> {
     const old = this.file;
@@ -279,17 +291,32 @@ export class LmdbBackend implements Backend {
     this.sizes = null;
     checkRoom(dirname(this.path), this.inUseBytes() + FULL_BYTES, 'defragmenting it');
     if (this.lacksSpace !== null) throw this.lacksSpace;
-    // First everything known so far, or the new file would have holes again at once.
+    // First everything known so far: what was deleted must not be copied.
     await new Promise<void>((resolve, reject) => {
       this.commit((error) => (error === null ? resolve() : reject(error)));
     });
-    this.paused = true;
-    await this.idle();
-    if (this.failure !== null) throw this.failure;
+    this.catchUpBytes = 0;
+    const catchUp = new RingQueue<Batch>();
+    this.catchUp = catchUp;
     const fresh = await copyOf(old, freshPath);
+    try {
+      await this.drain(catchUp, fresh);
+      await fresh.sync();
+      this.paused = true;
+      await this.idle();
+      await this.drain(catchUp, fresh);
+      if (this.failure !== null) throw this.failure;
+    } catch (thrown) {
+      fresh.abandon();
+      removeCopy(freshPath);
+      throw errorFrom(thrown);
+    }
     this.file = fresh;
     this.sizes = null;
+    this.catchUp = null;
     this.renaming = this.rename(fresh, freshPath);
+    this.paused = false;
+    this.pump();
     try {
       await this.renaming;
     } finally {
@@ -297,6 +324,19 @@ export class LmdbBackend implements Backend {
     }
     this.retired.add(old);
     await this.closeRetired();
+  }
+
+  private async drain(batches: RingQueue<Batch>, target: LmdbFile): Promise<void> {
+    for (let batch = batches.take(); batch !== undefined; batch = batches.take()) {
+      if (this.catchUpBytes > CATCH_UP_BYTES_MAX) {
+        throw new OperatorError(
+          `defragmentation gave up: ${this.catchUpBytes} bytes were written while ${this.path} was copied`,
+          'Repeat it when fewer writes arrive.',
+        );
+      }
+      await target.write([batch]);
+      this.catchUpBytes -= batch.bytes;
+    }
   }
 
   async replace(fill: (fresh: Backend) => Promise<void>): Promise<void> {
@@ -371,13 +411,15 @@ export class LmdbBackend implements Backend {
   }
 }
 
-/** The pages in use of `file`, written to a new file and opened. Leaves nothing behind where that fails. */
+/** The records of `file`, written to a new one. Leaves nothing behind where that fails. */
 async function copyOf(file: LmdbFile, path: string): Promise<LmdbFile> {
+  let copy: LmdbFile | null = null;
   try {
-    await file.root.backup(path, true);
-    chmodSync(path, 0o600);
-    return openLmdbFile(path);
+    copy = openLmdbFile(path);
+    await file.copyTo(copy);
+    return copy;
   } catch (thrown) {
+    copy?.abandon();
     removeCopy(path);
     throw new OperatorError(`copying to ${path} failed: ${errorFrom(thrown).message}`, 'Check the free space.', {
       cause: thrown,

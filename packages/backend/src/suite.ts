@@ -322,6 +322,35 @@ export function backendSuite(factory: BackendFactory): void {
     await backend.close();
   });
 
+  // Goal: a defragmented store takes writes of every size. Method: values from a part of a page to many pages, deleted
+  // and written after a defragmentation, which is when the pages of the new file are freed and used again.
+  test(`${name}: a defragmented store goes on`, async () => {
+    let backend = await create();
+    const sizes = [10, 900, 3000, 20_000, 200_000];
+    const put = (prefix: string): void => {
+      for (let i = 0; i < 300; i++) {
+        const value = Buffer.alloc(sizes[i % 5] as number, i);
+        backend.put('key', bytes(`${prefix}${i}`), value);
+      }
+    };
+    put('a');
+    for (const round of [0, 1, 2]) {
+      await backend.defragment();
+      for (let i = 0; i < 290; i++) backend.delete('key', bytes(`a${i}`));
+      await committed(backend);
+      put('b');
+      await committed(backend);
+      put('a');
+      for (let i = 0; i < 300; i++) {
+        backend.put('meta', bytes('round'), bytes(`${round} ${i}`));
+        await committed(backend);
+      }
+      if (reopen !== null) backend = await reopen(backend);
+      assert.equal(dump(backend, 'key').length, 600);
+    }
+    await backend.close();
+  });
+
   if (reopen === null) return;
   test(`${name}: what was flushed is there after a restart, and the file does not grow without end`, async () => {
     let backend = await create();
