@@ -176,6 +176,10 @@ export class ClientCall extends GrpcStream {
     return !this.isClosed;
   }
 
+  protected override get waitsForEnd(): boolean {
+    return false;
+  }
+
   protected override get receivedEncoding(): Encoding {
     return this.response?.encoding ?? Encoding.IDENTITY;
   }

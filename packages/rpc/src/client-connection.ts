@@ -4,7 +4,8 @@ import { formatTimeout } from './grpc/deadline.ts';
 import type { Metadata } from './grpc/metadata.ts';
 import type { HeaderBlock } from './hpack/decoder.ts';
 import { fieldBound } from './hpack/encoder.ts';
-import { Connection, type ConnectionHost } from './http2/connection.ts';
+import { Connection } from './http2/connection.ts';
+import type { ConnectionHost } from './http2/connection-host.ts';
 import { ErrorCode } from './http2/errors.ts';
 import {
   CLIENT_PREFACE,
@@ -76,7 +77,7 @@ export class ClientConnection extends Connection {
       [SettingId.INITIAL_WINDOW_SIZE, this.limits.streamWindowBytes],
       [SettingId.MAX_HEADER_LIST_SIZE, this.limits.headerListBytes],
     ]);
-    this.openConnectionWindow();
+    this.receive.open();
   }
 
   /** Whether one more call can be started here now. */

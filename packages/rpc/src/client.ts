@@ -6,7 +6,8 @@ import { DeadlineWheel } from './deadline-wheel.ts';
 import type { Metadata } from './grpc/metadata.ts';
 import { RpcError, StatusCode } from './grpc/status.ts';
 import type { Field } from './hpack/table.ts';
-import { type Connection, ConnectionHost } from './http2/connection.ts';
+import type { Connection } from './http2/connection.ts';
+import { ConnectionHost } from './http2/connection-host.ts';
 import { DEFAULT_LIMITS, type RpcLimits } from './limits.ts';
 import type { RpcWorld } from './world.ts';
 
@@ -67,7 +68,7 @@ export class GrpcChannel implements CallOwner, ClientConnectionOwner {
   private readonly waiting = new RingQueue<ClientCall>();
   private failures = 0;
   private backoff: Timer | null = null;
-  private keepalive: Timer | null = null;
+  private sweeper: Timer | null = null;
   private lastError = '';
   private starting = false;
 
@@ -140,7 +141,7 @@ export class GrpcChannel implements CallOwner, ClientConnectionOwner {
   close(): void {
     if (this.state === ChannelState.CLOSED) return;
     this.backoff?.cancel();
-    this.keepalive?.cancel();
+    this.sweeper?.cancel();
     this.setState(ChannelState.CLOSED);
     this.dialing?.destroy();
     this.failWaiting(StatusCode.CANCELLED, 'grpc: the client connection is closing', true);
@@ -174,7 +175,7 @@ export class GrpcChannel implements CallOwner, ClientConnectionOwner {
     const connection = new ClientConnection(this.host, socket, this, this.authority, userAgent);
     this.connection = connection;
     this.connections.add(connection);
-    this.startKeepalive();
+    this.startSweeping();
     this.setState(ChannelState.READY);
     this.roomForCalls(connection);
     return connection;
@@ -215,17 +216,23 @@ export class GrpcChannel implements CallOwner, ClientConnectionOwner {
     this.options.onState?.(state);
   }
 
-  private startKeepalive(): void {
+  private startSweeping(): void {
     const interval = this.options.keepaliveMs ?? 0;
-    if (interval <= 0 || this.keepalive !== null) return;
     const timeout = this.options.keepaliveTimeoutMs ?? 20_000;
-    const step = Math.max(10, Math.min(interval, timeout) / 4);
-    this.keepalive = this.world.timers.every(step, () => this.checkLife(interval, timeout), { ref: false });
+    const step = Math.max(10, Math.min(1000, timeout / 4, interval <= 0 ? 1000 : interval / 4));
+    this.sweeper ??= this.world.timers.every(step, () => this.sweep(interval, timeout), { ref: false });
   }
 
-  private checkLife(interval: number, timeout: number): void {
+  private sweep(interval: number, timeout: number): void {
     const now = this.world.clock.nowMs();
+    this.host.coarseMs = now;
+    if (this.connections.size === 0) {
+      this.sweeper?.cancel();
+      this.sweeper = null;
+    }
     for (const connection of this.connections) {
+      connection.sweep(now);
+      if (interval <= 0 || connection.dead) continue;
       if (connection.pingSentMs > 0) {
         if (now - connection.pingSentMs >= timeout) connection.socket.destroy(new Error('keepalive ping timed out'));
       } else if (now - connection.lastReadMs >= interval) {
@@ -289,11 +296,19 @@ export class GrpcChannel implements CallOwner, ClientConnectionOwner {
   }
 }
 
-/** What differs for clients: responses may be large, and the server decides how long a call may take. */
+/** What differs for clients: responses may be large, the server decides how long a call may take and what it resets. */
 const CLIENT_LIMITS: Partial<RpcLimits> = {
   receiveMessageBytes: 0x7fff_ffff,
   streamWindowBytes: 1_048_576,
   connectionWindowBytes: 16_777_216,
+  assemblyBytes: 0x7fff_ffff,
+  heldBytes: 0xffff_ffff,
+  heldBytesOfAll: 0xffff_ffff,
+  resetBurst: 1_000_000,
+  controlBurst: 1_000_000,
+  smallDataBurst: 1_000_000,
+  windowStallMs: 0,
+  requestMs: 0,
 };
 
 /** The time between dialling and the standing connection. */

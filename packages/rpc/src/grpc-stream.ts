@@ -47,6 +47,8 @@ export abstract class GrpcStream extends Stream implements MessageSink, Expiring
 
   /** Writes the header block that opens our side. `HEADERS_BYTES` of room have been made. */
   protected abstract writeHeaders(): void;
+  /** Whether the other side's end is still owed after its message. */
+  protected abstract get waitsForEnd(): boolean;
   /** Whether the other side's messages still matter. */
   protected abstract get isListening(): boolean;
   /** How the other side compresses. */
@@ -189,17 +191,18 @@ export abstract class GrpcStream extends Stream implements MessageSink, Expiring
   private afterData(): void {
     const { connection, reader } = this;
     const held = reader === null ? 0 : reader.heldBytes;
-    if (held !== this.heldBytes && !connection.hold(this, held)) return;
-    if (held === 0) this.inputSinceMs = 0;
-    else if (this.inputSinceMs === 0) this.inputSinceMs = connection.host.clock.nowMs();
-    if (this.grantedBytes > 0 && held === 0) connection.endGrant(this);
+    if (held !== this.heldBytes && !connection.receive.hold(this, held)) return;
+    if (held === 0) {
+      if (!this.waitsForEnd) this.inputSinceMs = 0;
+    } else if (this.inputSinceMs === 0) this.inputSinceMs = connection.host.clock.nowMs();
+    if (this.grantedBytes > 0 && held === 0) connection.receive.endGrant(this);
     const window = connection.limits.streamWindowBytes;
     const missing = held === 0 || reader === null ? 0 : reader.missingBytes;
     if (missing > this.receiveWindow) {
-      if (missing > window) connection.grant(this, missing - this.receiveWindow);
-      else connection.creditStream(this, window - this.receiveWindow);
+      if (missing > window) connection.receive.grant(this, missing - this.receiveWindow);
+      else connection.receive.creditStream(this, window - this.receiveWindow);
     } else if (held === 0 && this.receiveWindow < window >> 1) {
-      connection.creditStream(this, window - this.receiveWindow);
+      connection.receive.creditStream(this, window - this.receiveWindow);
     }
   }
 

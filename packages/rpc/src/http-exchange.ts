@@ -80,7 +80,7 @@ export class HttpExchange extends Stream {
 
   private credit(): void {
     const window = this.connection.limits.streamWindowBytes;
-    if (this.receiveWindow < window >> 1) this.connection.creditStream(this, window - this.receiveWindow);
+    if (this.receiveWindow < window >> 1) this.connection.receive.creditStream(this, window - this.receiveWindow);
   }
 
   override receiveTrailers(_block: HeaderBlock): void {
@@ -90,6 +90,7 @@ export class HttpExchange extends Stream {
   /** The request is complete; also called for one that ends with its headers. */
   inputEnded(): void {
     this.inputDone = true;
+    this.inputSinceMs = 0;
     this.receiver?.ended();
   }
 

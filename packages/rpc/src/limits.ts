@@ -65,9 +65,10 @@ export interface RpcLimits {
   readonly frameMs: number;
   /** The kernel takes no byte of ours for this long: the connection is dead. */
   readonly writeStallMs: number;
-  /** A response waits for this long for the client to open its window: the stream is reset. 0: for ever. */
+  /** A response waits for this long for the client to open its window: the stream (the connection, if its window is the
+   * one that is shut) is ended. 0: for ever. */
   readonly windowStallMs: number;
-  /** A request whose message is not complete after this long is reset. 0: for ever. */
+  /** A unary request, or a message of a stream, that is not complete after this long is reset. 0: for ever. */
   readonly requestMs: number;
   /** A connection without streams for this long is sent away. 0: never (grpc-go's default). */
   readonly idleMs: number;
@@ -121,7 +122,7 @@ export const DEFAULT_LIMITS: RpcLimits = {
   settingsAckMs: 20_000,
   frameMs: 30_000,
   writeStallMs: 60_000,
-  windowStallMs: 0,
+  windowStallMs: 600_000,
   requestMs: 120_000,
   idleMs: 0,
   drainMs: 30_000,

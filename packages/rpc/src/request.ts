@@ -64,12 +64,7 @@ export class Request {
     const needed = (1 << FieldKind.METHOD) | (1 << FieldKind.SCHEME) | (1 << FieldKind.PATH);
     if (this.method === 'CONNECT') {
       if ((pseudo & needed) !== 1 << FieldKind.METHOD || this.authority === '') this.malformed = true;
-    } else if ((pseudo & needed) !== needed || this.path === '') this.malformed = true;
-    // Anything not starting with a slash could slip past rules about paths (CVE-2026-33186); `*` belongs to OPTIONS.
-    // gRPC has an answer of its own for such names.
-    else if (this.path.charCodeAt(0) !== 0x2f && !(this.path === '*' && this.method === 'OPTIONS') && !this.isGrpc) {
-      this.malformed = true;
-    }
+    } else if ((pseudo & needed) !== needed || !isPath(this.path, this.method)) this.malformed = true;
   }
 
   private pseudo(field: Field): boolean {
@@ -133,6 +128,11 @@ export class Request {
     if (length < 0 || (this.contentLength >= 0 && this.contentLength !== length)) this.malformed = true;
     this.contentLength = length;
   }
+}
+
+/** Anything not starting with a slash could slip past rules about paths (CVE-2026-33186); `*` belongs to OPTIONS. */
+function isPath(path: string, method: string): boolean {
+  return path.charCodeAt(0) === 0x2f || (path === '*' && method === 'OPTIONS');
 }
 
 /** `application/grpc`, alone or with `+proto` and the like or parameters behind it. */

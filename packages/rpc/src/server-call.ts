@@ -206,6 +206,10 @@ export class ServerCall extends GrpcStream {
     return this.isOpen;
   }
 
+  protected override get waitsForEnd(): boolean {
+    return this.handler.kind === 'unary';
+  }
+
   protected override get receivedEncoding(): Encoding {
     return this.request.encoding;
   }
@@ -231,6 +235,7 @@ export class ServerCall extends GrpcStream {
   /** A unary call's first message counts; grpc-go's server does not look at more of them either. */
   protected override deliver(bytes: Buffer, start: number, end: number): void {
     this.messages++;
+    if (this.state !== StreamState.OPEN) this.inputSinceMs = 0;
     if (this.handler.kind === 'stream' || (this.messages === 1 && this.state !== StreamState.OPEN)) {
       this.handler.message(this, bytes, start, end);
     } else if (this.messages === 1) this.held = Buffer.from(bytes.subarray(start, end));

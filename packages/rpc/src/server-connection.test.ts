@@ -525,6 +525,15 @@ describe('floods end the connection', () => {
     assert.deepEqual(result, { text: 'too many resets', rounds: 100 });
   });
 
+  it('calls that ran for a while may be given up all at once', () => {
+    open({ resetBurst: 100 });
+    for (let n = 0; n < 1000; n++) peer.send(peer.call(2 * n + 1, '/t.S/Hold'));
+    manual.advance(3000);
+    for (let n = 0; n < 1000; n++) peer.send(frame(RST_STREAM, 0, 2 * n + 1, u32(8)));
+    assert.equal(events.length, 1000);
+    assert.equal(socket.ended, false);
+  });
+
   it('resets that the client makes us send', () => {
     open({ resetBurst: 100 });
     const window = (n: number) => [peer.call(2 * n + 1, '/t.S/Hold'), frame(WINDOW_UPDATE, 0, 2 * n + 1, u32(0))];
@@ -612,10 +621,20 @@ describe('floods end the connection', () => {
     peer.take();
     manual.advance(7000);
     assert.deepEqual(peer.transcript(), ['RST_STREAM 1 8']);
-    open({ requestMs: 5000 });
-    peer.send(peer.headers(1, '/t.S/Echo'), peer.data(1, grpcMessage('long').subarray(0, 6)));
+    const unfinished = [Buffer.alloc(0), grpcMessage('long').subarray(0, 6), grpcMessage('without end')];
+    for (const payload of unfinished) {
+      open({ requestMs: 5000 });
+      peer.send(peer.headers(1, '/t.S/Echo'), peer.data(1, payload));
+      manual.advance(7000);
+      assert.deepEqual(peer.transcript(), ['RST_STREAM 1 8']);
+    }
+    open({ windowStallMs: 5000, requestMs: 5000 });
+    peer.send(peer.call(1, '/t.S/Hold'), peer.headers(3, '/t.S/Stream'), peer.data(3, grpcMessage('x')));
+    manual.advance(60_000);
+    assert.deepEqual(peer.transcript(), [], 'who waits for us, or streams, may take any time');
+    held[0]?.sendChunks([Buffer.alloc(100_000)], 100_000);
     manual.advance(7000);
-    assert.deepEqual(peer.transcript(), ['RST_STREAM 1 8']);
+    assert.match(peer.transcript().at(-1) ?? '', /^RST_STREAM 1 8|connection window shut/);
   });
 });
 

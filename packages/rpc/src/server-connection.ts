@@ -1,7 +1,8 @@
 import type { Socket } from '@etsd/runtime';
 import type { HeaderBlock } from './hpack/decoder.ts';
 import { type Field, FieldKind } from './hpack/table.ts';
-import { Connection, type ConnectionHost } from './http2/connection.ts';
+import { Connection } from './http2/connection.ts';
+import type { ConnectionHost } from './http2/connection-host.ts';
 import { ErrorCode } from './http2/errors.ts';
 import { readU32 } from './http2/frame.ts';
 import { SettingId } from './http2/settings.ts';
@@ -49,7 +50,7 @@ export class ServerConnection extends Connection {
       [SettingId.INITIAL_WINDOW_SIZE, limits.streamWindowBytes],
       [SettingId.MAX_HEADER_LIST_SIZE, limits.headerListBytes],
     ]);
-    this.openConnectionWindow();
+    this.receive.open();
   }
 
   protected override isIdle(id: number): boolean {

@@ -4,7 +4,7 @@ import { DeadlineWheel } from './deadline-wheel.ts';
 import { encodeStatusMessage, StatusCode } from './grpc/status.ts';
 import { fieldBound } from './hpack/encoder.ts';
 import { HttpExchange, type HttpHandler } from './http-exchange.ts';
-import { ConnectionHost } from './http2/connection.ts';
+import { ConnectionHost } from './http2/connection-host.ts';
 import { type ErrorCode, errorCodeName } from './http2/errors.ts';
 import { Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from './http2/frame.ts';
 import { type PrefaceListener, PrefaceSniffer } from './http2/preface.ts';
@@ -88,6 +88,22 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     this.sweeper ??= this.world.timers.every(sweepStepMs(this.limits), () => this.sweep(), { ref: false });
   }
 
+  /** Bytes read from and written to the sockets of HTTP/2 connections since the start. */
+  get bytesRead(): number {
+    return this.host.bytesRead;
+  }
+
+  get bytesWritten(): number {
+    return this.host.bytesWritten;
+  }
+
+  /** Streams open now on all connections. */
+  get streamCount(): number {
+    let count = 0;
+    for (const connection of this.connections) count += connection.streams.size;
+    return count;
+  }
+
   /** Connections open now, those that have not yet shown what they speak included. */
   get connectionCount(): number {
     return this.connections.size + this.sniffers.size;
@@ -95,6 +111,7 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
 
   private sweep(): void {
     const nowMs = this.world.clock.nowMs();
+    this.host.coarseMs = nowMs;
     for (const sniffer of this.sniffers) {
       if (nowMs - sniffer.sinceMs > this.limits.prefaceMs) sniffer.socket.destroy();
     }
@@ -192,6 +209,7 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     connection.addStream(call);
     if (request.timeoutMs >= 0) this.wheel.add(call, request.timeoutMs);
     if (handler.kind === 'stream') handler.opened?.(call);
+    else if (!endStream) call.inputSinceMs = this.host.coarseMs;
     if (endStream) this.endedWithHeaders(connection, call);
   }
 
@@ -204,6 +222,7 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   ): void {
     const exchange = new HttpExchange(connection, id, request);
     connection.addStream(exchange);
+    if (!endStream) exchange.inputSinceMs = this.host.coarseMs;
     handler.request(exchange);
     if (!endStream) return;
     connection.inputEnded(exchange);
@@ -248,7 +267,7 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   private unimplemented(request: Request): string {
     const { path } = request;
     const slash = path.lastIndexOf('/');
-    if (path.charCodeAt(0) !== 0x2f || slash === 0) return `malformed method name: "${path}"`;
+    if (slash === 0) return `malformed method name: "${path}"`;
     const service = path.slice(1, slash);
     if (!this.services.has(service)) return `unknown service ${service}`;
     if (!this.handlers.has(request.path)) {

@@ -347,8 +347,11 @@ async function openLog(
       },
     },
   };
+  const members = [...config.initialCluster].map(([name, peerUrls]) => ({ name, peerUrls }));
+  const founding = { members, name: config.name, token: config.initialClusterToken };
   if (await hasLog(place)) {
-    const existing = await openExisting({ ...place, appliedIndex: state.appliedIndex, confState: state.confState });
+    const { appliedIndex, confState } = state;
+    const existing = await openExisting({ ...place, appliedIndex, confState, founding });
     if (!config.forceNewCluster) return existing;
     logger.log('warn', 'forcing a new cluster of this member alone');
     return await forceSingleMember(existing, config.initialAdvertisePeerUrls, config.name);
@@ -359,8 +362,7 @@ async function openLog(
       'Give --wal-dir the directory of the log that belongs to this store, or restore a backup.',
     );
   }
-  const members = [...config.initialCluster].map(([name, peerUrls]) => ({ name, peerUrls }));
-  return await foundCluster({ ...place, members, name: config.name, token: config.initialClusterToken });
+  return await foundCluster({ ...place, ...founding });
 }
 
 function memberLimits(config: MemberConfig): ReturnType<typeof makeLimits> {

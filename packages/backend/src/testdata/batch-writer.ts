@@ -1,9 +1,13 @@
-/** Writes numbered batches until it is killed, and prints the number of each that the file holds. */
+/** Writes numbered batches until it is killed, and prints the number of each that the file holds (or the disk: flush). */
 import { LmdbBackend } from '../lmdb.ts';
 
 const [, , path, mode] = process.argv;
 const backend = new LmdbBackend(path as string, (error) => {
-  throw error;
+  if (mode !== 'limited') throw error;
+  process.stdout.write(`failed: ${error.message}\n`);
+  // What follows a refused batch must be refused too.
+  backend.put('meta', Buffer.from('after'), Buffer.from('the failure'));
+  backend.commit((second) => process.exit(second === null ? 1 : 0));
 });
 let batch = 0;
 backend.beforeCommit(() => backend.put('meta', Buffer.from('consistent_index'), Buffer.from(String(batch))));
@@ -15,9 +19,24 @@ function next(): void {
   for (let i = 0; i < 400; i++) {
     backend.put('key', Buffer.from(`${String(number).padStart(8, '0')}/${i}`), value);
   }
-  backend.commit((error) => {
-    if (error !== null) throw error;
+  const written = (): void => {
     process.stdout.write(`${number}\n`);
+  };
+  if (mode === 'flush') {
+    backend.flush().then(
+      () => {
+        written();
+        next();
+      },
+      (error) => {
+        throw error;
+      },
+    );
+    return;
+  }
+  backend.commit((error) => {
+    if (error === null) written();
+    else if (mode !== 'limited') throw error;
   });
   setImmediate(next);
 }

@@ -101,6 +101,9 @@ export abstract class Stream {
   /** When the message not yet complete began, 0 without one. */
   inputSinceMs = 0;
 
+  /** When it was opened, to within a second. */
+  openedMs = 0;
+
   constructor(connection: Connection, id: number, receiveWindow: number) {
     this.connection = connection;
     this.id = id;

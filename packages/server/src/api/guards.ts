@@ -46,3 +46,18 @@ export function proposeRequest(
   if (data.length > context.limits.maxRequestBytes) waiter.fail(ErrRequestTooLarge);
   else context.replication.propose(data, waiter);
 }
+
+/**
+ * The bytes of a request as its class writes them, where the client wrote them otherwise, and else null. Only that form
+ * may enter the log: to etcd's members a `range_end` that is there but empty means everything from the key on, one that
+ * is left out means the key alone. (A longer form of the same length does not exist: leaving a default out is what makes
+ * it short.)
+ */
+export function canonical<T>(type: MessageClass<T>, message: T, start: number, end: number): Buffer | null {
+  return type.size(message) === end - start ? null : type.encode(message);
+}
+
+interface MessageClass<T> {
+  size(message: T): number;
+  encode(message: T): Buffer;
+}

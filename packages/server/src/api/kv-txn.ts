@@ -2,7 +2,7 @@ import { type EtcdError, RaftRequestField, TxnRequest } from '@etsd/proto';
 import type { TxnResult } from '@etsd/state';
 import type { ApiCall, ApiHandler, ApiWaiter, MemberContext } from '../context.ts';
 import type { Quota } from '../quota.ts';
-import { failCall, failUnreadable, proposeRequest, refusal } from './guards.ts';
+import { canonical, failCall, failUnreadable, proposeRequest, refusal } from './guards.ts';
 import { txnResponseSize, writeTxnResponse } from './txn-response.ts';
 import { checkTxn, isReadOnly, isSerializable, txnCost } from './txn-rules.ts';
 
@@ -77,7 +77,9 @@ class TxnHandler implements ApiHandler {
     if (!isReadOnly(request)) {
       const waiter = new TxnWaiter(call, null, context);
       call.context = waiter;
-      proposeRequest(context, RaftRequestField.Txn, bytes, start, end, waiter);
+      const body = canonical(TxnRequest, request, start, end);
+      if (body === null) proposeRequest(context, RaftRequestField.Txn, bytes, start, end, waiter);
+      else proposeRequest(context, RaftRequestField.Txn, body, 0, body.length, waiter);
       return;
     }
     if (isSerializable(request)) {

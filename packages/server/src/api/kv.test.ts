@@ -270,3 +270,22 @@ test('a member without a leader refuses who asked for one; a learner refuses all
   assert.equal(member.ask(`${KV}Range`, RANGE({ key: bytes('a') })), refusal);
   assert.ok(Buffer.isBuffer(member.ask(`${KV}Range`, RANGE({ key: bytes('a'), serializable: true }))));
 });
+
+// Goal: what etcd's members would read otherwise than we do never enters the log.
+test('an empty range_end that is written out is left out of the log', () => {
+  const member = new TestMember().registerKv();
+  for (const key of ['a', 'b', 'c']) member.put(key, key);
+  member.log.automatic = false;
+  const explicit = Buffer.concat([DELETE({ key: bytes('a') }), Buffer.from([0x12, 0])]);
+  member.call(`${KV}DeleteRange`, explicit);
+  const plain = TXN({
+    success: [RequestOp.create({ requestDeleteRange: DeleteRangeRequest.create({ key: bytes('b') }) })],
+  });
+  const op = Buffer.concat([Buffer.from([0x1a, 5]), bytes('\x0a\x01b'), Buffer.from([0x12, 0])]);
+  member.call(`${KV}Txn`, Buffer.concat([Buffer.from([0x12, op.length]), op]));
+  const [first, second] = member.log.proposals.map(({ data }) => data.toString('hex'));
+  assert.ok(first?.startsWith(`2a03${bytes('\x0a\x01a').toString('hex')}`), first);
+  assert.ok(second?.includes(plain.toString('hex')), second);
+  member.log.applyAll();
+  assert.equal(member.store.count('a', '\0', 0), 1);
+});

@@ -3,7 +3,7 @@ import { U64_ZERO } from '@etsd/base';
 import {
   CompactionRequest,
   CompactionResponse,
-  DeleteRangeRequestView,
+  DeleteRangeRequest,
   deleteRangeBodySize,
   ErrEmptyKey,
   ErrLeaseProvided,
@@ -19,7 +19,7 @@ import {
 import type { CompactResult, DeleteResult, PutResult } from '@etsd/state';
 import type { ApiCall, ApiHandler, ApiWaiter, MemberContext } from '../context.ts';
 import type { Quota } from '../quota.ts';
-import { failCall, failUnreadable, proposeRequest, refusal } from './guards.ts';
+import { canonical, failCall, failUnreadable, proposeRequest, refusal } from './guards.ts';
 import { registerRange } from './kv-range.ts';
 import { registerRangeStream } from './kv-range-stream.ts';
 import { registerTxn } from './kv-txn.ts';
@@ -197,32 +197,34 @@ class DeleteWaiter implements ApiWaiter {
 class DeleteRangeHandler implements ApiHandler {
   readonly kind = 'unary';
   private readonly context: MemberContext;
-  private readonly view = new DeleteRangeRequestView();
 
   constructor({ context }: KvParts) {
     this.context = context;
   }
 
   message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
-    const { context, view } = this;
+    const { context } = this;
     const refused = refusal(context, call, false);
     if (refused !== null) {
       failCall(call, refused);
       return;
     }
+    let request: DeleteRangeRequest;
     try {
-      view.parse(bytes, start, end);
+      request = DeleteRangeRequest.decode(bytes, start, end);
     } catch (error) {
       failUnreadable(call, error);
       return;
     }
-    if (view.keyEnd === view.keyStart) {
+    if (request.key.length === 0) {
       failCall(call, ErrEmptyKey);
       return;
     }
     const waiter = new DeleteWaiter(call, context);
     call.context = waiter;
-    proposeRequest(context, RaftRequestField.DeleteRange, bytes, start, end, waiter);
+    const body = canonical(DeleteRangeRequest, request, start, end);
+    if (body === null) proposeRequest(context, RaftRequestField.DeleteRange, bytes, start, end, waiter);
+    else proposeRequest(context, RaftRequestField.DeleteRange, body, 0, body.length, waiter);
   }
 
   closed(call: ApiCall): void {

@@ -1,0 +1,246 @@
+import { chmodSync, closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
+import { errorFrom, type Key, OperatorError } from '@etsd/base';
+import { type Database, open, type RootDatabase } from 'lmdb';
+import { type Batch, KEY_BUCKET } from './batch.ts';
+import { BUCKETS, FORMAT_VERSION } from './buckets.ts';
+import type { BaseScan, Layer } from './layer.ts';
+import { RevisionKey } from './records.ts';
+import type { Slab } from './slab.ts';
+
+type Table = Database<Buffer, string>;
+type Transaction = ReturnType<Table['useReadTransaction']>;
+type RangeOptions = NonNullable<Parameters<Table['getRange']>[0]>;
+
+/** What lmdb's databases can do beyond their type declarations. */
+interface Syncable {
+  sync(callback: (error: Error | null | undefined) => void): void;
+}
+interface RecordWrites {
+  put(key: RevisionKey, value: Slab): Promise<boolean>;
+}
+interface RecordReads {
+  getBinaryFast(key: RevisionKey): Buffer | undefined;
+}
+interface OptionedReads {
+  getBinaryFast(key: string, options: { transaction: Transaction }): Buffer | undefined;
+}
+
+/** Address space reserved for the file. Not a limit: LMDB maps anew when the file outgrows it. */
+const MAP_BYTES = 64 * 1024 * 1024 * 1024;
+/** The sub-database with the engine's own records, beside one for each bucket. */
+const SYSTEM_TABLE = 'etsd';
+const FORMAT_KEY = 'format';
+/** LMDB's limit on keys with pages of 4096 bytes. */
+export const KEY_BYTES_MAX = 1978;
+/** The number near the start of the first page of each file of LMDB. */
+const LMDB_MAGIC = 0xbeefc0de;
+const LMDB_MAGIC_OFFSET = 24;
+
+/** What `Buffer.write` calls for latin1, without its checks; the type declarations of Node leave it out. */
+interface Latin1Target {
+  latin1Write(text: string, offset: number): number;
+}
+
+/** Keys are latin1 strings on the way in and views of LMDB's buffer on the way out. */
+const KEY_ENCODER = {
+  writeKey(key: string | RevisionKey, target: Buffer & Latin1Target, start: number): number {
+    if (typeof key !== 'string') return key.writeTo(target, start);
+    return start + target.latin1Write(key, start);
+  },
+  readKey(target: Buffer, start: number, end: number): Buffer {
+    return target.subarray(start, end);
+  },
+};
+/** Values go in and come out as they are; what comes out is a view of a shared buffer. */
+const VALUE_ENCODER = { encode: (value: Buffer): Buffer => value, decode: (value: Buffer): Buffer => value };
+
+const TABLE_OPTIONS = { compression: false, encoder: VALUE_ENCODER, keyEncoder: KEY_ENCODER } as const;
+/** The revision being read or written; keys are encoded at once. */
+const REVISION = new RevisionKey();
+const FIRST_KEY = '\0';
+
+/** One open file. `defragment` replaces it by another. */
+export class LmdbFile {
+  path: string;
+  readonly root: RootDatabase<Buffer, string>;
+  readonly tables: Table[];
+
+  constructor(path: string) {
+    this.path = path;
+    // LMDB would create the file readable for everybody.
+    closeSync(openSync(path, 'a', 0o600));
+    this.root = open<Buffer, string>({
+      path,
+      noSubdir: true,
+      maxDbs: BUCKETS.length + 2,
+      mapSize: MAP_BYTES,
+      // A commit is visible at once and synced behind it; a third meta page remembers the last synced state, and after a
+      // crash of the machine (another boot id) LMDB goes back to that one instead of trusting unsynced pages.
+      overlappingSync: true,
+      usePreviousSnapshot: true,
+      // Only what is put inside `batch` shares a transaction; nothing waits for the end of the turn.
+      eventTurnBatching: false,
+      ...TABLE_OPTIONS,
+    } as never);
+    chmodSync(`${path}-lock`, 0o600);
+    try {
+      this.checkFormat();
+    } catch (error) {
+      void this.root.close();
+      throw error;
+    }
+    this.tables = BUCKETS.map((name) => this.root.openDB(name, { ...TABLE_OPTIONS } as never));
+  }
+
+  private checkFormat(): void {
+    const system: Table = this.root.openDB(SYSTEM_TABLE, { ...TABLE_OPTIONS } as never);
+    const found = system.getBinary(FORMAT_KEY);
+    if (found === undefined) {
+      let records = 0;
+      for (const _ of this.root.getKeys({ start: FIRST_KEY })) records++;
+      if (records > 1)
+        throw new OperatorError(`${this.path} is an LMDB file, but not one of etsd`, 'Use another directory.');
+      system.putSync(FORMAT_KEY, Buffer.from(FORMAT_VERSION));
+      return;
+    }
+    const version = found.toString('latin1');
+    if (version === FORMAT_VERSION) return;
+    throw new OperatorError(
+      `${this.path} has storage format ${version}; this program reads format ${FORMAT_VERSION}`,
+      'Start the version of etsd that wrote it, or restore a snapshot.',
+    );
+  }
+
+  /** Queues batches as one transaction; the promise settles when the file holds all of them, or none. */
+  write(batches: readonly Batch[]): Promise<unknown> {
+    return this.root.batch(() => {
+      for (const batch of batches) {
+        this.writeRecords(batch);
+        for (let bucket = 0; bucket < BUCKETS.length; bucket++) this.writeLayer(batch, bucket);
+      }
+    });
+  }
+
+  private writeLayer(batch: Batch, bucket: number): void {
+    const layer = batch.layers[bucket] as Layer | null;
+    if (layer === null) return;
+    const table = this.tables[bucket] as Table;
+    for (const [key, value] of layer.entries) {
+      // Inside a batch the promises of the single operations say nothing that the batch's own does not.
+      if (value === null) void table.remove(key);
+      else void table.put(key, value);
+    }
+  }
+
+  private writeRecords(batch: Batch): void {
+    const { mains, subs, slabs, starts, ends, length } = batch.records;
+    const table = this.tables[KEY_BUCKET] as unknown as RecordWrites;
+    for (let i = 0; i < length; i++) {
+      const slab = slabs[i] as Slab;
+      slab.start = starts[i] as number;
+      slab.end = ends[i] as number;
+      REVISION.main = mains[i] as number;
+      REVISION.sub = subs[i] as number;
+      void table.put(REVISION, slab);
+    }
+  }
+
+  readRecord(main: number, sub: number): Buffer | null {
+    REVISION.main = main;
+    REVISION.sub = sub;
+    const value = (this.tables[KEY_BUCKET] as unknown as RecordReads).getBinaryFast(REVISION);
+    return value === undefined ? null : stableView(value);
+  }
+
+  read(bucket: number, key: Key, transaction: Transaction | undefined): Buffer | null {
+    const table = this.tables[bucket] as Table;
+    const value =
+      transaction === undefined
+        ? table.getBinaryFast(key)
+        : (table as unknown as OptionedReads).getBinaryFast(key, { transaction });
+    return value === undefined ? null : stableView(value);
+  }
+
+  base(bucket: number, transaction: Transaction | undefined): BaseScan {
+    const table = this.tables[bucket] as Table;
+    return (from, to, visit) => {
+      if (to === '') return;
+      const options: RangeOptions = { start: from === '' ? FIRST_KEY : from };
+      if (to !== null) options.end = to;
+      if (transaction !== undefined) options.transaction = transaction;
+      for (const entry of table.getRange(options)) {
+        if (!visit(entry.key as unknown as Buffer, stableView(entry.value))) return;
+      }
+    };
+  }
+
+  /** Resolves when all that was committed is on disk. */
+  sync(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      (this.root as unknown as Syncable).sync((error) => {
+        if (error === null || error === undefined) resolve();
+        else
+          reject(
+            new OperatorError(`syncing ${this.path} failed: ${error.message}`, 'Check the disk.', { cause: error }),
+          );
+      });
+    });
+  }
+
+  measure(): Sizes {
+    let pages = 0;
+    let pageSize = 0;
+    for (const table of this.tables) {
+      const stats = table.getStats() as Record<string, number>;
+      pages += stats['treeBranchPageCount']! + stats['treeLeafPageCount']! + stats['overflowPages']!;
+      pageSize = stats['pageSize']!;
+    }
+    const total = statSync(this.path).size;
+    return { total, inUse: Math.min(total, pages * pageSize) };
+  }
+}
+
+/**
+ * What lmdb hands out for small values is one shared buffer with `length` overwritten, and for large ones a plain
+ * Uint8Array over the mapped file: the first needs an honest length, the second a copy, as the map may move.
+ */
+function stableView(value: Buffer): Buffer {
+  if (!Buffer.isBuffer(value)) return Buffer.from(value as Uint8Array);
+  return value.subarray(0, value.length);
+}
+
+/** Bytes of a file, and those of its pages that hold something. */
+export interface Sizes {
+  total: number;
+  inUse: number;
+}
+
+/** Whether the file is empty or begins as LMDB's files do. LMDB itself would crash the process on others. */
+function looksLikeLmdb(path: string): boolean {
+  if (!existsSync(path)) return true;
+  const file = openSync(path, 'r');
+  try {
+    const head = Buffer.alloc(LMDB_MAGIC_OFFSET + 4);
+    const length = readSync(file, head, 0, head.length, 0);
+    return length === 0 || (length === head.length && head.readUInt32LE(LMDB_MAGIC_OFFSET) === LMDB_MAGIC);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Opens or creates a file of the store, or says what is wrong with it. */
+export function openLmdbFile(path: string): LmdbFile {
+  if (!looksLikeLmdb(path)) {
+    throw new OperatorError(`${path} is not a file of etsd's store`, 'Use another directory, or restore a snapshot.');
+  }
+  try {
+    return new LmdbFile(path);
+  } catch (thrown) {
+    if (thrown instanceof OperatorError) throw thrown;
+    throw new OperatorError(
+      `${path} cannot be opened: ${errorFrom(thrown).message}`,
+      'Check that it is a store of etsd, that its owner runs this program, and that its disk is sound.',
+      { cause: thrown },
+    );
+  }
+}

@@ -1,0 +1,55 @@
+import type { Clock, Timers } from '@etsd/runtime';
+import type { RpcLimits } from '../limits.ts';
+
+/** Something that gathers bytes during a turn. */
+export interface Flushable {
+  flush(): void;
+}
+
+/** What all connections of one server or channel share: the turn's list of connections to write, and the clock. */
+export class ConnectionHost {
+  readonly clock: Clock;
+  readonly limits: RpcLimits;
+  private readonly timers: Timers;
+  private dirty: Flushable[] = [];
+  private flushing: Flushable[] = [];
+  private scheduled = false;
+  /** Bytes of half-received messages of all connections. */
+  heldBytes = 0;
+  /** Bytes read from and written to all sockets so far. */
+  bytesRead = 0;
+  bytesWritten = 0;
+  /** The time of the last sweep: good enough to tell seconds apart, and free to look at. */
+  coarseMs: number;
+  private readonly onEndOfTurn: () => void;
+
+  constructor(clock: Clock, timers: Timers, limits: RpcLimits) {
+    this.clock = clock;
+    this.timers = timers;
+    this.limits = limits;
+    this.coarseMs = clock.nowMs();
+    this.onEndOfTurn = () => {
+      this.scheduled = false;
+      this.flush();
+    };
+  }
+
+  /** The connection has something to write: now if `flush` is called, at the end of this turn otherwise. */
+  markDirty(connection: Flushable): void {
+    this.dirty.push(connection);
+    if (!this.scheduled) {
+      this.scheduled = true;
+      this.timers.endOfTurn(this.onEndOfTurn);
+    }
+  }
+
+  /** Writes what the connections have gathered, one write each. */
+  flush(): void {
+    if (this.dirty.length === 0) return;
+    const connections = this.dirty;
+    this.dirty = this.flushing;
+    this.flushing = connections;
+    for (let i = 0; i < connections.length; i++) (connections[i] as Flushable).flush();
+    connections.length = 0;
+  }
+}
