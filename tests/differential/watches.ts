@@ -149,6 +149,17 @@ export class Watches {
     this.verified = this.verified.filter((event) => event.revision >= revision);
   }
 
+  /** Whether the transaction of this revision deleted a key and then made it anew. */
+  remakesKey(revision: number): boolean {
+    const deleted = new Set<Key>();
+    for (const event of this.verified) {
+      if (event.revision !== revision) continue;
+      if (event.isDelete) deleted.add(event.key);
+      else if (deleted.has(event.key)) return true;
+    }
+    return false;
+  }
+
   /** The store is now at this revision; watchers must come to hear of everything up to it. */
   advance(revision: number): void {
     this.revision = revision;

@@ -245,6 +245,24 @@ describe('flow control towards the client', () => {
     assert.equal(peer.transcript().at(-1), 'HEADERS 1 grpc-status=0 end');
   });
 
+  it('sends a message whose bytes come later, its length first', () => {
+    open({}, setting(4, 1 << 20));
+    peer.send(peer.call(1, '/t.S/Hold'));
+    const call = held[0] as ServerCall;
+    assert.equal(call.beginParts(30), true);
+    manual.turn();
+    const first = peer.take();
+    assert.deepEqual(peer.transcript(first), ['HEADERS 1 200', 'DATA 1 5']);
+    assert.deepEqual(first[1]?.payload, Buffer.from([0, 0, 0, 0, 30]));
+    call.sendPart(Buffer.alloc(10, 1));
+    manual.turn();
+    assert.deepEqual(peer.transcript(), ['DATA 1 10']);
+    call.sendPart(Buffer.alloc(20, 2));
+    call.end();
+    manual.turn();
+    assert.deepEqual(peer.transcript(), ['DATA 1 20', 'HEADERS 1 grpc-status=0 end']);
+  });
+
   it('shares the connection between long answers, a slice each in turn', () => {
     open({}, setting(4, 1 << 20));
     peer.send(frame(WINDOW_UPDATE, 0, 0, u32(1 << 20)), peer.call(1, '/t.S/Hold'), peer.call(3, '/t.S/Hold'));
