@@ -16,6 +16,8 @@ export interface RpcLimits {
   readonly headerListBytes: number;
   /** Fields of one header list; more end the stream. */
   readonly headerFields: number;
+  /** Header lists of all open streams of a connection; the stream that goes over it is reset (CVE-2026-49975). */
+  readonly heldHeaderBytes: number;
   /** Bytes of one encoded header block over all its frames; more end the connection. */
   readonly headerBlockBytes: number;
   /** CONTINUATION frames of one header block; more end the connection. */
@@ -95,6 +97,7 @@ export const DEFAULT_LIMITS: RpcLimits = {
 
   headerListBytes: 16_384,
   headerFields: 100,
+  heldHeaderBytes: 33_554_432,
   headerBlockBytes: 32_768,
   continuationFrames: 10,
   headerBlockMs: 10_000,

@@ -534,6 +534,22 @@ describe('errors of a stream leave the connection alone', () => {
     assert.equal(held.length, 3);
   });
 
+  it('resets streams whose header lists are too much together', () => {
+    open({ heldHeaderBytes: 1000 });
+    peer.send(
+      peer.call(1, '/t.S/Hold'),
+      peer.call(3, '/t.S/Hold'),
+      peer.call(5, '/t.S/Hold'),
+      peer.call(7, '/t.S/Hold'),
+    );
+    assert.deepEqual(peer.transcript(), ['RST_STREAM 7 11']);
+    held[0]?.end();
+    manual.turn();
+    peer.take();
+    peer.send(peer.call(9, '/t.S/Hold'));
+    assert.deepEqual(peer.transcript(), []);
+  });
+
   it('answers a header list over the limit with 431', () => {
     open();
     const extra = Array.from({ length: 120 }, (_, i) => (i % 2 === 0 ? `x-${i}` : 'v'));

@@ -191,20 +191,18 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   // ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   request(connection: ServerConnection, id: number, request: Request, endStream: boolean): void {
-    if (this.httpHandler !== null && !request.isGrpc && !request.tooLarge) {
-      this.httpRequest(this.httpHandler, connection, id, request, endStream);
+    if (!request.isCall) {
+      if (this.httpHandler !== null && !request.isGrpc && !request.tooLarge) {
+        this.httpRequest(this.httpHandler, connection, id, request, endStream);
+      } else this.refuse(connection, id, endStream, this.refusal(request));
       return;
     }
-    const handler = this.handlers.get(request.path);
-    if (handler === undefined || request.method !== 'POST' || !request.isGrpc || request.timeoutMs === -2) {
+    const handler = (request.route ?? this.handlers.get(request.path) ?? null) as MethodHandler | null;
+    if (handler === null) {
       this.refuse(connection, id, endStream, this.refusal(request));
       return;
     }
-    const { encoding, timeoutMs, badBinary } = request;
-    if (request.tooLarge || badBinary !== null || encoding === Encoding.UNKNOWN || timeoutMs === 0) {
-      this.refuse(connection, id, endStream, this.refusal(request));
-      return;
-    }
+    request.route = handler;
     const call = new ServerCall(connection, id, request, handler, this.wheel);
     connection.addStream(call);
     if (request.timeoutMs >= 0) this.wheel.add(call, request.timeoutMs);

@@ -231,8 +231,8 @@ function createServer(options: ListenOptions, onSocket: (socket: Socket) => void
     requestCert: settings.requireClientCertificate === true || settings.ca !== undefined,
     rejectUnauthorized: settings.requireClientCertificate === true,
     handshakeTimeout: options.handshakeTimeoutMs ?? 10_000,
-    ...(settings.current === undefined ? {} : { SNICallback: renewing(settings.current) }),
   });
+  if (settings.current !== undefined) renew(server, settings.current);
   server.on('secureConnection', (raw) => {
     raw.setNoDelay(true);
     onSocket(new NodeSocket(raw, true));
@@ -241,20 +241,22 @@ function createServer(options: ListenOptions, onSocket: (socket: Socket) => void
   return server;
 }
 
-/** A context made from the options of the moment, remade only when they changed. */
-function renewing(current: () => TlsOptions) {
+/**
+ * Has every handshake use the options of the moment. Not by SNICallback, which clients that dial an address do not reach.
+ * Options that make no context (a certificate half written) leave the last good ones in force.
+ */
+function renew(server: tls.Server, current: () => TlsOptions): void {
   let last: TlsOptions | null = null;
-  let context: tls.SecureContext | undefined;
-  return (_name: string, done: (error: Error | null, context?: tls.SecureContext) => void): void => {
+  server.prependListener('connection', () => {
+    const now = current();
+    if (now === last) return;
+    last = now;
     try {
-      const now = current();
-      if (now !== last) context = tls.createSecureContext(secureContextOptions(now));
-      last = now;
-      done(null, context);
+      server.setSecureContext(secureContextOptions(now));
     } catch (error) {
-      done(error as Error);
+      process.emitWarning(`TLS options not taken over: ${(error as Error).message}`);
     }
-  };
+  });
 }
 
 class NodeNetwork implements Network {
