@@ -69,7 +69,7 @@ export interface Backend extends BackendReader {
   /** Writes again what was refused for want of space. To be called when there is room; does nothing otherwise. */
   retry(): void;
 
-  /** Resolves when the engine is not at work on any batch. Ending the process before that would crash it. */
+  /** Resolves when the engine neither writes nor syncs. Ending the process before that would crash it. */
   idle(): Promise<void>;
 
   /** Commits, and resolves once everything written so far survives a crash of the machine. */

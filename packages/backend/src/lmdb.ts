@@ -38,6 +38,8 @@ export class LmdbBackend implements Backend {
   private closed = false;
   /** Whether the engine is at work on the oldest batches in flight; it is given one transaction at a time. */
   private writing = false;
+  /** Flushes that wait for the disk. */
+  private syncing = 0;
   /** While set, batches stay in flight: the file is about to be exchanged. */
   private paused = false;
   /** Called once when `writing` ends. */
@@ -208,20 +210,31 @@ export class LmdbBackend implements Backend {
   }
 
   private tellIdle(): void {
+    if (this.writing || this.syncing > 0) return;
     for (let waiter = this.idleWaiters.take(); waiter !== undefined; waiter = this.idleWaiters.take()) waiter();
   }
 
   idle(): Promise<void> {
-    if (!this.writing) return Promise.resolve();
+    if (!this.writing && this.syncing === 0) return Promise.resolve();
     return new Promise((resolve) => this.idleWaiters.push(resolve));
   }
 
-  async flush(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
+  private committed(): Promise<void> {
+    return new Promise((resolve, reject) => {
       this.commit((error) => (error === null ? resolve() : reject(error)));
     });
+  }
+
+  async flush(): Promise<void> {
+    await this.committed();
     if (this.renaming !== null) await this.renaming;
-    await this.file.sync();
+    this.syncing++;
+    try {
+      await this.file.sync();
+    } finally {
+      this.syncing--;
+      this.tellIdle();
+    }
   }
 
   snapshot(): BackendSnapshot {
@@ -285,10 +298,10 @@ export class LmdbBackend implements Backend {
    * commits wait in flight, where reads find them; requests never wait.
    */
   private async rewrite(): Promise<void> {
-    const old = this.file;
     const freshPath = `${this.path}.new`;
     rmSync(freshPath, { force: true });
-    this.sizes = null;
+    // What was deleted last should not be copied: deleted afterwards, it would leave holes in the new file.
+    await this.committed();
     checkRoom(dirname(this.path), this.inUseBytes() + FULL_BYTES, 'defragmenting it');
     if (this.lacksSpace !== null) throw this.lacksSpace;
     // First everything known so far: what was deleted must not be copied.
@@ -298,6 +311,7 @@ export class LmdbBackend implements Backend {
     this.catchUpBytes = 0;
     const catchUp = new RingQueue<Batch>();
     this.catchUp = catchUp;
+    const old = this.file;
     const fresh = await copyOf(old, freshPath);
     try {
       await this.drain(catchUp, fresh);
@@ -394,10 +408,10 @@ export class LmdbBackend implements Backend {
   }
 
   async close(): Promise<void> {
-    if (this.defragmenting !== null) await this.defragmenting.catch(() => {});
     this.closing = true;
     // One more try; what still has no room is applied again from the log at the next start.
-    this.lacksSpace = null;
+    this.retry();
+    if (this.defragmenting !== null) await this.defragmenting.catch(() => {});
     try {
       if (this.failure === null) await this.flush();
     } catch (error) {

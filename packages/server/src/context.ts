@@ -93,6 +93,9 @@ export interface ApiReplication {
 
 /** What the API asks of the place where bytes rest. */
 export interface ApiBackend {
+  /** The disk has no room for what was written last; it waits in memory. */
+  readonly isOutOfSpace: boolean;
+  readonly pendingBytes: number;
   sizeBytes(): number;
   inUseBytes(): number;
   defragment(): Promise<void>;
