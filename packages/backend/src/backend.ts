@@ -60,6 +60,18 @@ export interface Backend extends BackendReader {
   /** Closes the batch and hands it to the engine. `done` is called once the file holds it (not: once it is on disk). */
   commit(done?: (error: Error | null) => void): void;
 
+  /**
+   * Whether the file has refused a batch for want of space. Nothing is lost: the batch and those behind it wait in
+   * flight, where reads find them, until a `retry` finds room. Their owner must bound what it adds meanwhile.
+   */
+  readonly isOutOfSpace: boolean;
+
+  /** Writes again what was refused for want of space. To be called when there is room; does nothing otherwise. */
+  retry(): void;
+
+  /** Resolves when the engine neither writes nor syncs. Ending the process before that would crash it. */
+  idle(): Promise<void>;
+
   /** Commits, and resolves once everything written so far survives a crash of the machine. */
   flush(): Promise<void>;
 
@@ -75,6 +87,16 @@ export interface Backend extends BackendReader {
   /** Rewrites the file without its holes while everything else goes on; resolves when the new file is in use. */
   defragment(): Promise<void>;
 
-  /** Commits, waits for the engine and closes the file. Nothing may be called afterwards. */
+  /**
+   * Exchanges the whole content for what `fill` puts into an empty store, as a snapshot from another member demands.
+   * Until it resolves nothing may be written here and reads see the old content; then the new one is durable. A crash
+   * leaves the old or the new content, whole. Where `fill` rejects, the old content stays.
+   */
+  replace(fill: (fresh: Backend) => Promise<void>): Promise<void>;
+
+  /**
+   * Commits, waits for the engine and closes the file. Nothing may be called afterwards. What has no room in the file is
+   * left to the log. Rejects where the last batches or their sync failed otherwise; the file is closed then too.
+   */
   close(): Promise<void>;
 }

@@ -1,5 +1,6 @@
-import { chmodSync, closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
-import { errorFrom, type Key, OperatorError } from '@etsd/base';
+import { chmodSync, closeSync, existsSync, openSync, readSync, statfsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { errorFrom, type Key, keyFromBytes, OperatorError } from '@etsd/base';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { type Batch, KEY_BUCKET } from './batch.ts';
 import { BUCKETS, FORMAT_VERSION } from './buckets.ts';
@@ -18,6 +19,9 @@ interface Syncable {
 interface RecordWrites {
   put(key: RevisionKey, value: Slab): Promise<boolean>;
 }
+interface AppendWrites {
+  put(key: Key, value: Buffer, options: { append: true }): Promise<boolean>;
+}
 interface RecordReads {
   getBinaryFast(key: RevisionKey): Buffer | undefined;
 }
@@ -30,6 +34,8 @@ const MAP_BYTES = 64 * 1024 * 1024 * 1024;
 /** The sub-database with the engine's own records, beside one for each bucket. */
 const SYSTEM_TABLE = 'etsd';
 const FORMAT_KEY = 'format';
+/** What opening a file may add to the disk: the lock file, and in a new one the first page of each bucket. */
+const OPEN_BYTES = 1024 * 1024;
 /** LMDB's limit on keys with pages of 4096 bytes. */
 export const KEY_BYTES_MAX = 1978;
 /** The number near the start of the first page of each file of LMDB. */
@@ -58,6 +64,35 @@ const TABLE_OPTIONS = { compression: false, encoder: VALUE_ENCODER, keyEncoder: 
 /** The revision being read or written; keys are encoded at once. */
 const REVISION = new RevisionKey();
 const FIRST_KEY = '\0';
+
+const APPEND = { append: true } as const;
+/** What is copied at once: a few milliseconds of the event loop, and this many bytes of memory at most. */
+const COPY_RECORDS = 2000;
+const COPY_BYTES = 2 * 1024 * 1024;
+
+/** Records read from one file on their way into another. */
+class CopySlice {
+  readonly keys: Key[] = [];
+  readonly values: Buffer[] = [];
+  isFull = false;
+  private readonly after: Key;
+  private bytes = 0;
+
+  /** `after` is the last key of the slice before this one, '' for none. */
+  constructor(after: Key) {
+    this.after = after;
+  }
+
+  readonly take = (bytes: Buffer, value: Buffer): boolean => {
+    const key = keyFromBytes(bytes);
+    if (key === this.after) return true;
+    this.keys.push(key);
+    this.values.push(Buffer.from(value));
+    this.bytes += key.length + value.length;
+    this.isFull = this.keys.length >= COPY_RECORDS || this.bytes >= COPY_BYTES;
+    return !this.isFull;
+  };
+}
 
 /** One open file. `defragment` replaces it by another. */
 export class LmdbFile {
@@ -132,6 +167,36 @@ export class LmdbFile {
     }
   }
 
+  /**
+   * Copies everything into `target`, a new file, as of now, a slice at a time. LMDB's own compacting copy is not used:
+   * the one in lmdb 3.5.6 writes files with overflow pages (values from about 2 KB) that fail or crash on later writes.
+   */
+  async copyTo(target: LmdbFile): Promise<void> {
+    const transaction = this.root.useReadTransaction();
+    try {
+      for (let bucket = 0; bucket < BUCKETS.length; bucket++) {
+        const scan = this.base(bucket, transaction);
+        let from: Key | null = '';
+        while (from !== null) {
+          const slice: CopySlice = new CopySlice(from);
+          scan(from, null, slice.take);
+          from = slice.isFull ? (slice.keys.at(-1) as Key) : null;
+          if (slice.keys.length > 0) await target.append(bucket, slice);
+        }
+      }
+    } finally {
+      transaction.done();
+    }
+  }
+
+  /** Adds records behind all there are; pages are filled to the brim, as nothing comes between. */
+  private append(bucket: number, { keys, values }: CopySlice): Promise<unknown> {
+    const table = this.tables[bucket] as unknown as AppendWrites;
+    return this.root.batch(() => {
+      for (let i = 0; i < keys.length; i++) void table.put(keys[i] as Key, values[i] as Buffer, APPEND);
+    });
+  }
+
   private writeRecords(batch: Batch): void {
     const { mains, subs, slabs, starts, ends, length } = batch.records;
     const table = this.tables[KEY_BUCKET] as unknown as RecordWrites;
@@ -172,6 +237,14 @@ export class LmdbFile {
         if (!visit(entry.key as unknown as Buffer, stableView(entry.value))) return;
       }
     };
+  }
+
+  /**
+   * Closes the file at once, though a transaction was refused: lmdb's own `close` would wait forever for its end. Nothing
+   * may be under way.
+   */
+  abandon(): void {
+    (this.root as unknown as { env: { close(): void } }).env.close();
   }
 
   /** Resolves when all that was committed is on disk. */
@@ -228,11 +301,29 @@ function looksLikeLmdb(path: string): boolean {
   }
 }
 
+/** Bytes that this process may still write to the file system that holds `path`. */
+export function freeBytes(path: string): number {
+  const { bavail, bsize } = statfsSync(path);
+  return bavail * bsize;
+}
+
+/** Refuses what needs more room in a directory than there is. */
+export function checkRoom(directory: string, bytes: number, what: string): void {
+  const free = freeBytes(directory);
+  if (free >= bytes) return;
+  throw new OperatorError(
+    `no room on the disk of ${directory} for ${what}: ${free} bytes are free, ${bytes} are needed`,
+    'Free space on that disk, then try again.',
+  );
+}
+
 /** Opens or creates a file of the store, or says what is wrong with it. */
 export function openLmdbFile(path: string): LmdbFile {
   if (!looksLikeLmdb(path)) {
     throw new OperatorError(`${path} is not a file of etsd's store`, 'Use another directory, or restore a snapshot.');
   }
+  // LMDB writes through memory into its lock file, which on a full disk ends the process with SIGBUS.
+  checkRoom(dirname(path), OPEN_BYTES, 'opening the store');
   try {
     return new LmdbFile(path);
   } catch (thrown) {

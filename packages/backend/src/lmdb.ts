@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { open as openDirectory } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { assert, errorFrom, keyFromBytes, OperatorError, RingQueue } from '@etsd/base';
@@ -6,29 +6,47 @@ import type { Backend, BackendSnapshot, Visit } from './backend.ts';
 import type { Batch } from './batch.ts';
 import { type Bucket, bucketIndex } from './buckets.ts';
 import { mergeScan } from './layer.ts';
-import { KEY_BYTES_MAX, type LmdbFile, openLmdbFile, type Sizes } from './lmdb-file.ts';
+import { checkRoom, freeBytes, KEY_BYTES_MAX, type LmdbFile, openLmdbFile, type Sizes } from './lmdb-file.ts';
 import { ABSENT, findIn, layersOf, Overlay } from './overlay.ts';
 import type { Slab } from './slab.ts';
 
 /** Operations handed to the engine in one go, where there are several batches: about two milliseconds. */
 const TRANSACTION_OPERATIONS_MAX = 4000;
+/** Writes kept for the new file while `defragment` copies the old one. */
+const CATCH_UP_BYTES_MAX = 512 * 1024 * 1024;
+/** What LMDB calls a batch for which the disk or the map had no room. */
+const ENOSPC = 28;
+const MDB_MAP_FULL = -30_792;
+/** What LMDB calls a write of which the system took only a part, as it does when the disk becomes full: an I/O error. */
+const EIO = 5;
+/** Free bytes under which such a write is put down to the full disk, beside twice the size of the batch. */
+const FULL_BYTES = 4 * 1024 * 1024;
 
 /** `Backend` over LMDB: a memory-mapped copy-on-write tree, written by a thread of its own. */
 export class LmdbBackend implements Backend {
   private readonly path: string;
   private readonly onFailure: (error: Error) => void;
+  private readonly onOutOfSpace: (error: Error) => void;
   private readonly overlay = new Overlay();
   private readonly hooks: (() => void)[] = [];
   private file: LmdbFile;
   /** Set by the first batch the file refused. Later ones are not written, or the file would have a hole. */
   private failure: Error | null = null;
+  /** Set while the file has no room for the oldest batch in flight. */
+  private lacksSpace: Error | null = null;
+  private closing = false;
   private closed = false;
   /** Whether the engine is at work on the oldest batches in flight; it is given one transaction at a time. */
   private writing = false;
+  /** Flushes that wait for the disk. */
+  private syncing = 0;
   /** While set, batches stay in flight: the file is about to be exchanged. */
   private paused = false;
   /** Called once when `writing` ends. */
   private readonly idleWaiters = new RingQueue<() => void>();
+  /** While `defragment` runs: what the old file was given since the copy began. */
+  private catchUp: RingQueue<Batch> | null = null;
+  private catchUpBytes = 0;
   private defragmenting: Promise<void> | null = null;
   /** While a new file is in use whose name is not yet durable. */
   private renaming: Promise<void> | null = null;
@@ -38,11 +56,13 @@ export class LmdbBackend implements Backend {
 
   /**
    * Opens or creates the store in this file, readable for its owner alone. `onFailure` hears once of a batch that the
-   * file refused (disk full, I/O error); the member must stop then.
+   * file refused (an I/O error); the member must stop then. `onOutOfSpace` hears of each batch refused for want of space
+   * alone, which waits for `retry`.
    */
-  constructor(path: string, onFailure: (error: Error) => void) {
+  constructor(path: string, onFailure: (error: Error) => void, onOutOfSpace: (error: Error) => void = () => {}) {
     this.path = path;
     this.onFailure = onFailure;
+    this.onOutOfSpace = onOutOfSpace;
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     // Left by a defragmentation that did not finish; the file itself is whole.
     for (const left of [`${path}.new`, `${path}.new-lock`]) rmSync(left, { force: true });
@@ -116,7 +136,8 @@ export class LmdbBackend implements Backend {
    */
   private pump(): void {
     const { inFlight } = this.overlay;
-    if (inFlight.length === 0 || this.writing || this.paused || this.failure !== null) return;
+    if (inFlight.length === 0 || this.writing || this.paused) return;
+    if (this.failure !== null || this.lacksSpace !== null) return;
     let operations = 0;
     let count = 0;
     for (const batch of inFlight) {
@@ -128,8 +149,43 @@ export class LmdbBackend implements Backend {
     this.writing = true;
     this.file.write(batches).then(
       () => this.written(batches, null),
-      (thrown: unknown) => this.written(batches, refused(this.path, thrown)),
+      (thrown: unknown) => void this.refused(batches, errorFrom(thrown)),
     );
+  }
+
+  /** A refused transaction has changed nothing. Where only space was lacking it can be repeated as it was. */
+  private async refused(batches: readonly Batch[], thrown: Error): Promise<void> {
+    const reason = await reasonOf(thrown);
+    const error = new OperatorError(
+      `writing to ${this.path} failed: ${reason.message}`,
+      'Check the disk and its free space.',
+      { cause: thrown },
+    );
+    if (this.isForSpace(reason, batches)) this.lacksSpace = error;
+    if (this.lacksSpace === null || this.closing) {
+      this.written(batches, error);
+      return;
+    }
+    this.writing = false;
+    this.onOutOfSpace(error);
+    this.tellIdle();
+  }
+
+  private isForSpace({ code }: EngineError, batches: readonly Batch[]): boolean {
+    if (code === ENOSPC || code === MDB_MAP_FULL) return true;
+    if (code !== EIO) return false;
+    let bytes = 0;
+    for (const batch of batches) bytes += batch.bytes;
+    return freeBytes(this.path) < FULL_BYTES + 2 * bytes;
+  }
+
+  get isOutOfSpace(): boolean {
+    return this.lacksSpace !== null;
+  }
+
+  retry(): void {
+    this.lacksSpace = null;
+    this.pump();
   }
 
   private written(batches: readonly Batch[], error: Error | null): void {
@@ -138,28 +194,47 @@ export class LmdbBackend implements Backend {
     if (error === null) {
       for (const batch of batches) {
         this.overlay.drop(batch);
+        if (this.catchUp !== null) {
+          this.catchUp.push(batch);
+          this.catchUpBytes += batch.bytes;
+        }
         for (const waiter of batch.waiters) waiter(null);
       }
     } else {
       this.failure = error;
-      this.onFailure(error);
+      if (this.lacksSpace === null) this.onFailure(error);
       for (const stuck of this.overlay.inFlight) for (const waiter of stuck.waiters) waiter(error);
     }
-    for (let waiter = this.idleWaiters.take(); waiter !== undefined; waiter = this.idleWaiters.take()) waiter();
+    this.tellIdle();
     this.pump();
   }
 
-  private idle(): Promise<void> {
-    if (!this.writing) return Promise.resolve();
+  private tellIdle(): void {
+    if (this.writing || this.syncing > 0) return;
+    for (let waiter = this.idleWaiters.take(); waiter !== undefined; waiter = this.idleWaiters.take()) waiter();
+  }
+
+  idle(): Promise<void> {
+    if (!this.writing && this.syncing === 0) return Promise.resolve();
     return new Promise((resolve) => this.idleWaiters.push(resolve));
   }
 
-  async flush(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
+  private committed(): Promise<void> {
+    return new Promise((resolve, reject) => {
       this.commit((error) => (error === null ? resolve() : reject(error)));
     });
+  }
+
+  async flush(): Promise<void> {
+    await this.committed();
     if (this.renaming !== null) await this.renaming;
-    await this.file.sync();
+    this.syncing++;
+    try {
+      await this.file.sync();
+    } finally {
+      this.syncing--;
+      this.tellIdle();
+    }
   }
 
   snapshot(): BackendSnapshot {
@@ -208,6 +283,7 @@ export class LmdbBackend implements Backend {
   defragment(): Promise<void> {
     this.defragmenting ??= this.rewrite().finally(() => {
       this.defragmenting = null;
+      this.catchUp = null;
       this.paused = false;
       this.pump();
     });
@@ -215,27 +291,46 @@ export class LmdbBackend implements Backend {
   }
 
   /**
-   * A thread copies the live pages into a new file. Commits wait in flight meanwhile, where reads find them, and go to the
-   * new file afterwards; requests never wait. (Copying beside a running transaction would be shorter, but LMDB's copy is
-   * not safe against the writer thread of this binding: it ends the process now and then.)
+   * The records of one moment are copied into a new file, a slice at a time. (LMDB can copy a file by itself, and compact
+   * it, but the copy breaks large values, and the process when the writer thread of this binding is at work.) What is
+   * committed meanwhile goes to the old file as always and is kept for the new one, which is given it afterwards: repeating a write that the copy already holds
+   * changes nothing, so the exact moment of the copy does not matter. For the last few batches and the exchange itself
+   * commits wait in flight, where reads find them; requests never wait.
    */
   private async rewrite(): Promise<void> {
-    const old = this.file;
     const freshPath = `${this.path}.new`;
     rmSync(freshPath, { force: true });
-    // First everything known so far, or the new file would have holes again at once.
+    // What was deleted last should not be copied: deleted afterwards, it would leave holes in the new file.
+    await this.committed();
+    checkRoom(dirname(this.path), this.inUseBytes() + FULL_BYTES, 'defragmenting it');
+    if (this.lacksSpace !== null) throw this.lacksSpace;
+    // First everything known so far: what was deleted must not be copied.
     await new Promise<void>((resolve, reject) => {
       this.commit((error) => (error === null ? resolve() : reject(error)));
     });
-    this.paused = true;
-    await this.idle();
-    if (this.failure !== null) throw this.failure;
-    await old.root.backup(freshPath, true);
-    chmodSync(freshPath, 0o600);
-    const fresh = openLmdbFile(freshPath);
+    this.catchUpBytes = 0;
+    const catchUp = new RingQueue<Batch>();
+    this.catchUp = catchUp;
+    const old = this.file;
+    const fresh = await copyOf(old, freshPath);
+    try {
+      await this.drain(catchUp, fresh);
+      await fresh.sync();
+      this.paused = true;
+      await this.idle();
+      await this.drain(catchUp, fresh);
+      if (this.failure !== null) throw this.failure;
+    } catch (thrown) {
+      fresh.abandon();
+      removeCopy(freshPath);
+      throw errorFrom(thrown);
+    }
     this.file = fresh;
     this.sizes = null;
+    this.catchUp = null;
     this.renaming = this.rename(fresh, freshPath);
+    this.paused = false;
+    this.pump();
     try {
       await this.renaming;
     } finally {
@@ -243,6 +338,50 @@ export class LmdbBackend implements Backend {
     }
     this.retired.add(old);
     await this.closeRetired();
+  }
+
+  private async drain(batches: RingQueue<Batch>, target: LmdbFile): Promise<void> {
+    for (let batch = batches.take(); batch !== undefined; batch = batches.take()) {
+      if (this.catchUpBytes > CATCH_UP_BYTES_MAX) {
+        throw new OperatorError(
+          `defragmentation gave up: ${this.catchUpBytes} bytes were written while ${this.path} was copied`,
+          'Repeat it when fewer writes arrive.',
+        );
+      }
+      await target.write([batch]);
+      this.catchUpBytes -= batch.bytes;
+    }
+  }
+
+  async replace(fill: (fresh: Backend) => Promise<void>): Promise<void> {
+    if (this.defragmenting !== null) await this.defragmenting.catch(() => {});
+    await this.flush();
+    const freshPath = `${this.path}.new`;
+    for (const left of [freshPath, `${freshPath}-lock`]) rmSync(left, { force: true });
+    const fresh = new LmdbBackend(freshPath, this.onFailure);
+    try {
+      await fill(fresh);
+      await fresh.flush();
+    } catch (thrown) {
+      await fresh.abandon();
+      throw errorFrom(thrown);
+    }
+    assert(this.overlay.open.operations === 0, 'nothing is written to a store that is being replaced');
+    const old = this.file;
+    this.file = fresh.file;
+    this.sizes = null;
+    await this.rename(fresh.file, freshPath);
+    this.retired.add(old);
+    await this.closeRetired();
+  }
+
+  /** Closes and removes a file that did not become the store. */
+  private async abandon(): Promise<void> {
+    this.closed = true;
+    this.paused = true;
+    await this.idle();
+    await this.file.root.close();
+    for (const left of [this.path, `${this.path}-lock`]) rmSync(left, { force: true });
   }
 
   /** Puts a durable new file in the place of the old one. Its lock file follows, as it is the one in use. */
@@ -269,22 +408,59 @@ export class LmdbBackend implements Backend {
   }
 
   async close(): Promise<void> {
+    this.closing = true;
+    // One more try; what still has no room is applied again from the log at the next start.
+    this.retry();
     if (this.defragmenting !== null) await this.defragmenting.catch(() => {});
-    if (this.failure === null) await this.flush();
-    this.closed = true;
-    await this.file.root.close();
+    try {
+      if (this.failure === null) await this.flush();
+    } catch (error) {
+      if (!this.isOutOfSpace) throw error;
+    } finally {
+      this.closed = true;
+      await this.idle();
+      if (this.failure === null) await this.file.root.close();
+      else this.file.abandon();
+    }
   }
 }
 
-/** The error for a batch the file refused, with lmdb's own reason behind it. */
-function refused(path: string, thrown: unknown): Error {
-  const error = errorFrom(thrown);
-  const reason = (error as { commitError?: Promise<unknown> }).commitError;
-  // The reason comes as a promise that rejects; nobody else listens to it.
-  reason?.catch(() => {});
-  return new OperatorError(`writing to ${path} failed: ${error.message}`, 'Check the disk and its free space.', {
-    cause: error,
-  });
+/** The records of `file`, written to a new one. Leaves nothing behind where that fails. */
+async function copyOf(file: LmdbFile, path: string): Promise<LmdbFile> {
+  let copy: LmdbFile | null = null;
+  try {
+    copy = openLmdbFile(path);
+    await file.copyTo(copy);
+    return copy;
+  } catch (thrown) {
+    copy?.abandon();
+    removeCopy(path);
+    throw new OperatorError(`copying to ${path} failed: ${errorFrom(thrown).message}`, 'Check the free space.', {
+      cause: thrown,
+    });
+  }
+}
+
+function removeCopy(path: string): void {
+  for (const left of [path, `${path}-lock`]) rmSync(left, { force: true });
+}
+
+/** An error of LMDB or of the system, by number. */
+interface EngineError {
+  readonly message: string;
+  readonly code?: number;
+}
+
+/** Why the engine refused a batch. lmdb gives the reason as a promise that rejects with it a little later. */
+async function reasonOf(thrown: Error): Promise<EngineError> {
+  const { commitError } = thrown as { commitError?: Promise<unknown> };
+  if (commitError === undefined) return thrown;
+  try {
+    await commitError;
+    return thrown;
+  } catch (reason) {
+    return errorFrom(reason) as EngineError;
+  }
 }
 
 /** Opens or creates the store in this file; see `LmdbBackend`. */

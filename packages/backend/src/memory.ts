@@ -145,6 +145,13 @@ export class MemoryBackend implements Backend {
     if (done !== undefined) done(null);
   }
 
+  /** Memory is never out of space as a disk is. */
+  readonly isOutOfSpace = false;
+
+  retry(): void {}
+
+  async idle(): Promise<void> {}
+
   async flush(): Promise<void> {
     this.commit();
     if (this.durable === null) return;
@@ -179,6 +186,16 @@ export class MemoryBackend implements Backend {
 
   async defragment(): Promise<void> {
     this.commit();
+  }
+
+  async replace(fill: (fresh: Backend) => Promise<void>): Promise<void> {
+    const fresh = new MemoryBackend();
+    await fill(fresh);
+    await fresh.close();
+    this.tables = fresh.tables;
+    this.overlay.clear();
+    this.undurable = [];
+    if (this.durable !== null) this.durable = this.tables.map((table) => table.clone());
   }
 
   async close(): Promise<void> {

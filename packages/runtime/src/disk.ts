@@ -75,6 +75,8 @@ export interface Disk {
   /** Removes a file, or a directory with all that is in it. No error where there is nothing. */
   remove(path: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
+  /** Bytes that this process may still write to the file system that holds `path`, which must exist. */
+  freeBytes(path: string): Promise<number>;
   /** `null` where there is nothing. */
   stat(path: string): Promise<FileStat | null>;
   /**

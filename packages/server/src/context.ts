@@ -41,6 +41,9 @@ export interface ApiCall {
   commit(): void;
   send(message: Buffer): void;
   sendChunks(chunks: Buffer[], totalBytes: number): void;
+  /** Announces a message whose bytes follow by `sendPart`, exactly so many; false where it was refused. */
+  beginParts(totalBytes: number): boolean;
+  sendPart(bytes: Buffer): void;
   end(): void;
   fail(code: number, message: string): void;
 }
@@ -90,6 +93,9 @@ export interface ApiReplication {
 
 /** What the API asks of the place where bytes rest. */
 export interface ApiBackend {
+  /** The disk has no room for what was written last; it waits in memory. */
+  readonly isOutOfSpace: boolean;
+  readonly pendingBytes: number;
   sizeBytes(): number;
   inUseBytes(): number;
   defragment(): Promise<void>;

@@ -6,6 +6,15 @@ export const REQUEST_OVERHEAD_BYTES = 512 * 1024;
 const MEBIBYTE = 1024 * 1024;
 export const DEFAULT_QUOTA_BYTES = 2 * 1024 * MEBIBYTE;
 
+/**
+ * Free bytes of a disk below which nothing more is added: the next segment of the log (64 MB, made ready ahead of its
+ * use) and some batches of the store. What the store has not written yet comes on top.
+ */
+export const DISK_RESERVE_BYTES = 72 * MEBIBYTE;
+
+/** What the store may keep in memory while its disk is full, in bytes; beyond it even deletions are refused. */
+export const STORE_BACKLOG_BYTES_MAX = 64 * MEBIBYTE;
+
 /** Every bound of a member that its API relies on. One object per member, checked once, never changed afterwards. */
 export interface Limits {
   /** Largest log entry that a client's request may become, in bytes; above it `RequestTooLarge`. Flag `max-request-bytes`. */
@@ -24,6 +33,8 @@ export interface Limits {
   readonly directResponseBytes: number;
   /** Bytes of a chunked answer that may wait in the transport before its producer pauses. */
   readonly responseWindowBytes: number;
+  /** Bytes of large ranges that a member holds ready; beyond them it reads its answers a second time as they are sent. */
+  readonly gatheredBytes: number;
   /** Watch streams, health watchers and other calls that stay open, per member. */
   readonly maxHealthWatchers: number;
 }
@@ -49,6 +60,7 @@ export function makeLimits(options: LimitOptions = {}): Limits {
     sliceMs: 4,
     directResponseBytes: 256 * 1024,
     responseWindowBytes: 4 * MEBIBYTE,
+    gatheredBytes: 128 * MEBIBYTE,
     maxHealthWatchers: 1000,
   };
   assert(limits.maxRequestBytes > 0, 'the request limit must be above zero');

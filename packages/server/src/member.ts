@@ -14,10 +14,12 @@ import { RpcServer } from '@etsd/rpc';
 import type { World } from '@etsd/runtime';
 import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
 import type { MemberConfig } from './config/config.ts';
+import type { MemberContext } from './context.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
 import { AutoCompaction } from './duties/auto-compaction.ts';
 import { CommitBatches } from './duties/commit-batches.ts';
 import { CompactionSlices } from './duties/compaction-slices.ts';
+import { type DiskPlace, DiskSpace } from './duties/disk-space.ts';
 import { DurableIndex } from './duties/durable-index.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
 import { HttpEdge } from './http/edge.ts';
@@ -26,6 +28,7 @@ import { makeLimits } from './limits.ts';
 import { isSecure, listenError, loadClientTls, socketAddressOf } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
 import { publishClusterVersion, publishMember } from './publish.ts';
+import { isNoSpaceRaised, raiseNoSpace } from './quota.ts';
 import { registerServices, type Services } from './services.ts';
 import { CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
@@ -39,8 +42,11 @@ export interface MemberParts {
   readonly world: World;
   readonly config: MemberConfig;
   readonly logger: Logger;
-  /** Opens the store in this file; `onFailure` hears of a batch that it refused. */
-  readonly openBackend: (path: string, onFailure: (error: Error) => void) => Backend;
+  /**
+   * Opens the store in this file. `onFailure` hears of a batch that it refused for good, `onOutOfSpace` of one that waits
+   * for room on the disk.
+   */
+  readonly openBackend: (path: string, onFailure: (error: Error) => void, onOutOfSpace: () => void) => Backend;
   readonly loopDelay: LoopDelay;
   /** Called at most once, when the member cannot go on. */
   readonly fail: (error: unknown) => void;
@@ -79,6 +85,7 @@ class RunningMember implements Member {
   private readonly metrics: MemberMetrics;
   private readonly compactions: CompactionSlices;
   private readonly commits: CommitBatches;
+  private readonly diskSpace: DiskSpace;
   private autoCompaction: AutoCompaction | null = null;
   private edge: HttpEdge | null = null;
   private isStopped = false;
@@ -89,6 +96,7 @@ class RunningMember implements Member {
     data: OpenedData,
     opened: OpenedLog,
     metrics: MemberMetrics,
+    fullDisk: FullDisk,
   ) {
     const { world, config, logger } = parts;
     const { backend, store, state, lessor } = data;
@@ -129,21 +137,34 @@ class RunningMember implements Member {
       intervalMs: config.backendBatchIntervalMs,
       limit: config.backendBatchLimit,
     });
+    const context: MemberContext = {
+      world,
+      logger,
+      config,
+      limits: memberLimits(config),
+      clusterId: this.replication.clusterId,
+      memberId: this.replication.memberId,
+      header: new HeaderTemplate(this.replication.clusterId, this.replication.memberId),
+      replication: this.replication,
+      store,
+      backend,
+      state,
+      rpc: this.rpc,
+    };
+    this.diskSpace = new DiskSpace({
+      places: placesOf(config, directory),
+      freeBytes: (path) => world.disk.freeBytes(path),
+      nowMs: () => world.clock.nowMs(),
+      every: (ms, callback) => world.timers.every(ms, callback, { ref: false }),
+      logger,
+      backend,
+      isRaised: () => isNoSpaceRaised(context),
+      raise: (done) => raiseNoSpace(context, { done, fail: done }),
+    });
+    fullDisk.noticed = () => this.diskSpace.refused();
     this.services = registerServices({
-      context: {
-        world,
-        logger,
-        config,
-        limits: memberLimits(config),
-        clusterId: this.replication.clusterId,
-        memberId: this.replication.memberId,
-        header: new HeaderTemplate(this.replication.clusterId, this.replication.memberId),
-        replication: this.replication,
-        store,
-        backend,
-        state,
-        rpc: this.rpc,
-      },
+      context,
+      diskSpace: this.diskSpace,
       lessor,
       compactions: this.compactions,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
@@ -167,9 +188,10 @@ class RunningMember implements Member {
   static async open(parts: MemberParts, directory: DataDirectory): Promise<RunningMember> {
     const { config, logger } = parts;
     const metrics = new MemberMetrics();
-    const data = await openData(parts, directory);
+    const fullDisk: FullDisk = { noticed: () => {} };
+    const data = await openData(parts, directory, fullDisk);
     try {
-      const opened = await openLog(parts, directory, data.state, metrics);
+      const opened = await openLog(parts, directory, data.state, metrics, fullDisk);
       logger.log('info', 'starting etcd server', {
         'local-member-id': u64ToHex(opened.start.memberId),
         'cluster-id': u64ToHex(opened.start.clusterId),
@@ -177,7 +199,7 @@ class RunningMember implements Member {
         'cluster-version': data.state.version.version === '' ? 'to_be_decided' : data.state.version.version,
         name: config.name,
       });
-      return new RunningMember(parts, directory, data, opened, metrics);
+      return new RunningMember(parts, directory, data, opened, metrics, fullDisk);
     } catch (error) {
       await data.backend.close();
       throw error;
@@ -196,6 +218,7 @@ class RunningMember implements Member {
     const { config, logger } = this.parts;
     this.replication.start();
     await this.untilLeaderKnown();
+    this.diskSpace.start();
     const publishing = {
       replication: this.replication,
       logger,
@@ -285,8 +308,8 @@ class RunningMember implements Member {
     this.services.stop();
     this.compactions.stop();
     this.commits.stop();
+    this.diskSpace.stop();
     await this.replication.stop();
-    await this.backend.flush();
     await this.backend.close();
     await this.directory.lock.release();
     logger.log('info', 'closed etcd server', { name: this.parts.config.name, 'data-dir': this.parts.config.dataDir });
@@ -300,10 +323,22 @@ interface OpenedData {
   readonly lessor: Lessor;
 }
 
-async function openData(parts: MemberParts, directory: DataDirectory): Promise<OpenedData> {
+/** Who is told of an operation that found the disk full; set once the member stands. */
+interface FullDisk {
+  noticed: () => void;
+}
+
+/** Where a full disk would hurt: the log may have a disk of its own. */
+function placesOf(config: MemberConfig, directory: DataDirectory): DiskPlace[] {
+  const places = [{ holds: 'data', path: config.dataDir }];
+  if (config.walDir !== '') places.push({ holds: 'log', path: directory.walDirectory });
+  return places;
+}
+
+async function openData(parts: MemberParts, directory: DataDirectory, fullDisk: FullDisk): Promise<OpenedData> {
   const { world, config, logger } = parts;
   const startedMs = world.clock.nowMs();
-  const backend = parts.openBackend(directory.storePath, parts.fail);
+  const backend = parts.openBackend(directory.storePath, parts.fail, () => fullDisk.noticed());
   try {
     const store = new Store(backend);
     store.beginRestore();
@@ -330,6 +365,7 @@ async function openLog(
   directory: DataDirectory,
   state: State,
   metrics: MemberMetrics,
+  fullDisk: FullDisk,
 ): Promise<OpenedLog> {
   const { world, config, logger } = parts;
   const place = {
@@ -344,6 +380,7 @@ async function openLog(
           metrics.walSync.observe(durationMs / 1000);
           metrics.walBytes = bytes;
         },
+        outOfSpace: () => fullDisk.noticed(),
       },
     },
   };

@@ -9,6 +9,18 @@ const LOOK_INTERVAL = 64;
 /** Bytes a lease costs, as the quota counts it. */
 export const LEASE_COST_BYTES = 64;
 
+/** Whether this member's NOSPACE alarm stands. */
+export function isNoSpaceRaised({ state, memberId }: MemberContext): boolean {
+  return state.alarms.list(AlarmType.NOSPACE).some((alarm) => alarm.memberID === memberId);
+}
+
+/** Raises this member's NOSPACE alarm through the log. */
+export function raiseNoSpace(context: MemberContext, waiter: ApiWaiter): void {
+  const alarm = { action: AlarmAction.ACTIVATE, memberID: context.memberId, alarm: AlarmType.NOSPACE };
+  const body = AlarmRequest.encode(AlarmRequest.create(alarm));
+  proposeRequest(context, RaftRequestField.Alarm, body, 0, body.length, waiter);
+}
+
 /**
  * The bound on the backend's size. It is checked before a request that adds data is proposed; the first that does not
  * fit raises the alarm for all members, and from then on entries that add data are refused while being applied. Reads,
@@ -21,16 +33,21 @@ export class Quota {
   private estimate = 0;
   private looks = 0;
   private raising: ApiWaiter[] | null = null;
+  private readonly isDiskLow: () => boolean;
 
-  constructor(context: MemberContext) {
+  /** `isDiskLow`: the disk itself has no room to add anything, whatever the quota says. */
+  constructor(context: MemberContext, isDiskLow: () => boolean = () => false) {
     this.context = context;
+    this.isDiskLow = isDiskLow;
     this.logger = context.logger;
   }
 
   /** Whether a request of this cost still fits. What adds nothing always does. */
   admits(costBytes: number): boolean {
     const quota = this.context.limits.quotaBytes;
-    if (costBytes === 0 || quota === Number.POSITIVE_INFINITY) return true;
+    if (costBytes === 0) return true;
+    if (this.isDiskLow()) return false;
+    if (quota === Number.POSITIVE_INFINITY) return true;
     this.estimate += costBytes;
     if (this.looks-- > 0 && this.estimate < quota) return true;
     this.looks = LOOK_INTERVAL;
@@ -46,16 +63,19 @@ export class Quota {
       this.raising.push(waiter);
       return;
     }
+    // On a full disk even an alarm that stands already would take space in the log.
+    if (this.isDiskLow() && isNoSpaceRaised(this.context)) {
+      waiter.fail(ErrNoSpace);
+      return;
+    }
     this.raising = [waiter];
-    const { backend, limits, memberId } = this.context;
-    this.logger.log('warn', 'backend quota exceeded; raising alarm', {
-      'size-bytes': backend.sizeBytes(),
-      'quota-bytes': limits.quotaBytes,
-    });
-    const request = AlarmRequest.create({ action: AlarmAction.ACTIVATE, memberID: memberId, alarm: AlarmType.NOSPACE });
-    const body = AlarmRequest.encode(request);
-    const raised: ApiWaiter = { done: () => this.tell(ErrNoSpace), fail: (error) => this.tell(error) };
-    proposeRequest(this.context, RaftRequestField.Alarm, body, 0, body.length, raised);
+    const { backend, limits } = this.context;
+    if (!this.isDiskLow())
+      this.logger.log('warn', 'backend quota exceeded; raising alarm', {
+        'size-bytes': backend.sizeBytes(),
+        'quota-bytes': limits.quotaBytes,
+      });
+    raiseNoSpace(this.context, { done: () => this.tell(ErrNoSpace), fail: (error) => this.tell(error) });
   }
 
   private tell(error: EtcdError): void {

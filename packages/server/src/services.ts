@@ -20,6 +20,7 @@ export interface ServicesParts {
   readonly lessor: Lessor;
   readonly compactions: CompactionSlices;
   readonly watchProgressIntervalMs: number;
+  readonly diskSpace: { readonly isLow: boolean };
 }
 
 /** The gRPC services of a member, and the duties that belong to them. */
@@ -40,7 +41,7 @@ export function registerServices(parts: ServicesParts): Services {
   const { context, lessor, compactions } = parts;
   const { world, replication, rpc, state, store } = context;
   const electionMs = context.config.electionTimeoutMs;
-  const quota = new Quota(context);
+  const quota = new Quota(context, () => parts.diskSpace.isLow);
   const guard = new LeaderGuard({ world, replication, electionMs });
   const runner = new SliceRunner(world, context.limits.sliceMs);
   registerKv({ context, quota, compactions, runner });

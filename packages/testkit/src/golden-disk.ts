@@ -120,6 +120,10 @@ export class GoldenDisk implements Disk {
     return this.inner.syncDirectory(path);
   }
 
+  freeBytes(path: string): Promise<number> {
+    return this.inner.freeBytes(path);
+  }
+
   stat(path: string): Promise<FileStat | null> {
     return this.inner.stat(path);
   }

@@ -161,3 +161,31 @@ test('the observer is told of each write; a slow one is logged', async () => {
   assert.ok((seen[1] as number) > 20);
   assert.deepEqual(logged, ['slow fdatasync']);
 });
+
+test('no room for what is made ready ahead fails nothing; with room again it goes on', async () => {
+  let complaints = 0;
+  const observer = { synced: (): void => {}, outOfSpace: () => void complaints++ };
+  const { machine, simulation, golden, wal } = await setUp({ observer, fillAheadBytes: 64 * 1024 });
+  const { medium, diskFaults } = machine;
+  const outcomes = new Outcomes();
+  let index = 0;
+  const save = async (bytes: number): Promise<void> => {
+    wal.save(STATE, [Entry.create({ term: 1, index: ++index, data: Buffer.alloc(bytes, 1) })], 0, 1, outcomes.done);
+    await simulation.runUntil(() => outcomes.errors.length === index);
+  };
+  await save(10);
+  await simulation.runToEnd(new Promise<void>((resolve) => machine.world.timers.after(100, resolve)));
+  diskFaults.capacityBytes = medium.allocatedBytes() + 270 * 1024;
+  for (let more = 0; more < 100 && complaints === 0; more++) await save(4000);
+  for (let more = 0; more < 50; more++) await save(10);
+  assert.ok(complaints > 0 && complaints < 5, 'it is not tried again with each save');
+  diskFaults.capacityBytes = Number.POSITIVE_INFINITY;
+  const before = complaints;
+  await simulation.runToEnd(new Promise<void>((resolve) => machine.world.timers.after(2000, resolve)));
+  golden.take();
+  await save(10);
+  await save(10);
+  assert.ok(golden.lines.length > 2 && complaints === before, 'zeros are written again');
+  assert.ok(outcomes.errors.every((error) => error === null));
+  await simulation.runToEnd(wal.close());
+});

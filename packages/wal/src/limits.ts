@@ -21,3 +21,6 @@ export const READ_BYTES = 1024 * 1024;
 
 /** A sync slower than this is worth a warning, in milliseconds. etcd's figure. */
 export const SLOW_SYNC_MS = 1000;
+
+/** How long nothing is tried on a full disk, apart from saving what must be saved, in milliseconds. */
+export const FULL_RETRY_MS = 1000;

@@ -10,7 +10,7 @@
  * time, where filling it all at once would make the start slow and a short-lived member write 64 MB for nothing.
  */
 import { assert, CorruptionError, OperatorError } from '@etsd/base';
-import { type Disk, type DiskFile, joinPath, type Lock } from '@etsd/runtime';
+import { type Disk, type DiskFile, hasCode, joinPath, type Lock } from '@etsd/runtime';
 
 export interface SegmentName {
   readonly name: string;
@@ -107,6 +107,8 @@ export interface FillOptions {
   readonly segmentBytes: number;
   readonly aheadBytes: number;
   readonly pieceBytes: number;
+  /** There was no room for a piece of zeros. Filling rests until `resume`. */
+  readonly outOfSpace: () => void;
 }
 
 let zeros = Buffer.alloc(0);
@@ -130,6 +132,8 @@ export class ZeroFiller {
   private pieceEnd = 0;
   private isBusy = false;
   private isStopped = false;
+  /** The disk was full at the last piece. */
+  isResting = false;
   private claimedEnd = 0;
   private onClaimed: (() => void) | null = null;
   private onIdle: (() => void)[] = [];
@@ -167,6 +171,13 @@ export class ZeroFiller {
     if (!this.isBusy) this.fillPiece();
   }
 
+  /** There may be room again. */
+  resume(): void {
+    if (!this.isResting) return;
+    this.isResting = false;
+    if (!this.isBusy) this.fillPiece();
+  }
+
   stop(): Promise<void> {
     this.isStopped = true;
     return this.idle();
@@ -180,7 +191,7 @@ export class ZeroFiller {
   private fillPiece(): void {
     const { segmentBytes, pieceBytes } = this.options;
     const end = Math.min(this.filledTo + pieceBytes, segmentBytes);
-    this.isBusy = !this.isStopped && this.filledTo < this.wantedTo && this.filledTo < end;
+    this.isBusy = !this.isStopped && !this.isResting && this.filledTo < this.wantedTo && this.filledTo < end;
     if (!this.isBusy) {
       const waiting = this.onIdle;
       this.onIdle = [];
@@ -197,9 +208,11 @@ export class ZeroFiller {
   };
 
   private readonly synced = (error: Error | null): void => {
-    // Nothing is lost without the zeros, it is only slower. If the disk is full or broken the next append reports it,
-    // with a caller who can be told.
+    // Nothing is lost without the zeros, it is only slower. If the disk is broken the next append reports it, with a
+    // caller who can be told. If it is full, there still is room for what was filled before.
+    const isFull = error !== null && hasCode(error, 'ENOSPC');
     if (error === null) this.filledTo = this.pieceEnd;
+    else if (isFull) this.isResting = true;
     else this.isStopped = true;
     const ready = this.onClaimed;
     if (ready !== null) {
@@ -208,6 +221,7 @@ export class ZeroFiller {
       ready();
     }
     this.fillPiece();
+    if (isFull) this.options.outOfSpace();
   };
 }
 

@@ -5,9 +5,16 @@
  */
 import { assert, type Logger, OperatorError, silentLogger, U64_ZERO } from '@etsd/base';
 import { type Entry, HardState, WalSnapshot } from '@etsd/proto';
-import { type DiskCallback, type DiskFile, joinPath, parentPath, type World } from '@etsd/runtime';
+import { type DiskCallback, type DiskFile, hasCode, joinPath, parentPath, type World } from '@etsd/runtime';
 import { type Batch, type BatchSink, GroupCommit } from './group-commit.ts';
-import { FILL_AHEAD_BYTES, FILL_PIECE_BYTES, SEGMENT_BYTES, SEGMENTS_MAX, SLOW_SYNC_MS } from './limits.ts';
+import {
+  FILL_AHEAD_BYTES,
+  FILL_PIECE_BYTES,
+  FULL_RETRY_MS,
+  SEGMENT_BYTES,
+  SEGMENTS_MAX,
+  SLOW_SYNC_MS,
+} from './limits.ts';
 import { readSegments } from './reader.ts';
 import { BatchBuffer, RecordEncoder } from './record.ts';
 import { clearFrom, keepCopy, type Repair, rewriteEnd, synced } from './repair.ts';
@@ -29,6 +36,11 @@ import {
 export interface WalObserver {
   /** `durationMs` from the call into the system to its answer, for `bytes` of records. */
   synced(durationMs: number, bytes: number): void;
+  /**
+   * There was no room to get more of the log ready ahead of its use. What is ready still takes records, a few megabytes
+   * at least; a record beyond that would be the end of the log.
+   */
+  outOfSpace?(): void;
 }
 
 export interface WalOptions {
@@ -70,6 +82,7 @@ function settingsOf(options: WalOptions): Settings {
     segmentBytes: options.segmentBytes ?? SEGMENT_BYTES,
     aheadBytes: options.fillAheadBytes ?? FILL_AHEAD_BYTES,
     pieceBytes: FILL_PIECE_BYTES,
+    outOfSpace: () => options.observer?.outOfSpace?.(),
   };
   return {
     fill,
@@ -108,6 +121,8 @@ export class Wal implements BatchSink {
   private prepared: Promise<PreparedSegment> | null = null;
   /** The same once it exists. */
   private ready: PreparedSegment | null = null;
+  /** When the disk was last found full by what gets the log ready ahead, by the clock; it is tried again later. */
+  private fullMs = Number.NEGATIVE_INFINITY;
   /** Where the next batch goes, and where the one under way went. */
   private position: number;
   private batchPosition = 0;
@@ -406,7 +421,15 @@ export class Wal implements BatchSink {
   private prepareFor(end: number): void {
     const { segmentBytes, aheadBytes } = this.settings.fill;
     const beyond = end - segmentBytes / 4;
-    if (beyond <= 0 || this.isClosed) return;
+    if (this.isClosed) return;
+    const nowMs = this.world.clock.nowMs();
+    if (nowMs - this.fullMs < FULL_RETRY_MS) return;
+    if (this.tail.filler.isResting || this.ready?.tail.filler.isResting === true) {
+      this.fullMs = nowMs;
+      this.tail.filler.resume();
+      this.ready?.tail.filler.resume();
+    }
+    if (beyond <= 0) return;
     if (this.prepared === null) this.prepareNext();
     else if (this.ready !== null && aheadBytes > 0) this.ready.tail.filler.fillTo(2 * beyond);
   }
@@ -419,7 +442,13 @@ export class Wal implements BatchSink {
       (ready) => {
         this.ready = ready;
       },
-      () => {},
+      (error: unknown) => {
+        if (!hasCode(error, 'ENOSPC')) return;
+        // Who awaits it already fails; nobody else need.
+        this.prepared = null;
+        this.fullMs = this.world.clock.nowMs();
+        this.settings.fill.outOfSpace();
+      },
     );
   }
 

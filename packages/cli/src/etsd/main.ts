@@ -10,6 +10,8 @@ import { readSettings, type Settings } from './settings.ts';
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
+/** How long a process that failed waits for its disk before it ends. */
+const IDLE_WAIT_MS = 3000;
 
 /** The program `etsd`: reads its settings, runs one member until a signal, drains, ends as the signal would have. */
 export async function main(words: readonly string[]): Promise<void> {
@@ -62,11 +64,15 @@ async function run({ config, unknownVariables }: Settings, words: readonly strin
   for (const variable of unknownVariables) {
     logger.log('warn', 'unrecognized environment variable', { 'environment-variable': variable });
   }
-  const fail = (error: unknown): never => {
+  let backend: LmdbBackend | null = null;
+  let isFailing = false;
+  const fail = (error: unknown): void => {
+    if (isFailing) return;
+    isFailing = true;
     const advice = error instanceof OperatorError && error.advice !== '' ? { advice: error.advice } : {};
     const stack = error instanceof OperatorError ? {} : { stacktrace: errorFrom(error).stack };
     logger.log('fatal', 'member stopped', { error: errorChain(error), ...advice, ...stack });
-    process.exit(EXIT_FAILURE);
+    exitWhenIdle(backend);
   };
   // Doubt stops the member: whatever nobody expected is not carried on over.
   process.on('uncaughtException', fail);
@@ -76,21 +82,41 @@ async function run({ config, unknownVariables }: Settings, words: readonly strin
       world: nodeWorld(),
       config,
       logger,
-      openBackend: (path, onFailure) => new LmdbBackend(path, onFailure),
+      openBackend: (path, onFailure, onOutOfSpace) => {
+        backend = new LmdbBackend(path, onFailure, onOutOfSpace);
+        return backend;
+      },
       loopDelay: measureLoopDelay(),
       fail,
     });
-    stopOnSignal(logger, () => member.stop());
+    stopOnSignal(logger, {
+      stop: () => member.stop(),
+      exit: () => exitWhenIdle(backend),
+    });
   } catch (error) {
     fail(error);
   }
 }
 
+/**
+ * Ends the process as failed, once the thread that writes the store is at rest: ending it at work crashes the process,
+ * and the exit status would be that of the crash.
+ */
+function exitWhenIdle(backend: LmdbBackend | null): void {
+  const exit = (): never => process.exit(EXIT_FAILURE);
+  if (backend === null) exit();
+  setTimeout(exit, IDLE_WAIT_MS);
+  void backend?.idle().then(() => setImmediate(exit));
+}
+
 /** Drains on the first signal; ends as that signal would have ended the process. A second signal does not wait. */
-function stopOnSignal(logger: Logger, stop: () => Promise<void>): void {
+function stopOnSignal(logger: Logger, { stop, exit }: { stop: () => Promise<void>; exit: () => void }): void {
   let stopping = false;
   const onSignal = (signal: NodeJS.Signals): void => {
-    if (stopping) process.exit(EXIT_FAILURE);
+    if (stopping) {
+      exit();
+      return;
+    }
     stopping = true;
     logger.log('info', 'received signal; shutting down', { signal });
     stop().then(
@@ -100,7 +126,7 @@ function stopOnSignal(logger: Logger, stop: () => Promise<void>): void {
       },
       (error: unknown) => {
         logger.log('error', 'could not stop cleanly', { error: errorChain(error) });
-        process.exit(EXIT_FAILURE);
+        exit();
       },
     );
   };

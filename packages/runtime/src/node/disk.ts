@@ -132,6 +132,11 @@ export class NodeDisk implements Disk {
     }
   }
 
+  async freeBytes(path: string): Promise<number> {
+    const { bavail, bsize } = await promises.statfs(path);
+    return bavail * bsize;
+  }
+
   async stat(path: string): Promise<FileStat | null> {
     try {
       const stat = await promises.stat(path);

@@ -311,6 +311,13 @@ export class SimDisk implements Disk {
     return this.operation(() => this.medium.directory(path).persist());
   }
 
+  freeBytes(path: string): Promise<number> {
+    return this.operation(() => {
+      if (this.medium.find(path) === null) throw diskError('ENOENT', `no such file or directory, '${path}'`);
+      return Math.max(0, this.medium.faults.capacityBytes - this.medium.allocatedBytes());
+    });
+  }
+
   stat(path: string): Promise<FileStat | null> {
     return this.operation(() => {
       const node = this.medium.find(path);

@@ -2,14 +2,17 @@
 import { U64_ZERO } from '@etsd/base';
 import {
   ErrNoLeader,
+  ErrNoSpace,
   ErrNotSupportedForLearner,
   ErrRequestTooLarge,
   type EtcdError,
   GrpcCode,
   ProtoError,
+  RaftRequestField,
   writeRaftRequest,
 } from '@etsd/proto';
 import type { ApiCall, ApiWaiter, MemberContext } from '../context.ts';
+import { STORE_BACKLOG_BYTES_MAX } from '../limits.ts';
 
 /** Ends the call with an error of the catalogue. */
 export function failCall(call: ApiCall, error: EtcdError): void {
@@ -41,6 +44,11 @@ export function proposeRequest(
   end: number,
   waiter: ApiWaiter,
 ): void {
+  const { backend } = context;
+  if (backend.isOutOfSpace && backend.pendingBytes > STORE_BACKLOG_BYTES_MAX && field !== RaftRequestField.Alarm) {
+    waiter.fail(ErrNoSpace);
+    return;
+  }
   const id = context.replication.nextRequestId();
   const data = writeRaftRequest(field, body, start, end, id.high, id.low, '', 0);
   if (data.length > context.limits.maxRequestBytes) waiter.fail(ErrRequestTooLarge);

@@ -38,6 +38,10 @@ class NullCall implements ApiCall {
     this.answers++;
   }
   send(): void {}
+  beginParts(): boolean {
+    return true;
+  }
+  sendPart(): void {}
   sendChunks(): void {}
   end(): void {}
   fail(code: number, message: string): void {
@@ -73,7 +77,13 @@ function setUp(): { put: ApiHandler; range: ApiHandler; store: Store } {
     header: new HeaderTemplate('70f9cf875eabdc0b', 'f7875276d5273a18'),
     replication: log,
     store,
-    backend: { sizeBytes: () => 1, inUseBytes: () => 1, defragment: () => Promise.resolve() },
+    backend: {
+      isOutOfSpace: false,
+      pendingBytes: 0,
+      sizeBytes: () => 1,
+      inUseBytes: () => 1,
+      defragment: () => Promise.resolve(),
+    },
     state,
     rpc: server,
   };

@@ -73,6 +73,8 @@ export class TestMember {
       replication: this.log,
       store: this.store,
       backend: {
+        isOutOfSpace: false,
+        pendingBytes: 0,
         sizeBytes: () => this.fileBytes,
         inUseBytes: () => this.fileBytes,
         defragment: () => {

@@ -1,6 +1,7 @@
 /** What the duty needs of the backend. */
 export interface BatchedBackend {
   readonly pendingOperations: number;
+  readonly isOutOfSpace: boolean;
   commit(done?: (error: Error | null) => void): void;
 }
 
@@ -25,7 +26,8 @@ export class CommitBatches {
     this.backend = backend;
     this.limit = schedule.limit;
     this.timer = schedule.every(schedule.intervalMs, () => {
-      if (backend.pendingOperations > 0) backend.commit();
+      // While nothing can be written, many small batches would only be slower to look through.
+      if (backend.pendingOperations > 0 && !backend.isOutOfSpace) backend.commit();
     });
   }
 
