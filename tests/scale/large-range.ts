@@ -2,8 +2,8 @@ import type { Histogram } from '@etsd/bench';
 import type { Product } from '../support/server.ts';
 import { load, SteadyPuts } from './client.ts';
 import { MeasuredServer } from './measured-server.ts';
-import { readRange } from './range-reader.ts';
 import type { ProbeReading } from './probe.ts';
+import { readRange } from './range-reader.ts';
 
 export interface LargeRangeResult {
   readonly product: Product;
