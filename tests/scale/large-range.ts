@@ -15,6 +15,7 @@ export interface LargeRangeResult {
   readonly beside: Latencies;
   readonly peakMegabytes: number;
   /** Of the event loop during the reads; null for etcd. */
+  readonly quietProbe: ProbeReading | null;
   readonly probe: ProbeReading | null;
 }
 
@@ -39,7 +40,7 @@ export async function largeRange(product: Product, keys: number): Promise<LargeR
     const alone = new SteadyPuts(server.address, PUTS_PER_SECOND);
     await new Promise((resolve) => setTimeout(resolve, 2000));
     const quiet = latenciesOf(await alone.stop());
-    await server.probe();
+    const quietProbe = await server.probe();
     const puts = new SteadyPuts(server.address, PUTS_PER_SECOND);
     let peakMegabytes = 0;
     const watch = setInterval(() => {
@@ -54,7 +55,16 @@ export async function largeRange(product: Product, keys: number): Promise<LargeR
     }
     clearInterval(watch);
     const beside = latenciesOf(await puts.stop());
-    return { product, megabytes: bytes / 1e6, seconds, quiet, beside, peakMegabytes, probe: await server.probe() };
+    return {
+      product,
+      megabytes: bytes / 1e6,
+      seconds,
+      quiet,
+      beside,
+      peakMegabytes,
+      quietProbe,
+      probe: await server.probe(),
+    };
   } finally {
     await server.dispose();
   }

@@ -3,12 +3,18 @@
  * ETSD_PROBE_FILE at every SIGUSR2. Each reading begins a new period.
  */
 import { renameSync, writeFileSync } from 'node:fs';
-import { monitorEventLoopDelay, PerformanceObserver } from 'node:perf_hooks';
+import { createHistogram, monitorEventLoopDelay, PerformanceObserver } from 'node:perf_hooks';
 
 export interface ProbeReading {
   /** Longest and 99.9th percentile of how long the loop was held, in milliseconds. */
   readonly loopMaxMs: number;
   readonly loopP999Ms: number;
+  /**
+   * The same counted in the processor time that the loop's own thread spent between two of its turns: what the program
+   * is to blame for, on a machine where other threads take the processor away meanwhile.
+   */
+  readonly turnCpuMaxMs: number;
+  readonly turnCpuP999Ms: number;
   /** Longest pauses for garbage, by kind, in milliseconds, and all of them together. */
   readonly gcMaxMs: Readonly<Record<string, number>>;
   readonly gcTotalMs: number;
@@ -22,6 +28,13 @@ const file = process.env['ETSD_PROBE_FILE'];
 if (file !== undefined) {
   const loop = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   loop.enable();
+  const turns = createHistogram();
+  let cpu = process.threadCpuUsage();
+  setInterval(() => {
+    const now = process.threadCpuUsage();
+    turns.record(Math.max(1, Math.round(now.user + now.system - cpu.user - cpu.system)));
+    cpu = now;
+  }, RESOLUTION_MS).unref();
   let gcMaxMs: Record<string, number> = {};
   let gcTotalMs = 0;
   const observer = new PerformanceObserver((list) => {
@@ -37,6 +50,8 @@ if (file !== undefined) {
     const reading: ProbeReading = {
       loopMaxMs: loop.count === 0 ? 0 : Math.max(0, loop.max / 1e6 - RESOLUTION_MS),
       loopP999Ms: Math.max(0, loop.percentile(99.9) / 1e6 - RESOLUTION_MS),
+      turnCpuMaxMs: turns.count === 0 ? 0 : turns.max / 1000,
+      turnCpuP999Ms: turns.percentile(99.9) / 1000,
       gcMaxMs,
       gcTotalMs,
       memory: process.memoryUsage(),
@@ -44,6 +59,7 @@ if (file !== undefined) {
     writeFileSync(`${file}.new`, JSON.stringify(reading));
     renameSync(`${file}.new`, file);
     loop.reset();
+    turns.reset();
     gcMaxMs = {};
     gcTotalMs = 0;
   });

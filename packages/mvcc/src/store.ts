@@ -13,6 +13,7 @@ import {
 } from '@etsd/proto';
 import { ChangeList, type ChangeListener } from './changes.ts';
 import { Compaction } from './compact.ts';
+import { Copies } from './copies.ts';
 import { RangeCursor } from './cursor.ts';
 import { CompactionHashes, KvHash, type KvHashJob, StoreHash } from './hash.ts';
 import { KeyIndex } from './key-index.ts';
@@ -62,6 +63,7 @@ export class Store {
   private inTransaction = false;
   private readonly published = new ChangeList();
   private readonly cache: RecordCache;
+  private readonly copies = new Copies();
   private readonly view = new KeyValueView();
   private compaction: Compaction | null = null;
   /** Of the last compactions since the store was opened. */
@@ -246,7 +248,7 @@ export class Store {
 
   /** A record to keep that does not take the place of hotter ones in the cache. */
   recordCopy(main: number, sub: number): Buffer {
-    return this.cache.get(main, sub) ?? Buffer.from(this.stored(main, sub));
+    return this.cache.get(main, sub) ?? this.copies.keep(this.stored(main, sub));
   }
 
   private stored(main: number, sub: number): Buffer {
