@@ -20,14 +20,19 @@ const SETTLE_MS = 5000;
 const ROUNDS = 50;
 
 /** Loads keys, looks at memory, asks for counts and pages, starts the member again. */
-export async function manyKeys(product: Product, keys: number, flags: string[] = []): Promise<KeysResult> {
+export async function manyKeys(
+  product: Product,
+  keys: number,
+  flags: string[] = [],
+  settleMs = SETTLE_MS,
+): Promise<KeysResult> {
   const server = await MeasuredServer.start(product, flags);
   try {
     const empty = server.resident();
     const startedMs = performance.now();
     await load(server.address, '/scale/', keys, 256);
     const loadSeconds = (performance.now() - startedMs) / 1000;
-    await pause(SETTLE_MS);
+    await pause(settleMs);
     const loaded = server.resident();
     const before = await server.probe();
     if (before !== null) console.error(`  loaded: ${JSON.stringify(before)}`);
@@ -40,7 +45,7 @@ export async function manyKeys(product: Product, keys: number, flags: string[] =
     channel.close();
     await server.stop();
     const restartMs = await server.launch();
-    await pause(SETTLE_MS);
+    await pause(settleMs);
     const restarted = server.resident();
     const after = await server.probe();
     if (after !== null) console.error(`  restarted: ${JSON.stringify(after)}`);

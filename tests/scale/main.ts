@@ -4,12 +4,14 @@ import { findPeerProgram } from '../support/binaries.ts';
 import type { Product } from '../support/server.ts';
 import { manyKeys } from './keys.ts';
 import { largeRange } from './large-range.ts';
+import { manyLeases } from './leases.ts';
 
 const { values } = parseArgs({
   options: {
     keys: { type: 'string', default: '1000000' },
     'range-keys': { type: 'string', default: '200000' },
-    only: { type: 'string', default: 'keys,range' },
+    leases: { type: 'string', default: '1000000' },
+    only: { type: 'string', default: 'keys,range,leases' },
     product: { type: 'string', multiple: true },
   },
 });
@@ -21,4 +23,7 @@ if (only.includes('keys')) {
 }
 if (only.includes('range')) {
   for (const product of products) console.log(JSON.stringify(await largeRange(product, Number(values['range-keys']))));
+}
+if (only.includes('leases')) {
+  for (const product of products) console.log(JSON.stringify(await manyLeases(product, Number(values.leases), 5000)));
 }

@@ -243,7 +243,7 @@ export class LmdbFile {
       if (to !== null) options.end = to;
       if (transaction !== undefined) options.transaction = transaction;
       for (const entry of table.getRange(options)) {
-        if (!visit(entry.key as unknown as Buffer, stableView(entry.value))) return;
+        if (!visit(entry.key as unknown as Buffer, passingView(entry.value))) return;
       }
     };
   }
@@ -289,6 +289,21 @@ export class LmdbFile {
 function stableView(value: Buffer): Buffer {
   if (!Buffer.isBuffer(value)) return Buffer.from(value as Uint8Array);
   return value.subarray(0, value.length);
+}
+
+/** The last view of a value that a scan handed out. */
+let valueView: Buffer = Buffer.alloc(0);
+
+/** The same for one visit of a scan: neighbours are often of one length, and then the view is that of the last one. */
+function passingView(value: Buffer): Buffer {
+  if (!Buffer.isBuffer(value)) return Buffer.from(value as Uint8Array);
+  if (
+    valueView.buffer !== value.buffer ||
+    valueView.byteOffset !== value.byteOffset ||
+    valueView.length !== value.length
+  )
+    valueView = value.subarray(0, value.length);
+  return valueView;
 }
 
 /** Bytes of a file, and those of its pages that hold something. */

@@ -1,0 +1,33 @@
+/** The same as `main.ts` on a small scale, so that the measurements themselves do not rot; times are not judged in CI. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { manyKeys } from './keys.ts';
+import { largeRange } from './large-range.ts';
+import { manyLeases } from './leases.ts';
+
+const KEYS = 30_000;
+/** What the program itself holds after so many keys; 180 MiB were measured. */
+const OWN_MEMORY_MAX = 320;
+const RANGE_KEYS = 20_000;
+/** Time of its own processor in one turn, in milliseconds, which other processes of the machine do not add to. */
+const TURN_P999_MAX_MS = 25;
+
+describe('large stores', () => {
+  test('goal: counts, pages and a restart see every key, and memory stays bounded', async () => {
+    const result = await manyKeys('etsd', KEYS, [], 500);
+    assert.ok(result.loaded.own < OWN_MEMORY_MAX, `${result.loaded.own} MiB after the load`);
+    assert.ok(result.restarted.own < OWN_MEMORY_MAX, `${result.restarted.own} MiB after a restart`);
+  });
+
+  test('goal: a large range is answered whole while puts go on', async () => {
+    const result = await largeRange('etsd', RANGE_KEYS);
+    assert.ok(result.megabytes > (RANGE_KEYS * 1000) / 1e6, `${result.megabytes} MB came`);
+    const turn = result.probe?.turnCpuP999Ms ?? Number.POSITIVE_INFINITY;
+    assert.ok(turn < TURN_P999_MAX_MS, `a turn of the event loop took ${turn} ms`);
+  });
+
+  test('goal: puts go on while many leases are granted and expire', async () => {
+    const result = await manyLeases('etsd', 5000, 1000);
+    assert.ok(result.grantsPerSecond > 0);
+  });
+});
