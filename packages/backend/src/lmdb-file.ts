@@ -47,6 +47,10 @@ interface Latin1Target {
   latin1Write(text: string, offset: number): number;
 }
 
+/** The last view of a key that was handed out, and where in the engine's buffer it begins. */
+let keyView: Buffer = Buffer.alloc(0);
+let keyStart = -1;
+
 /** Keys are latin1 strings on the way in and views of LMDB's buffer on the way out. */
 const KEY_ENCODER = {
   writeKey(key: string | RevisionKey, target: Buffer & Latin1Target, start: number): number {
@@ -54,7 +58,12 @@ const KEY_ENCODER = {
     return start + target.latin1Write(key, start);
   },
   readKey(target: Buffer, start: number, end: number): Buffer {
-    return target.subarray(start, end);
+    // All keys come in one place, mostly with one length, and are valid for one visit only: the view can be used again.
+    if (keyView.buffer !== target.buffer || keyView.length !== end - start || keyStart !== start) {
+      keyView = target.subarray(start, end);
+      keyStart = start;
+    }
+    return keyView;
   },
 };
 /** Values go in and come out as they are; what comes out is a view of a shared buffer. */

@@ -47,7 +47,7 @@ export const OPTIONS: readonly Option[] = [
   option('Member', 'active', 'string', 'name', 'default', 'Name of this member.'),
   option('Member', 'active', 'string', 'data-dir', '', 'Where the member keeps its data. Default: NAME.etcd'),
   option('Member', 'active', 'string', 'wal-dir', '', 'Where the log is kept, if not under the data directory.'),
-  option('Member', 'active', 'unsigned', 'snapshot-count', '100000', 'Applied entries after which the log is cut.'),
+  option('Member', 'active', 'unsigned', 'snapshot-count', '10000', 'Applied entries after which the log is cut.'),
   option(
     'Member',
     'active',

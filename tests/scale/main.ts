@@ -1,0 +1,24 @@
+/** Large stores: `node tests/scale/main.ts` with one million keys, beside real etcd where it is found. */
+import { parseArgs } from 'node:util';
+import { findPeerProgram } from '../support/binaries.ts';
+import type { Product } from '../support/server.ts';
+import { manyKeys } from './keys.ts';
+import { largeRange } from './large-range.ts';
+
+const { values } = parseArgs({
+  options: {
+    keys: { type: 'string', default: '1000000' },
+    'range-keys': { type: 'string', default: '200000' },
+    only: { type: 'string', default: 'keys,range' },
+    product: { type: 'string', multiple: true },
+  },
+});
+const products = (values.product ?? (findPeerProgram('etcd') === null ? ['etsd'] : ['etcd', 'etsd'])) as Product[];
+const only = values.only.split(',');
+
+if (only.includes('keys')) {
+  for (const product of products) console.log(JSON.stringify(await manyKeys(product, Number(values.keys))));
+}
+if (only.includes('range')) {
+  for (const product of products) console.log(JSON.stringify(await largeRange(product, Number(values['range-keys']))));
+}
