@@ -42,15 +42,20 @@ function readArguments(words: readonly string[]): Arguments | undefined {
   }
 }
 
-function checkedSettings(args: Arguments, words: readonly string[], logger: Logger): Settings | undefined {
+interface CheckedSettings extends Settings {
+  readonly outputs: LogOutputs;
+}
+
+function checkedSettings(args: Arguments, words: readonly string[], logger: Logger): CheckedSettings | undefined {
   try {
     if (args.rest.length > 0) throw new OperatorError(`'${args.rest[0]}' is not a valid flag`);
-    return readSettings(args, process.env);
+    const settings = readSettings(args, process.env);
+    return { ...settings, outputs: new LogOutputs(settings.config.logOutputs) };
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     logger.log('info', 'Running: ', { args: ['etsd', ...words] });
     logger.log('warn', 'failed to verify flags', {
-      error: error.message,
+      error: errorChain(error),
       ...(error.advice === '' ? {} : { advice: error.advice }),
     });
     process.exitCode = EXIT_FAILURE;
@@ -58,8 +63,8 @@ function checkedSettings(args: Arguments, words: readonly string[], logger: Logg
   }
 }
 
-async function run({ config, unknownVariables }: Settings, words: readonly string[]): Promise<void> {
-  const logger = new LineLogger(new LogOutputs(config.logOutputs), config.logLevel, config.logFormat, 'etsd/main.ts');
+async function run({ config, unknownVariables, outputs }: CheckedSettings, words: readonly string[]): Promise<void> {
+  const logger = new LineLogger(outputs, config.logLevel, config.logFormat, 'etsd/main.ts');
   logger.log('info', 'Running: ', { args: ['etsd', ...words] });
   for (const variable of unknownVariables) {
     logger.log('warn', 'unrecognized environment variable', { 'environment-variable': variable });
