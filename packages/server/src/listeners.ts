@@ -46,6 +46,18 @@ async function readPem(world: World, flag: string, path: string): Promise<Buffer
   }
 }
 
+function isTlsError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_OSSL');
+}
+
+/** What OpenSSL found wrong with the files, which it does not name. */
+function certificateError(config: MemberConfig, error: unknown): OperatorError {
+  return new OperatorError(
+    `--cert-file ${config.certFile} and --key-file ${config.keyFile} cannot be used together: ${errorFrom(error).message}`,
+    'Give a certificate in PEM form and the private key that belongs to it.',
+  );
+}
+
 /** A listening error in words that name the flag. */
 export function listenError(flag: string, endpoint: Endpoint, thrown: unknown): OperatorError {
   const error = errorFrom(thrown);
@@ -86,7 +98,7 @@ export class ClientGate {
           gate.listeners.push(await listenAt(world, socketAddressOf(endpoint), options, gate.connected));
         } catch (error) {
           await gate.close();
-          throw listenError(flag, endpoint, error);
+          throw isTlsError(error) ? certificateError(config, error) : listenError(flag, endpoint, error);
         }
       }
     }
