@@ -1,7 +1,7 @@
 import { LmdbBackend } from '@etsd/backend/lmdb';
 import { errorChain, errorFrom, type Logger, OperatorError } from '@etsd/base';
 import { nodeWorld } from '@etsd/runtime/node';
-import { ETSD_VERSION, LineLogger, PROTOCOL_VERSION, startMember } from '@etsd/server';
+import { ETSD_VERSION, LineLogger, type Member, PROTOCOL_VERSION, startMember } from '@etsd/server';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
 import { flagHelp, USAGE } from './help.ts';
 import { measureLoopDelay } from './loop-delay.ts';
@@ -82,8 +82,15 @@ async function run({ config, unknownVariables, outputs }: CheckedSettings, words
   // Doubt stops the member: whatever nobody expected is not carried on over.
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
+  let member: Member | null = null;
+  // Before the member says that it is ready: who waits for that may send a signal at once. A member that is still
+  // starting has promised nothing and just ends.
+  stopOnSignal(logger, {
+    stop: async () => member?.stop(),
+    exit: () => exitWhenIdle(backend),
+  });
   try {
-    const member = await startMember({
+    member = await startMember({
       world: nodeWorld(),
       config,
       logger,
@@ -93,10 +100,6 @@ async function run({ config, unknownVariables, outputs }: CheckedSettings, words
       },
       loopDelay: measureLoopDelay(),
       fail,
-    });
-    stopOnSignal(logger, {
-      stop: () => member.stop(),
-      exit: () => exitWhenIdle(backend),
     });
   } catch (error) {
     fail(error);
