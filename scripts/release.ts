@@ -56,7 +56,7 @@ function compile(): void {
         typeRoots: [join(ROOT, 'node_modules/@types')],
       },
       include: [join(ROOT, 'packages/*/src/**/*.ts'), join(ROOT, 'packages/*/bin/*.ts')],
-      exclude: ['test', 'bench', 'fuzz'].map((kind) => join(ROOT, `packages/**/*.${kind}.ts`)),
+      exclude: ['test', 'bench', 'fuzz', 'fixture'].map((kind) => join(ROOT, `packages/**/*.${kind}.ts`)),
     }),
   );
   run(join(ROOT, 'node_modules/.bin/tsc'), '-p', config);

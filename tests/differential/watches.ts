@@ -27,6 +27,12 @@ interface WatcherSide {
   canceled: Message | null;
 }
 
+/** The end of a request's range; requests for one key have none. */
+function endOf(request: Message): Key {
+  const end = request['range_end'] as Buffer | undefined;
+  return end === undefined ? '' : keyFromBytes(end);
+}
+
 class Watcher {
   readonly key: Key;
   readonly rangeEnd: Key;
@@ -46,7 +52,7 @@ class Watcher {
     this.namesRevision = String(request['start_revision']) !== '0';
     const key = keyFromBytes(request['key'] as Buffer);
     this.key = key === '' ? '\0' : key;
-    this.rangeEnd = keyFromBytes(request['range_end'] as Buffer);
+    this.rangeEnd = endOf(request);
     const filters = request['filters'] as string[];
     this.skipPuts = filters.includes('NOPUT');
     this.skipDeletes = filters.includes('NODELETE');
@@ -143,6 +149,17 @@ export class Watches {
     this.verified = this.verified.filter((event) => event.revision >= revision);
   }
 
+  /** Whether the transaction of this revision deleted a key and then made it anew. */
+  remakesKey(revision: number): boolean {
+    const deleted = new Set<Key>();
+    for (const event of this.verified) {
+      if (event.revision !== revision) continue;
+      if (event.isDelete) deleted.add(event.key);
+      else if (deleted.has(event.key)) return true;
+    }
+    return false;
+  }
+
   /** The store is now at this revision; watchers must come to hear of everything up to it. */
   advance(revision: number): void {
     this.revision = revision;
@@ -172,8 +189,7 @@ export class Watches {
     const first = start === 0n ? Number(header['revision']) + 1 : Number(start);
     // A range without keys is refused, so whoever comes here has one.
     const key = request['key'] as Buffer;
-    const rangeEnd = request['range_end'] as Buffer;
-    if (isEmptyRange(keyFromBytes(key.length === 0 ? Buffer.from([0]) : key), keyFromBytes(rangeEnd))) {
+    if (isEmptyRange(keyFromBytes(key.length === 0 ? Buffer.from([0]) : key), endOf(request))) {
       throw new Mismatch(`a watch over an empty range was accepted: ${describe(request)}`);
     }
     const isCompacted = start > 0n && first < compactRevision;
@@ -190,8 +206,11 @@ export class Watches {
 
   async cancel(index: number, id: string): Promise<void> {
     const slot = this.slot(index);
+    const known = slot.watchers.has(id);
     await this.settle();
     const watcher = slot.watchers.get(id);
+    // Cancelled by the server in between; etcd would answer a second cancellation of it.
+    if (known && watcher === undefined) return;
     for (const side of SIDES) slot.streams[side].send({ cancel_request: { watch_id: id } });
     if (watcher === undefined) return;
     await this.both(slot, 'canceled', (side) => watcher.sides[side].canceled !== null);
@@ -219,8 +238,12 @@ export class Watches {
     const end = Date.now() + PATIENCE_MS;
     // A watcher that was just created may count as not caught up for a moment; then there is no answer, so ask again.
     while (SIDES.some((side) => slot.progress[side].length === 0)) {
-      if (Date.now() > end)
-        throw new Mismatch(`no answer to a progress request, with watchers ${describe([...slot.watchers])}`);
+      if (Date.now() > end) {
+        const missing = SIDES.filter((side) => slot.progress[side].length === 0).map((side) => ['left', 'right'][side]);
+        throw new Mismatch(
+          `no answer to a progress request from ${missing}, with watchers ${describe([...slot.watchers])}`,
+        );
+      }
       for (const side of SIDES) {
         if (slot.progress[side].length > 0) continue;
         await slot.streams[side]

@@ -86,7 +86,7 @@ class Session {
       child.on('close', (code, signal) => {
         clearTimeout(timer);
         resolve({
-          stdout: Buffer.concat(stdout),
+          stdout: firstLines(Buffer.concat(stdout), step.stopAfterLines),
           stderr: Buffer.concat(stderr).toString('utf8'),
           exit: signal ?? String(code),
         });
@@ -184,4 +184,12 @@ export function differences(left: Entry[], right: Entry[]): string | null {
 
 function indent(text: string): string {
   return text.replace(/^/gm, '    | ');
+}
+
+/** What a command that is stopped prints behind the line that stops it is a matter of luck. */
+function firstLines(output: Buffer, count: number | undefined): Buffer {
+  if (count === undefined) return output;
+  let end = 0;
+  for (let line = 0; line < count && end >= 0; line++) end = output.indexOf(10, end) + 1 || -1;
+  return end < 0 ? output : output.subarray(0, end);
 }

@@ -74,7 +74,7 @@ test('a client that never reads its answers', { skip }, async (context) => {
     Buffer.from([0x12, 5]),
     Buffer.from('bulk0'),
   ]);
-  const calls = 40;
+  const calls = 100;
   for (let call = 0; call < calls; call++) {
     const stream = 2 * call + 1;
     connection.send(grpcHeaders(stream, '/etcdserverpb.KV/Range'), grpcMessage(stream, range));
@@ -82,7 +82,8 @@ test('a client that never reads its answers', { skip }, async (context) => {
   for (let round = 0; round < 20; round++) await assertAlive(server);
   const growth = residentMiB(server) - before;
   context.diagnostic(`${calls} unread answers of 16 MB: resident memory grew by ${growth.toFixed(0)} MiB`);
-  if (PRODUCT === 'etsd') assert.ok(growth < 400, `resident memory grew by ${growth.toFixed(0)} MiB`);
+  // Half a gigabyte is what a member sets aside for answers under way; all of them would be 1.6.
+  if (PRODUCT === 'etsd') assert.ok(growth < 1200, `resident memory grew by ${growth.toFixed(0)} MiB`);
   connection.close();
   await client.expect('KV/DeleteRange', { key: Buffer.from('bulk/'), range_end: Buffer.from('bulk0') });
   client.close();

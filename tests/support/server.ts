@@ -23,6 +23,13 @@ export interface ServerOptions {
   readyMs?: number;
 }
 
+/** Servers running now: none of them may outlive the tests, however these end. */
+const running = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
+
 const READY_TEXT = 'ready to serve client requests';
 const LOG_LINES_KEPT = 2000;
 
@@ -113,6 +120,7 @@ export class TestServer {
       env: { ...process.env, ETCDCTL_API: '3', ...this.env },
     });
     this.child = child;
+    running.add(child);
     this.isReady = false;
     this.lineCount = 0;
     this.exitCode = null;
@@ -123,6 +131,7 @@ export class TestServer {
     child.stdout?.on('data', (chunk: Buffer) => this.gather(chunk));
     child.stderr?.on('data', (chunk: Buffer) => this.gather(chunk));
     child.on('close', (code, signal) => {
+      running.delete(child);
       if (this.child !== child) return;
       this.child = null;
       this.exitCode = code;

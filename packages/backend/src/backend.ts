@@ -88,6 +88,13 @@ export interface Backend extends BackendReader {
   defragment(): Promise<void>;
 
   /**
+   * Exchanges the whole content for what `fill` puts into an empty store, as a snapshot from another member demands.
+   * Until it resolves nothing may be written here and reads see the old content; then the new one is durable. A crash
+   * leaves the old or the new content, whole. Where `fill` rejects, the old content stays.
+   */
+  replace(fill: (fresh: Backend) => Promise<void>): Promise<void>;
+
+  /**
    * Commits, waits for the engine and closes the file. Nothing may be called afterwards. What has no room in the file is
    * left to the log. Rejects where the last batches or their sync failed otherwise; the file is closed then too.
    */

@@ -291,8 +291,9 @@ export class LmdbBackend implements Backend {
   }
 
   /**
-   * The records of one moment are copied into a new file, a slice at a time. What is committed meanwhile goes to the old file as
-   * always and is kept for the new one, which is given it afterwards: repeating a write that the copy already holds
+   * The records of one moment are copied into a new file, a slice at a time. (LMDB can copy a file by itself, and compact
+   * it, but the copy breaks large values, and the process when the writer thread of this binding is at work.) What is
+   * committed meanwhile goes to the old file as always and is kept for the new one, which is given it afterwards: repeating a write that the copy already holds
    * changes nothing, so the exact moment of the copy does not matter. For the last few batches and the exchange itself
    * commits wait in flight, where reads find them; requests never wait.
    */
@@ -302,6 +303,11 @@ export class LmdbBackend implements Backend {
     // What was deleted last should not be copied: deleted afterwards, it would leave holes in the new file.
     await this.committed();
     checkRoom(dirname(this.path), this.inUseBytes() + FULL_BYTES, 'defragmenting it');
+    if (this.lacksSpace !== null) throw this.lacksSpace;
+    // First everything known so far: what was deleted must not be copied.
+    await new Promise<void>((resolve, reject) => {
+      this.commit((error) => (error === null ? resolve() : reject(error)));
+    });
     this.catchUpBytes = 0;
     const catchUp = new RingQueue<Batch>();
     this.catchUp = catchUp;
@@ -345,6 +351,37 @@ export class LmdbBackend implements Backend {
       await target.write([batch]);
       this.catchUpBytes -= batch.bytes;
     }
+  }
+
+  async replace(fill: (fresh: Backend) => Promise<void>): Promise<void> {
+    if (this.defragmenting !== null) await this.defragmenting.catch(() => {});
+    await this.flush();
+    const freshPath = `${this.path}.new`;
+    for (const left of [freshPath, `${freshPath}-lock`]) rmSync(left, { force: true });
+    const fresh = new LmdbBackend(freshPath, this.onFailure);
+    try {
+      await fill(fresh);
+      await fresh.flush();
+    } catch (thrown) {
+      await fresh.abandon();
+      throw errorFrom(thrown);
+    }
+    assert(this.overlay.open.operations === 0, 'nothing is written to a store that is being replaced');
+    const old = this.file;
+    this.file = fresh.file;
+    this.sizes = null;
+    await this.rename(fresh.file, freshPath);
+    this.retired.add(old);
+    await this.closeRetired();
+  }
+
+  /** Closes and removes a file that did not become the store. */
+  private async abandon(): Promise<void> {
+    this.closed = true;
+    this.paused = true;
+    await this.idle();
+    await this.file.root.close();
+    for (const left of [this.path, `${this.path}-lock`]) rmSync(left, { force: true });
   }
 
   /** Puts a durable new file in the place of the old one. Its lock file follows, as it is the one in use. */

@@ -188,6 +188,16 @@ export class MemoryBackend implements Backend {
     this.commit();
   }
 
+  async replace(fill: (fresh: Backend) => Promise<void>): Promise<void> {
+    const fresh = new MemoryBackend();
+    await fill(fresh);
+    await fresh.close();
+    this.tables = fresh.tables;
+    this.overlay.clear();
+    this.undurable = [];
+    if (this.durable !== null) this.durable = this.tables.map((table) => table.clone());
+  }
+
   async close(): Promise<void> {
     await this.flush();
     this.closed = true;

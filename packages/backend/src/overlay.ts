@@ -34,6 +34,12 @@ export class Overlay {
     if (index >= 0) this.inFlight.splice(index, 1);
   }
 
+  /** Forgets everything. */
+  clear(): void {
+    this.open = new Batch();
+    this.inFlight.length = 0;
+  }
+
   get bytes(): number {
     let sum = this.open.bytes;
     for (const batch of this.inFlight) sum += batch.bytes;

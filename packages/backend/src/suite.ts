@@ -289,6 +289,39 @@ export function backendSuite(factory: BackendFactory): void {
     await backend.close();
   });
 
+  test(`${name}: replace exchanges everything, or nothing where filling fails`, async () => {
+    let backend = await create();
+    backend.put('key', bytes('old'), bytes('1'));
+    backend.put('lease', bytes('old'), bytes('1'));
+    const half = backend.replace(async (fresh) => {
+      fresh.put('key', bytes('half'), bytes('2'));
+      throw new Error('the sender went away');
+    });
+    await assert.rejects(half, /the sender went away/);
+    assert.deepEqual(dump(backend, 'key'), ['old=1']);
+    const snapshot = backend.snapshot();
+    await backend.replace(async (fresh) => {
+      for (let i = 0; i < 3000; i++) fresh.put('key', bytes(`new${String(i).padStart(4, '0')}`), bytes('2'));
+      await committed(fresh);
+      fresh.put('meta', bytes('consistent_index'), bytes('77'));
+      assert.deepEqual(dump(backend, 'key'), ['old=1']);
+    });
+    for (let round = 0; round < 2; round++) {
+      assert.equal(dump(backend, 'key').length, 3000);
+      assert.deepEqual(dump(backend, 'lease'), []);
+      assert.equal(backend.get('meta', bytes('consistent_index'))?.toString(), '77');
+      if (round === 0) {
+        assert.deepEqual(dump(snapshot, 'key'), ['old=1']);
+        snapshot.close();
+      }
+      if (reopen !== null) backend = await reopen(backend);
+    }
+    backend.put('key', bytes('new'), bytes('3'));
+    await backend.flush();
+    assert.equal(dump(backend, 'key', 'new', 'new0').length, 1);
+    await backend.close();
+  });
+
   // Goal: a defragmented store takes writes of every size. Method: values from a part of a page to many pages, deleted
   // and written after a defragmentation, which is when the pages of the new file are freed and used again.
   test(`${name}: a defragmented store goes on`, async () => {

@@ -40,5 +40,7 @@ export class ChangeList {
 
 /** Hears of every revision, within the write that makes it. */
 export interface ChangeListener {
+  /** While this is 0, revisions are announced without their changes. */
+  readonly watcherCount: number;
   changed(revision: number, changes: ChangeList): void;
 }

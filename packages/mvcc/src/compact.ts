@@ -58,7 +58,6 @@ export class Compaction {
       const { hash, hashRevision, compactRevision } = this.hash;
       this.hashes.add(new KnownHash(hash, hashRevision, compactRevision));
       this.hash = null;
-      return false;
     }
     if (!this.inPass) {
       const limit = Math.min(this.targetRevision, this.source.pinnedRevision);

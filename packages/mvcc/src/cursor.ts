@@ -1,4 +1,4 @@
-import { isEmptyRange, type Key, OPEN_END, successor } from '@etsd/base';
+import { assert, isEmptyRange, type Key, OPEN_END, successor } from '@etsd/base';
 import type { Leaf } from './key-tree.ts';
 import { count, hasFilters, passesFilters, type RangeOptions, type RangeSource } from './range.ts';
 
@@ -16,6 +16,7 @@ export class RangeCursor {
   readonly revision: number;
 
   private readonly source: RangeSource;
+  private readonly key: Key;
   private readonly rangeEnd: Key;
   private readonly options: RangeOptions;
   private readonly filtered: boolean;
@@ -26,6 +27,7 @@ export class RangeCursor {
   /** Whether the count is known without walking to the end. */
   private readonly counted: boolean;
   private isOpen = true;
+  private isKept = false;
 
   constructor(
     source: RangeSource,
@@ -36,6 +38,7 @@ export class RangeCursor {
     release: () => void,
   ) {
     this.source = source;
+    this.key = key;
     this.rangeEnd = rangeEnd === '' ? successor(key) : rangeEnd;
     this.revision = revision;
     this.options = options;
@@ -94,12 +97,26 @@ export class RangeCursor {
     return this.finish();
   }
 
+  /** The end of the range will not close the cursor, so that it can be read again. It must be closed in any case. */
+  keep(): void {
+    this.isKept = true;
+  }
+
+  /** Begins again at the first key. Only for a cursor that is kept, when it has come to its end. */
+  rewind(): void {
+    assert(this.isOpen && this.isKept && this.from === null, 'only a kept cursor at its end begins again');
+    this.from = isEmptyRange(this.key, this.rangeEnd) ? null : this.key;
+    this.limitLeft = this.options.limit > 0 ? this.options.limit : Number.POSITIVE_INFINITY;
+    if (!this.counted) this.count = 0;
+    this.isKept = false;
+  }
+
   private finish(): true {
     this.from = null;
     if (this.counted && !this.filtered && !this.options.countOnly && this.options.limit > 0) {
       this.more = this.count > this.options.limit;
     }
-    this.close();
+    if (!this.isKept) this.close();
     return true;
   }
 

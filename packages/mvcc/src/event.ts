@@ -9,7 +9,9 @@
  * A frame with the previous value is made when the first watcher asks for it.
  */
 import { type Key, keyFromBytes } from '@etsd/base';
-import { copyBytes, varintSize, writeVarint } from '@etsd/proto';
+import { copyBytes, KeyValueView, varintSize, writeVarint } from '@etsd/proto';
+
+const VIEW = new KeyValueView();
 
 const TAG_EVENT = 0x5a;
 const TAG_TYPE = 0x08;
@@ -123,7 +125,7 @@ export class EventBatch {
   private addPrevious(place: number, source: PreviousSource): number {
     const revision = this.revisions[place] as number;
     const isGone = revision - 1 < source.compactRevision;
-    const record = isGone ? null : source.recordBefore(this.keys[place] as Key, revision);
+    const record = isGone || this.createsKey(place) ? null : source.recordBefore(this.keys[place] as Key, revision);
     let start = this.starts[place] as number;
     let end = this.ends[place] as number;
     if (record !== null) {
@@ -144,6 +146,18 @@ export class EventBatch {
     this.previousStarts[place] = start;
     this.previousEnds[place] = end;
     return start;
+  }
+
+  /**
+   * Whether the event is the put that made its key. Such an event shows no previous value, even where the same
+   * transaction had deleted the key right before.
+   */
+  private createsKey(place: number): boolean {
+    if (this.deletes[place] === true) return false;
+    let at = (this.bodies[place] as number) + 1;
+    while ((this.buffer[at++] as number) >= 0x80);
+    VIEW.parse(this.buffer, at, this.ends[place] as number);
+    return VIEW.createRevision === VIEW.modRevision;
   }
 
   private open(key: Key, revision: number, isDelete: boolean, bodySize: number): number {

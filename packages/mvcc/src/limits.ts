@@ -8,7 +8,7 @@ export const SLAB_BYTES = 256 * 1024;
 /** A slice of restoring, in records: about three milliseconds. */
 export const RESTORE_SLICE_RECORDS = 1000;
 /** A slice of compacting, in keys looked at; removing a record counts as several. */
-export const COMPACT_SLICE_KEYS = 5000;
+export const COMPACT_SLICE_KEYS = 2500;
 /** A slice of hashing, in bytes. */
 export const HASH_SLICE_BYTES = 1024 * 1024;
 /** A range up to this many keys is answered in one go; a larger one is for a cursor. */

@@ -185,6 +185,7 @@ test('changes: published once a transaction, in order, with the revisions before
   bench.write({ a: '1' });
   const seen: string[] = [];
   bench.store.listener = {
+    watcherCount: 1,
     changed: (revision: number, changes: ChangeList) => {
       for (let i = 0; i < changes.count; i++) {
         const value = changes.deleted[i] ? 'gone' : KeyValue.decode(changes.records[i] as Buffer).value.toString();

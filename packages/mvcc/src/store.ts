@@ -142,7 +142,7 @@ export class Store {
     if (slot >= 0) index.update(key, slot, main, sub, created, version);
     else index.add(key, main, sub, created, version);
     this.changes = sub + 1;
-    if (this.listener === null) return;
+    if (this.listener === null || this.listener.watcherCount === 0) return;
     this.published.add(key, slab.bytes.subarray(offset, offset + size), false, previousMain, previousSub);
   }
 
@@ -190,7 +190,8 @@ export class Store {
     const previousSub = index.sub(slot);
     index.update(key, slot, main, sub, 0, 0);
     this.changes = sub + 1;
-    if (this.listener !== null) this.published.add(key, EMPTY, true, previousMain, previousSub);
+    if (this.listener !== null && this.listener.watcherCount > 0)
+      this.published.add(key, EMPTY, true, previousMain, previousSub);
   }
 
   /** Ends the transaction; returns the store's revision, which is a new one if anything was changed. */
@@ -200,9 +201,9 @@ export class Store {
     if (this.changes === 0) return this.revision;
     this.changes = 0;
     this.revision++;
-    if (this.listener !== null && this.published.count > 0) {
+    if (this.listener !== null) {
       this.listener.changed(this.revision, this.published);
-      this.published.clear();
+      if (this.published.count > 0) this.published.clear();
     }
     return this.revision;
   }
@@ -366,7 +367,8 @@ export class Store {
     if (known !== null) return known;
     if (revision > 0 && revision < this.compactRevision) return ErrCompacted;
     if (revision > this.revision) return ErrFutureRev;
-    const at = revision <= 0 ? this.revision : revision;
+    // As in etcd, nothing lies at or below a negative revision.
+    const at = revision === 0 ? this.revision : revision;
     return new KvHash(this.index, this.backend, at, this.compactRevision, false, this.pin(this.compactRevision));
   }
 

@@ -140,6 +140,22 @@ describe('watch hub', () => {
     );
   });
 
+  // Found by tests/differential, seed 100: one that had just caught up counted as waiting for the next revision.
+  it('answers at once for a watcher that has caught up, also where another had asked for the far future', () => {
+    const { hub, client, stream, write } = setup();
+    write(['a', '1']);
+    const far = stream.create(request({ key: 'a', startRevision: 1000 }));
+    assert.ok(typeof far !== 'string');
+    stream.create(request({ key: 'a', startRevision: 1 }));
+    settle(hub);
+    stream.cancel(far.id);
+    stream.requestProgress();
+    assert.deepEqual(
+      client.told.map((told) => told.kind),
+      ['events', 'progress'],
+    );
+  });
+
   it('lets progress notices go to those who asked and were told nothing since the last round', () => {
     const { client, stream, write } = setup();
     stream.create(request({ key: 'a', progressNotify: true }));

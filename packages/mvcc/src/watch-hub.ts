@@ -325,6 +325,8 @@ export class WatchHub implements StreamOwner {
 
   private becomeSynced(watcher: Watcher): void {
     watcher.state = SYNCED;
+    // From now on it waits for nothing, unless it was asked to start further on: progress is asked of it at once.
+    if (watcher.heapKey <= this.revision + 1) watcher.heapKey = 0;
     watcher.stream.behind--;
     this.slowCount--;
     watcher.range.addSynced(watcher);

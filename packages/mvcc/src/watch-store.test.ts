@@ -41,6 +41,27 @@ describe('watch hub over the store', () => {
     }
   });
 
+  it('shows no previous value for a key which one transaction deletes and makes anew', () => {
+    const { store, hub, write } = setup();
+    write(['a', '1']);
+    const early = new ModelClient();
+    hub.open(early).create(request({ key: 'a', prevKv: true }));
+    write(['a', null], ['a', '2']);
+    const late = new ModelClient();
+    hub.open(late).create(request({ key: 'a', startRevision: 3, prevKv: true }));
+    settle(hub);
+    for (const client of [early, late]) {
+      assert.deepEqual(
+        client.eventsOf(0).map((event) => [event.value, event.previous]),
+        [
+          [null, '1'],
+          ['2', null],
+        ],
+      );
+    }
+    assert.equal(store.revision, 3);
+  });
+
   it('ends watchers below the compaction while it is still under way', () => {
     const { store, hub, write } = setup();
     for (let number = 1; number <= 12; number++) write(['a', String(number)]);

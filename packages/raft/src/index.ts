@@ -13,5 +13,5 @@ export {
   ROLE_NAMES,
   type Role,
 } from './raft.ts';
-export { DROPPED, emptyState, FORWARDED, RawNode, type StoredState } from './raw-node.ts';
+export { DROPPED, emptyState, FORWARDED, RawNode, REFUSED, type StoredState } from './raw-node.ts';
 export type { Ready } from './ready.ts';

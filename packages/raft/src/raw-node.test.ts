@@ -1,9 +1,9 @@
 /** The contract between raft and its driver: what may be sent, when a write counts, what a start may begin with. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Entry, EntryType, HardState, Message, MessageType } from '@etsd/proto';
+import { ConfChange, ConfChangeType, Entry, EntryType, HardState, Message, MessageType } from '@etsd/proto';
 import { RAFT_DEFAULTS } from './config.ts';
-import { DROPPED, emptyState, FORWARDED, RawNode, type StoredState } from './raw-node.ts';
+import { DROPPED, emptyState, FORWARDED, RawNode, REFUSED, type StoredState } from './raw-node.ts';
 import { idOf } from './testing/member.ts';
 import { Solo } from './testing/solo.ts';
 
@@ -145,6 +145,18 @@ test('only one membership change at a time', () => {
   const learner = Buffer.from([0x10, 3, 0x18, 9]);
   assert.ok(node.proposeConfChange(EntryType.EntryConfChange, learner) > 0);
   assert.equal(node.proposeConfChange(EntryType.EntryConfChange, learner), DROPPED);
+});
+
+test('a membership change that cannot be made never enters the log', () => {
+  const { node } = alone();
+  const last = node.lastIndex;
+  const removesLast = ConfChange.encode(
+    ConfChange.create({ type: ConfChangeType.ConfChangeRemoveNode, nodeId: idOf(1) }),
+  );
+  assert.equal(node.proposeConfChange(EntryType.EntryConfChange, removesLast), REFUSED);
+  assert.equal(node.proposeConfChange(EntryType.EntryConfChange, Buffer.from([0xff])), REFUSED);
+  assert.equal(node.proposeConfChange(EntryType.EntryConfChangeV2, Buffer.alloc(0)), REFUSED, 'nothing to leave');
+  assert.equal(node.lastIndex, last);
 });
 
 test('a start that contradicts itself is refused', () => {

@@ -20,12 +20,14 @@ import { LEADER, Raft, type Role } from './raft.ts';
 import { readIndexMessage, waitingContext } from './read-index.ts';
 import { Ready } from './ready.ts';
 import { acknowledgeSelf, appendAsLeader, broadcastAppends, broadcastHeartbeats } from './replicate.ts';
-import { appendProposal, canPropose, step, tick } from './step.ts';
+import { appendProposal, CHANGE_FITS, CHANGE_TOO_EARLY, canPropose, checkChange, step, tick } from './step.ts';
 
 /** What `propose` answers where it has no index: the proposal is on its way to the leader … */
 export const FORWARDED = 0;
-/** … or nothing was done with it: there is no leader, or it is handing over, or another change is under way. */
+/** … or nothing was done with it: there is no leader, or it is handing over, or another change is under way; … */
 export const DROPPED = -1;
+/** … or it is a membership change that cannot be made, now or later: it would leave no voter, or makes no sense. */
+export const REFUSED = -2;
 
 /** What a member finds on its disk when it starts; all zero and empty for a new one. */
 export interface StoredState {
@@ -210,9 +212,12 @@ export class RawNode {
   proposeConfChange(type: number, data: Buffer): number {
     const raft = this.raft;
     if (raft.role !== LEADER) return this.forward(type, data);
-    if (!canPropose(raft) || raft.pendingConfIndex > raft.log.applied) return DROPPED;
+    if (!canPropose(raft)) return DROPPED;
     const entry = entryOf(type, data);
-    return appendProposal(raft, entry) ? entry.index : DROPPED;
+    const verdict = checkChange(raft, entry);
+    if (verdict !== CHANGE_FITS) return verdict === CHANGE_TOO_EARLY ? DROPPED : REFUSED;
+    appendProposal(raft, entry);
+    return entry.index;
   }
 
   private forward(type: number, data: Buffer): number {

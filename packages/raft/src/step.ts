@@ -1,6 +1,6 @@
 import { EMPTY, U64_ZERO } from '@etsd/base';
 import { type Entry, EntryType, type Message, MessageType, ProtoError } from '@etsd/proto';
-import { confChangeOf, leavesJoint } from './conf-change.ts';
+import { ConfChangeError, changedMembership, confChangeOf } from './conf-change.ts';
 import {
   checkQuorum,
   handleVoteRequest,
@@ -149,23 +149,39 @@ export function canPropose(raft: Raft): boolean {
   return raft.self !== null && !raft.self.isLearner && raft.transferee === U64_ZERO;
 }
 
+/** Why a membership change may not enter the log now: nothing speaks against it, … */
+export const CHANGE_FITS = 0;
+/** … another one may be under way: later; … */
+export const CHANGE_TOO_EARLY = 1;
+/** … or it cannot be made to the present configuration, or be read at all. */
+export const CHANGE_UNFIT = 2;
+
 /**
- * Appends a proposal. A membership change that comes while another may be under way, or which does not fit the present
- * kind of configuration, is replaced by an empty entry (Raft thesis §4.1). Returns whether the entry went in as it is.
+ * Whether the leader may append a membership change (Raft thesis §4.1). Nothing can come between this check and the
+ * application of the entry: that is what the first condition is for.
  */
-export function appendProposal(raft: Raft, entry: Entry): boolean {
-  let isAsGiven = true;
+export function checkChange(raft: Raft, entry: Entry): number {
+  if (raft.pendingConfIndex > raft.log.applied) return CHANGE_TOO_EARLY;
+  try {
+    changedMembership(raft.membership, confChangeOf(entry));
+    return CHANGE_FITS;
+  } catch (error) {
+    if (error instanceof ProtoError || error instanceof ConfChangeError) return CHANGE_UNFIT;
+    throw error;
+  }
+}
+
+/** Appends a proposal. A membership change that may not be made is replaced by an empty entry. */
+export function appendProposal(raft: Raft, entry: Entry): void {
   if (entry.type !== EntryType.EntryNormal) {
-    if (raft.pendingConfIndex > raft.log.applied || asksToLeave(entry) !== raft.isJoint) {
+    if (checkChange(raft, entry) === CHANGE_FITS) {
+      raft.pendingConfIndex = raft.log.lastIndex + 1;
+    } else {
       entry.type = EntryType.EntryNormal;
       entry.data = EMPTY;
-      isAsGiven = false;
-    } else {
-      raft.pendingConfIndex = raft.log.lastIndex + 1;
     }
   }
   appendAsLeader(raft, entry);
-  return isAsGiven;
 }
 
 function stepOther(raft: Raft, message: Message): void {
@@ -210,14 +226,4 @@ function passToLeader(raft: Raft, message: Message): void {
   if (raft.leader === U64_ZERO || raft.role === PRE_CANDIDATE) return;
   message.to = raft.leader;
   raft.send(message);
-}
-
-/** Whether an entry asks to leave a joint configuration; null where its bytes are no membership change at all. */
-function asksToLeave(entry: Entry): boolean | null {
-  try {
-    return leavesJoint(confChangeOf(entry));
-  } catch (error) {
-    if (error instanceof ProtoError) return null;
-    throw error;
-  }
 }

@@ -165,6 +165,22 @@ test('the name of the member must be among the founders', async () => {
   assert.deepEqual(await readdir(join(place.directory, '..')), []);
 });
 
+test('a foundation that was cut short is made up for, with the same flags only', async () => {
+  const place = await newPlace();
+  const founding = { members: FOUNDERS, name: 'infra1', token: 'tok-1' };
+  const opened = await foundCluster({ ...place, ...founding });
+  await opened.log.close();
+  const existing = { ...place, appliedIndex: 0, confState: null };
+  await assert.rejects(openExisting({ ...existing, founding: { ...founding, token: 'other' } }), OperatorError);
+  const waiting = await openExisting(existing);
+  assert.equal(waiting.start.bootstrap, null, 'a member that joins waits for its leader');
+  await waiting.log.close();
+  const resumed = await openExisting({ ...existing, founding });
+  const node = nodeOn(resumed, new RecordingApplier());
+  assert.equal(await propose(node, 'a'), 'a');
+  await node.stop();
+});
+
 test('founding entries add every member in order of ids', async () => {
   const place = await newPlace();
   const founders = [

@@ -2,7 +2,7 @@ import { assert, type Logger, OperatorError, type U64, u64ToHex } from '@etsd/ba
 import { ConfChange, ConfChangeType, ConfState, type Entry, EntryType, type HardState, WalMetadata } from '@etsd/proto';
 import { changedMembership, confChangeV2Of, membershipOf, type StoredState } from '@etsd/raft';
 import type { World } from '@etsd/runtime';
-import { type OpenedWal, validSnapshots, Wal, type WalOptions } from '@etsd/wal';
+import { newestSnapshot, type OpenedWal, Wal, type WalOptions } from '@etsd/wal';
 import type { LogStore } from './log-store.ts';
 import {
   clusterIdOf,
@@ -37,13 +37,16 @@ export interface LogPlace {
   readonly walOptions?: WalOptions;
 }
 
-export interface NewClusterOptions extends LogPlace {
+/** A cluster to be founded, as the flags describe it. */
+export interface Founding {
   /** All founding members, this one among them. */
   readonly members: readonly FoundingMember[];
   /** The name of this member. */
   readonly name: string;
   readonly token: string;
 }
+
+export interface NewClusterOptions extends LogPlace, Founding {}
 
 /** Whether the member has a past: then `openExisting`, whatever the flags say about a new cluster. */
 export function hasLog(place: LogPlace): Promise<boolean> {
@@ -52,17 +55,23 @@ export function hasLog(place: LogPlace): Promise<boolean> {
 
 /** Founds a cluster: makes the log, and the entries that every founding member begins with. */
 export async function foundCluster(options: NewClusterOptions): Promise<OpenedLog> {
-  const members = identify(options.members, options.token);
-  const self = members.find((member) => member.name === options.name);
+  const founded = foundation(options);
+  const log = await createLog(options, founded.memberId, founded.clusterId);
+  return { log, start: founded };
+}
+
+/** What a founding member begins with. */
+function foundation(founding: Founding): StartState {
+  const members = identify(founding.members, founding.token);
+  const self = members.find((member) => member.name === founding.name);
   if (self === undefined) {
     throw new OperatorError(
-      `couldn't find local name "${options.name}" in the initial cluster configuration`,
+      `couldn't find local name "${founding.name}" in the initial cluster configuration`,
       'Name this member in initial-cluster exactly as its flag name says.',
     );
   }
   const clusterId = clusterIdOf(members.map((member) => member.id));
-  const log = await createLog(options, self.id, clusterId);
-  return { log, start: { memberId: self.id, clusterId, stored: nothing(), bootstrap: members.map(foundingEntry) } };
+  return { memberId: self.id, clusterId, stored: nothing(), bootstrap: members.map(foundingEntry) };
 }
 
 export interface JoinOptions extends LogPlace {
@@ -92,13 +101,17 @@ export interface ExistingOptions extends LogPlace {
   /** What the stored state contains: it must reach at least the last snapshot record. */
   readonly appliedIndex: number;
   readonly confState: ConfState | null;
+  /**
+   * What the flags say, where they ask for a new cluster: if a crash cut the foundation short, so that the log exists but
+   * is empty, it is made up for. Without it an empty log is that of a member which waits for its leader.
+   */
+  readonly founding?: Founding | null;
 }
 
 /** Opens the log of a member with a past. */
 export async function openExisting(options: ExistingOptions): Promise<OpenedLog> {
   const { world, directory, logger, appliedIndex } = options;
-  const snapshots = await validSnapshots(world.disk, directory);
-  const snapshot = snapshots[snapshots.length - 1] ?? null;
+  const snapshot = await newestSnapshot(world.disk, directory);
   const baseIndex = snapshot?.index ?? 0;
   const baseTerm = snapshot?.term ?? 0;
   if (appliedIndex < baseIndex) {
@@ -111,6 +124,9 @@ export async function openExisting(options: ExistingOptions): Promise<OpenedLog>
   try {
     const { memberId, clusterId } = readMetadata(opened, directory);
     const stored = storedState(opened, baseIndex, baseTerm, options);
+    if (isBlank(stored) && options.founding) {
+      return { log: opened.wal, start: resumedFoundation(options.founding, memberId, clusterId, directory) };
+    }
     logger.log('info', 'restarting local member', {
       clusterId: u64ToHex(clusterId),
       localMemberId: u64ToHex(memberId),
@@ -122,6 +138,22 @@ export async function openExisting(options: ExistingOptions): Promise<OpenedLog>
     await opened.wal.close();
     throw error;
   }
+}
+
+function isBlank({ hardState, entries, baseIndex }: StoredState): boolean {
+  return hardState === null && entries.length === 0 && baseIndex === 0;
+}
+
+function resumedFoundation(founding: Founding, memberId: U64, clusterId: U64, directory: string): StartState {
+  const founded = foundation(founding);
+  if (founded.memberId !== memberId || founded.clusterId !== clusterId) {
+    throw new OperatorError(
+      `the empty log in ${directory} was made for member ${u64ToHex(memberId)} of cluster ${u64ToHex(clusterId)}, ` +
+        `but initial-cluster makes this ${u64ToHex(founded.memberId)} of ${u64ToHex(founded.clusterId)}`,
+      'Start with the flags of the first start, or remove the data directory: nothing was stored in it.',
+    );
+  }
+  return founded;
 }
 
 function readMetadata(opened: OpenedWal, directory: string): { memberId: U64; clusterId: U64 } {

@@ -1,6 +1,7 @@
 export type { Applier, RequestIdOf, SnapshotInstaller, Waiter } from './applier.ts';
 export {
   type ExistingOptions,
+  type Founding,
   forceSingleMember,
   foundCluster,
   hasLog,

@@ -241,20 +241,31 @@ test('a change of members is applied, a refused one changes nobody', () => {
   single.applier.refused = learner;
   const refused = new RecordingWaiter();
   single.node.proposeConfChange(change, refused);
-  const hasty = new RecordingWaiter();
-  single.node.proposeConfChange(change, hasty);
-  assert.equal(hasty.outcome, 'etcdserver: too many requests', 'one change at a time');
+  const second = new RecordingWaiter();
+  single.node.proposeConfChange(ConfChange.create({ ...change, id: '2', nodeId: '00000000000000bb' }), second);
   single.settle();
-  assert.deepEqual(single.applier.confState?.learners, []);
+  assert.deepEqual([refused.outcome, second.outcome], ['changed', 'waiting'], 'one at a time');
+  single.time.advance(100);
+  single.settle();
+  assert.equal(second.outcome, 'changed');
+  assert.deepEqual(single.applier.confState?.learners, ['00000000000000bb']);
   single.applier.refused = '';
   const accepted = new RecordingWaiter();
   single.node.proposeConfChange(change, accepted);
   single.settle();
   assert.equal(accepted.outcome, 'changed');
-  assert.deepEqual(single.applier.confState?.learners, [learner]);
+  assert.deepEqual(single.applier.confState?.learners, [learner, '00000000000000bb']);
   const waiter = single.propose('a learner does not count');
   single.settle();
   assert.equal(waiter.outcome, 'a learner does not count');
+});
+
+test('the last voter cannot be removed', () => {
+  const single = new Single().started();
+  const waiter = new RecordingWaiter();
+  const change = ConfChange.create({ id: '1', type: ConfChangeType.ConfChangeRemoveNode, nodeId: SELF.id });
+  single.node.proposeConfChange(change, waiter);
+  assert.match(waiter.outcome, /not enough started members/);
 });
 
 test('listeners hear of leadership', () => {

@@ -2,7 +2,7 @@ import { assert, type Logger, type U64, U64_ZERO } from '@etsd/base';
 import {
   ConfChange,
   EntryType,
-  ErrNoLeader,
+  ErrMemberNotEnoughStarted,
   ErrNotLeader,
   ErrRequestTooManyRequests,
   ErrStopped,
@@ -11,7 +11,7 @@ import {
   type EtcdError,
   type Message,
 } from '@etsd/proto';
-import { FORWARDED, RAFT_DEFAULTS, RawNode, ROLE_NAMES } from '@etsd/raft';
+import { FORWARDED, RAFT_DEFAULTS, RawNode, REFUSED, ROLE_NAMES } from '@etsd/raft';
 import type { Clock, Random, Timer, Timers } from '@etsd/runtime';
 import type { Applier, RequestIdOf, SnapshotInstaller, Waiter } from './applier.ts';
 import type { StartState } from './bootstrap.ts';
@@ -87,6 +87,8 @@ export class ReplicationNode {
   private readonly proposals = new Proposals();
   private readonly forwarded: ForwardedProposals;
   private readonly parked = new Parked();
+  /** Membership changes that wait, for a leader or for another change. */
+  private readonly parkedChanges = new Parked();
   private readonly reads = new Reads();
   private readonly requestIds: RequestIds;
   private readonly listeners: LeadershipListener[] = [];
@@ -202,7 +204,7 @@ export class ReplicationNode {
   }
   /** Proposals of this member whose result is not known yet. */
   get pendingProposals(): number {
-    return this.proposals.length + this.forwarded.size + this.parked.length;
+    return this.proposals.length + this.forwarded.size + this.parked.length + this.parkedChanges.length;
   }
 
   /** A fresh request id; the object is reused by the next call. */
@@ -239,19 +241,26 @@ export class ReplicationNode {
     else this.parked.add(data, since, waiter);
   };
 
-  /** Proposes a change of members, under `change.id`. Fails at once while another one is not applied yet. */
+  /**
+   * Proposes a change of members, under `change.id`. It waits while another one is not applied yet, and fails with
+   * `ErrMemberNotEnoughStarted` if it would leave no voter.
+   */
   proposeConfChange(change: ConfChange, waiter: Waiter): void {
     if (this.isStopped) {
       waiter.fail(ErrStopped);
       return;
     }
-    const data = ConfChange.encode(change);
-    const index = this.raft.proposeConfChange(EntryType.EntryConfChange, data);
-    if (index > 0) this.proposals.add(index, this.raft.term, data.length, this.tickCount, waiter);
-    else if (index === FORWARDED) this.forwarded.addWithId(change.id, this.tickCount, waiter);
-    else waiter.fail(this.raft.leader === U64_ZERO ? ErrNoLeader : ErrRequestTooManyRequests);
+    this.placeChange(ConfChange.encode(change), this.tickCount, waiter);
     this.pump.schedule();
   }
+
+  private readonly placeChange = (data: Buffer, since: number, waiter: Waiter): void => {
+    const index = this.raft.proposeConfChange(EntryType.EntryConfChange, data);
+    if (index > 0) this.proposals.add(index, this.raft.term, data.length, since, waiter);
+    else if (index === FORWARDED) this.forwarded.addWithId(ConfChange.decode(data).id, since, waiter);
+    else if (index === REFUSED) waiter.fail(ErrMemberNotEnoughStarted);
+    else this.parkedChanges.add(data, since, waiter);
+  };
 
   /**
    * Calls `done` when everything that was committed before this call, on whatever member, is applied here; before it
@@ -330,12 +339,18 @@ export class ReplicationNode {
     this.tickCount++;
     this.raft.tick();
     this.expire();
-    if (this.parked.length > 0) this.parked.drain(this.place);
+    this.unpark();
     if (this.reads.isGathering) this.startReadRound();
     this.askAgain(this.tickCount - this.retryTicks);
     this.pump.run();
     this.cutter.check();
   };
+
+  /** Offers raft again what it did not take. */
+  private unpark(): void {
+    if (this.parked.length > 0) this.parked.drain(this.place);
+    if (this.parkedChanges.length > 0) this.parkedChanges.drain(this.placeChange);
+  }
 
   /** Asks for the read rounds that were last asked for at that tick or before. */
   private askAgain(before: number): void {
@@ -347,6 +362,7 @@ export class ReplicationNode {
     this.proposals.expire(tick, ErrTimeout);
     this.forwarded.expire(tick, ErrTimeout);
     this.parked.expire(tick, ErrTimeout);
+    this.parkedChanges.expire(tick, ErrTimeout);
     this.reads.expire(tick);
   }
 
@@ -364,7 +380,7 @@ export class ReplicationNode {
     this.wasLeader = isLeader;
     if (leader !== U64_ZERO) {
       // What was asked of the leader before, or of nobody, is to be asked of this one.
-      if (this.parked.length > 0) this.parked.drain(this.place);
+      this.unpark();
       this.askAgain(this.tickCount);
     }
     this.logger.log('info', 'raft state changed', { role: ROLE_NAMES[raft.role], term, leader });
@@ -383,6 +399,7 @@ export class ReplicationNode {
     this.proposals.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
     this.forwarded.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
     this.parked.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
+    this.parkedChanges.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
     this.reads.failAll(ErrStopped);
   }
 

@@ -8,7 +8,8 @@ import { RpcError, StatusCode } from './grpc/status.ts';
 import type { Field } from './hpack/table.ts';
 import type { Connection } from './http2/connection.ts';
 import { ConnectionHost } from './http2/connection-host.ts';
-import { DEFAULT_LIMITS, type RpcLimits } from './limits.ts';
+import { ErrorCode } from './http2/errors.ts';
+import { completeLimits, type RpcLimits } from './limits.ts';
 import type { RpcWorld } from './world.ts';
 
 export const ChannelState = { IDLE: 0, CONNECTING: 1, READY: 2, FAILING: 3, CLOSED: 4 } as const;
@@ -69,6 +70,7 @@ export class GrpcChannel implements CallOwner, ClientConnectionOwner {
   private failures = 0;
   private backoff: Timer | null = null;
   private sweeper: Timer | null = null;
+  private keepaliveMs: number;
   private lastError = '';
   private starting = false;
 
@@ -76,7 +78,8 @@ export class GrpcChannel implements CallOwner, ClientConnectionOwner {
     this.world = world;
     this.address = address;
     this.options = options;
-    this.limits = { ...DEFAULT_LIMITS, ...CLIENT_LIMITS, ...options.limits };
+    this.keepaliveMs = options.keepaliveMs ?? 0;
+    this.limits = completeLimits(CLIENT_LIMITS, options.limits);
     this.host = new ConnectionHost(world.clock, world.timers, this.limits);
     this.wheel = new DeadlineWheel(world.clock, world.timers);
     this.authority = options.authority ?? ('path' in address ? 'localhost' : authorityOf(address.host, address.port));
@@ -206,6 +209,7 @@ export class GrpcChannel implements CallOwner, ClientConnectionOwner {
   private failWaiting(code: number, message: string, all: boolean): void {
     for (let left = this.waiting.length; left > 0; left--) {
       const call = this.waiting.take() as ClientCall;
+      if (call.isClosed) continue;
       if (call.waitForReady && !all) this.waiting.push(call);
       else call.abandon(code, message);
     }
@@ -217,13 +221,14 @@ export class GrpcChannel implements CallOwner, ClientConnectionOwner {
   }
 
   private startSweeping(): void {
-    const interval = this.options.keepaliveMs ?? 0;
+    const interval = this.keepaliveMs;
     const timeout = this.options.keepaliveTimeoutMs ?? 20_000;
     const step = Math.max(10, Math.min(1000, timeout / 4, interval <= 0 ? 1000 : interval / 4));
-    this.sweeper ??= this.world.timers.every(step, () => this.sweep(interval, timeout), { ref: false });
+    this.sweeper ??= this.world.timers.every(step, () => this.sweep(timeout), { ref: false });
   }
 
-  private sweep(interval: number, timeout: number): void {
+  private sweep(timeout: number): void {
+    const interval = this.keepaliveMs;
     const now = this.world.clock.nowMs();
     this.host.coarseMs = now;
     if (this.connections.size === 0) {
@@ -257,7 +262,9 @@ export class GrpcChannel implements CallOwner, ClientConnectionOwner {
     if (connection.isExhausted) this.leave(connection);
   }
 
-  goingAway(connection: ClientConnection): void {
+  goingAway(connection: ClientConnection, code: number, debug: string): void {
+    // We ping more often than this server likes; grpc-go doubles the interval too.
+    if (code === ErrorCode.ENHANCE_YOUR_CALM && debug === 'too_many_pings') this.keepaliveMs *= 2;
     this.leave(connection);
   }
 

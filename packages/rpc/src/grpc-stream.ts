@@ -15,6 +15,7 @@ class LooseTarget implements WriteTarget {
 }
 
 const NO_BYTES = Buffer.alloc(0);
+const NO_CHUNKS: readonly Buffer[] = [];
 const LOOSE = new LooseTarget();
 const CHUNK: [Buffer] = [NO_BYTES];
 
@@ -135,6 +136,22 @@ export abstract class GrpcStream extends Stream implements MessageSink, Expiring
   /** Sends one message given in pieces, without joining them. They must not change any more. */
   sendChunks(chunks: readonly Buffer[], totalBytes: number): void {
     this.enqueueMessage(chunks, totalBytes, false);
+  }
+
+  /**
+   * Announces a message of `totalBytes` of which nothing is there yet: exactly so many bytes must follow by `sendPart`.
+   * So a message of any size needs little memory at a time. Returns whether it was announced.
+   */
+  beginParts(totalBytes: number): boolean {
+    this.enqueueMessage(NO_CHUNKS, totalBytes, false);
+    return this.isOpen;
+  }
+
+  /** The next bytes of the message announced. They must not change any more. */
+  sendPart(bytes: Buffer): void {
+    if (!this.isOpen || bytes.length === 0) return;
+    this.enqueue(bytes);
+    if (this.id !== 0) this.connection.enring(this);
   }
 
   protected enqueueMessage(chunks: readonly Buffer[], totalBytes: number, compressed: boolean): void {

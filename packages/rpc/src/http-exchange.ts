@@ -42,6 +42,7 @@ export class HttpExchange extends Stream {
     super(connection, id, connection.limits.streamWindowBytes);
     this.request = request;
     this.socket = connection.socket;
+    this.headerBytes = request.size;
   }
 
   get method(): string {

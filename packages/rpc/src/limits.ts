@@ -16,6 +16,8 @@ export interface RpcLimits {
   readonly headerListBytes: number;
   /** Fields of one header list; more end the stream. */
   readonly headerFields: number;
+  /** Header lists of all open streams of a connection; the stream that goes over it is reset (CVE-2026-49975). */
+  readonly heldHeaderBytes: number;
   /** Bytes of one encoded header block over all its frames; more end the connection. */
   readonly headerBlockBytes: number;
   /** CONTINUATION frames of one header block; more end the connection. */
@@ -95,6 +97,7 @@ export const DEFAULT_LIMITS: RpcLimits = {
 
   headerListBytes: 16_384,
   headerFields: 100,
+  heldHeaderBytes: 33_554_432,
   headerBlockBytes: 32_768,
   continuationFrames: 10,
   headerBlockMs: 10_000,
@@ -133,3 +136,18 @@ export const DEFAULT_LIMITS: RpcLimits = {
   keepaliveMs: 7_200_000,
   keepaliveTimeoutMs: 20_000,
 };
+
+/** The defaults with what the caller wants otherwise, brought into agreement with each other. */
+export function completeLimits(...wanted: readonly (Partial<RpcLimits> | undefined)[]): RpcLimits {
+  const limits = Object.assign({}, DEFAULT_LIMITS, ...wanted) as RpcLimits;
+  // A connection must be able to hold a few of the largest messages, and one grant of that size.
+  const largest = limits.receiveMessageBytes;
+  const given = Object.assign({}, ...wanted) as Partial<RpcLimits>;
+  const heldBytes = given.heldBytes ?? Math.max(limits.heldBytes, 4 * largest);
+  return {
+    ...limits,
+    heldBytes,
+    heldBytesOfAll: given.heldBytesOfAll ?? Math.max(limits.heldBytesOfAll, heldBytes),
+    assemblyBytes: given.assemblyBytes ?? Math.max(limits.assemblyBytes, 2 * largest),
+  };
+}

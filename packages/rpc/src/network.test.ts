@@ -7,6 +7,7 @@ import type { Socket as NodeSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import * as tls from 'node:tls';
 import type { SocketAddress, TlsOptions } from '@etsd/runtime';
 import { nodeWorld } from '@etsd/runtime/node';
 import * as grpc from '@grpc/grpc-js';
@@ -179,6 +180,30 @@ describe('TLS', () => {
     const channel = new GrpcChannel(world, { host: '127.0.0.1', port }, { dial: { tls: {} } });
     await assert.rejects(channel.unary('/t.S/Who', Buffer.alloc(0)), { code: 14, message: /certificate/ });
     channel.close();
+  });
+
+  it('takes renewed certificates from the next connection on, also for clients that dial an address', async () => {
+    let now: TlsOptions = authority;
+    const renewed = echoServer();
+    const listener = await renewed.listen(
+      { host: '127.0.0.1', port: 0 },
+      { tls: { ...authority, current: () => now } },
+    );
+    const subject = () =>
+      new Promise<unknown>((resolve, reject) => {
+        const options = { host: '127.0.0.1', port: portOf(listener.address), rejectUnauthorized: false };
+        const socket = tls.connect(options, () => {
+          resolve(socket.getPeerCertificate().subject.CN);
+          socket.destroy();
+        });
+        socket.on('error', reject);
+      });
+    assert.equal(await subject(), 'server of the test');
+    now = { ...authority, cert: pem('client.pem'), key: pem('client.key') };
+    assert.equal(await subject(), 'client of the test');
+    now = { ...authority, cert: 'half a certificate' };
+    assert.equal(await subject(), 'client of the test');
+    await renewed.close();
   });
 
   it('can demand a certificate', async () => {

@@ -7,12 +7,12 @@ export interface WriteTarget {
 }
 
 const EMPTY_BUFFER = Buffer.alloc(0);
-const FIRST_BYTES = 4096;
+const FIRST_BYTES = 1024;
 
-const SMALL_BYTES = 16_384;
+const SMALL_BYTES = 4096;
 /** Buffers of all connections: one that is idle holds none. Many may need a small one in the same turn. */
-const SMALL_POOL = new BufferPool(FIRST_BYTES, SMALL_BYTES, 512);
-const LARGE_POOL = new BufferPool(2 * SMALL_BYTES, 1 << 20, 16);
+const SMALL_POOL = new BufferPool(FIRST_BYTES, SMALL_BYTES, 2048);
+const LARGE_POOL = new BufferPool(2 * SMALL_BYTES, 1 << 20, 32);
 
 /**
  * The bytes one connection gathers for its next write to the socket. While the kernel works on one buffer the next bytes

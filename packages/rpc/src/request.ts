@@ -12,6 +12,8 @@ export type Encoding = (typeof Encoding)[keyof typeof Encoding];
  */
 export class Request {
   readonly fields: readonly Field[];
+  /** Size of the list, as RFC 9113 §6.5.2 counts. */
+  readonly size: number;
   /** RFC 9113 §8.1.1: the stream is reset, nobody is asked. */
   malformed = false;
   tooLarge = false;
@@ -28,17 +30,24 @@ export class Request {
   encoding: Encoding = Encoding.IDENTITY;
   encodingName = '';
   acceptsGzip = false;
+  isGrpc = false;
+  /** A gRPC call that nothing is wrong with, but that there may be no such method. */
+  isCall = false;
+  /** The method's handler, once it was looked up; the server's own. */
+  route: unknown = null;
   /** The first `-bin` field whose value is not base64, null where all are. */
   badBinary: Field | null = null;
 
   constructor(block: HeaderBlock) {
     this.fields = block.fields;
+    this.size = block.size;
     this.tooLarge = block.tooLarge;
-    if (!block.tooLarge) this.read();
-  }
-
-  get isGrpc(): boolean {
-    return isGrpcContentType(this.contentType);
+    if (block.tooLarge) return;
+    this.read();
+    this.isGrpc = isGrpcContentType(this.contentType);
+    const readable = this.encoding !== Encoding.UNKNOWN && this.badBinary === null;
+    const inTime = this.timeoutMs > 0 || this.timeoutMs === -1;
+    this.isCall = this.isGrpc && this.method === 'POST' && readable && inTime;
   }
 
   /** First value of a field by its lower-case name. */

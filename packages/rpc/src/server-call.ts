@@ -63,6 +63,7 @@ export class ServerCall extends GrpcStream {
     this.handler = handler;
     this.socket = connection.socket;
     this.wheel = wheel;
+    this.headerBytes = request.size;
   }
 
   /** First value of a request header, by lower-case name. */

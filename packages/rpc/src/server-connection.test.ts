@@ -245,6 +245,24 @@ describe('flow control towards the client', () => {
     assert.equal(peer.transcript().at(-1), 'HEADERS 1 grpc-status=0 end');
   });
 
+  it('sends a message whose bytes come later, its length first', () => {
+    open({}, setting(4, 1 << 20));
+    peer.send(peer.call(1, '/t.S/Hold'));
+    const call = held[0] as ServerCall;
+    assert.equal(call.beginParts(30), true);
+    manual.turn();
+    const first = peer.take();
+    assert.deepEqual(peer.transcript(first), ['HEADERS 1 200', 'DATA 1 5']);
+    assert.deepEqual(first[1]?.payload, Buffer.from([0, 0, 0, 0, 30]));
+    call.sendPart(Buffer.alloc(10, 1));
+    manual.turn();
+    assert.deepEqual(peer.transcript(), ['DATA 1 10']);
+    call.sendPart(Buffer.alloc(20, 2));
+    call.end();
+    manual.turn();
+    assert.deepEqual(peer.transcript(), ['DATA 1 20', 'HEADERS 1 grpc-status=0 end']);
+  });
+
   it('shares the connection between long answers, a slice each in turn', () => {
     open({}, setting(4, 1 << 20));
     peer.send(frame(WINDOW_UPDATE, 0, 0, u32(1 << 20)), peer.call(1, '/t.S/Hold'), peer.call(3, '/t.S/Hold'));
@@ -316,6 +334,26 @@ describe('flow control towards us', () => {
     assert.deepEqual(peer.transcript(), ['WINDOW_UPDATE 1 14005']);
     peer.send(frame(RST_STREAM, 0, 3, u32(8)), frame(RST_STREAM, 0, 1, u32(8)));
     assert.deepEqual(peer.transcript(), ['WINDOW_UPDATE 5 14005']);
+  });
+
+  it('forgets streams that ended while they waited for a grant', () => {
+    open({ streamWindowBytes: 1000, assemblyBytes: 20_000, resetBurst: 1e6 });
+    const message = grpcMessage(Buffer.alloc(15_000));
+    peer.send(peer.headers(1, '/t.S/Echo'), peer.data(1, message.subarray(0, 1000)));
+    for (let id = 3; id < 2003; id += 2) {
+      peer.send(
+        peer.headers(id, '/t.S/Echo'),
+        peer.data(id, message.subarray(0, 1000)),
+        frame(RST_STREAM, 0, id, u32(8)),
+      );
+    }
+    peer.send(peer.headers(2003, '/t.S/Echo'), peer.data(2003, message.subarray(0, 1000)));
+    assert.deepEqual(
+      peer.transcript().filter((line) => !line.startsWith('WINDOW_UPDATE 0')),
+      ['WINDOW_UPDATE 1 14005'],
+    );
+    peer.send(frame(RST_STREAM, 0, 1, u32(8)));
+    assert.deepEqual(peer.transcript(), ['WINDOW_UPDATE 2003 14005']);
   });
 
   it('resets the stream that makes a connection hold too much', () => {
@@ -494,6 +532,22 @@ describe('errors of a stream leave the connection alone', () => {
     held[0]?.end();
     peer.send(peer.call(7, '/t.S/Hold'));
     assert.equal(held.length, 3);
+  });
+
+  it('resets streams whose header lists are too much together', () => {
+    open({ heldHeaderBytes: 1000 });
+    peer.send(
+      peer.call(1, '/t.S/Hold'),
+      peer.call(3, '/t.S/Hold'),
+      peer.call(5, '/t.S/Hold'),
+      peer.call(7, '/t.S/Hold'),
+    );
+    assert.deepEqual(peer.transcript(), ['RST_STREAM 7 11']);
+    held[0]?.end();
+    manual.turn();
+    peer.take();
+    peer.send(peer.call(9, '/t.S/Hold'));
+    assert.deepEqual(peer.transcript(), []);
   });
 
   it('answers a header list over the limit with 431', () => {

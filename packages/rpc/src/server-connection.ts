@@ -74,6 +74,10 @@ export class ServerConnection extends Connection {
       this.refuse(id, ErrorCode.REFUSED_STREAM);
       return;
     }
+    if (this.headerBytes + request.size > this.limits.heldHeaderBytes) {
+      this.refuse(id, ErrorCode.ENHANCE_YOUR_CALM);
+      return;
+    }
     if (request.malformed) {
       this.refuse(id, ErrorCode.PROTOCOL_ERROR);
       return;
@@ -84,6 +88,7 @@ export class ServerConnection extends Connection {
     }
     this.idleSinceMs = 0;
     this.owner.request(this, id, request, endStream);
+    if (this.streams.size === 0) this.idleSinceMs = this.host.coarseMs;
   }
 
   private lateHeaders(id: number): void {
@@ -131,7 +136,7 @@ export class ServerConnection extends Connection {
 
   protected override streamRemoved(): void {
     if (this.streams.size > 0) return;
-    this.idleSinceMs = this.host.clock.nowMs();
+    this.idleSinceMs = this.host.coarseMs;
     if (this.drainAnnounced) this.endSocket();
   }
 

@@ -8,7 +8,7 @@ import { ConnectionHost } from './http2/connection-host.ts';
 import { type ErrorCode, errorCodeName } from './http2/errors.ts';
 import { Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from './http2/frame.ts';
 import { type PrefaceListener, PrefaceSniffer } from './http2/preface.ts';
-import { DEFAULT_LIMITS, type RpcLimits } from './limits.ts';
+import { completeLimits, type RpcLimits } from './limits.ts';
 import { Encoding, type Request } from './request.ts';
 import { type MethodHandler, ServerCall } from './server-call.ts';
 import { ServerConnection, type ServerConnectionOwner } from './server-connection.ts';
@@ -46,7 +46,7 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
 
   constructor(world: RpcWorld, options: RpcServerOptions = {}) {
     this.world = world;
-    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.limits = completeLimits(options.limits);
     this.logger = options.logger ?? silentLogger;
     this.host = new ConnectionHost(world.clock, world.timers, this.limits);
     this.wheel = new DeadlineWheel(world.clock, world.timers);
@@ -196,20 +196,18 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   // ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   request(connection: ServerConnection, id: number, request: Request, endStream: boolean): void {
-    if (this.httpHandler !== null && !request.isGrpc && !request.tooLarge) {
-      this.httpRequest(this.httpHandler, connection, id, request, endStream);
+    if (!request.isCall) {
+      if (this.httpHandler !== null && !request.isGrpc && !request.tooLarge) {
+        this.httpRequest(this.httpHandler, connection, id, request, endStream);
+      } else this.refuse(connection, id, endStream, this.refusal(request));
       return;
     }
-    const handler = this.handlers.get(request.path);
-    if (handler === undefined || request.method !== 'POST' || !request.isGrpc || request.timeoutMs === -2) {
+    const handler = (request.route ?? this.handlers.get(request.path) ?? null) as MethodHandler | null;
+    if (handler === null) {
       this.refuse(connection, id, endStream, this.refusal(request));
       return;
     }
-    const { encoding, timeoutMs, badBinary } = request;
-    if (request.tooLarge || badBinary !== null || encoding === Encoding.UNKNOWN || timeoutMs === 0) {
-      this.refuse(connection, id, endStream, this.refusal(request));
-      return;
-    }
+    request.route = handler;
     const call = new ServerCall(connection, id, request, handler, this.wheel);
     connection.addStream(call);
     if (request.timeoutMs >= 0) this.wheel.add(call, request.timeoutMs);

@@ -21,7 +21,10 @@ export interface TlsOptions {
   readonly serverName?: string;
   /** Dialling: accept any certificate. */
   readonly insecureSkipVerify?: boolean;
-  /** Listening: called once per handshake, so that renewed certificates are used without a new listener. */
+  /**
+   * Listening: asked at every connection; another object than last time means other certificates, keys and authorities
+   * from here on. Options that cannot be used are reported as a warning and the last good ones stay.
+   */
   readonly current?: () => TlsOptions;
 }
 

@@ -41,6 +41,9 @@ export interface ApiCall {
   commit(): void;
   send(message: Buffer): void;
   sendChunks(chunks: Buffer[], totalBytes: number): void;
+  /** Announces a message whose bytes follow by `sendPart`, exactly so many; false where it was refused. */
+  beginParts(totalBytes: number): boolean;
+  sendPart(bytes: Buffer): void;
   end(): void;
   fail(code: number, message: string): void;
 }

@@ -33,6 +33,8 @@ export interface Limits {
   readonly directResponseBytes: number;
   /** Bytes of a chunked answer that may wait in the transport before its producer pauses. */
   readonly responseWindowBytes: number;
+  /** Bytes of large ranges that a member holds ready; beyond them it reads its answers a second time as they are sent. */
+  readonly gatheredBytes: number;
   /** Watch streams, health watchers and other calls that stay open, per member. */
   readonly maxHealthWatchers: number;
 }
@@ -58,6 +60,7 @@ export function makeLimits(options: LimitOptions = {}): Limits {
     sliceMs: 4,
     directResponseBytes: 256 * 1024,
     responseWindowBytes: 4 * MEBIBYTE,
+    gatheredBytes: 128 * MEBIBYTE,
     maxHealthWatchers: 1000,
   };
   assert(limits.maxRequestBytes > 0, 'the request limit must be above zero');

@@ -372,8 +372,11 @@ async function openLog(
       },
     },
   };
+  const members = [...config.initialCluster].map(([name, peerUrls]) => ({ name, peerUrls }));
+  const founding = { members, name: config.name, token: config.initialClusterToken };
   if (await hasLog(place)) {
-    const existing = await openExisting({ ...place, appliedIndex: state.appliedIndex, confState: state.confState });
+    const { appliedIndex, confState } = state;
+    const existing = await openExisting({ ...place, appliedIndex, confState, founding });
     const { memberId } = existing.start;
     // Neither is a member for ever: a store that was just founded, and a member that was removed, may not list it.
     if (state.members.size > 0 && state.members.get(memberId) === undefined && !state.members.isRemoved(memberId)) {
@@ -393,8 +396,7 @@ async function openLog(
       'Give --wal-dir the directory of the log that belongs to this store, or restore a backup.',
     );
   }
-  const members = [...config.initialCluster].map(([name, peerUrls]) => ({ name, peerUrls }));
-  return await foundCluster({ ...place, members, name: config.name, token: config.initialClusterToken });
+  return await foundCluster({ ...place, ...founding });
 }
 
 function memberLimits(config: MemberConfig): ReturnType<typeof makeLimits> {

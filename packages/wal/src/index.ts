@@ -2,7 +2,7 @@ export { SEGMENT_BYTES, SEGMENTS_MAX } from './limits.ts';
 export type { LogEnd } from './reader.ts';
 export { BatchBuffer, RecordEncoder, RecordType } from './record.ts';
 export type { Repair } from './repair.ts';
-export { type LogPosition, type ReplayedLog, readLog, validSnapshots } from './replay.ts';
+export { type LogPosition, newestSnapshot, type ReplayedLog, readLog, validSnapshots } from './replay.ts';
 export { listSegments, type SegmentName, segmentName } from './segment.ts';
 export {
   decodeSnapshotFile,

@@ -145,12 +145,32 @@ export async function readLog(disk: Disk, directory: string, start: LogPosition)
  * that is not among them may be left over from a crash between writing the file and the log, and must not be used.
  */
 export async function validSnapshots(disk: Disk, directory: string): Promise<WalSnapshot[]> {
-  const all = await listSegments(disk, directory);
-  // An old segment may be back after a crash in the middle of removing several: only what is connected counts.
+  const segments = connected(await listSegments(disk, directory));
+  return segments.length === 0 ? [] : snapshotsIn(disk, directory, segments);
+}
+
+/**
+ * The last of `validSnapshots`, or null. It is found without reading everything: the last segment begins with the hard
+ * state and mostly has one; only if it has none are earlier segments read as well.
+ */
+export async function newestSnapshot(disk: Disk, directory: string): Promise<WalSnapshot | null> {
+  const segments = connected(await listSegments(disk, directory));
+  for (let first = segments.length - 1; first >= 0; first--) {
+    const newest = (await snapshotsIn(disk, directory, segments.slice(first))).at(-1);
+    if (newest !== undefined) return newest;
+  }
+  return null;
+}
+
+async function snapshotsIn(disk: Disk, directory: string, segments: readonly SegmentName[]): Promise<WalSnapshot[]> {
+  const collector = new LogCollector(null);
+  await readSegments(disk, directory, segments, collector.visit);
+  return collector.snapshots.filter((snapshot) => snapshot.index <= collector.hardState.commit);
+}
+
+/** An old segment may be back after a crash in the middle of removing several: only what is connected counts. */
+function connected(all: readonly SegmentName[]): readonly SegmentName[] {
   let first = all.length - 1;
   while (first > 0 && all[first - 1]?.sequence === (all[first] as SegmentName).sequence - 1) first--;
-  if (first < 0) return [];
-  const collector = new LogCollector(null);
-  await readSegments(disk, directory, all.slice(first), collector.visit);
-  return collector.snapshots.filter((snapshot) => snapshot.index <= collector.hardState.commit);
+  return first < 0 ? [] : all.slice(first);
 }

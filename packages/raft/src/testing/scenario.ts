@@ -13,6 +13,7 @@ import {
 import { RAFT_DEFAULTS } from '../config.ts';
 import { PROBE, REPLICATE } from '../progress.ts';
 import { LEADER, type ReadState, ROLE_NAMES } from '../raft.ts';
+import { DROPPED } from '../raw-node.ts';
 import { describe, describeEntry, idOf, numberOf, type Observer, TestDisk, TestMember } from './member.ts';
 
 /**
@@ -211,7 +212,7 @@ export class Scenario implements Observer {
       change.transition = ConfChangeTransition.ConfChangeTransitionJointImplicit;
     }
     const index = member.node.proposeConfChange(EntryType.EntryConfChangeV2, ConfChangeV2.encode(change));
-    if (index < 0) this.say(`${numberOf(member.id)} refuses the change`);
+    if (index < 0) this.say(`${numberOf(member.id)} ${index === DROPPED ? 'has no time for' : 'refuses'} the change`);
   }
 
   /** Delivers what is on its way now, in order; options `to` and `from` choose, `drop` loses it instead. */

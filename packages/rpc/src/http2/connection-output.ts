@@ -122,10 +122,7 @@ export abstract class ConnectionOutput implements Flushable {
         if (stream.endQueued) this.finishOutput(stream);
         continue;
       }
-      if (this.sendWindow === 0) {
-        if (this.windowBlockedSinceMs === 0) this.windowBlockedSinceMs = this.host.clock.nowMs();
-        return;
-      }
+      if (this.isWindowUsedUp()) return;
       const window = this.peer.initialWindowSize + stream.sendCredit;
       if (window <= 0) {
         this.unring(stream);
@@ -136,6 +133,13 @@ export abstract class ConnectionOutput implements Flushable {
       // What is left takes its next turn behind the others; an empty queue comes round at once, to end its stream.
       if (stream.ringNext !== null && stream.queuedBytes > 0) this.ring = stream.ringNext;
     }
+  }
+
+  /** Whether nothing may be sent for now; if so, remembers since when. */
+  private isWindowUsedUp(): boolean {
+    if (this.sendWindow > 0) return false;
+    if (this.windowBlockedSinceMs === 0) this.windowBlockedSinceMs = this.host.clock.nowMs();
+    return true;
   }
 
   private slice(stream: Stream, window: number): void {
@@ -205,7 +209,7 @@ export abstract class ConnectionOutput implements Flushable {
     this.host.bytesWritten += length;
     if (this.socket.write(this.out.buffer, 0, length)) {
       this.out.taken();
-      return this.ring !== null && this.sendWindow > 0;
+      return this.ring !== null && !this.isWindowUsedUp();
     }
     this.isWriting = true;
     this.writeBlockedSinceMs = this.host.clock.nowMs();

@@ -27,6 +27,8 @@ export abstract class Connection extends FrameInput implements SocketReceiver {
   /** Highest stream the other side opened. */
   lastPeerStream = 0;
   goawayReceived = false;
+  /** Size of the header lists of the open streams. */
+  headerBytes = 0;
   /** When the sweep last found that bytes had come. */
   lastReadMs: number;
   readonly createdMs: number;
@@ -480,6 +482,7 @@ export abstract class Connection extends FrameInput implements SocketReceiver {
       stream.state = StreamState.CLOSED;
       stream.ringNext = null;
       stream.ringPrevious = null;
+      stream.isRemoved = true;
       this.release(stream);
       this.streamRemoved(stream);
       stream.aborted(code, AbortCause.CONNECTION);
@@ -544,12 +547,16 @@ export abstract class Connection extends FrameInput implements SocketReceiver {
 
   addStream(stream: Stream): void {
     stream.openedMs = this.host.coarseMs;
+    stream.isRemoved = false;
+    this.headerBytes += stream.headerBytes;
     this.streams.set(stream.id, stream);
   }
 
   /** Takes a closed stream out of everything. */
   removeStream(stream: Stream, resetByUs = false): void {
-    if (!this.streams.delete(stream.id)) return;
+    if (stream.isRemoved) return;
+    stream.isRemoved = true;
+    this.streams.delete(stream.id);
     if (stream.ringNext !== null) this.unring(stream);
     this.release(stream);
     this.forget(stream.id, resetByUs);
@@ -558,9 +565,11 @@ export abstract class Connection extends FrameInput implements SocketReceiver {
 
   /** Gives back all memory a stream accounts for. */
   private release(stream: Stream): void {
+    this.headerBytes -= stream.headerBytes;
     stream.blockedSinceMs = 0;
     if (stream.queuedBytes > 0) stream.clearQueue();
     if (stream.heldBytes > 0) this.receive.hold(stream, 0);
+    if (stream.waitsForGrant > 0) this.receive.stopWaiting(stream);
     if (stream.grantedBytes > 0) this.receive.endGrant(stream);
   }
 

@@ -2,7 +2,7 @@ import { RingQueue } from '@etsd/base';
 import type { Connection } from './connection.ts';
 import { ErrorCode } from './errors.ts';
 import { DEFAULT_WINDOW } from './frame.ts';
-import { type Stream, StreamState } from './stream.ts';
+import type { Stream } from './stream.ts';
 
 /**
  * What the other side may send us: the connection's window, the credits of the streams, and the memory that half-received
@@ -17,6 +17,8 @@ export class ReceiveFlow {
   /** Bytes granted to streams beyond their first window, and the streams that wait for a grant. */
   private grantedBytes = 0;
   private readonly waiting = new RingQueue<Stream>();
+  /** How many of the waiting have ended meanwhile and are only still in the queue. */
+  private gone = 0;
 
   constructor(connection: Connection) {
     this.connection = connection;
@@ -85,6 +87,19 @@ export class ReceiveFlow {
     this.creditStream(stream, bytes);
   }
 
+  /** A stream that waits for a grant has ended. */
+  stopWaiting(stream: Stream): void {
+    stream.waitsForGrant = 0;
+    this.gone++;
+    if (this.gone < 64 || this.gone * 2 < this.waiting.length) return;
+    // More ended than not: clear them out, so that streams opened and reset over and over do not pile up here.
+    for (let left = this.waiting.length; left > 0; left--) {
+      const next = this.waiting.take() as Stream;
+      if (next.waitsForGrant > 0) this.waiting.push(next);
+    }
+    this.gone = 0;
+  }
+
   /** The message that needed the grant is complete, or will never be. */
   endGrant(stream: Stream): void {
     this.grantedBytes -= stream.grantedBytes;
@@ -93,7 +108,8 @@ export class ReceiveFlow {
       const next = this.waiting.take() as Stream;
       const bytes = next.waitsForGrant;
       next.waitsForGrant = 0;
-      if (this.connection.streams.get(next.id) === next && next.state !== StreamState.CLOSED) this.grant(next, bytes);
+      if (bytes > 0) this.grant(next, bytes);
+      else this.gone--;
     }
   }
 }

@@ -101,6 +101,10 @@ export abstract class Stream {
   /** When the message not yet complete began, 0 without one. */
   inputSinceMs = 0;
 
+  /** What the header list that opened it counts for, as RFC 9113 §6.5.2 counts. */
+  headerBytes = 0;
+  /** It is no longer among the connection's streams. */
+  isRemoved = false;
   /** When it was opened, to within a second. */
   openedMs = 0;
 

@@ -20,6 +20,9 @@ const READ_BUFFER = Buffer.allocUnsafeSlow(256 * 1024);
 /** On Windows a read is pending inside the kernel with its buffer, so the buffer cannot be shared. */
 const CAN_SHARE_READ_BUFFER = process.platform !== 'win32';
 
+/** The kernel probes a silent connection after this long, as under Go's listeners. */
+const KEEPALIVE_MS = 15_000;
+
 /** The part of node's sockets that carries the file descriptor; moving it to another Socket changes how bytes are read. */
 interface WithHandle {
   _handle: unknown;
@@ -210,7 +213,13 @@ function secureContextOptions(options: TlsOptions): tls.SecureContextOptions {
 }
 
 function createServer(options: ListenOptions, onSocket: (socket: Socket) => void): net.Server {
-  const common = { allowHalfOpen: true, noDelay: true, pauseOnConnect: options.tls === undefined };
+  const common = {
+    allowHalfOpen: true,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: KEEPALIVE_MS,
+    pauseOnConnect: options.tls === undefined,
+  };
   if (options.tls === undefined) {
     return net.createServer(common, (raw) => onSocket(new NodeSocket(raw, false)));
   }
@@ -222,8 +231,8 @@ function createServer(options: ListenOptions, onSocket: (socket: Socket) => void
     requestCert: settings.requireClientCertificate === true || settings.ca !== undefined,
     rejectUnauthorized: settings.requireClientCertificate === true,
     handshakeTimeout: options.handshakeTimeoutMs ?? 10_000,
-    ...(settings.current === undefined ? {} : { SNICallback: renewing(settings.current) }),
   });
+  if (settings.current !== undefined) renew(server, settings.current);
   server.on('secureConnection', (raw) => {
     raw.setNoDelay(true);
     onSocket(new NodeSocket(raw, true));
@@ -232,20 +241,22 @@ function createServer(options: ListenOptions, onSocket: (socket: Socket) => void
   return server;
 }
 
-/** A context made from the options of the moment, remade only when they changed. */
-function renewing(current: () => TlsOptions) {
+/**
+ * Has every handshake use the options of the moment. Not by SNICallback, which clients that dial an address do not reach.
+ * Options that make no context (a certificate half written) leave the last good ones in force.
+ */
+function renew(server: tls.Server, current: () => TlsOptions): void {
   let last: TlsOptions | null = null;
-  let context: tls.SecureContext | undefined;
-  return (_name: string, done: (error: Error | null, context?: tls.SecureContext) => void): void => {
+  server.prependListener('connection', () => {
+    const now = current();
+    if (now === last) return;
+    last = now;
     try {
-      const now = current();
-      if (now !== last) context = tls.createSecureContext(secureContextOptions(now));
-      last = now;
-      done(null, context);
+      server.setSecureContext(secureContextOptions(now));
     } catch (error) {
-      done(error as Error);
+      process.emitWarning(`TLS options not taken over: ${(error as Error).message}`);
     }
-  };
+  });
 }
 
 class NodeNetwork implements Network {

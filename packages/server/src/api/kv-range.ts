@@ -146,6 +146,10 @@ class RangeHandler implements ApiHandler {
     else if (context instanceof LargeRange) context.cancel();
   }
 
+  drained(call: ApiCall): void {
+    if (call.context instanceof LargeRange) call.context.drained();
+  }
+
   release(waiter: RangeWaiter): void {
     waiter.call = null;
     waiter.key = waiter.rangeEnd = '';

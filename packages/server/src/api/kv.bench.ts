@@ -38,6 +38,10 @@ class NullCall implements ApiCall {
     this.answers++;
   }
   send(): void {}
+  beginParts(): boolean {
+    return true;
+  }
+  sendPart(): void {}
   sendChunks(): void {}
   end(): void {}
   fail(code: number, message: string): void {

@@ -1,4 +1,4 @@
-import { RingQueue } from '@etsd/base';
+import { EMPTY, RingQueue } from '@etsd/base';
 import type { RangeCursor } from '@etsd/mvcc';
 import { EtcdError, GrpcCode, rangeBodySize, writeRangeBody } from '@etsd/proto';
 import type { ApiCall, MemberContext } from '../context.ts';
@@ -12,20 +12,22 @@ const SLICE_BYTES = 256 * 1024;
 const SLICE_KEYS = 1000;
 /** Ranges that are being gathered at a time. */
 const ACTIVE_MAX = 4;
-/** Bytes of answers, whole or half gathered, above which no further range is begun. */
-const HELD_BYTES_MAX = 512 * 1024 * 1024;
+/** Bytes in the transport above which a range that is read as it is sent waits for its client. */
+const SENT_AHEAD_BYTES = 256 * 1024;
 /** A message can be no larger, whatever is configured; RangeStream has no such bound. */
 const MESSAGE_BYTES_MAX = 2 ** 31 - 1;
 
 /**
- * The large ranges of a member. A unary answer has to stand in memory as a whole before its first byte goes out, for its
- * length comes first; so only a few are gathered at a time, and none is begun while those before it fill the memory set
- * aside for them. Whoever has to wait keeps the revision it was asked at.
+ * The large ranges of a member. The length of a unary answer comes before its first byte, so it is gathered first, a few
+ * at a time. Where memory is short, because the answers are very large or their clients do not read them, a range only
+ * adds up its length, and then is read once more, piece by piece as its client takes them. One that has to be sorted
+ * cannot do that; it waits for memory before it begins. All keep the revision they were asked at.
  */
 export class LargeRanges {
   readonly context: MemberContext;
-  private readonly runner: SliceRunner;
+  readonly runner: SliceRunner;
   private readonly waiting = new RingQueue<LargeRange>();
+  private readonly waitingToSort = new RingQueue<LargeRange>();
   private active = 0;
   private heldBytes = 0;
 
@@ -35,12 +37,17 @@ export class LargeRanges {
   }
 
   start(range: LargeRange): void {
-    this.waiting.push(range);
+    (range.isSorted ? this.waitingToSort : this.waiting).push(range);
     this.admit();
   }
 
   held(bytes: number): void {
     this.heldBytes += bytes;
+  }
+
+  /** Whether what is held fills the memory set aside for it. */
+  get isShort(): boolean {
+    return this.heldBytes > this.context.limits.gatheredBytes;
   }
 
   /** A range is gathered, or given up. */
@@ -56,12 +63,12 @@ export class LargeRanges {
   }
 
   private admit(): void {
-    while (this.active < ACTIVE_MAX && (this.heldBytes < HELD_BYTES_MAX || this.active === 0)) {
-      const range = this.waiting.take();
+    while (this.active < ACTIVE_MAX) {
+      const range = this.waiting.take() ?? (this.isShort ? undefined : this.waitingToSort.take());
       if (range === undefined) return;
       if (range.isOver) continue;
       this.active++;
-      range.isActive = true;
+      range.begin();
       this.runner.add(range);
     }
   }
@@ -71,7 +78,7 @@ export class LargeRanges {
 export class LargeRange implements SlicedJob {
   isOver = false;
   /** Counted among those being gathered. */
-  isActive = false;
+  private isActive = false;
   private readonly call: ApiCall;
   private readonly ranges: LargeRanges;
   private readonly cursor: RangeCursor;
@@ -79,13 +86,19 @@ export class LargeRange implements SlicedJob {
   /** The store's revision when it was asked. */
   private readonly revision: number;
   private readonly sort: SlicedSort | null;
-  private readonly chunks: Buffer[] = [];
+  private chunks: Buffer[] = [];
   private chunkBytes = 0;
   private heldBytes = 0;
   private isRead = false;
-  private isSorted = false;
+  private isOrdered = false;
   /** Sorted records that are packed. */
   private packed = 0;
+  /** Its records are added up and not kept, to be read again while they are sent. */
+  private isMeasuredOnly = false;
+  private isSending = false;
+  /** Out of the runner until the client has taken what is queued. */
+  private isParked = false;
+  private tail: Buffer = EMPTY;
 
   /** The cursor has read its first slice, which is not the last. */
   constructor(call: ApiCall, ranges: LargeRanges, cursor: RangeCursor, plan: RangePlan, revision: number) {
@@ -95,25 +108,42 @@ export class LargeRange implements SlicedJob {
     this.plan = plan;
     this.revision = revision;
     this.sort = plan.sortTarget < 0 ? null : new SlicedSort(plan.sortTarget, plan.sortOrder);
+    if (this.sort === null) cursor.keep();
     this.take(cursor.records);
+  }
+
+  /** Whether it has an order that takes all of its records at once to make. */
+  get isSorted(): boolean {
+    return this.sort !== null;
+  }
+
+  begin(): void {
+    this.isActive = true;
   }
 
   step(): boolean {
     if (this.isOver) return true;
+    if (this.isSending) return this.sendSlice();
     if (!this.isRead) {
       this.isRead = this.cursor.next(SLICE_BYTES, SLICE_KEYS);
       this.take(this.cursor.records);
-    } else if (this.sort !== null && !this.isSorted) {
-      this.isSorted = this.sort.step(SLICE_KEYS);
+    } else if (this.sort !== null && !this.isOrdered) {
+      this.isOrdered = this.sort.step(SLICE_KEYS);
     } else if (this.sort !== null && !this.packSorted(this.sort.records)) {
       return false;
     } else {
-      this.send();
-      return true;
+      return this.send();
     }
     if (this.chunkBytes <= MESSAGE_BYTES_MAX) return false;
     failCall(this.call, ErrTooLarge);
     return true;
+  }
+
+  /** The client has taken what was queued. */
+  drained(): void {
+    if (!this.isParked || this.isOver) return;
+    this.isParked = false;
+    this.ranges.runner.add(this);
   }
 
   /** The call is over: answered and read, or given up. */
@@ -147,12 +177,27 @@ export class LargeRange implements SlicedJob {
 
   private pack(records: readonly Buffer[]): void {
     if (records.length === 0) return;
+    if (this.sort === null && !this.isMeasuredOnly && this.ranges.isShort) this.dropChunks();
     const { keysOnly } = this.plan;
-    const chunk = Buffer.allocUnsafeSlow(rangeBodySize(records, records.length, keysOnly, false, 0));
-    writeRangeBody(chunk, 0, records, records.length, keysOnly, false, 0);
-    this.chunks.push(chunk);
-    this.chunkBytes += chunk.length;
-    this.hold(chunk.length);
+    const size = rangeBodySize(records, records.length, keysOnly, false, 0);
+    this.chunkBytes += size;
+    if (this.isMeasuredOnly) return;
+    this.chunks.push(this.chunkOf(records, size));
+    this.hold(size);
+  }
+
+  private chunkOf(records: readonly Buffer[], size: number): Buffer {
+    const chunk = Buffer.allocUnsafeSlow(size);
+    writeRangeBody(chunk, 0, records, records.length, this.plan.keysOnly, false, 0);
+    return chunk;
+  }
+
+  private dropChunks(): void {
+    this.isMeasuredOnly = true;
+    this.chunks = [];
+    const held = this.heldBytes;
+    this.heldBytes = 0;
+    this.ranges.released(held);
   }
 
   private hold(bytes: number): void {
@@ -160,21 +205,51 @@ export class LargeRange implements SlicedJob {
     this.ranges.held(bytes);
   }
 
-  private send(): void {
+  /** The length is known: sends everything, or begins to. Returns whether nothing is left to do. */
+  private send(): boolean {
     const { header, replication } = this.ranges.context;
-    const { sort, plan, cursor } = this;
+    const { call, sort, plan, cursor } = this;
     const more = sort === null ? cursor.more : plan.limit > 0 && sort.records.length > plan.limit;
     const term = replication.term;
     const head = Buffer.allocUnsafe(header.size(this.revision, term));
     header.write(head, 0, this.revision, term);
     const tail = Buffer.allocUnsafe(rangeBodySize(NO_RECORDS, 0, false, more, cursor.count));
     writeRangeBody(tail, 0, NO_RECORDS, 0, false, more, cursor.count);
-    this.chunks.unshift(head);
-    this.chunks.push(tail);
+    const totalBytes = head.length + this.chunkBytes + tail.length;
     this.isActive = false;
-    this.call.sendChunks(this.chunks, head.length + this.chunkBytes + tail.length);
-    this.call.end();
+    if (this.isMeasuredOnly) {
+      this.isSending = call.beginParts(totalBytes);
+      if (this.isSending) {
+        cursor.rewind();
+        call.sendPart(head);
+        this.tail = tail;
+      }
+    } else {
+      cursor.close();
+      this.chunks.unshift(head);
+      this.chunks.push(tail);
+      call.sendChunks(this.chunks, totalBytes);
+      call.end();
+    }
     this.ranges.gathered();
+    return !this.isSending;
+  }
+
+  /** Reads the next piece again and sends it, unless the client has not taken those before it. */
+  private sendSlice(): boolean {
+    const { call, cursor } = this;
+    if (call.queuedBytes > SENT_AHEAD_BYTES) {
+      this.isParked = true;
+      return true;
+    }
+    const isLast = cursor.next(SLICE_BYTES, SLICE_KEYS);
+    const { records } = cursor;
+    const size = rangeBodySize(records, records.length, this.plan.keysOnly, false, 0);
+    if (size > 0) call.sendPart(this.chunkOf(records, size));
+    if (!isLast) return false;
+    call.sendPart(this.tail);
+    call.end();
+    return true;
   }
 }
 

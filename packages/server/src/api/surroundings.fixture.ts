@@ -111,6 +111,22 @@ export class FakeCall implements ApiCall {
     this.queuedBytes += message.length;
   }
 
+  private partsLeft = 0;
+  private readonly parts: Buffer[] = [];
+
+  beginParts(totalBytes: number): boolean {
+    this.partsLeft = totalBytes;
+    return true;
+  }
+
+  sendPart(bytes: Buffer): void {
+    this.partsLeft -= bytes.length;
+    if (this.partsLeft < 0) throw new Error('more bytes than announced');
+    this.parts.push(bytes);
+    this.queuedBytes += bytes.length;
+    if (this.partsLeft === 0) this.messages.push(Buffer.concat(this.parts.splice(0)));
+  }
+
   sendChunks(chunks: Buffer[], totalBytes: number): void {
     const message = Buffer.concat(chunks);
     if (message.length !== totalBytes) throw new Error('the size said and the bytes given differ');
@@ -151,6 +167,7 @@ export class FakeCall implements ApiCall {
 
   private finish(code: number, message: string): void {
     if (!this.isOpen) throw new Error('finished twice');
+    if (code === 0 && this.partsLeft > 0) throw new Error('fewer bytes than announced');
     this.isOpen = false;
     this.status = { code, message };
     this.handler.closed?.(this);

@@ -28,9 +28,12 @@ export class CompactionSlices {
     this.schedule = schedule;
   }
 
-  /** To be called when entries have been applied: one of them may have been a compaction. */
+  /**
+   * To be called when entries have been applied: one of them may have been a compaction. The first slice comes at once,
+   * as in etcd, so that a small store is compacted, and the hash of its compaction known, by the next request.
+   */
   applied(): void {
-    if (this.store.compacting && this.timer === null && !this.stopped) this.next();
+    if (this.store.compacting && this.timer === null && !this.stopped) this.slice();
   }
 
   /** Calls back once everything below `revision` is purged, or at once where it is. */
