@@ -6,7 +6,14 @@ import { DiskSpace } from './disk-space.ts';
 /** A disk whose free space the test sets, and what the duty does about it. */
 function setUp() {
   const state = { free: DISK_RESERVE_BYTES * 4, raised: false, raises: 0, retries: 0, look: () => {}, nowMs: 0 };
-  const backend = { pendingBytes: 0, isOutOfSpace: false, retry: () => void state.retries++ };
+  const backend = {
+    pendingBytes: 0,
+    isOutOfSpace: false,
+    retry(): void {
+      state.retries++;
+      backend.isOutOfSpace = false;
+    },
+  };
   const logged: string[] = [];
   const duty = new DiskSpace({
     places: [{ holds: 'data', path: '/d' }],
@@ -26,7 +33,7 @@ function setUp() {
   });
   const look = async (): Promise<void> => {
     state.look();
-    for (let turn = 0; turn < 10; turn++) await null;
+    for (let turn = 0; turn < 30; turn++) await null;
   };
   return { state, backend, logged, duty, look };
 }
