@@ -75,6 +75,11 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     return listener;
   }
 
+  /** Closes this listener, too, when the server ends; its sockets come through `accept`. */
+  adopt(listener: Listener): void {
+    this.listeners.push(listener);
+  }
+
   /** Takes an open connection, from a listener of this server or from elsewhere. */
   accept(socket: Socket): void {
     const sniffer = new PrefaceSniffer(socket, this.world.clock.nowMs(), this);

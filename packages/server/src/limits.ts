@@ -57,7 +57,7 @@ export function makeLimits(options: LimitOptions = {}): Limits {
     quotaBytes: quota === 0 ? DEFAULT_QUOTA_BYTES : quota < 0 ? Number.POSITIVE_INFINITY : quota,
     maxApplyGap: 5000,
     requestTimeoutMs: 5000 + 2 * (options.electionMs ?? 1000),
-    sliceMs: 2,
+    sliceMs: 1,
     directResponseBytes: 256 * 1024,
     responseWindowBytes: 4 * MEBIBYTE,
     gatheredBytes: 128 * MEBIBYTE,

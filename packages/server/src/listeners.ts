@@ -1,5 +1,13 @@
 import { errorFrom, OperatorError } from '@etsd/base';
-import type { SocketAddress, TlsOptions, World } from '@etsd/runtime';
+import {
+  hasCode,
+  type Listener,
+  type ListenOptions,
+  type Socket,
+  type SocketAddress,
+  type TlsOptions,
+  type World,
+} from '@etsd/runtime';
 import type { MemberConfig } from './config/config.ts';
 import type { Endpoint } from './config/values.ts';
 
@@ -38,6 +46,18 @@ async function readPem(world: World, flag: string, path: string): Promise<Buffer
   }
 }
 
+function isTlsError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_OSSL');
+}
+
+/** What OpenSSL found wrong with the files, which it does not name. */
+function certificateError(config: MemberConfig, error: unknown): OperatorError {
+  return new OperatorError(
+    `--cert-file ${config.certFile} and --key-file ${config.keyFile} cannot be used together: ${errorFrom(error).message}`,
+    'Give a certificate in PEM form and the private key that belongs to it.',
+  );
+}
+
 /** A listening error in words that name the flag. */
 export function listenError(flag: string, endpoint: Endpoint, thrown: unknown): OperatorError {
   const error = errorFrom(thrown);
@@ -48,4 +68,88 @@ export function listenError(flag: string, endpoint: Endpoint, thrown: unknown): 
     taken ? `Another process listens there; stop it or give ${flag} another address.` : `Check ${flag}.`,
     { cause: error },
   );
+}
+
+/**
+ * The addresses for clients, bound before anything is made on disk: an address that is taken should be the first thing
+ * to be said, and leave nothing behind. Who connects before the member is ready is refused.
+ */
+export class ClientGate {
+  readonly listeners: Listener[] = [];
+  private accept: ((socket: Socket) => void) | null = null;
+
+  private constructor() {}
+
+  static async bind(world: World, config: MemberConfig): Promise<ClientGate> {
+    const gate = new ClientGate();
+    const tls = config.listenClientUrls.some(isSecure) ? await loadClientTls(world, config) : undefined;
+    const flags = [
+      ['--listen-client-urls', config.listenClientUrls],
+      ['--listen-client-http-urls', config.listenClientHttpUrls],
+      ['--listen-metrics-urls', config.listenMetricsUrls],
+    ] as const;
+    for (const [flag, endpoints] of flags) {
+      for (const endpoint of endpoints) {
+        const options = {
+          reusePort: config.socketReusePort,
+          ...(isSecure(endpoint) && tls !== undefined ? { tls } : {}),
+        };
+        try {
+          gate.listeners.push(await listenAt(world, socketAddressOf(endpoint), options, gate.connected));
+        } catch (error) {
+          await gate.close();
+          throw isTlsError(error) ? certificateError(config, error) : listenError(flag, endpoint, error);
+        }
+      }
+    }
+    return gate;
+  }
+
+  /** Hands everybody who connects from now on to `accept`. */
+  open(accept: (socket: Socket) => void): void {
+    this.accept = accept;
+  }
+
+  async close(): Promise<void> {
+    for (const listener of this.listeners) await listener.close();
+  }
+
+  private readonly connected = (socket: Socket): void => {
+    if (this.accept === null) socket.destroy();
+    else this.accept(socket);
+  };
+}
+
+/** Listens; the file of a unix socket on which nobody listens any more is taken out of the way. */
+async function listenAt(
+  world: World,
+  address: SocketAddress,
+  options: ListenOptions,
+  onSocket: (socket: Socket) => void,
+): Promise<Listener> {
+  const { disk, network } = world;
+  try {
+    return await network.listen(address, options, onSocket);
+  } catch (error) {
+    if (!('path' in address) || !hasCode(error, 'EADDRINUSE') || (await isServed(world, address))) throw error;
+    await disk.remove(address.path);
+    return await network.listen(address, options, onSocket);
+  }
+}
+
+/** Whether somebody accepts connections there. */
+function isServed({ network }: World, address: SocketAddress): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = network.dial(address);
+    socket.start({
+      opened() {
+        resolve(true);
+        socket.destroy();
+      },
+      data() {},
+      written() {},
+      ended() {},
+      closed: () => resolve(false),
+    });
+  });
 }

@@ -25,7 +25,7 @@ import type { LoopDelay } from './duties/loop-delay.ts';
 import { HttpEdge } from './http/edge.ts';
 import { httpMember } from './http-member.ts';
 import { makeLimits } from './limits.ts';
-import { isSecure, listenError, loadClientTls, socketAddressOf } from './listeners.ts';
+import { ClientGate, isSecure } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
 import { publishClusterVersion, publishMember } from './publish.ts';
 import { isNoSpaceRaised, raiseNoSpace } from './quota.ts';
@@ -62,13 +62,19 @@ export interface Member {
 /** Starts one member; resolves when clients are served. Rejects with an `OperatorError` on what the operator can mend. */
 export async function startMember(parts: MemberParts): Promise<Member> {
   const { world, config, logger } = parts;
-  const directory = await openDataDirectory(world, config, logger);
+  const gate = await ClientGate.bind(world, config);
   try {
-    const member = await RunningMember.open(parts, directory);
-    await member.serve();
-    return member;
+    const directory = await openDataDirectory(world, config, logger);
+    try {
+      const member = await RunningMember.open(parts, directory);
+      await member.serve(gate);
+      return member;
+    } catch (error) {
+      await directory.lock.release();
+      throw error;
+    }
   } catch (error) {
-    await directory.lock.release();
+    await gate.close();
     throw error;
   }
 }
@@ -213,8 +219,8 @@ class RunningMember implements Member {
     this.rpc.flush();
   };
 
-  /** Waits for a leader, announces the member, then opens the addresses for clients. */
-  async serve(): Promise<void> {
+  /** Waits for a leader, announces the member, then lets clients in. */
+  async serve(gate: ClientGate): Promise<void> {
     const { config, logger } = this.parts;
     this.replication.start();
     await this.untilLeaderKnown();
@@ -227,7 +233,7 @@ class RunningMember implements Member {
     };
     await publishMember(publishing, config.name, config.advertiseClientUrls);
     if (this.state.version.version === '') await publishClusterVersion(publishing, CLUSTER_VERSION);
-    await this.listen();
+    this.admitClients(gate);
     this.startAutoCompaction();
     logger.log('info', 'ready to serve client requests');
     for (const endpoint of config.listenClientUrls) {
@@ -248,10 +254,9 @@ class RunningMember implements Member {
     });
   }
 
-  private async listen(): Promise<void> {
-    const { world, config } = this.parts;
+  private admitClients(gate: ClientGate): void {
+    const { config } = this.parts;
     const secure = config.listenClientUrls.some(isSecure);
-    const tls = secure ? await loadClientTls(world, config) : undefined;
     const edge = new HttpEdge(httpMember(this.replication, this.state, this.metrics.registry), {
       cors: config.cors,
       hostWhitelist: config.hostWhitelist,
@@ -259,25 +264,8 @@ class RunningMember implements Member {
     });
     this.edge = edge;
     this.rpc.onHttp1((socket, firstBytes) => edge.accept(socket.detach(), firstBytes));
-    const flags = [
-      ['--listen-client-urls', config.listenClientUrls],
-      ['--listen-client-http-urls', config.listenClientHttpUrls],
-      ['--listen-metrics-urls', config.listenMetricsUrls],
-    ] as const;
-    for (const [flag, endpoints] of flags) {
-      for (const endpoint of endpoints) {
-        if (endpoint.scheme === 'unix' || endpoint.scheme === 'unixs') await world.disk.remove(endpoint.host);
-        try {
-          await this.rpc.listen(socketAddressOf(endpoint), {
-            reusePort: config.socketReusePort,
-            ...(isSecure(endpoint) && tls !== undefined ? { tls } : {}),
-          });
-        } catch (error) {
-          await this.stop();
-          throw listenError(flag, endpoint, error);
-        }
-      }
-    }
+    for (const listener of gate.listeners) this.rpc.adopt(listener);
+    gate.open((socket) => this.rpc.accept(socket));
   }
 
   private startAutoCompaction(): void {
@@ -389,6 +377,15 @@ async function openLog(
   if (await hasLog(place)) {
     const { appliedIndex, confState } = state;
     const existing = await openExisting({ ...place, appliedIndex, confState, founding });
+    const { memberId } = existing.start;
+    // Neither is a member for ever: a store that was just founded, and a member that was removed, may not list it.
+    if (state.members.size > 0 && state.members.get(memberId) === undefined && !state.members.isRemoved(memberId)) {
+      await existing.log.close();
+      throw new OperatorError(
+        `the log in ${directory.walDirectory} is that of member ${u64ToHex(memberId)}, which the store ${directory.storePath} does not know`,
+        'They belong to different clusters: give --data-dir and --wal-dir of the same member.',
+      );
+    }
     if (!config.forceNewCluster) return existing;
     logger.log('warn', 'forcing a new cluster of this member alone');
     return await forceSingleMember(existing, config.initialAdvertisePeerUrls, config.name);

@@ -1,7 +1,7 @@
 import { LmdbBackend } from '@etsd/backend/lmdb';
 import { errorChain, errorFrom, type Logger, OperatorError } from '@etsd/base';
 import { nodeWorld } from '@etsd/runtime/node';
-import { ETSD_VERSION, LineLogger, PROTOCOL_VERSION, startMember } from '@etsd/server';
+import { ETSD_VERSION, LineLogger, type Member, PROTOCOL_VERSION, startMember } from '@etsd/server';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
 import { flagHelp, USAGE } from './help.ts';
 import { measureLoopDelay } from './loop-delay.ts';
@@ -42,15 +42,20 @@ function readArguments(words: readonly string[]): Arguments | undefined {
   }
 }
 
-function checkedSettings(args: Arguments, words: readonly string[], logger: Logger): Settings | undefined {
+interface CheckedSettings extends Settings {
+  readonly outputs: LogOutputs;
+}
+
+function checkedSettings(args: Arguments, words: readonly string[], logger: Logger): CheckedSettings | undefined {
   try {
     if (args.rest.length > 0) throw new OperatorError(`'${args.rest[0]}' is not a valid flag`);
-    return readSettings(args, process.env);
+    const settings = readSettings(args, process.env);
+    return { ...settings, outputs: new LogOutputs(settings.config.logOutputs) };
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     logger.log('info', 'Running: ', { args: ['etsd', ...words] });
     logger.log('warn', 'failed to verify flags', {
-      error: error.message,
+      error: errorChain(error),
       ...(error.advice === '' ? {} : { advice: error.advice }),
     });
     process.exitCode = EXIT_FAILURE;
@@ -58,8 +63,8 @@ function checkedSettings(args: Arguments, words: readonly string[], logger: Logg
   }
 }
 
-async function run({ config, unknownVariables }: Settings, words: readonly string[]): Promise<void> {
-  const logger = new LineLogger(new LogOutputs(config.logOutputs), config.logLevel, config.logFormat, 'etsd/main.ts');
+async function run({ config, unknownVariables, outputs }: CheckedSettings, words: readonly string[]): Promise<void> {
+  const logger = new LineLogger(outputs, config.logLevel, config.logFormat, 'etsd/main.ts');
   logger.log('info', 'Running: ', { args: ['etsd', ...words] });
   for (const variable of unknownVariables) {
     logger.log('warn', 'unrecognized environment variable', { 'environment-variable': variable });
@@ -77,8 +82,15 @@ async function run({ config, unknownVariables }: Settings, words: readonly strin
   // Doubt stops the member: whatever nobody expected is not carried on over.
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
+  let member: Member | null = null;
+  // Before the member says that it is ready: who waits for that may send a signal at once. A member that is still
+  // starting has promised nothing and just ends.
+  stopOnSignal(logger, {
+    stop: async () => member?.stop(),
+    exit: () => exitWhenIdle(backend),
+  });
   try {
-    const member = await startMember({
+    member = await startMember({
       world: nodeWorld(),
       config,
       logger,
@@ -88,10 +100,6 @@ async function run({ config, unknownVariables }: Settings, words: readonly strin
       },
       loopDelay: measureLoopDelay(),
       fail,
-    });
-    stopOnSignal(logger, {
-      stop: () => member.stop(),
-      exit: () => exitWhenIdle(backend),
     });
   } catch (error) {
     fail(error);

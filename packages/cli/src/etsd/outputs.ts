@@ -1,4 +1,5 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
+import { OperatorError } from '@etsd/base';
 import type { LogSink } from '@etsd/server';
 
 /** Log lines to the outputs that `--log-outputs` names; `default` is standard error. */
@@ -9,7 +10,7 @@ export class LogOutputs implements LogSink {
     for (const output of outputs) {
       if (output === 'default' || output === 'stderr' || output === 'systemd/journal') this.files.push(2);
       else if (output === 'stdout') this.files.push(1);
-      else this.files.push(openSync(output, 'a', 0o600));
+      else this.files.push(openFile(output));
     }
   }
 
@@ -23,6 +24,16 @@ export class LogOutputs implements LogSink {
 
   close(): void {
     for (const file of this.files) if (file > 2) closeSync(file);
+  }
+}
+
+function openFile(path: string): number {
+  try {
+    return openSync(path, 'a', 0o600);
+  } catch (error) {
+    throw new OperatorError(`--log-outputs ${path} cannot be opened`, 'Check the path and its permissions.', {
+      cause: error,
+    });
   }
 }
 

@@ -143,7 +143,7 @@ export class NodeDisk implements Disk {
       const isDirectory = stat.isDirectory();
       return { isDirectory, size: isDirectory ? 0 : stat.size, modifiedMs: stat.mtimeMs };
     } catch (error) {
-      if (hasCode(error, 'ENOENT')) return null;
+      if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) return null;
       throw error;
     }
   }

@@ -83,8 +83,9 @@ export class DiskSpace {
     const short = free.findIndex((bytes) => bytes < needed);
     const place = places[short];
     if (this.timer === null) return;
-    if (place === undefined) this.enough();
-    else this.tooLittle(place, free[short] as number, needed);
+    // A refusal since this look began knows better than what it saw.
+    if (place === undefined && !this.mustLookAgain) this.enough();
+    else if (place !== undefined) this.tooLittle(place, free[short] as number, needed);
     this.looked();
   }
 
