@@ -111,7 +111,7 @@ export const OPTIONS: readonly Option[] = [
     '0s',
     'Longest time until a batch is committed; 0 is 100ms.',
   ),
-  option('Member', 'active', 'unsigned', 'backend-batch-limit', '0', 'Most operations in a batch; 0 is 10000.'),
+  option('Member', 'active', 'unsigned', 'backend-batch-limit', '0', 'Most operations in a batch; 0 is 2000.'),
   option(
     'Member',
     'inert',
