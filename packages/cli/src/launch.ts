@@ -6,7 +6,7 @@ import { join } from 'node:path';
  * whose requests leave little behind is as fast with less (measured: docs/performance.md).
  */
 const SEMI_SPACE_FLAG = '--max-semi-space-size';
-const SEMI_SPACE_MB = 8;
+const SEMI_SPACE_MB = 4;
 
 /**
  * Starts this program anew, in the same process, with the flags of V8 it is meant to run with; they are read once, before
