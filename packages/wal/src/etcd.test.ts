@@ -45,8 +45,9 @@ function freePort(): Promise<number> {
   });
 }
 
-const hasFcntl = spawnSync('flock', ['--help']).stdout?.includes('--fcntl') === true;
-const skipFcntl = hasFcntl ? false : 'the flock tool knows no --fcntl (util-linux before 2.41)';
+const locksAsEtcd =
+  spawnSync('flock', ['--help']).stdout?.includes('--fcntl') === true || spawnSync('perl', ['-e', '1']).status === 0;
+const skipFcntl = locksAsEtcd ? false : 'neither a flock tool with --fcntl (util-linux 2.41) nor perl is here';
 
 class Etcd {
   readonly endpoint: string;

@@ -4,8 +4,8 @@
  * for us, and it stays ours after the child has gone, until the descriptor is closed or this process ends.
  *
  * etcd takes the other kind of lock that belongs to a description (`F_OFD_SETLK`), and the two kinds do not see each
- * other. So we take both where the tool can (util-linux 2.41 and later); where it cannot, we still see in /proc/locks
- * that an etcd holds the file, but an etcd does not see us.
+ * other. So we take both: with the tool where it can (util-linux 2.41 and later), else with perl, which Debian always has.
+ * Where neither can, we still see in /proc/locks that an etcd holds the file, but an etcd does not see us.
  *
  * Where the tool is missing altogether the lock is a neighbouring file that names the process holding it.
  */
@@ -19,15 +19,24 @@ const BSD_O_EXLOCK = 0x20;
 /** What the tool answers when somebody else has the lock; any other code but 0 says that it cannot do what was asked. */
 const EXIT_HELD = 1;
 
+/** `struct flock` of 64-bit Linux: a write lock over the whole file, set with F_OFD_SETLK. Exit codes as of the tool. */
+const PERL_LOCK = `
+  open(my $file, '+<&=', 3) or exit 2;
+  my $lock = pack('s s x4 q q l x4', 1, 0, 0, 0, 0);
+  exit 0 if fcntl($file, 37, $lock);
+  exit(($!{EAGAIN} || $!{EACCES}) ? 1 : 2);
+`;
+
 type Outcome = 'taken' | 'held' | 'unsupported';
 
 let hasTool = true;
 let hasFcntl = true;
+let hasPerl = process.platform === 'linux' && ['x64', 'arm64'].includes(process.arch);
 
-function runTool(fd: number, kind: readonly string[]): Promise<Outcome> {
+/** Runs a program that locks its descriptor 3, which is ours. */
+function runTool(fd: number, program: string, args: readonly string[]): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const args = [...kind, '-x', '-n', '3'];
-    const child = spawn('flock', args, { stdio: ['ignore', 'ignore', 'ignore', fd] });
+    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'ignore', fd] });
     child.on('error', (error) => (hasCode(error, 'ENOENT') ? resolve('unsupported') : reject(error)));
     child.on('exit', (code) => resolve(code === 0 ? 'taken' : code === EXIT_HELD ? 'held' : 'unsupported'));
   });
@@ -51,12 +60,23 @@ function hex(value: number): string {
 async function lockDescription(handle: promises.FileHandle): Promise<Outcome> {
   if (!hasTool) return 'unsupported';
   if (await isHeldByDescription(handle)) return 'held';
-  const outcome = await runTool(handle.fd, []);
+  const outcome = await runTool(handle.fd, 'flock', ['-x', '-n', '3']);
   hasTool = outcome !== 'unsupported';
-  if (outcome !== 'taken' || !hasFcntl) return outcome;
-  const second = await runTool(handle.fd, ['--fcntl']);
-  hasFcntl = second !== 'unsupported';
-  return second === 'held' ? 'held' : 'taken';
+  if (outcome !== 'taken') return outcome;
+  return (await lockAsEtcd(handle.fd)) === 'held' ? 'held' : 'taken';
+}
+
+/** Takes the kind of lock that etcd takes, if anything here can. */
+async function lockAsEtcd(fd: number): Promise<Outcome> {
+  if (hasFcntl) {
+    const outcome = await runTool(fd, 'flock', ['--fcntl', '-x', '-n', '3']);
+    if (outcome !== 'unsupported') return outcome;
+    hasFcntl = false;
+  }
+  if (!hasPerl) return 'unsupported';
+  const outcome = await runTool(fd, 'perl', ['-e', PERL_LOCK]);
+  hasPerl = outcome !== 'unsupported';
+  return outcome;
 }
 
 /** Locks by name: where each stands now, since a locked file may be renamed. */
