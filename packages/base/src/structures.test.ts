@@ -8,6 +8,7 @@ import { Heap, type HeapNode } from './heap.ts';
 import { BufferPool } from './pool.ts';
 import { Prng } from './prng.ts';
 import { RingQueue } from './queue.ts';
+import { ShardedMap } from './sharded-map.ts';
 
 describe('RingQueue', () => {
   it('behaves as an array that is pushed and shifted (seed 11)', () => {
@@ -62,6 +63,36 @@ describe('Heap', () => {
     const heap = new Heap<HeapNode>();
     heap.remove({ heapKey: 1, heapIndex: -1 });
     assert.equal(heap.pop(), undefined);
+  });
+});
+
+describe('ShardedMap', () => {
+  it('behaves as a map through everything that can be done to one (seed 13)', () => {
+    const prng = new Prng(13);
+    const sharded = new ShardedMap<number>();
+    const model = new Map<string, number>();
+    for (let step = 0; step < 20_000; step++) {
+      const key = prng.below(3000).toString(36);
+      if (prng.chance(0.6)) {
+        sharded.set(key, step);
+        model.set(key, step);
+      } else assert.equal(sharded.delete(key), model.delete(key));
+      assert.equal(sharded.get(key), model.get(key));
+      assert.equal(sharded.has(key), model.has(key));
+      assert.equal(sharded.size, model.size);
+    }
+    assert.deepEqual([...sharded.keys()].sort(), [...model.keys()].sort());
+    assert.deepEqual([...sharded.values()].sort(), [...model.values()].sort());
+    sharded.clear();
+    assert.equal(sharded.size, 0);
+    assert.equal(sharded.get(''), undefined);
+  });
+
+  it('spreads ids that count up evenly', () => {
+    const sharded = new ShardedMap<number>();
+    for (let id = 0; id < 65_536; id++) sharded.set(`694da1fe1a93${id.toString(16).padStart(4, '0')}`, id);
+    const fullest = Math.max(...sharded['shards'].map((shard) => shard.size));
+    assert.ok(fullest < 1000, `${fullest} of 65536 in one table`);
   });
 });
 

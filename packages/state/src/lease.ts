@@ -6,7 +6,7 @@
  * Each lease is a record in the bucket `lease`, as etcd's: the id in eight bytes, big-endian, and a `leasepb.Lease`.
  * Which keys hang on it is not stored there: each key's record names its lease.
  */
-import { type HeapNode, type Key, type U64, U64_ZERO, u64WriteBytes } from '@etsd/base';
+import { type HeapNode, type Key, ShardedMap, type U64, U64_ZERO, u64WriteBytes } from '@etsd/base';
 import {
   ErrLeaseExist,
   ErrLeaseNotFound,
@@ -134,9 +134,9 @@ export function leaseTtlMinSeconds(electionMs: number): number {
 export class Lessor {
   /** Hears of grants and revokes; null while nobody keeps deadlines. */
   listener: LeaseListener | null = null;
-  /** By id, oldest grant first (after a restart: by id). */
-  readonly leases = new Map<U64, Lease>();
-  private readonly byKey = new Map<Key, Lease>();
+  /** By id. The order is that of the map: no one may rely on it for what the log says. */
+  readonly leases = new ShardedMap<Lease>();
+  private readonly byKey = new ShardedMap<Lease>();
   private readonly options: LessorOptions;
   private readonly result = new LeaseResult();
 
