@@ -21,7 +21,7 @@ export interface MeasuredParts {
 export class MemberMetrics {
   readonly registry = new MetricRegistry();
   readonly walSync: Histogram;
-  /** Bytes of the last batch written to the log. */
+  /** Bytes written to the log since the start. */
   walBytes = 0;
 
   constructor() {

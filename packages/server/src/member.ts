@@ -130,6 +130,7 @@ class RunningMember implements Member {
       electionMs: config.electionTimeoutMs,
       preVote: config.preVote,
       snapshotCount: config.snapshotCount,
+      catchUpEntries: config.snapshotCatchupEntries,
     });
     this.rpc = new RpcServer(world, { logger, limits: rpcLimits(config) });
     this.compactions = new CompactionSlices(store, {
@@ -366,7 +367,7 @@ async function openLog(
       observer: {
         synced(durationMs: number, bytes: number): void {
           metrics.walSync.observe(durationMs / 1000);
-          metrics.walBytes = bytes;
+          metrics.walBytes += bytes;
         },
         outOfSpace: () => fullDisk.noticed(),
       },

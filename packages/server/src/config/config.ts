@@ -12,7 +12,6 @@ export interface MemberConfig {
   readonly snapshotCatchupEntries: number;
   readonly heartbeatIntervalMs: number;
   readonly electionTimeoutMs: number;
-  readonly initialElectionTickAdvance: boolean;
   readonly listenPeerUrls: readonly Endpoint[];
   readonly listenClientUrls: readonly Endpoint[];
   readonly listenClientHttpUrls: readonly Endpoint[];
@@ -42,8 +41,6 @@ export interface MemberConfig {
   readonly compactionBatchLimit: number;
   readonly compactionSleepIntervalMs: number;
   readonly watchProgressNotifyIntervalMs: number;
-  readonly warningApplyDurationMs: number;
-  readonly warningUnaryRequestDurationMs: number;
   readonly certFile: string;
   readonly keyFile: string;
   readonly trustedCaFile: string;
@@ -148,7 +145,6 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     snapshotCatchupEntries: count('snapshot-catchup-entries'),
     heartbeatIntervalMs: count('heartbeat-interval'),
     electionTimeoutMs: count('election-timeout'),
-    initialElectionTickAdvance: flag('initial-election-tick-advance'),
     listenPeerUrls: endpoints('listen-peer-urls'),
     listenClientUrls: endpoints('listen-client-urls'),
     listenClientHttpUrls: endpoints('listen-client-http-urls'),
@@ -175,8 +171,6 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     compactionBatchLimit: count('compaction-batch-limit'),
     compactionSleepIntervalMs: count('compaction-sleep-interval'),
     watchProgressNotifyIntervalMs: count('watch-progress-notify-interval'),
-    warningApplyDurationMs: count('warning-apply-duration'),
-    warningUnaryRequestDurationMs: count('warning-unary-request-duration'),
     certFile: text('cert-file'),
     keyFile: text('key-file'),
     trustedCaFile: text('trusted-ca-file'),

@@ -69,13 +69,13 @@ export const OPTIONS: readonly Option[] = [
   ),
   option(
     'Member',
-    'active',
+    'inert',
     'boolean',
     'initial-election-tick-advance',
     'true',
     'Shorten the first election after a start.',
   ),
-  option('Member', 'active', 'urls', 'listen-peer-urls', 'http://localhost:2380', 'Addresses for other members.'),
+  option('Member', 'inert', 'urls', 'listen-peer-urls', 'http://localhost:2380', 'Addresses for other members.'),
   option(
     'Member',
     'active',
@@ -90,7 +90,7 @@ export const OPTIONS: readonly Option[] = [
     'urls',
     'listen-client-http-urls',
     '',
-    'Addresses for HTTP alone; HTTP then leaves the client addresses.',
+    'Further addresses; the client addresses serve HTTP as well.',
   ),
   option('Member', 'inert', 'unsigned', 'max-snapshots', '5', 'Snapshot files kept.'),
   option('Member', 'inert', 'unsigned', 'max-wals', '5', 'Log files kept.'),
@@ -133,7 +133,7 @@ export const OPTIONS: readonly Option[] = [
   ),
   option(
     'Member',
-    'active',
+    'inert',
     'boolean',
     'enable-grpc-gateway',
     'true',
@@ -306,7 +306,7 @@ export const OPTIONS: readonly Option[] = [
   option('Auth', 'inert', 'unsigned', 'auth-token-ttl', '300', 'Seconds a token lives.'),
 
   option('Profiling and monitoring', 'default-only', 'boolean', 'enable-pprof', 'false', 'Serve profiles over HTTP.'),
-  option('Profiling and monitoring', 'active', 'string', 'metrics', 'basic', 'basic or extensive.'),
+  option('Profiling and monitoring', 'inert', 'string', 'metrics', 'basic', 'basic or extensive.'),
   option(
     'Profiling and monitoring',
     'active',
@@ -464,7 +464,7 @@ export const OPTIONS: readonly Option[] = [
   ),
   option(
     'Features',
-    'active',
+    'inert',
     'duration',
     'warning-apply-duration',
     '100ms',
@@ -473,7 +473,7 @@ export const OPTIONS: readonly Option[] = [
   ),
   option(
     'Features',
-    'active',
+    'inert',
     'duration',
     'warning-unary-request-duration',
     '300ms',
