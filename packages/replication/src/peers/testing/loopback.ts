@@ -69,7 +69,8 @@ export class NotingHost implements PeerHost {
 
 /** One transport with the server of its peer port. */
 export class Station {
-  readonly id: U64;
+  /** May be set until `open`: the id of a founding member follows from its URL. */
+  id: U64;
   readonly world: World = nodeWorld();
   readonly logger: LineLogger = new LineLogger();
   readonly server: Server;
