@@ -397,6 +397,12 @@ async function openLog(
       'Give --wal-dir the directory of the log that belongs to this store, or restore a backup.',
     );
   }
+  if (members.length > 1 || config.initialClusterState === 'existing') {
+    throw new OperatorError(
+      'a cluster of more than one member is not available in this version of etsd',
+      'Give --initial-cluster this member alone and --initial-cluster-state new.',
+    );
+  }
   return await foundCluster({ ...place, ...founding });
 }
 
