@@ -30,6 +30,7 @@ export const NODE_CORNERS: readonly string[] = [
   'packages/runtime/src/node/',
   'packages/backend/src/lmdb',
   'packages/server/src/http/',
+  'packages/replication/src/peers/http-',
   'packages/rpc/interop/',
   'packages/rpc/conformance/',
   'packages/rpc/attacks/',
