@@ -75,7 +75,6 @@ export class Simulation implements Observer {
   snapshots = 0;
   changes = 0;
   readsConfirmed = 0;
-  blocked = 0;
   private readonly random: Prng;
   private readonly weights: Weights;
   private readonly lossRate: number;
@@ -354,31 +353,11 @@ export class Simulation implements Observer {
       leader = this.settledLeader();
       if (leader !== null && round > 30 && this.isCaughtUp(leader)) break;
     }
-    if (leader === null && this.isBlockedByFormerLeader()) {
-      this.blocked++;
-      return;
-    }
     assert(leader !== null, 'liveness: no leader after the faults stopped');
     const index = leader.node.propose(Buffer.from('last'));
     assert(index > 0, 'liveness: the leader takes no proposal');
     for (let round = 0; round < 100 && !this.isCaughtUp(leader); round++) this.quietRound();
     assert(this.isCaughtUp(leader), `liveness: not everybody applied entry ${index}`);
-  }
-
-  /**
-   * The known gap (SPEC.md, R14): a leader that was removed or made a learner and crashed before it could hand over. The
-   * others may not know that the change is committed and need its vote, but its log is longer than theirs.
-   */
-  private isBlockedByFormerLeader(): boolean {
-    const candidates = this.members.filter(({ id, node }) => node.confState.voters.includes(id));
-    return this.members.some(({ id, node: former }) => {
-      if (former.confState.voters.includes(id)) return false;
-      const [index, term] = [former.lastIndex, former.termAt(former.lastIndex)];
-      return candidates.every(({ node }) => {
-        const lastTerm = node.termAt(node.lastIndex);
-        return lastTerm < term || (lastTerm === term && node.lastIndex < index);
-      });
-    });
   }
 
   private quietRound(): void {
