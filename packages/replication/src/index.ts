@@ -1,4 +1,4 @@
-export type { Applier, RequestIdOf, SnapshotInstaller, Waiter } from './applier.ts';
+export type { Applier, RequestKeyOf, SnapshotInstaller, Waiter } from './applier.ts';
 export {
   type ExistingOptions,
   type Founding,
@@ -25,4 +25,4 @@ export {
 } from './membership.ts';
 export { type LeadershipListener, ReplicationNode, type ReplicationOptions } from './node.ts';
 export type { Transport } from './peers/transport.ts';
-export { type RequestId, RequestIds } from './request-ids.ts';
+export { type RequestId, RequestIds, requestKeysOf } from './request-ids.ts';

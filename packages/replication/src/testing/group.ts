@@ -88,7 +88,7 @@ export class Group {
         close: async () => {},
       },
       installer: { install: (snapshot, done) => this.install(applier, snapshot, done) },
-      requestIdOf: (data) => data.toString(),
+      requestKeyOf: (data) => data.toString(),
       snapshotCount: 20,
       catchUpEntries: 5,
     });
