@@ -468,9 +468,13 @@ export class ReplicationNode {
       this.logger.log('info', 'the disk of the log works again');
       return;
     }
-    this.logger.log('warn', 'the disk of the log hangs; this member gives leadership up and serves no linearizable reads', {
-      oldestUnfinishedSyncMs: Math.round(this.oldestUnfinishedSyncMs),
-    });
+    this.logger.log(
+      'warn',
+      'the disk of the log hangs; this member gives leadership up and serves no linearizable reads',
+      {
+        oldestUnfinishedSyncMs: Math.round(this.oldestUnfinishedSyncMs),
+      },
+    );
     if (!this.raft.isOnlyVoter) this.reads.failAll(ErrUnhealthy);
   }
 

@@ -1,10 +1,5 @@
 import { U64_ZERO } from '@etsd/base';
-import {
-  ErrTimeout,
-  ErrTimeoutDueToConnectionLost,
-  ErrTimeoutDueToLeaderFail,
-  type EtcdError,
-} from '@etsd/proto';
+import { ErrTimeout, ErrTimeoutDueToConnectionLost, ErrTimeoutDueToLeaderFail, type EtcdError } from '@etsd/proto';
 import type { RawNode } from '@etsd/raft';
 import type { Clock } from '@etsd/runtime';
 import type { Transport } from './peers/transport.ts';

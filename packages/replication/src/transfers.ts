@@ -44,7 +44,8 @@ export class Transfers {
       else this.waiting.push(transfer);
     }
     const next = this.waiting[0];
-    if (next !== undefined && this.raft.isLeader && this.raft.transferee === U64_ZERO) this.raft.transferLeader(next.to);
+    if (next !== undefined && this.raft.isLeader && this.raft.transferee === U64_ZERO)
+      this.raft.transferLeader(next.to);
   }
 
   failAll(error: EtcdError): void {
