@@ -15,6 +15,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   backend: { floor: 1, environment: 'pure' },
   raft: { floor: 2, environment: 'pure' },
   wal: { floor: 2, environment: 'hosted' },
+  boltfile: { floor: 2, environment: 'hosted' },
   mvcc: { floor: 2, environment: 'pure' },
   rpc: { floor: 2, environment: 'hosted' },
   replication: { floor: 3, environment: 'hosted' },
