@@ -1,4 +1,4 @@
-export type { Applier, RequestIdOf, SnapshotInstaller, Waiter } from './applier.ts';
+export type { Applier, RequestKeyOf, SnapshotInstaller, Waiter } from './applier.ts';
 export {
   type ExistingOptions,
   type Founding,
@@ -35,4 +35,4 @@ export { type Distribution, type LinkCounters, ROUND_TRIP_BUCKETS, SNAPSHOT_BUCK
 export { type PeerAddress, parsePeerUrl } from './peers/peer-urls.ts';
 export type { OutgoingSnapshot, SnapshotSink, SnapshotSource } from './peers/snapshot-transfer.ts';
 export type { Transport } from './peers/transport.ts';
-export { type RequestId, RequestIds } from './request-ids.ts';
+export { type RequestId, RequestIds, requestKeysOf } from './request-ids.ts';
