@@ -24,7 +24,6 @@ import { CompactionSlices } from './duties/compaction-slices.ts';
 import { type DiskPlace, DiskSpace } from './duties/disk-space.ts';
 import { DurableIndex } from './duties/durable-index.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
-import { entryId } from './entry-id.ts';
 import { HttpEdge } from './http/edge.ts';
 import { httpMember } from './http-member.ts';
 import { makeLimits } from './limits.ts';
@@ -160,10 +159,10 @@ class RunningMember implements Member {
       durableIndex: () => durable.read(),
       onFatal: parts.fail,
       transport: this.links,
-      requestIdOf: entryId,
       heartbeatMs: config.heartbeatIntervalMs,
       electionMs: config.electionTimeoutMs,
       preVote: config.preVote,
+      electionTickAdvance: config.initialElectionTickAdvance,
       snapshotCount: config.snapshotCount,
       catchUpEntries: config.snapshotCatchupEntries,
     });
@@ -377,6 +376,7 @@ class RunningMember implements Member {
     this.isStopped = true;
     const { logger } = this.parts;
     this.autoCompaction?.stop();
+    await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
     this.edge?.close();
     await this.rpc.drain();
     await this.services.settle();

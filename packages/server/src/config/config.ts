@@ -24,6 +24,7 @@ export interface MemberConfig {
   readonly initialClusterToken: string;
   readonly strictReconfigCheck: boolean;
   readonly preVote: boolean;
+  readonly initialElectionTickAdvance: boolean;
   /** Bytes; 0 is the default of 2 GiB, below 0 unlimited. */
   readonly quotaBackendBytes: number;
   readonly backendBatchIntervalMs: number;
@@ -162,6 +163,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     initialClusterToken: text('initial-cluster-token'),
     strictReconfigCheck: flag('strict-reconfig-check'),
     preVote: flag('pre-vote'),
+    initialElectionTickAdvance: flag('initial-election-tick-advance'),
     quotaBackendBytes: count('quota-backend-bytes'),
     backendBatchIntervalMs: count('backend-batch-interval') || 100,
     backendBatchLimit: count('backend-batch-limit') || BACKEND_BATCH_LIMIT,

@@ -69,7 +69,7 @@ export const OPTIONS: readonly Option[] = [
   ),
   option(
     'Member',
-    'inert',
+    'active',
     'boolean',
     'initial-election-tick-advance',
     'true',
