@@ -111,11 +111,11 @@ export class LogCutter {
     let needed = Number.POSITIVE_INFINITY;
     if (!raft.isLeader) return needed;
     for (const progress of raft.progress.values()) {
-      const isSnapshot = progress.state === SNAPSHOT;
-      if (progress.id === raft.id || (!progress.recentActive && !isSnapshot)) continue;
-      const from = (isSnapshot ? progress.pendingSnapshot : progress.match) + 1;
-      // What is gone is gone: such a follower waits for a snapshot.
-      if (from >= raft.firstIndex) needed = Math.min(needed, from);
+      const { id, state, match, next, recentActive } = progress;
+      if (id === raft.id || (!recentActive && state !== SNAPSHOT)) continue;
+      // What is gone is gone: such a follower takes a snapshot, or has it and installs it. What follows that is behind next.
+      const from = match + 1 >= raft.firstIndex ? match + 1 : next;
+      needed = Math.min(needed, from);
     }
     return needed;
   }
