@@ -20,6 +20,7 @@ export {
   Lessor,
   type LessorBackend,
   type LessorOptions,
+  LessorReload,
   type LessorStore,
   leaseTtlMinSeconds,
 } from './lease.ts';
