@@ -12,6 +12,7 @@ export {
 } from './conf-change.ts';
 export { confStateFromJson, confStateToJson } from './conf-state.ts';
 export { Digest, digest } from './digest.ts';
+export { goString, goStrings } from './go-json.ts';
 export {
   LEASE_TTL_MAX_SECONDS,
   Lease,
