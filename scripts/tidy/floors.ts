@@ -23,6 +23,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   server: { floor: 4, environment: 'hosted' },
   cli: { floor: 5, environment: 'node' },
   bench: { floor: 5, environment: 'node' },
+  simulator: { floor: 5, environment: 'hosted' },
   testkit: { floor: 2, environment: 'node' },
 };
 
@@ -31,6 +32,7 @@ export const NODE_CORNERS: readonly string[] = [
   'packages/runtime/src/node/',
   'packages/backend/src/lmdb',
   'packages/server/src/http/',
+  'packages/replication/src/peers/http-',
   'packages/rpc/interop/',
   'packages/rpc/conformance/',
   'packages/rpc/attacks/',
