@@ -12,8 +12,10 @@ import { registerMaintenance } from './api/maintenance.ts';
 import { SliceRunner } from './api/slice-runner.ts';
 import { registerWatch, type WatchService } from './api/watch.ts';
 import type { MemberContext } from './context.ts';
+import { ClusterDuties, type ClusterDutiesSettings } from './duties/cluster-duties.ts';
 import type { CompactionSlices } from './duties/compaction-slices.ts';
 import { CHECKPOINT_INTERVAL_MS, LeaseExpiry, REVOKES_PER_SECOND } from './duties/lease-expiry.ts';
+import { routeDuties } from './http/duty-routes.ts';
 import type { PeerLinks, PeerSide } from './peers.ts';
 import { Quota } from './quota.ts';
 
@@ -25,12 +27,15 @@ export interface ServicesParts {
   readonly compactions: CompactionSlices;
   readonly watchProgressIntervalMs: number;
   readonly diskSpace: { readonly isLow: boolean };
+  readonly clusterSettings: ClusterDutiesSettings;
+  readonly fail: (error: unknown) => void;
 }
 
 /** The gRPC services of a member, and the duties that belong to them. */
 export interface Services {
   readonly watch: WatchService;
   readonly expiry: LeaseExpiry;
+  readonly duties: ClusterDuties;
   /** Compacts through the log, as a client's request would. */
   compact(revision: number, done: (failure: string | undefined) => void): void;
   /** While the log still takes entries: notes in it what a restart should know. Takes a second at most. */
@@ -74,8 +79,16 @@ export function registerServices(parts: ServicesParts): Services {
     revokesPerSecond: REVOKES_PER_SECOND,
     checkpointIntervalMs: CHECKPOINT_INTERVAL_MS,
   });
+  const duties = new ClusterDuties({
+    context,
+    peers: parts.links,
+    settings: parts.clusterSettings,
+    fail: parts.fail,
+  });
+  routeDuties(parts.peers.edge, context.clusterId, duties);
   state.onTermBegin = () => {
     if (replication.isLeader) expiry.promote();
+    duties.termBegan();
   };
   expiry.start();
   const forwarder = new PeerLeaseForwarder(parts.peers.postLease);
@@ -83,6 +96,7 @@ export function registerServices(parts: ServicesParts): Services {
   return {
     watch,
     expiry,
+    duties,
     compact(revision, done) {
       const body = CompactionRequest.encode(CompactionRequest.create({ revision }));
       proposeRequest(context, RaftRequestField.Compaction, body, 0, body.length, {
@@ -102,6 +116,7 @@ export function registerServices(parts: ServicesParts): Services {
     stop() {
       watch.stop();
       expiry.stop();
+      duties.stop();
       guard.stop();
     },
   };

@@ -42,6 +42,13 @@ export interface MemberConfig {
   readonly compactionBatchLimit: number;
   readonly compactionSleepIntervalMs: number;
   readonly watchProgressNotifyIntervalMs: number;
+  readonly initialCorruptCheck: boolean;
+  /** 0 is never. */
+  readonly corruptCheckMs: number;
+  /** 0 is never. */
+  readonly compactHashCheckMs: number;
+  /** 0 is never. */
+  readonly downgradeCheckMs: number;
   readonly certFile: string;
   readonly keyFile: string;
   readonly trustedCaFile: string;
@@ -179,6 +186,10 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     compactionBatchLimit: count('compaction-batch-limit'),
     compactionSleepIntervalMs: count('compaction-sleep-interval'),
     watchProgressNotifyIntervalMs: count('watch-progress-notify-interval'),
+    initialCorruptCheck: flag('experimental-initial-corrupt-check'),
+    corruptCheckMs: count('corrupt-check-time'),
+    compactHashCheckMs: flag('experimental-compact-hash-check-enabled') ? count('compact-hash-check-time') : 0,
+    downgradeCheckMs: count('downgrade-check-time'),
     certFile: text('cert-file'),
     keyFile: text('key-file'),
     trustedCaFile: text('trusted-ca-file'),
@@ -274,9 +285,24 @@ function validate(config: MemberConfig, given: ReadonlyMap<string, string>): voi
     LOG_LEVELS.includes(config.logLevel),
     `--log-level "${config.logLevel}" must be one of ${LOG_LEVELS.join(', ')}`,
   );
+  validateDuties(given);
   validateListeners(config);
   validateTls(config);
   validateCluster(config);
+}
+
+function validateDuties(given: ReadonlyMap<string, string>): void {
+  const value = (name: string): Value => readValue(name, given.get(name) ?? findOption(name)?.fallback ?? '');
+  const compactHashMs = value('compact-hash-check-time') as number;
+  refuseUnless(
+    compactHashMs > 0,
+    `--experimental-compact-hash-check-time must be >0 (set to ${formatDuration(compactHashMs)})`,
+  );
+  refuseUnless(
+    value('experimental-enable-lease-checkpoint') === true ||
+      value('experimental-enable-lease-checkpoint-persist') === false,
+    'setting experimental-enable-lease-checkpoint-persist requires experimental-enable-lease-checkpoint',
+  );
 }
 
 function validateListeners(config: MemberConfig): void {
