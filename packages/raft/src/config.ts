@@ -22,7 +22,7 @@ export interface RaftOptions {
   draw: (bound: number) => number;
 }
 
-/** etcd's settings. */
+/** etcd's settings, but for the bytes under way: messages wait in memory, and a follower that takes none must not fill it. */
 export const RAFT_DEFAULTS = {
   electionTicks: 10,
   heartbeatTicks: 1,
@@ -30,7 +30,7 @@ export const RAFT_DEFAULTS = {
   checkQuorum: true,
   appendBytesMax: 1024 * 1024,
   inflightMax: 512,
-  inflightBytesMax: 0,
+  inflightBytesMax: 64 * 1024 * 1024,
 } as const;
 
 export function validateOptions(options: RaftOptions): void {

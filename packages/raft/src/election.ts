@@ -63,6 +63,28 @@ function votersOf(raft: Raft): U64[] {
   return [...new Set([...voters, ...outgoing])].sort();
 }
 
+/**
+ * A refusal says up to where its sender knows the log to be committed. A voter that cannot win may be missing just that: a
+ * leader which was removed has the longest log, will not campaign, and alone knew that its vote counts no more.
+ */
+export function tellCommit(raft: Raft, refusal: Message): void {
+  refusal.commit = raft.log.committed;
+  refusal.logTerm = raft.log.termAt(raft.log.committed);
+}
+
+/**
+ * Takes the commit index of a refusal. Whose log has that entry has everything before it (paper §5.3), so that it is
+ * committed here as well, whatever became of the election. Members other than ours leave the index at zero.
+ */
+export function learnCommit(raft: Raft, refusal: Message): void {
+  const { log } = raft;
+  const from = log.committed;
+  if (raft.role === LEADER || refusal.commit <= from || !log.matches(refusal.commit, refusal.logTerm)) return;
+  log.commitTo(refusal.commit);
+  // Votes were asked of a configuration that may be history: begin anew when the change is applied.
+  if (isCampaigning(raft) && hasUnappliedConfChange(raft)) raft.becomeFollower(raft.term, U64_ZERO);
+}
+
 /** A vote counted by the candidate or pre-candidate that asked for it. */
 export function handleVoteResponse(raft: Raft, message: Message): void {
   const own = raft.role === PRE_CANDIDATE ? MessageType.MsgPreVoteResp : MessageType.MsgVoteResp;
@@ -107,6 +129,7 @@ export function handleVoteRequest(raft: Raft, message: Message): void {
   // A granted pre-vote answers in the term asked for: the candidate would ignore its present, lower one.
   const answer = messageTo(message.from, type, granted ? message.term : raft.term);
   answer.reject = !granted;
+  if (!granted) tellCommit(raft, answer);
   raft.send(answer);
   if (granted && !isPreVote) {
     raft.electionElapsed = 0;

@@ -1,5 +1,5 @@
 import { type U64, U64_ZERO } from '@etsd/base';
-import { type Message, MessageType } from '@etsd/proto';
+import { type Entry, type Message, MessageType } from '@etsd/proto';
 import { type RaftOptions, validateOptions } from './config.ts';
 import { RaftLog } from './log.ts';
 import type { Progress } from './progress.ts';
@@ -80,8 +80,13 @@ export class Raft {
   transferee: U64 = U64_ZERO;
   /** The leader asked this member to take over, and a membership change must be applied before it may campaign. */
   takeOverPending = false;
+  /** This member must not lead at present: its driver says that its disk hangs. */
+  abstains = false;
   /** The log or the commit index moved: followers are to be told before the next hand-out. */
   broadcastPending = false;
+  /** Followers are being told, and these are the entries that the last of them was sent; see `entriesFrom`. */
+  isBroadcasting = false;
+  shared: Entry[] | null = null;
   readonly reads: ReadRounds = new ReadRounds();
   /** A read round waits for heartbeats that are to go out before the next hand-out. */
   heartbeatPending = false;
@@ -98,7 +103,7 @@ export class Raft {
 
   /** Whether this member may start an election. */
   get promotable(): boolean {
-    return this.self !== null && !this.self.isLearner && this.log.pendingSnapshot === null;
+    return this.self !== null && !this.self.isLearner && this.log.pendingSnapshot === null && !this.abstains;
   }
 
   /** Whether this member alone decides. */

@@ -19,8 +19,25 @@ export function appendAsLeader(raft: Raft, entry: Entry): void {
 export function broadcastAppends(raft: Raft): void {
   raft.broadcastPending = false;
   if (raft.progress.size <= 1) return;
+  raft.isBroadcasting = true;
   for (const progress of raft.progress.values()) if (progress.id !== raft.id) sendAppends(raft, progress);
+  raft.isBroadcasting = false;
+  raft.shared = null;
 }
+
+/**
+ * The entries from `from` on, as many as one append takes. During a broadcast followers that are equally far get the same
+ * array, so that whoever sends it may encode it once.
+ */
+function entriesFrom(raft: Raft, from: number): Entry[] {
+  const { shared, log } = raft;
+  if (shared !== null && (shared[0] as Entry).index === from) return shared;
+  const entries = log.slice(from, raft.options.appendBytesMax);
+  if (raft.isBroadcasting) raft.shared = entries;
+  return entries;
+}
+
+const NO_ENTRIES: readonly Entry[] = [];
 
 /** As many appends as the follower's window takes; an empty one where only the commit index is news. */
 export function sendAppends(raft: Raft, progress: Progress): void {
@@ -43,12 +60,12 @@ export function sendAppend(raft: Raft, progress: Progress, evenEmpty: boolean): 
   if (previousTerm < 0) return sendSnapshot(raft, progress);
   // Through a full window only an empty append goes: it tells the commit index and finds out about losses.
   const blocked = progress.state === REPLICATE && progress.inflights.full;
-  const entries = blocked || previous === log.lastIndex ? [] : log.slice(progress.next, raft.options.appendBytesMax);
+  const entries = blocked || previous === log.lastIndex ? NO_ENTRIES : entriesFrom(raft, progress.next);
   if (entries.length === 0 && !evenEmpty) return false;
   const message = messageTo(progress.id, MessageType.MsgApp);
   message.index = previous;
   message.logTerm = previousTerm;
-  message.entries = entries;
+  if (entries.length > 0) message.entries = entries as Entry[];
   message.commit = log.committed;
   raft.send(message);
   let bytes = 0;

@@ -8,7 +8,9 @@ import {
   heldByLease,
   hup,
   isCampaigning,
+  learnCommit,
   takeOver,
+  tellCommit,
 } from './election.ts';
 import { messageTo } from './messages.ts';
 import { LEADER, PRE_CANDIDATE, type Raft } from './raft.ts';
@@ -100,6 +102,7 @@ function answerLowerTerm(raft: Raft, message: Message): void {
     // The candidate may be behind in terms although its log is not; let it catch up.
     const answer = messageTo(message.from, MessageType.MsgPreVoteResp, raft.term);
     answer.reject = true;
+    tellCommit(raft, answer);
     raft.send(answer);
   }
 }
@@ -193,6 +196,7 @@ function stepOther(raft: Raft, message: Message): void {
       return;
     case MessageType.MsgVoteResp:
     case MessageType.MsgPreVoteResp:
+      if (message.reject && message.commit > 0) learnCommit(raft, message);
       if (isCampaigning(raft)) handleVoteResponse(raft, message);
       return;
     case MessageType.MsgProp:

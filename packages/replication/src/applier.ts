@@ -1,4 +1,3 @@
-import type { U64 } from '@etsd/base';
 import type { ConfChange, ConfState, EtcdError, RaftSnapshot } from '@etsd/proto';
 
 /**
@@ -51,5 +50,8 @@ export interface SnapshotInstaller {
   install(snapshot: RaftSnapshot, done: (error: Error | null) => void): void;
 }
 
-/** Finds the request id inside the data of an entry; needed only by members that forward proposals to a leader. */
-export type RequestIdOf = (data: Buffer) => U64;
+/**
+ * What identifies a proposal of this member by its data; null for one of another member, or one without an id. Called for
+ * each applied entry while forwarded proposals wait: a number is cheaper than a text.
+ */
+export type RequestKeyOf = (data: Buffer) => number | string | null;

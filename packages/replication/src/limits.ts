@@ -30,3 +30,6 @@ export const REQUEST_TIMEOUT_MS = 5000;
 
 /** After how long a read round without an answer is asked again, in milliseconds. etcd's number. */
 export const READ_RETRY_MS = 500;
+
+/** For how long after a start the wait for an election may be shortened, in milliseconds. etcd's number. */
+export const TICK_ADVANCE_WAIT_MS = 5000;

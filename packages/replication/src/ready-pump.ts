@@ -53,7 +53,8 @@ export class ReadyPump {
   confIndex = 0;
   private readonly parts: PumpParts;
   private readonly raft: RawNode;
-  private readonly writes: WriteQueue;
+  /** What the log was given and has not written yet. */
+  readonly writes: WriteQueue;
   /** Up to where raft allows applying. */
   private applyTarget: number;
   private applied: number;
@@ -72,6 +73,7 @@ export class ReadyPump {
     this.applyTarget = this.applied;
     this.writes = new WriteQueue({
       log: parts.log,
+      clock: parts.clock,
       installer: parts.installer,
       durable: (write) => this.durable(write),
       installed: (index) => this.installed(index),

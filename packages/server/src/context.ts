@@ -87,8 +87,8 @@ export interface ApiReplication {
   nextRequestId(): { readonly high: number; readonly low: number };
   /** As `propose`, for a change of the members; one at a time. */
   proposeConfChange(change: ConfChange, waiter: ApiWaiter): void;
-  /** Asks the leader, which must be this member, to hand over. Fails if it does not lead. */
-  transferLeadership(to: U64): EtcdError | null;
+  /** Hands leadership, which this member must have, to another voter, and waits until that one leads. */
+  moveLeader(to: U64, waiter: ApiWaiter): void;
 }
 
 /** What the API asks of the place where bytes rest. */

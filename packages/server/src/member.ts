@@ -5,13 +5,15 @@ import { HeaderTemplate } from '@etsd/proto';
 import {
   forceSingleMember,
   foundCluster,
+  HttpTransport,
+  type HttpTransportOptions,
   hasLog,
   type OpenedLog,
   openExisting,
   ReplicationNode,
 } from '@etsd/replication';
 import { RpcServer } from '@etsd/rpc';
-import type { World } from '@etsd/runtime';
+import type { TlsOptions, World } from '@etsd/runtime';
 import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
 import type { MemberConfig } from './config/config.ts';
 import type { MemberContext } from './context.ts';
@@ -25,17 +27,21 @@ import type { LoopDelay } from './duties/loop-delay.ts';
 import { HttpEdge } from './http/edge.ts';
 import { httpMember } from './http-member.ts';
 import { makeLimits } from './limits.ts';
-import { ClientGate, isSecure } from './listeners.ts';
+import { Gate, isSecure } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
+import { type PeerLinks, PeerSide } from './peers.ts';
 import { publishClusterVersion, publishMember } from './publish.ts';
 import { isNoSpaceRaised, raiseNoSpace } from './quota.ts';
 import { registerServices, type Services } from './services.ts';
-import { CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
+import { loadPeerDialTls } from './tls.ts';
+import { CLUSTER_VERSION, MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
 /** Records of the store read before the event loop gets its turn while a member starts. */
 const RESTORE_SLICE = 5000;
 /** How long running calls may go on when a member stops. */
 const DRAIN_MS = 2000;
+/** A member that learns of its removal goes on this many heartbeats. */
+const REMOVED_DELAY_TICKS = 10;
 
 /** What a member is made of that differs between production and a simulated world. */
 export interface MemberParts {
@@ -50,6 +56,8 @@ export interface MemberParts {
   readonly loopDelay: LoopDelay;
   /** Called at most once, when the member cannot go on. */
   readonly fail: (error: unknown) => void;
+  /** Makes the connections to other members; a simulated world has its own. */
+  readonly connectPeers?: (options: HttpTransportOptions) => PeerLinks;
 }
 
 /** A running member. */
@@ -62,19 +70,36 @@ export interface Member {
 /** Starts one member; resolves when clients are served. Rejects with an `OperatorError` on what the operator can mend. */
 export async function startMember(parts: MemberParts): Promise<Member> {
   const { world, config, logger } = parts;
-  const gate = await ClientGate.bind(world, config);
+  const gates = await bindGates(world, config);
   try {
     const directory = await openDataDirectory(world, config, logger);
     try {
-      const member = await RunningMember.open(parts, directory);
-      await member.serve(gate);
+      const member = await RunningMember.open(parts, directory, gates);
+      await member.serve();
       return member;
     } catch (error) {
       await directory.lock.release();
       throw error;
     }
   } catch (error) {
-    await gate.close();
+    await gates.clients.close();
+    await gates.peers.close();
+    throw error;
+  }
+}
+
+/** The addresses of a member. */
+interface Gates {
+  readonly clients: Gate;
+  readonly peers: Gate;
+}
+
+async function bindGates(world: World, config: MemberConfig): Promise<Gates> {
+  const peers = await Gate.forPeers(world, config);
+  try {
+    return { peers, clients: await Gate.forClients(world, config) };
+  } catch (error) {
+    await peers.close();
     throw error;
   }
 }
@@ -88,6 +113,9 @@ class RunningMember implements Member {
   private readonly state: State;
   private readonly rpc: RpcServer;
   private readonly services: Services;
+  private readonly gates: Gates;
+  private readonly links: PeerLinks;
+  private readonly peers: PeerSide;
   private readonly metrics: MemberMetrics;
   private readonly compactions: CompactionSlices;
   private readonly commits: CommitBatches;
@@ -103,10 +131,13 @@ class RunningMember implements Member {
     opened: OpenedLog,
     metrics: MemberMetrics,
     fullDisk: FullDisk,
+    gates: Gates,
+    dialTls: TlsOptions | null,
   ) {
     const { world, config, logger } = parts;
     const { backend, store, state, lessor } = data;
     this.parts = parts;
+    this.gates = gates;
     this.directory = directory;
     this.backend = backend;
     this.store = store;
@@ -118,6 +149,7 @@ class RunningMember implements Member {
       lagMax: config.snapshotCount,
       failed: parts.fail,
     });
+    this.links = this.connect(opened, dialTls);
     this.replication = new ReplicationNode({
       world,
       logger,
@@ -126,9 +158,11 @@ class RunningMember implements Member {
       applier: state,
       durableIndex: () => durable.read(),
       onFatal: parts.fail,
+      transport: this.links,
       heartbeatMs: config.heartbeatIntervalMs,
       electionMs: config.electionTimeoutMs,
       preVote: config.preVote,
+      electionTickAdvance: config.initialElectionTickAdvance,
       snapshotCount: config.snapshotCount,
       catchUpEntries: config.snapshotCatchupEntries,
     });
@@ -169,8 +203,18 @@ class RunningMember implements Member {
       raise: (done) => raiseNoSpace(context, { done, fail: done }),
     });
     fullDisk.noticed = () => this.diskSpace.refused();
+    this.peers = new PeerSide({
+      links: this.links,
+      gate: gates.peers,
+      state,
+      memberId: this.replication.memberId,
+      logger,
+      removed: () => this.removed(),
+    });
     this.services = registerServices({
       context,
+      peers: this.peers,
+      links: this.links,
       diskSpace: this.diskSpace,
       lessor,
       compactions: this.compactions,
@@ -192,8 +236,8 @@ class RunningMember implements Member {
   }
 
   /** Reads what is on disk, or founds a new cluster where nothing is. */
-  static async open(parts: MemberParts, directory: DataDirectory): Promise<RunningMember> {
-    const { config, logger } = parts;
+  static async open(parts: MemberParts, directory: DataDirectory, gates: Gates): Promise<RunningMember> {
+    const { config, logger, world } = parts;
     const metrics = new MemberMetrics();
     const fullDisk: FullDisk = { noticed: () => {} };
     const data = await openData(parts, directory, fullDisk);
@@ -206,11 +250,49 @@ class RunningMember implements Member {
         'cluster-version': data.state.version.version === '' ? 'to_be_decided' : data.state.version.version,
         name: config.name,
       });
-      return new RunningMember(parts, directory, data, opened, metrics, fullDisk);
+      const dialTls = config.peerCertFile === '' ? null : await loadPeerDialTls(world, config);
+      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls);
     } catch (error) {
       await data.backend.close();
       throw error;
     }
+  }
+
+  private connect(opened: OpenedLog, tls: TlsOptions | null): PeerLinks {
+    const { world, config, logger, connectPeers } = this.parts;
+    const options: HttpTransportOptions = {
+      world,
+      logger,
+      memberId: opened.start.memberId,
+      clusterId: opened.start.clusterId,
+      ownPeerUrls: config.initialAdvertisePeerUrls,
+      tls,
+      serverVersion: PROTOCOL_VERSION,
+      minClusterVersion: MIN_CLUSTER_VERSION,
+      electionMs: config.electionTimeoutMs,
+      host: {
+        step: (message) => this.replication.step(message),
+        isRemoved: (id) => this.state.members.isRemoved(id),
+        reportUnreachable: (id) => this.replication.reportUnreachable(id),
+        reportSnapshot: (id, failed) => this.replication.reportSnapshot(id, failed),
+        removed: () => this.removed(),
+      },
+      source: null,
+      sink: null,
+    };
+    return connectPeers?.(options) ?? new HttpTransport(options);
+  }
+
+  /** The others have removed this member: its data is of no use any more. */
+  private removed(): void {
+    if (this.isStopped) return;
+    const { world, config, fail } = this.parts;
+    const error = new OperatorError(
+      'the member has been permanently removed from the cluster',
+      `Remove its data directory ${config.dataDir}: this id never comes back. Add it anew to let it join again.`,
+    );
+    // Long enough for the answer to whoever asked for it.
+    world.timers.after(REMOVED_DELAY_TICKS * config.heartbeatIntervalMs, () => fail(error));
   }
 
   /** After each batch of applied entries: answers leave in the same turn. */
@@ -221,9 +303,10 @@ class RunningMember implements Member {
   };
 
   /** Waits for a leader, announces the member, then lets clients in. */
-  async serve(gate: ClientGate): Promise<void> {
+  async serve(): Promise<void> {
     const { config, logger } = this.parts;
     this.replication.start();
+    this.peers.open();
     await this.untilLeaderKnown();
     this.diskSpace.start();
     const publishing = {
@@ -233,8 +316,9 @@ class RunningMember implements Member {
       isStopped: () => this.isStopped,
     };
     await publishMember(publishing, config.name, config.advertiseClientUrls);
-    if (this.state.version.version === '') await publishClusterVersion(publishing, CLUSTER_VERSION);
-    this.admitClients(gate);
+    if (this.replication.isLeader && this.state.version.version === '')
+      await publishClusterVersion(publishing, CLUSTER_VERSION);
+    this.admitClients();
     this.startAutoCompaction();
     logger.log('info', 'ready to serve client requests');
     for (const endpoint of config.listenClientUrls) {
@@ -255,8 +339,9 @@ class RunningMember implements Member {
     });
   }
 
-  private admitClients(gate: ClientGate): void {
+  private admitClients(): void {
     const { config } = this.parts;
+    const gate = this.gates.clients;
     const secure = config.listenClientUrls.some(isSecure);
     const edge = new HttpEdge(httpMember(this.replication, this.state, this.metrics.registry), {
       cors: config.cors,
@@ -291,6 +376,7 @@ class RunningMember implements Member {
     this.isStopped = true;
     const { logger } = this.parts;
     this.autoCompaction?.stop();
+    await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
     this.edge?.close();
     await this.rpc.drain();
     await this.services.settle();
@@ -298,6 +384,7 @@ class RunningMember implements Member {
     this.compactions.stop();
     this.commits.stop();
     this.diskSpace.stop();
+    await this.peers.close();
     await this.replication.stop();
     await this.backend.close();
     await this.directory.lock.release();

@@ -7,17 +7,21 @@ import { registerHealth } from './api/health.ts';
 import { registerKv } from './api/kv.ts';
 import { LeaderGuard } from './api/leader-guard.ts';
 import { registerLease } from './api/lease.ts';
+import { PeerLeaseForwarder } from './api/lease-peers.ts';
 import { registerMaintenance } from './api/maintenance.ts';
 import { SliceRunner } from './api/slice-runner.ts';
 import { registerWatch, type WatchService } from './api/watch.ts';
 import type { MemberContext } from './context.ts';
 import type { CompactionSlices } from './duties/compaction-slices.ts';
 import { CHECKPOINT_INTERVAL_MS, LeaseExpiry, REVOKES_PER_SECOND } from './duties/lease-expiry.ts';
+import type { PeerLinks, PeerSide } from './peers.ts';
 import { Quota } from './quota.ts';
 
 export interface ServicesParts {
   readonly context: MemberContext;
   readonly lessor: Lessor;
+  readonly peers: PeerSide;
+  readonly links: PeerLinks;
   readonly compactions: CompactionSlices;
   readonly watchProgressIntervalMs: number;
   readonly diskSpace: { readonly isLow: boolean };
@@ -46,7 +50,7 @@ export function registerServices(parts: ServicesParts): Services {
   const runner = new SliceRunner(world, context.limits.sliceMs);
   registerKv({ context, quota, compactions, runner });
   registerMaintenance({ context, runner });
-  registerCluster({ context, hasPeers: false, isCaughtUp: () => false });
+  registerCluster({ context, hasPeers: true, isCaughtUp: () => false });
   registerAuthStatus(context);
   registerHealth(context);
   const watch = registerWatch({
@@ -74,7 +78,8 @@ export function registerServices(parts: ServicesParts): Services {
     if (replication.isLeader) expiry.promote();
   };
   expiry.start();
-  registerLease({ context, quota, lessor, expiry, guard, forwarder: null });
+  const forwarder = new PeerLeaseForwarder(parts.peers.postLease);
+  parts.peers.answerLeases(registerLease({ context, quota, lessor, expiry, guard, forwarder }));
   return {
     watch,
     expiry,

@@ -19,7 +19,6 @@ import {
   ErrNoInflightDowngrade,
   ErrNoLeader,
   ErrNotLeader,
-  ErrTimeoutLeaderTransfer,
   ErrUnknownMethod,
   ErrWrongDowngradeVersionFormat,
   EtcdError,
@@ -208,20 +207,10 @@ class MaintenanceService {
       reply.fail(ErrBadLeaderTransferee);
       return;
     }
-    const error = targetID === replication.leader ? null : replication.transferLeadership(targetID);
-    if (error !== null) reply.fail(error);
-    else this.awaitLeader(targetID, reply);
-  }
-
-  private awaitLeader(target: string, reply: Reply): void {
-    const { config, limits, replication, world } = this.context;
-    const until = world.clock.nowMs() + limits.requestTimeoutMs;
-    const look = () => {
-      if (replication.leader === target) reply.answer(MoveLeaderResponse.encode(new MoveLeaderResponse()));
-      else if (world.clock.nowMs() >= until) reply.fail(ErrTimeoutLeaderTransfer);
-      else if (reply.isOpen) world.timers.after(config.heartbeatIntervalMs, look);
-    };
-    look();
+    replication.moveLeader(targetID, {
+      done: () => reply.answer(MoveLeaderResponse.encode(new MoveLeaderResponse())),
+      fail: (error) => reply.fail(error),
+    });
   }
 
   downgrade({ action, version }: DowngradeRequest, reply: Reply): void {

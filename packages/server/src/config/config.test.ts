@@ -26,6 +26,16 @@ describe('configuration', () => {
     assert.equal(config.dataDir, 'infra1.etcd');
   });
 
+  it('takes a cluster of several members', () => {
+    const cluster = 'a=http://127.0.0.1:1,b=http://127.0.0.1:2,b=http://127.0.0.1:3';
+    const urls = 'http://127.0.0.1:1';
+    const config = buildConfig(
+      raw({ name: 'a', 'initial-cluster': cluster, 'initial-advertise-peer-urls': urls, 'listen-peer-urls': urls }),
+    );
+    assert.deepEqual(config.initialCluster.get('b'), ['http://127.0.0.1:2', 'http://127.0.0.1:3']);
+    assert.equal(config.listenPeerUrls[0]?.port, 1);
+  });
+
   it('takes the names of other releases', () => {
     assert.equal(buildConfig(raw({ 'experimental-compaction-batch-limit': '7' })).compactionBatchLimit, 7);
     assert.equal(
@@ -70,9 +80,11 @@ describe('configuration', () => {
       /^couldn't find local name "x" in the initial cluster configuration$/,
     ],
     [
-      { 'initial-cluster': 'default=http://localhost:2380,b=http://127.0.0.1:1' },
-      /more than one member is not available/,
+      { 'initial-cluster': 'default=http://localhost:2380,b=http://127.0.0.1:1,c=http://127.0.0.1:1' },
+      /^initial cluster b=http:\/\/127.0.0.1:1,c=http:\/\/127.0.0.1:1,default=http:\/\/localhost:2380 has duplicate url$/,
     ],
+    [{ 'listen-peer-urls': 'https://127.0.0.1:1' }, /a peer address is https, which needs --peer-cert-file/],
+    [{ 'peer-client-cert-auth': 'true' }, /--peer-client-cert-auth needs --peer-trusted-ca-file/],
     [{ 'initial-cluster': 'nonsense' }, /not of the form name=url/],
     [{ 'cert-file': 'a.pem' }, /--cert-file and --key-file must be given together/],
     [{ 'auto-tls': 'true' }, /--auto-tls is a flag of etcd that this version of etsd does not have yet/],

@@ -24,6 +24,7 @@ export interface MemberConfig {
   readonly initialClusterToken: string;
   readonly strictReconfigCheck: boolean;
   readonly preVote: boolean;
+  readonly initialElectionTickAdvance: boolean;
   /** Bytes; 0 is the default of 2 GiB, below 0 unlimited. */
   readonly quotaBackendBytes: number;
   readonly backendBatchIntervalMs: number;
@@ -45,6 +46,12 @@ export interface MemberConfig {
   readonly keyFile: string;
   readonly trustedCaFile: string;
   readonly clientCertAuth: boolean;
+  /** Certificate shown to other members, as server and as client; empty where no peer address is https. */
+  readonly peerCertFile: string;
+  readonly peerKeyFile: string;
+  /** Authorities that sign certificates of members; empty: the system's, and certificates are not asked for. */
+  readonly peerTrustedCaFile: string;
+  readonly peerClientCertAuth: boolean;
   readonly tlsMinVersion: string;
   readonly tlsMaxVersion: string;
   readonly cors: readonly string[];
@@ -156,6 +163,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     initialClusterToken: text('initial-cluster-token'),
     strictReconfigCheck: flag('strict-reconfig-check'),
     preVote: flag('pre-vote'),
+    initialElectionTickAdvance: flag('initial-election-tick-advance'),
     quotaBackendBytes: count('quota-backend-bytes'),
     backendBatchIntervalMs: count('backend-batch-interval') || 100,
     backendBatchLimit: count('backend-batch-limit') || BACKEND_BATCH_LIMIT,
@@ -175,6 +183,10 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     keyFile: text('key-file'),
     trustedCaFile: text('trusted-ca-file'),
     clientCertAuth: flag('client-cert-auth'),
+    peerCertFile: text('peer-cert-file'),
+    peerKeyFile: text('peer-key-file'),
+    peerTrustedCaFile: text('peer-trusted-ca-file'),
+    peerClientCertAuth: flag('peer-client-cert-auth'),
     tlsMinVersion: text('tls-min-version'),
     tlsMaxVersion: text('tls-max-version'),
     cors: list('cors'),
@@ -268,6 +280,7 @@ function validate(config: MemberConfig, given: ReadonlyMap<string, string>): voi
 }
 
 function validateListeners(config: MemberConfig): void {
+  refuseUnless(config.listenPeerUrls.length > 0, '--listen-peer-urls must name at least one address');
   refuseUnless(config.listenClientUrls.length > 0, '--listen-client-urls must name at least one address');
   for (const endpoint of [...config.listenPeerUrls, ...config.listenClientUrls, ...config.listenMetricsUrls]) {
     if (endpoint.port === 0 && endpoint.host.startsWith('/')) continue;
@@ -288,6 +301,21 @@ function validateTls(config: MemberConfig): void {
     !config.clientCertAuth || config.trustedCaFile !== '',
     '--client-cert-auth needs --trusted-ca-file to check certificates against',
   );
+  const securePeers = config.listenPeerUrls.some(
+    (endpoint) => endpoint.scheme === 'https' || endpoint.scheme === 'unixs',
+  );
+  refuseUnless(
+    (config.peerCertFile === '') === (config.peerKeyFile === ''),
+    '--peer-cert-file and --peer-key-file must be given together',
+  );
+  refuseUnless(
+    !securePeers || config.peerCertFile !== '',
+    'a peer address is https, which needs --peer-cert-file and --peer-key-file',
+  );
+  refuseUnless(
+    !config.peerClientCertAuth || config.peerTrustedCaFile !== '',
+    '--peer-client-cert-auth needs --peer-trusted-ca-file to check certificates against',
+  );
   for (const name of ['tlsMinVersion', 'tlsMaxVersion'] as const) {
     const flag = name === 'tlsMinVersion' ? '--tls-min-version' : '--tls-max-version';
     refuseUnless(['', 'TLS1.2', 'TLS1.3'].includes(config[name]), `${flag} "${config[name]}" must be TLS1.2 or TLS1.3`);
@@ -301,20 +329,26 @@ function validateTls(config: MemberConfig): void {
 function validateCluster(config: MemberConfig): void {
   const own = config.initialCluster.get(config.name);
   refuseUnless(own !== undefined, `couldn't find local name "${config.name}" in the initial cluster configuration`);
+  const urls = [...config.initialCluster.values()].flat();
+  refuseUnless(
+    new Set(urls).size === urls.length,
+    `initial cluster ${formatInitialCluster(config.initialCluster)} has duplicate url`,
+  );
+  if (config.initialClusterState === 'existing') return;
   for (const url of config.initialAdvertisePeerUrls) {
     refuseUnless(
       own?.includes(url) === true,
       `--initial-cluster must include ${config.name}=${url} given --initial-advertise-peer-urls=${config.initialAdvertisePeerUrls.join(',')}`,
     );
   }
-  refuseUnless(
-    config.initialCluster.size === 1,
-    'a cluster of more than one member is not available in this version of etsd; give --initial-cluster this member alone',
-  );
-  refuseUnless(
-    config.initialClusterState === 'new',
-    'joining an existing cluster is not available in this version of etsd; give --initial-cluster-state new',
-  );
+}
+
+/** As etcd shows it: `name=url` pairs in order. */
+export function formatInitialCluster(members: ReadonlyMap<string, readonly string[]>): string {
+  return [...members]
+    .flatMap(([name, urls]) => urls.map((url) => `${name}=${url}`))
+    .sort()
+    .join(',');
 }
 
 function formatMs(milliseconds: number): string {

@@ -1,0 +1,31 @@
+import { type Message, MessageType } from '@etsd/proto';
+
+/**
+ * What is wrong with a message that came from outside, '' if nothing is: raft takes for granted that entries follow each
+ * other, that terms do not go back within a log, and that numbers are exact.
+ */
+export function messageFault(message: Message): string {
+  const { type, term, logTerm, index, commit, rejectHint } = message;
+  if (type < 0 || type > MessageType.MsgPreVoteResp) return 'unknown type';
+  const isExact =
+    Number.isSafeInteger(term) &&
+    Number.isSafeInteger(logTerm) &&
+    Number.isSafeInteger(index) &&
+    Number.isSafeInteger(commit) &&
+    Number.isSafeInteger(rejectHint);
+  if (!isExact) return 'a number beyond 2^53';
+  if (type === MessageType.MsgApp) return appendFault(message);
+  return '';
+}
+
+function appendFault(message: Message): string {
+  const { entries, term } = message;
+  let last = message.logTerm;
+  for (let place = 0; place < entries.length; place++) {
+    const entry = entries[place]!;
+    if (entry.index !== message.index + 1 + place) return 'entries that do not follow each other';
+    if (entry.term < last || entry.term > term) return 'entries whose terms do not fit';
+    last = entry.term;
+  }
+  return '';
+}
