@@ -243,10 +243,18 @@ class ChaosRun {
     const header = (await ask('KV/Range', { key: Buffer.from('k') }))['header'] as Message;
     const finalRevision = Number(header['revision']);
     await this.reach(finalRevision);
-    for (const [member, { hash, compactRevision }] of await this.cluster.hashes(finalRevision)) {
-      this.records.push({ type: 'hash', member, revision: finalRevision, compactRevision, hash });
-    }
+    await this.compareHashes(finalRevision);
     return { type: 'end', finalRevision, calmSince, lateMs: LEASE_LATE_MS, lookedAt, alive };
+  }
+
+  private async compareHashes(revision: number): Promise<void> {
+    try {
+      for (const [member, { hash, compactRevision }] of await this.cluster.hashes(revision)) {
+        this.records.push({ type: 'hash', member, revision, compactRevision, hash });
+      }
+    } catch (error) {
+      this.violations.push({ rule: 'liveness', text: (error as Error).message });
+    }
   }
 
   private async reach(revision: number): Promise<void> {
