@@ -10,6 +10,7 @@ import { registerLease } from './api/lease.ts';
 import { PeerLeaseForwarder } from './api/lease-peers.ts';
 import { registerMaintenance } from './api/maintenance.ts';
 import { SliceRunner } from './api/slice-runner.ts';
+import { registerSnapshot, type SnapshotFileSource } from './api/snapshot.ts';
 import { registerWatch, type WatchService } from './api/watch.ts';
 import type { MemberContext } from './context.ts';
 import type { CompactionSlices } from './duties/compaction-slices.ts';
@@ -20,6 +21,7 @@ import { Quota } from './quota.ts';
 export interface ServicesParts {
   readonly context: MemberContext;
   readonly lessor: Lessor;
+  readonly snapshots: SnapshotFileSource;
   readonly peers: PeerSide;
   readonly links: PeerLinks;
   readonly compactions: CompactionSlices;
@@ -50,6 +52,7 @@ export function registerServices(parts: ServicesParts): Services {
   const runner = new SliceRunner(world, context.limits.sliceMs);
   registerKv({ context, quota, compactions, runner });
   registerMaintenance({ context, runner });
+  registerSnapshot(context, parts.snapshots);
   registerCluster({ context, hasPeers: true, isCaughtUp: () => false });
   registerAuthStatus(context);
   registerHealth(context);
