@@ -1,20 +1,20 @@
 import type { Backend } from '@etsd/backend';
-import { type Logger, OperatorError, U64_ZERO, u64ToHex } from '@etsd/base';
+import { type Logger, U64_ZERO, u64ToHex } from '@etsd/base';
 import { Store } from '@etsd/mvcc';
 import { HeaderTemplate } from '@etsd/proto';
 import {
-  forceSingleMember,
-  foundCluster,
   HttpTransport,
   type HttpTransportOptions,
-  hasLog,
+  type LogPlace,
   type OpenedLog,
-  openExisting,
   ReplicationNode,
 } from '@etsd/replication';
 import { RpcServer } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
 import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
+import { checkFirstStart } from './bootstrap/first-start.ts';
+import { openLog, type StartingLog } from './bootstrap/open-log.ts';
+import { removedError } from './bootstrap/removed.ts';
 import type { MemberConfig } from './config/config.ts';
 import type { MemberContext } from './context.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
@@ -74,6 +74,7 @@ export async function startMember(parts: MemberParts): Promise<Member> {
   const { world, config, logger } = parts;
   const gates = await bindGates(world, config);
   try {
+    await checkFirstStart(parts);
     const directory = await openDataDirectory(world, config, logger);
     try {
       const member = await RunningMember.open(parts, directory, gates);
@@ -131,7 +132,7 @@ class RunningMember implements Member {
     parts: MemberParts,
     directory: DataDirectory,
     data: OpenedData,
-    opened: OpenedLog,
+    opened: StartingLog,
     metrics: MemberMetrics,
     fullDisk: FullDisk,
     gates: Gates,
@@ -219,6 +220,8 @@ class RunningMember implements Member {
       logger,
       removed: () => this.removed(),
     });
+    for (const { id, peerURLs } of opened.remotes) this.links.addRemote(id, peerURLs);
+    state.members.learnersMax = config.maxLearners;
     this.services = registerServices({
       context,
       peers: this.peers,
@@ -252,7 +255,10 @@ class RunningMember implements Member {
     const fullDisk: FullDisk = { noticed: () => {} };
     const data = await openData(parts, directory, fullDisk);
     try {
-      const opened = await openLog(parts, directory, data.state, metrics, fullDisk);
+      const dialTls =
+        config.peerCertFile + config.peerTrustedCaFile === '' ? null : await loadPeerDialTls(world, config);
+      const place = logPlace(parts, directory, metrics, fullDisk);
+      const opened = await openLog({ world, config, logger, tls: dialTls, directory, state: data.state, place });
       logger.log('info', 'starting etcd server', {
         'local-member-id': u64ToHex(opened.start.memberId),
         'cluster-id': u64ToHex(opened.start.clusterId),
@@ -260,7 +266,6 @@ class RunningMember implements Member {
         'cluster-version': data.state.version.version === '' ? 'to_be_decided' : data.state.version.version,
         name: config.name,
       });
-      const dialTls = config.peerCertFile === '' ? null : await loadPeerDialTls(world, config);
       return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls);
     } catch (error) {
       await data.backend.close();
@@ -297,12 +302,8 @@ class RunningMember implements Member {
   private removed(): void {
     if (this.isStopped) return;
     const { world, config, fail } = this.parts;
-    const error = new OperatorError(
-      'the member has been permanently removed from the cluster',
-      `Remove its data directory ${config.dataDir}: this id never comes back. Add it anew to let it join again.`,
-    );
     // Long enough for the answer to whoever asked for it.
-    world.timers.after(REMOVED_DELAY_TICKS * config.heartbeatIntervalMs, () => fail(error));
+    world.timers.after(REMOVED_DELAY_TICKS * config.heartbeatIntervalMs, () => fail(removedError(config.dataDir)));
   }
 
   /** After each batch of applied entries: answers leave in the same turn. */
@@ -448,15 +449,10 @@ async function openData(parts: MemberParts, directory: DataDirectory, fullDisk: 
   }
 }
 
-async function openLog(
-  parts: MemberParts,
-  directory: DataDirectory,
-  state: State,
-  metrics: MemberMetrics,
-  fullDisk: FullDisk,
-): Promise<OpenedLog> {
+/** Where the log is kept, and who hears of its writes. */
+function logPlace(parts: MemberParts, directory: DataDirectory, metrics: MemberMetrics, fullDisk: FullDisk): LogPlace {
   const { world, config, logger } = parts;
-  const place = {
+  return {
     world,
     directory: directory.walDirectory,
     logger,
@@ -472,31 +468,6 @@ async function openLog(
       },
     },
   };
-  const members = [...config.initialCluster].map(([name, peerUrls]) => ({ name, peerUrls }));
-  const founding = { members, name: config.name, token: config.initialClusterToken };
-  if (await hasLog(place)) {
-    const { appliedIndex, confState } = state;
-    const existing = await openExisting({ ...place, appliedIndex, confState, founding });
-    const { memberId } = existing.start;
-    // Neither is a member for ever: a store that was just founded, and a member that was removed, may not list it.
-    if (state.members.size > 0 && state.members.get(memberId) === undefined && !state.members.isRemoved(memberId)) {
-      await existing.log.close();
-      throw new OperatorError(
-        `the log in ${directory.walDirectory} is that of member ${u64ToHex(memberId)}, which the store ${directory.storePath} does not know`,
-        'They belong to different clusters: give --data-dir and --wal-dir of the same member.',
-      );
-    }
-    if (!config.forceNewCluster) return existing;
-    logger.log('warn', 'forcing a new cluster of this member alone');
-    return await forceSingleMember(existing, config.initialAdvertisePeerUrls, config.name);
-  }
-  if (state.appliedIndex > 0) {
-    throw new OperatorError(
-      `the store ${directory.storePath} contains entries, but there is no log in ${directory.walDirectory}`,
-      'Give --wal-dir the directory of the log that belongs to this store, or restore a backup.',
-    );
-  }
-  return await foundCluster({ ...place, ...founding });
 }
 
 function memberLimits(config: MemberConfig): ReturnType<typeof makeLimits> {

@@ -1,3 +1,4 @@
+import type { U64 } from '@etsd/base';
 import { CompactionRequest, RaftRequestField } from '@etsd/proto';
 import type { Lessor } from '@etsd/state';
 import { registerAuthStatus } from './api/auth-status.ts';
@@ -9,14 +10,19 @@ import { LeaderGuard } from './api/leader-guard.ts';
 import { registerLease } from './api/lease.ts';
 import { PeerLeaseForwarder } from './api/lease-peers.ts';
 import { registerMaintenance } from './api/maintenance.ts';
+import { PROMOTE_PATH, Promotion } from './api/promotion.ts';
+import { Reconfiguration } from './api/reconfiguration.ts';
 import { SliceRunner } from './api/slice-runner.ts';
 import { registerSnapshot, type SnapshotFileSource } from './api/snapshot.ts';
 import { registerWatch, type WatchService } from './api/watch.ts';
-import type { MemberContext } from './context.ts';
+import type { ApiWaiter, MemberContext } from './context.ts';
 import type { CompactionSlices } from './duties/compaction-slices.ts';
+import { LearnerPromotion } from './duties/learner-promotion.ts';
 import { CHECKPOINT_INTERVAL_MS, LeaseExpiry, REVOKES_PER_SECOND } from './duties/lease-expiry.ts';
+import { MEMBERS_PATH, membersRoute, promoteRoute, VERSION_PATH, versionRoute } from './http/member-routes.ts';
 import type { PeerLinks, PeerSide } from './peers.ts';
 import { Quota } from './quota.ts';
+import { PROTOCOL_VERSION } from './version.ts';
 
 export interface ServicesParts {
   readonly context: MemberContext;
@@ -53,7 +59,7 @@ export function registerServices(parts: ServicesParts): Services {
   registerKv({ context, quota, compactions, runner });
   registerMaintenance({ context, runner });
   registerSnapshot(context, parts.snapshots);
-  registerCluster({ context, hasPeers: true, isCaughtUp: () => false });
+  const learners = registerMembership(parts);
   registerAuthStatus(context);
   registerHealth(context);
   const watch = registerWatch({
@@ -103,9 +109,36 @@ export function registerServices(parts: ServicesParts): Services {
       });
     },
     stop() {
+      learners?.stop();
       watch.stop();
       expiry.stop();
       guard.stop();
     },
   };
+}
+
+/** Membership towards clients and towards the other members, and promoting learners unasked where that is wanted. */
+function registerMembership({ context, peers, links }: ServicesParts): LearnerPromotion | null {
+  const { world, config, replication, state, memberId, clusterId, logger } = context;
+  const { members } = state;
+  const activeSince = (id: U64): number | null => links.activeSince(id);
+  const rules = new Reconfiguration({
+    members,
+    memberId,
+    activeSince,
+    nowMs: () => world.clock.nowMs(),
+    isStrict: config.strictReconfigCheck,
+  });
+  const promotion = new Promotion({ context, rules, request: (...question) => links.request(...question) });
+  registerCluster({ context, rules, promotion });
+  const readBarrier = (waiter: ApiWaiter): void => replication.readBarrier(waiter);
+  peers.edge.route(MEMBERS_PATH, membersRoute({ clusterId, members, readBarrier }));
+  peers.edge.route(
+    VERSION_PATH,
+    versionRoute(PROTOCOL_VERSION, () => state.version.version),
+  );
+  peers.edge.route(PROMOTE_PATH, promoteRoute(clusterId, promotion));
+  if (!config.autoPromoteLearners) return null;
+  const every = (ms: number, callback: () => void) => world.timers.every(ms, callback);
+  return new LearnerPromotion({ every, replication, members, activeSince, promotion, logger });
 }

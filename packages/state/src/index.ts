@@ -31,6 +31,8 @@ export {
   Members,
   type MembersListener,
   memberFromJson,
+  membersFromJson,
+  membersToJson,
   memberToJson,
 } from './members.ts';
 export type { BackendPort, LeasePort, LessorPort, RangeAnswer, RangeQuery, StorePort } from './ports.ts';

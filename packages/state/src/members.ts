@@ -1,12 +1,12 @@
 import { assert, CorruptionError, type U64, u64FromHex, u64ToDecimal, u64ToHex } from '@etsd/base';
-import { goString, goStrings, JsonId, parseJsonObject, stringsOf } from './go-json.ts';
+import { goString, goStrings, JsonId, parseJsonObject, parseJsonObjects, stringsOf } from './go-json.ts';
 import type { BackendPort } from './ports.ts';
 
 const MEMBERS = 'members';
 const REMOVED = 'members_removed';
 const REMOVED_VALUE = Buffer.from('removed');
 
-/** Learners a cluster may have at a time. */
+/** Learners a cluster may have at a time, where the operator does not say. */
 export const LEARNERS_MAX = 1;
 
 /** One member as the log made it. */
@@ -42,6 +42,8 @@ export interface MembersListener {
 /** The member list as applied, and the ids that were removed and must never come back. */
 export class Members {
   listener: MembersListener | null = null;
+  /** Learners there may be at a time. The same on all members, as in etcd: additions are judged by it as they are applied. */
+  learnersMax = LEARNERS_MAX;
   private readonly byId = new Map<U64, MemberRecord>();
   private readonly removed = new Set<U64>();
   private readonly backend: BackendPort;
@@ -211,6 +213,17 @@ export function memberFromJson(text: string): MemberRecord | undefined {
   const fields = parseJsonObject(text);
   if (fields === undefined) return undefined;
   return memberFromFields(fields);
+}
+
+/** All members as one JSON array, as etcd answers who they are. */
+export function membersToJson(members: readonly MemberRecord[]): string {
+  return `[${members.map(memberToJson).join(',')}]`;
+}
+
+/** Undefined where the text is no list of members. */
+export function membersFromJson(text: string): MemberRecord[] | undefined {
+  const members = parseJsonObjects(text)?.map(memberFromFields);
+  return members?.includes(undefined) === true ? undefined : (members as MemberRecord[] | undefined);
 }
 
 /** From an object of `parseJsonObject`. */

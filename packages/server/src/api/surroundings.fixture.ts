@@ -216,6 +216,13 @@ export class FakeReplication implements ApiReplication {
     this.changes.push({ change, waiter });
   }
 
+  /** What `matchShare` answers of everybody. */
+  share: number | null = null;
+
+  matchShare(): number | null {
+    return this.share;
+  }
+
   moveLeader(to: U64, waiter: ApiWaiter): void {
     this.leader = to;
     waiter.done(null);
