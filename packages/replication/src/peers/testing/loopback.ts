@@ -218,3 +218,18 @@ export class LoopbackMember {
     await this.station.close();
   }
 }
+
+/** The real world in which all waits are shorter by a factor. */
+export function fastWorld(factor: number): HttpTransportOptions['world'] {
+  const { clock, timers, random } = nodeWorld();
+  return {
+    clock: { nowMs: () => clock.nowMs() * factor, wallMs: () => clock.wallMs() },
+    timers: {
+      after: (ms, callback, options) => timers.after(ms / factor, callback, options),
+      every: (ms, callback, options) => timers.every(ms / factor, callback, options),
+      endOfTurn: (callback) => timers.endOfTurn(callback),
+      soon: (callback) => timers.soon(callback),
+    },
+    random,
+  };
+}
