@@ -85,7 +85,7 @@ export class Station {
   constructor(id: number | U64, tls: NodeTlsOptions | null = null) {
     this.id = typeof id === 'number' ? u64FromNumber(id) : id;
     const answer: Parameters<typeof createServer>[1] = (request, response) => {
-      if (this.transport.handle(request, response)) return;
+      if (this.transportOrNull?.handle(request, response) === true) return;
       const page = this.pages.get(request.url ?? '');
       response.writeHead(page === undefined ? 404 : 200);
       response.end(page);
@@ -166,6 +166,8 @@ export class LoopbackMember {
   readonly node: ReplicationNode;
   isRemoved = false;
   readonly gone: Set<U64> = new Set();
+  /** Indexes of the snapshots installed. */
+  readonly installed: number[] = [];
 
   constructor(
     station: Station,
@@ -202,6 +204,15 @@ export class LoopbackMember {
         throw error;
       },
       transport,
+      installer: {
+        install: (snapshot, done) => {
+          const index = snapshot.metadata?.index ?? 0;
+          this.applier.appliedIndex = index;
+          this.applier.confState = snapshot.metadata?.confState ?? null;
+          this.installed.push(index);
+          done(null);
+        },
+      },
     });
     for (const member of members) transport.addPeer(member.id, member.peerUrls);
     this.node.start();
