@@ -156,10 +156,27 @@ test('a membership change asked of a follower is answered there', () => {
   for (const member of group.members) assert.deepEqual(member.applier.confState?.learners, [learner]);
 });
 
+test('the log is kept for a member that is just being served', () => {
+  const group = started();
+  const away = group.follower();
+  group.isolate(away);
+  for (let count = 0; count < 60; count++) group.leader.propose(`v${count}`);
+  group.settle();
+  group.pass(300);
+  assert.ok(group.leader.node.snapshotIndex > 0, 'the log was cut');
+  group.reconnect();
+  group.isInstalling = false;
+  group.pass(500);
+  assert.deepEqual(away.applier.history, group.leader.applier.history);
+  assert.equal(group.installs.length, 0, 'no snapshot was needed');
+});
+
 test('a member that was away too long gets a snapshot, then what follows, and its next life begins there', () => {
   const group = started();
   const away = group.follower();
   group.isolate(away);
+  // Whoever was heard of lately is waited for.
+  group.pass(2500);
   for (let count = 0; count < 60; count++) group.leader.propose(`v${count}`);
   group.settle();
   group.pass(300);

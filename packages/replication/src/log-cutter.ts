@@ -1,6 +1,6 @@
 import { type ConfState, type Entry, WalSnapshot } from '@etsd/proto';
-import type { RawNode } from '@etsd/raft';
-import { CATCH_UP_BYTES, SNAPSHOT_BYTES } from './limits.ts';
+import { type RawNode, SNAPSHOT } from '@etsd/raft';
+import { CATCH_UP_BYTES, HELD_BYTES, HELD_ENTRIES, SNAPSHOT_BYTES } from './limits.ts';
 import type { LogStore } from './log-store.ts';
 import type { ReadyPump } from './ready-pump.ts';
 
@@ -83,17 +83,40 @@ export class LogCutter {
     });
   }
 
-  /** The first entry to keep in memory: the catch-up entries before `index`, fewer where they are large. */
+  /**
+   * The first entry to keep in memory: the catch-up entries before `index`, and what followers that are being served still
+   * lack; fewer where they are large.
+   */
   private keepFrom(index: number): number {
     const { raft, catchUpEntries } = this.parts;
-    const oldest = Math.max(raft.firstIndex, index - catchUpEntries + 1);
+    const caughtUp = index - catchUpEntries + 1;
+    const needed = Math.min(this.neededFrom(), index + 1);
+    const oldest = Math.max(raft.firstIndex, Math.min(caughtUp, needed));
     let from = index + 1;
     let bytes = 0;
     while (from > oldest) {
       bytes += (raft.entryAt(from - 1) as Entry).data.length;
-      if (bytes > CATCH_UP_BYTES) break;
+      if (bytes > (from > needed ? HELD_BYTES : CATCH_UP_BYTES) || index - from >= HELD_ENTRIES) break;
       from--;
     }
     return from;
+  }
+
+  /**
+   * A follower that answers, or takes a snapshot, gets on from where it is: were the log cut before its eyes, each
+   * snapshot would be too old when it is installed, and only the next one would follow.
+   */
+  private neededFrom(): number {
+    const { raft } = this.parts;
+    let needed = Number.POSITIVE_INFINITY;
+    if (!raft.isLeader) return needed;
+    for (const progress of raft.progress.values()) {
+      const { id, state, match, next, recentActive } = progress;
+      if (id === raft.id || (!recentActive && state !== SNAPSHOT)) continue;
+      // What is gone is gone: such a follower takes a snapshot, or has it and installs it. What follows that is behind next.
+      const from = match + 1 >= raft.firstIndex ? match + 1 : next;
+      needed = Math.min(needed, from);
+    }
+    return needed;
   }
 }

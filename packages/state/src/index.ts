@@ -12,6 +12,7 @@ export {
 } from './conf-change.ts';
 export { confStateFromJson, confStateToJson } from './conf-state.ts';
 export { Digest, digest } from './digest.ts';
+export { goString, goStrings } from './go-json.ts';
 export {
   LEASE_TTL_MAX_SECONDS,
   Lease,
@@ -20,6 +21,7 @@ export {
   Lessor,
   type LessorBackend,
   type LessorOptions,
+  LessorReload,
   type LessorStore,
   leaseTtlMinSeconds,
 } from './lease.ts';

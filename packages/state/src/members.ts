@@ -50,6 +50,11 @@ export class Members {
 
   constructor(backend: BackendPort) {
     this.backend = backend;
+    this.read();
+  }
+
+  private read(): void {
+    const { backend } = this;
     backend.scan(MEMBERS, null, null, (key, value) => {
       const member = memberFromJson(value.toString('utf8'));
       if (member === undefined || u64ToHex(member.id) !== key.toString('latin1')) {
@@ -67,6 +72,31 @@ export class Members {
       if (id !== undefined) this.removed.add(id);
       return true;
     });
+  }
+
+  /** Reads what the backend says now, and tells the listener what is different. */
+  reload(): void {
+    const before = new Map(this.byId);
+    const removedBefore = new Set(this.removed);
+    this.byId.clear();
+    this.removed.clear();
+    this.read();
+    const { listener } = this;
+    if (listener === null) return;
+    for (const member of this.byId.values()) {
+      const known = before.get(member.id);
+      if (known === undefined) listener.memberAdded(member);
+      else if (memberToJson(known) !== memberToJson(member)) listener.memberUpdated(member);
+    }
+    for (const id of before.keys()) if (!this.byId.has(id)) listener.memberRemoved(id);
+    for (const id of this.removed) {
+      if (!removedBefore.has(id) && !before.has(id)) listener.memberRemoved(id);
+    }
+  }
+
+  /** The ids of those that were members once, in order. */
+  removedIds(): U64[] {
+    return [...this.removed].sort();
   }
 
   get size(): number {

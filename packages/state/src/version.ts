@@ -17,12 +17,23 @@ export class ClusterVersion {
 
   constructor(backend: BackendPort) {
     this.backend = backend;
+    this.read();
+  }
+
+  /** Reads what the backend says now. */
+  reload(): void {
+    const before = this.version;
+    this.read();
+    if (this.version !== before) this.onChange?.(this.version);
+  }
+
+  private read(): void {
+    const { backend } = this;
     this.version = backend.get(CLUSTER, VERSION_KEY)?.toString('utf8') ?? '';
     const downgrade = parseJsonObject(backend.get(CLUSTER, DOWNGRADE_KEY)?.toString('utf8') ?? '');
-    if (downgrade !== undefined) {
-      this.downgradeEnabled = downgrade['enabled'] === true;
-      this.downgradeTarget = typeof downgrade['target-version'] === 'string' ? downgrade['target-version'] : '';
-    }
+    const target = downgrade?.['target-version'];
+    this.downgradeEnabled = downgrade?.['enabled'] === true;
+    this.downgradeTarget = typeof target === 'string' ? target : '';
   }
 
   set(version: string): void {

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { errorFrom, type U64, u64FromHex, u64ToHex } from '@etsd/base';
 import { Message, MessageType } from '@etsd/proto';
 import { APPEND_STREAM, MESSAGE_STREAM, type StreamKind } from './codec.ts';
-import { headerText, type Identity, incompatibility, REMOVED_SENDER, WRONG_RECEIVER } from './headers.ts';
+import { headerText, type Identity, incompatibility } from './headers.ts';
 import { FRAME_BYTES_MAX, SNAPSHOT_RECEIVES_MAX, SNAPSHOT_SILENCE_MS } from './limits.ts';
 import type { LinkCounters } from './link-counters.ts';
 import type { LinkShared } from './peer-link.ts';
@@ -28,6 +28,8 @@ export interface RouteHost {
   drained(id: U64, kind: StreamKind): void;
   detach(id: U64, kind: StreamKind, sink: StreamSink): void;
 }
+
+const SNAPSHOT_UNPROCESSED = 'failed to process raft message';
 
 const STREAM_PREFIX = '/raft/stream/';
 
@@ -56,7 +58,7 @@ export class PeerRoutes {
 
   private probe(request: IncomingMessage, response: ServerResponse): void {
     request.resume();
-    response.setHeader('Content-Type', 'application/json');
+    response.setHeader('Content-Type', 'text/plain; charset=utf-8');
     response.end(probeAnswer(this.host.world.clock.wallMs()));
   }
 
@@ -122,6 +124,7 @@ export class PeerRoutes {
       return;
     }
     if (message.type === MessageType.MsgSnap) {
+      response.setHeader('Connection', 'close');
       refuse(response, 500, 'error processing raft message');
       return;
     }
@@ -133,12 +136,16 @@ export class PeerRoutes {
     if (fault === '') {
       response.writeHead(204);
       response.end();
-    } else if (fault === REMOVED_SENDER || fault === WRONG_RECEIVER) {
-      response.writeHead(403, { 'Content-Type': 'application/json' });
-      response.end(JSON.stringify({ message: fault }));
-    } else {
-      refuse(response, 500, failed);
+      return;
     }
+    this.host.logger.log('warn', 'failed to process Raft message', {
+      'local-member-id': u64ToHex(this.host.identity.memberId),
+      'remote-peer-id': u64ToHex(message.from),
+      error: fault,
+    });
+    // What the reason is etcd does not say: for a sender that took a 403 as its removal it would be dangerous to.
+    response.setHeader('Connection', 'close');
+    refuse(response, 500, failed);
   }
 
   // -- streams --------------------------------------------------------------------------------------------------------
@@ -233,7 +240,7 @@ export class PeerRoutes {
     const counters = host.counters(from);
     if (host.isRemoved(from) || message.to !== host.identity.memberId) {
       counters.snapshotReceiveFailures++;
-      this.answerStep(message, response, '');
+      this.answerStep(message, response, SNAPSHOT_UNPROCESSED);
       return;
     }
     const about = {
@@ -258,7 +265,7 @@ export class PeerRoutes {
     counters.snapshotsReceived++;
     counters.snapshotReceiveTimes.observe((clock.nowMs() - startMs) / 1000);
     host.logger.log('info', 'received and saved database snapshot', { ...about, bytes: incoming.bytes });
-    this.answerStep(message, response, 'failed to process raft message');
+    this.answerStep(message, response, SNAPSHOT_UNPROCESSED);
   }
 
   /** The request's bytes; a sender that is silent for too long while they are wanted is given up. */

@@ -5,16 +5,13 @@ import { identify } from '../membership.ts';
 import { LoopbackMember, Station, until } from './testing/loopback.ts';
 
 async function cluster(count: number): Promise<LoopbackMember[]> {
-  const doors = Array.from({ length: count }, (_, place) => new Station(place + 1));
-  for (const door of doors) await door.listen();
+  const stations = Array.from({ length: count }, () => new Station(0));
+  for (const station of stations) await station.listen();
   const members = identify(
-    doors.map((door, place) => ({ name: `m${place}`, peerUrls: [door.url] })),
+    stations.map((station, place) => ({ name: `m${place}`, peerUrls: [station.url] })),
     'loopback',
   );
-  const stations = members.map((member, place) => {
-    const door = doors[place]!;
-    return Object.assign(door, { id: member.id });
-  });
+  for (const station of stations) station.id = members.find(({ peerUrls }) => peerUrls[0] === station.url)!.id;
   return stations.map((station) => new LoopbackMember(station, 'c'.repeat(16), members));
 }
 

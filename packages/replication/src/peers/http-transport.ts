@@ -274,7 +274,7 @@ export class HttpTransport implements Transport {
     const { host } = this.options;
     if (host.isRemoved(message.from)) return REMOVED_SENDER;
     if (message.to !== this.identity.memberId) return WRONG_RECEIVER;
-    const fault = messageFault(message);
+    const fault = messageFault(message, this.identity.memberId);
     if (fault === '') host.step(message);
     return fault;
   }

@@ -54,5 +54,8 @@ export const REMOTES_MAX = 64;
 /** A snapshot that made no progress for so long is given up, in milliseconds. */
 export const SNAPSHOT_SILENCE_MS = 30_000;
 
+/** How long the receiver of a whole snapshot may take to answer: it is on its disk then. In milliseconds. */
+export const SNAPSHOT_ANSWER_MS = 120_000;
+
 /** Snapshots received at once. */
 export const SNAPSHOT_RECEIVES_MAX = 2;

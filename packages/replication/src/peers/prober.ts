@@ -63,19 +63,30 @@ export class Prober {
       const tripMs = clock.nowMs() - startMs;
       const time = error === null && status === 200 ? probedTime(body) : null;
       if (time !== null) this.answered(tripMs, time + tripMs / 2 - clock.wallMs());
-      else if (error !== null) link.urls.unreachable(address);
+      else this.unanswered(error?.message ?? `unexpected http status ${status}`);
+      if (error !== null) link.urls.unreachable(address);
     });
   };
+
+  private unanswered(error: string): void {
+    this.warn('prober detected unhealthy status', { rtt: `${this.roundTripMs.toFixed(3)}ms`, error });
+  }
+
+  /** One warning of either kind in a while. */
+  private warn(what: string, fields: Readonly<Record<string, unknown>>): void {
+    const { link } = this;
+    const nowMs = link.world.clock.nowMs();
+    if (nowMs - this.warnedMs < PROBE_WARNING_MS) return;
+    this.warnedMs = nowMs;
+    link.logger.log('warn', what, { 'remote-peer-id': u64ToHex(link.id), ...fields });
+  }
 
   private answered(tripMs: number, differenceMs: number): void {
     const { link } = this;
     this.roundTripMs = this.roundTripMs === 0 ? tripMs : this.roundTripMs * 0.875 + tripMs * 0.125;
     link.counters.roundTrips.observe(tripMs / 1000);
-    const nowMs = link.world.clock.nowMs();
-    if (Math.abs(differenceMs) <= CLOCK_DIFFERENCE_MS || nowMs - this.warnedMs < PROBE_WARNING_MS) return;
-    this.warnedMs = nowMs;
-    link.logger.log('warn', 'prober found high clock drift', {
-      'remote-peer-id': u64ToHex(link.id),
+    if (Math.abs(differenceMs) <= CLOCK_DIFFERENCE_MS) return;
+    this.warn('prober found high clock drift', {
       'clock-drift': `${Math.round(differenceMs)}ms`,
       rtt: `${tripMs.toFixed(3)}ms`,
     });

@@ -5,7 +5,7 @@ import { ByteFeed } from './byte-feed.ts';
 import { FrameError } from './codec.ts';
 import { identityHeaders } from './headers.ts';
 import type { AnswerHeaders, AnswerReceiver, Exchange } from './http-client.ts';
-import { FRAME_BYTES_MAX, SNAPSHOT_SILENCE_MS } from './limits.ts';
+import { FRAME_BYTES_MAX, SNAPSHOT_ANSWER_MS, SNAPSHOT_SILENCE_MS } from './limits.ts';
 import type { PeerLink } from './peer-link.ts';
 import { postFailure, saysRemoved } from './pipeline.ts';
 
@@ -162,18 +162,18 @@ class Transfer implements AnswerReceiver {
   /** Writes and waits until more may be written, or nothing more need be. */
   async write(bytes: Buffer): Promise<void> {
     if (this.isOver || this.exchange === null || this.exchange.write(bytes)) return;
-    await this.something();
+    await this.something(SNAPSHOT_SILENCE_MS);
   }
 
-  /** Waits for the end of the answer. */
+  /** Waits for the end of the answer, which comes when the other side has the file on its disk. */
   async settled(): Promise<void> {
-    while (!this.isClosed) await this.something();
+    while (!this.isClosed) await this.something(SNAPSHOT_ANSWER_MS);
   }
 
   /** The next event; a connection on which none comes for too long is given up. */
-  private async something(): Promise<void> {
+  private async something(patienceMs: number): Promise<void> {
     const timer = this.timers.after(
-      SNAPSHOT_SILENCE_MS,
+      patienceMs,
       () => {
         this.error = 'no progress';
         this.abandon();
@@ -217,14 +217,16 @@ export class IncomingSnapshot {
   static async open(body: AsyncIterator<Buffer>): Promise<IncomingSnapshot> {
     const feed = new ByteFeed();
     let length = -1;
+    let isEmpty = true;
     for (;;) {
       const next = await body.next();
-      if (next.done === true) throw new FrameError('unexpected EOF');
+      if (next.done === true) throw new FrameError(isEmpty ? 'EOF' : 'unexpected EOF');
+      isEmpty = false;
       feed.push(next.value);
       if (length < 0) {
         if (!feed.take(8)) continue;
         length = feed.bytes.readUInt32BE(feed.start) * 0x1_0000_0000 + feed.bytes.readUInt32BE(feed.start + 4);
-        if (length > FRAME_BYTES_MAX) throw new FrameError(`a message of ${length} bytes is over the limit`);
+        if (length > FRAME_BYTES_MAX) throw new FrameError('rafthttp: error limit exceeded');
       }
       if (!feed.take(length)) continue;
       const message = Message.decode(feed.bytes, feed.start, feed.start + length);

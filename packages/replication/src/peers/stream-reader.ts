@@ -1,7 +1,14 @@
 import { u64ToHex } from '@etsd/base';
-import type { Message } from '@etsd/proto';
+import { type Message, ProtoError } from '@etsd/proto';
 import type { Timer } from '@etsd/runtime';
-import { APPEND_STREAM, AppendDecoder, type FrameDecoder, MessageDecoder, type StreamKind } from './codec.ts';
+import {
+  APPEND_STREAM,
+  AppendDecoder,
+  type FrameDecoder,
+  FrameError,
+  MessageDecoder,
+  type StreamKind,
+} from './codec.ts';
 import { CLUSTER_MISMATCH, headerText, INCOMPATIBLE_VERSION, identityHeaders, versionOrder } from './headers.ts';
 import type { AnswerHeaders, AnswerReceiver, Exchange } from './http-client.ts';
 import { DIAL_TIMEOUT_MS, REDIAL_MAX_MS, REDIAL_MIN_MS, STREAM_SILENCE_MS } from './limits.ts';
@@ -211,7 +218,9 @@ class Attempt implements AnswerReceiver {
     try {
       this.decoder.push(bytes);
     } catch (error) {
-      this.giveUp(error instanceof Error ? error.message : String(error));
+      // What raft itself throws is no fault of the bytes, and must not pass for one.
+      if (!(error instanceof FrameError || error instanceof ProtoError)) throw error;
+      this.giveUp(`malformed frame: ${error.message}`);
     }
   }
 

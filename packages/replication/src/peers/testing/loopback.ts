@@ -69,23 +69,26 @@ export class NotingHost implements PeerHost {
 
 /** One transport with the server of its peer port. */
 export class Station {
-  readonly id: U64;
+  /** May be set until `open`: the id of a founding member follows from its URL. */
+  id: U64;
   readonly world: World = nodeWorld();
   readonly logger: LineLogger = new LineLogger();
   readonly server: Server;
   private readonly sockets: Set<Socket> = new Set();
   private transportOrNull: HttpTransport | null = null;
   url = '';
+  /** What the other paths of the peer port answer. */
+  readonly pages: Map<string, string> = new Map();
   /** Connections are refused: the member cannot be reached. */
   isCut = false;
 
   constructor(id: number | U64, tls: NodeTlsOptions | null = null) {
     this.id = typeof id === 'number' ? u64FromNumber(id) : id;
     const answer: Parameters<typeof createServer>[1] = (request, response) => {
-      if (!this.transport.handle(request, response)) {
-        response.writeHead(404);
-        response.end();
-      }
+      if (this.transport.handle(request, response)) return;
+      const page = this.pages.get(request.url ?? '');
+      response.writeHead(page === undefined ? 404 : 200);
+      response.end(page);
     };
     this.server = tls === null ? createServer(answer) : (createSecureServer(tls, answer) as unknown as Server);
     this.server.on(tls === null ? 'connection' : 'secureConnection', (socket: Socket) => {
