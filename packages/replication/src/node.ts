@@ -13,7 +13,7 @@ import {
   type EtcdError,
   type Message,
 } from '@etsd/proto';
-import { FORWARDED, RAFT_DEFAULTS, RawNode, REFUSED, ROLE_NAMES } from '@etsd/raft';
+import { FORWARDED, RAFT_DEFAULTS, type RaftTracer, RawNode, REFUSED, ROLE_NAMES } from '@etsd/raft';
 import type { Clock, Random, Timer, Timers } from '@etsd/runtime';
 import type { Applier, RequestKeyOf, SnapshotInstaller, Waiter } from './applier.ts';
 import type { StartState } from './bootstrap.ts';
@@ -68,6 +68,8 @@ export interface ReplicationOptions {
   readonly checkQuorum?: boolean;
   /** After a start shorten the wait for an election once the others are connected. Flag `initial-election-tick-advance`. */
   readonly electionTickAdvance?: boolean;
+  /** Is told of every step of raft, for the trace specification. */
+  readonly tracer?: RaftTracer | null;
   /** Flag `snapshot-count`. */
   readonly snapshotCount?: number;
   /** Entries kept in memory behind a cut. Flag `experimental-snapshot-catchup-entries`. */
@@ -148,6 +150,7 @@ export class ReplicationNode {
         id: start.memberId,
         electionTicks: this.electionTicks,
         preVote: options.preVote ?? RAFT_DEFAULTS.preVote,
+        tracer: options.tracer ?? null,
         checkQuorum: options.checkQuorum ?? RAFT_DEFAULTS.checkQuorum,
         draw: (bound) => Math.floor(world.random.float() * bound),
       },
