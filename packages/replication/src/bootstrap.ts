@@ -102,10 +102,10 @@ export interface ExistingOptions extends LogPlace {
   readonly appliedIndex: number;
   readonly confState: ConfState | null;
   /**
-   * What the flags say, where they ask for a new cluster: if a crash cut the foundation short, so that the log exists but
-   * is empty, it is made up for. Without it an empty log is that of a member which waits for its leader.
+   * Finds out what the flags say, where they ask for a new cluster: if a crash cut the foundation short, so that the log
+   * exists but is empty, it is made up for. Without it an empty log is that of a member which waits for its leader.
    */
-  readonly founding?: Founding | null;
+  readonly founding?: (() => Promise<Founding>) | null;
 }
 
 /** Opens the log of a member with a past. */
@@ -125,7 +125,7 @@ export async function openExisting(options: ExistingOptions): Promise<OpenedLog>
     const { memberId, clusterId } = readMetadata(opened, directory);
     const stored = storedState(opened, baseIndex, baseTerm, options);
     if (isBlank(stored) && options.founding) {
-      return { log: opened.wal, start: resumedFoundation(options.founding, memberId, clusterId, directory) };
+      return { log: opened.wal, start: resumedFoundation(await options.founding(), memberId, clusterId, directory) };
     }
     logger.log('info', 'restarting local member', {
       clusterId: u64ToHex(clusterId),

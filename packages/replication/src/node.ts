@@ -382,6 +382,16 @@ export class ReplicationNode {
   }
 
   /**
+   * How much of this member's log another one is known to have, from 0 to 1; null where this member does not lead, or the
+   * other is none of the cluster.
+   */
+  matchShare(id: U64): number | null {
+    const progress = this.raft.isLeader ? this.raft.progress.get(id) : undefined;
+    if (progress === undefined) return null;
+    return this.raft.lastIndex === 0 ? 1 : Math.min(1, progress.match / this.raft.lastIndex);
+  }
+
+  /**
    * Hands leadership over and calls `done` when `to` leads. Fails with `ErrNotLeader`, `ErrBadLeaderTransferee` if `to` is
    * no other voter, or `ErrTimeoutLeaderTransfer` after `timeoutMs` (by default what a request may take).
    */

@@ -149,6 +149,35 @@ export class State {
     waiter?.done(this.membersResult);
   }
 
+  /**
+   * Puts into the open batch up to where the log is applied, also where the last entries changed nothing else: what is
+   * frozen or flushed next then says so.
+   */
+  saveProgress(): void {
+    this.progress.save();
+  }
+
+  /**
+   * Says that the backend is about to be given another content: until `reload` nothing is written. Commits what there is
+   * to say of the present state first.
+   */
+  beginReplacement(commit: () => void): void {
+    this.progress.save();
+    commit();
+    this.progress.hold();
+  }
+
+  /**
+   * Reads everything but keys and leases anew: the backend was given another state. Those two take longer and are read
+   * beside (`Store.adopt`, `Lessor.adopt`).
+   */
+  reload(): void {
+    this.progress.reload();
+    this.alarms.reload();
+    this.members.reload();
+    this.version.reload();
+  }
+
   /** To be called after the last entry of a batch. */
   batchEnd(): void {
     this.onBatchEnd?.();

@@ -126,6 +126,7 @@ export class LargeRange implements SlicedJob {
     if (this.isSending) return this.sendSlice();
     if (!this.isRead) {
       this.isRead = this.cursor.next(SLICE_BYTES, SLICE_KEYS);
+      if (this.cursor.error !== null) return this.lost(this.cursor.error);
       this.take(this.cursor.records);
     } else if (this.sort !== null && !this.isOrdered) {
       this.isOrdered = this.sort.step(SLICE_KEYS);
@@ -235,6 +236,11 @@ export class LargeRange implements SlicedJob {
     return !this.isSending;
   }
 
+  private lost(error: EtcdError): true {
+    failCall(this.call, error);
+    return true;
+  }
+
   /** Reads the next piece again and sends it, unless the client has not taken those before it. */
   private sendSlice(): boolean {
     const { call, cursor } = this;
@@ -243,6 +249,7 @@ export class LargeRange implements SlicedJob {
       return true;
     }
     const isLast = cursor.next(SLICE_BYTES, SLICE_KEYS);
+    if (cursor.error !== null) return this.lost(cursor.error);
     const { records } = cursor;
     const size = rangeBodySize(records, records.length, this.plan.keysOnly, false, 0);
     if (size > 0) call.sendPart(this.chunkOf(records, size));
