@@ -5,13 +5,15 @@ import type { Product } from '../support/server.ts';
 import { manyKeys } from './keys.ts';
 import { largeRange } from './large-range.ts';
 import { manyLeases } from './leases.ts';
+import { largeSnapshot } from './snapshot.ts';
 
 const { values } = parseArgs({
   options: {
     keys: { type: 'string', default: '1000000' },
     'range-keys': { type: 'string', default: '200000' },
     leases: { type: 'string', default: '1000000' },
-    only: { type: 'string', default: 'keys,range,leases' },
+    'snapshot-keys': { type: 'string', default: '1000000' },
+    only: { type: 'string', default: 'keys,range,leases,snapshot' },
     product: { type: 'string', multiple: true },
   },
 });
@@ -26,4 +28,8 @@ if (only.includes('range')) {
 }
 if (only.includes('leases')) {
   for (const product of products) console.log(JSON.stringify(await manyLeases(product, Number(values.leases), 5000)));
+}
+if (only.includes('snapshot')) {
+  for (const product of products)
+    console.log(JSON.stringify(await largeSnapshot(product, Number(values['snapshot-keys']), 256)));
 }
