@@ -6,6 +6,7 @@ import { manyKeys } from './keys.ts';
 import { largeRange } from './large-range.ts';
 import { manyLeases } from './leases.ts';
 import { largeSnapshot } from './snapshot.ts';
+import { upkeep } from './upkeep.ts';
 
 const { values } = parseArgs({
   options: {
@@ -13,7 +14,7 @@ const { values } = parseArgs({
     'range-keys': { type: 'string', default: '200000' },
     leases: { type: 'string', default: '1000000' },
     'snapshot-keys': { type: 'string', default: '1000000' },
-    only: { type: 'string', default: 'keys,range,leases,snapshot' },
+    only: { type: 'string', default: 'keys,range,leases,snapshot,upkeep' },
     product: { type: 'string', multiple: true },
   },
 });
@@ -32,4 +33,9 @@ if (only.includes('leases')) {
 if (only.includes('snapshot')) {
   for (const product of products)
     console.log(JSON.stringify(await largeSnapshot(product, Number(values['snapshot-keys']), 256)));
+}
+if (only.includes('upkeep')) {
+  for (const product of products) {
+    await upkeep(product, Number(values.keys), (step) => console.log(JSON.stringify(step)));
+  }
 }
