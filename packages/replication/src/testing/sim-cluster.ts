@@ -229,7 +229,12 @@ export class SimMember {
     }
     await this.finishInstallation();
     const { appliedIndex, confState } = this.stored;
-    return await openExisting({ ...place, appliedIndex, confState, founding: this.isFounder ? founding : null });
+    return await openExisting({
+      ...place,
+      appliedIndex,
+      confState,
+      founding: this.isFounder ? async () => founding : null,
+    });
   }
 
   /** A crash between the record of a snapshot and the state that belongs to it: the state is put in place now. */
