@@ -21,6 +21,7 @@ import { readIndexMessage, waitingContext } from './read-index.ts';
 import { Ready } from './ready.ts';
 import { acknowledgeSelf, appendAsLeader, broadcastAppends, broadcastHeartbeats } from './replicate.ts';
 import { appendProposal, CHANGE_FITS, CHANGE_TOO_EARLY, canPropose, checkChange, step, tick } from './step.ts';
+import { traceState } from './trace.ts';
 
 /** What `propose` answers where it has no index: the proposal is on its way to the leader … */
 export const FORWARDED = 0;
@@ -88,6 +89,7 @@ export class RawNode {
     log.applying = stored.applied;
     log.applied = stored.applied;
     if (stored.confState !== null) restoreMembership(raft, stored.confState);
+    if (raft.tracer !== null) traceState(raft, 'InitState');
     raft.becomeFollower(raft.term, U64_ZERO);
     if (hard !== null) {
       this.savedTerm = hard.term;
@@ -325,6 +327,7 @@ export class RawNode {
       raft.heartbeatPending = false;
       broadcastHeartbeats(raft, waitingContext(raft));
     }
+    if (raft.tracer !== null) traceState(raft, 'Ready');
     this.handOutWrite();
     out.messages = raft.outbox;
     if (raft.outbox.length > 0) raft.outbox = [];

@@ -171,6 +171,28 @@ test('the log is kept for a member that is just being served', () => {
   assert.equal(group.installs.length, 0, 'no snapshot was needed');
 });
 
+test('the log is not cut while a snapshot is being installed', () => {
+  const group = started();
+  const away = group.follower();
+  group.stateOnDisk.set(away.id, 0);
+  for (let count = 0; count < 30; count++) group.leader.propose(`before${count}`);
+  group.settle();
+  group.isolate(away);
+  group.pass(2500);
+  for (let count = 0; count < 60; count++) group.leader.propose(`v${count}`);
+  group.settle();
+  group.pass(300);
+  // Were it cut, then at what is applied here: a place that the log does not reach back to any more.
+  group.isInstalling = false;
+  group.reconnect();
+  group.pass(500);
+  assert.equal(group.installs.length, 1);
+  group.stateOnDisk.set(away.id, away.applier.appliedIndex);
+  group.pass(500);
+  assert.equal(away.log.snapshots.length, 1, 'only the record of the snapshot');
+  assert.ok((away.log.snapshots[0]?.index ?? 0) > away.applier.appliedIndex);
+});
+
 test('a member that was away too long gets a snapshot, then what follows, and its next life begins there', () => {
   const group = started();
   const away = group.follower();

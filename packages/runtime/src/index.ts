@@ -8,8 +8,10 @@ export {
   hasCode,
   joinPath,
   type Lock,
+  type LockedFiles,
   type OpenAccess,
   type OpenOptions,
+  PlainLockedFiles,
   parentPath,
   type ReadCallback,
 } from './disk.ts';

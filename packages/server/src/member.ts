@@ -24,17 +24,20 @@ import { CompactionSlices } from './duties/compaction-slices.ts';
 import { type DiskPlace, DiskSpace } from './duties/disk-space.ts';
 import { DurableIndex } from './duties/durable-index.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
+import { versionRefusal } from './duties/version-rules.ts';
 import { HttpEdge } from './http/edge.ts';
 import { httpMember } from './http-member.ts';
 import { makeLimits } from './limits.ts';
 import { Gate, isSecure } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
-import { publishClusterVersion, publishMember } from './publish.ts';
+import { publishMember } from './publish.ts';
 import { isNoSpaceRaised, raiseNoSpace } from './quota.ts';
 import { registerServices, type Services } from './services.ts';
+import { MemberSnapshots } from './snapshots/member-snapshots.ts';
+import { recoverInstalledSnapshot } from './snapshots/recover.ts';
 import { loadPeerDialTls } from './tls.ts';
-import { CLUSTER_VERSION, MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
+import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
 /** Records of the store read before the event loop gets its turn while a member starts. */
 const RESTORE_SLICE = 5000;
@@ -118,12 +121,15 @@ class RunningMember implements Member {
   private readonly links: PeerLinks;
   private readonly peers: PeerSide;
   private readonly metrics: MemberMetrics;
+  private readonly snapshots: MemberSnapshots;
   private readonly compactions: CompactionSlices;
   private readonly commits: CommitBatches;
   private readonly diskSpace: DiskSpace;
   private autoCompaction: AutoCompaction | null = null;
   private edge: HttpEdge | null = null;
   private isStopped = false;
+  /** It has a log from before. */
+  private readonly isRestarted: boolean;
 
   private constructor(
     parts: MemberParts,
@@ -145,11 +151,16 @@ class RunningMember implements Member {
     this.state = state;
     this.metrics = metrics;
     const durable = new DurableIndex({
-      flush: () => backend.flush(),
+      flush() {
+        state.saveProgress();
+        return backend.flush();
+      },
       appliedIndex: () => state.appliedIndex,
       lagMax: config.snapshotCount,
       failed: parts.fail,
     });
+    this.isRestarted = opened.start.bootstrap === null;
+    this.snapshots = new MemberSnapshots({ ...data, world, logger, directory: directory.snapDirectory });
     this.links = this.connect(opened, dialTls);
     this.replication = new ReplicationNode({
       world,
@@ -160,6 +171,7 @@ class RunningMember implements Member {
       durableIndex: () => durable.read(),
       onFatal: parts.fail,
       transport: this.links,
+      installer: this.snapshots.installer,
       heartbeatMs: config.heartbeatIntervalMs,
       electionMs: config.electionTimeoutMs,
       preVote: config.preVote,
@@ -220,9 +232,13 @@ class RunningMember implements Member {
       links: this.links,
       diskSpace: this.diskSpace,
       lessor,
+      snapshots: this.snapshots.forClients,
       compactions: this.compactions,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
+      clusterSettings: config,
+      fail: parts.fail,
     });
+    this.snapshots.onReplaced = () => this.services.watch.hub.storeReplaced();
     state.onBatchEnd = this.batchEnd;
     this.replication.onLeadership((isLeader) => {
       if (!isLeader) this.services.expiry.demote();
@@ -249,6 +265,8 @@ class RunningMember implements Member {
         config.peerCertFile + config.peerTrustedCaFile === '' ? null : await loadPeerDialTls(world, config);
       const place = logPlace(parts, directory, metrics, fullDisk);
       const opened = await openLog({ world, config, logger, tls: dialTls, directory, state: data.state, place });
+      const refusal = versionRefusal(data.state.version, PROTOCOL_VERSION);
+      if (refusal !== null) throw refusal;
       logger.log('info', 'starting etcd server', {
         'local-member-id': u64ToHex(opened.start.memberId),
         'cluster-id': u64ToHex(opened.start.clusterId),
@@ -282,8 +300,8 @@ class RunningMember implements Member {
         reportSnapshot: (id, failed) => this.replication.reportSnapshot(id, failed),
         removed: () => this.removed(),
       },
-      source: null,
-      sink: null,
+      source: this.snapshots.source,
+      sink: this.snapshots.sink,
     };
     return connectPeers?.(options) ?? new HttpTransport(options);
   }
@@ -306,7 +324,9 @@ class RunningMember implements Member {
   /** Waits for a leader, announces the member, then lets clients in. */
   async serve(): Promise<void> {
     const { config, logger } = this.parts;
+    if (this.isRestarted && config.initialCorruptCheck) await this.services.duties.initialCheck();
     this.replication.start();
+    this.services.duties.start();
     this.peers.open();
     await this.untilLeaderKnown();
     this.diskSpace.start();
@@ -317,8 +337,7 @@ class RunningMember implements Member {
       isStopped: () => this.isStopped,
     };
     await publishMember(publishing, config.name, config.advertiseClientUrls);
-    if (this.replication.isLeader && this.state.version.version === '')
-      await publishClusterVersion(publishing, CLUSTER_VERSION);
+    await this.services.duties.decided;
     this.admitClients();
     this.startAutoCompaction();
     logger.log('info', 'ready to serve client requests');
@@ -417,6 +436,8 @@ async function openData(parts: MemberParts, directory: DataDirectory, fullDisk: 
   const startedMs = world.clock.nowMs();
   const backend = parts.openBackend(directory.storePath, parts.fail, () => fullDisk.noticed());
   try {
+    const { snapDirectory, walDirectory } = directory;
+    await recoverInstalledSnapshot({ world, logger, walDirectory, directory: snapDirectory, backend });
     const store = new Store(backend);
     store.beginRestore();
     while (!store.restoreSlice(RESTORE_SLICE)) await turn(world);

@@ -13,30 +13,36 @@ import { registerMaintenance } from './api/maintenance.ts';
 import { PROMOTE_PATH, Promotion } from './api/promotion.ts';
 import { Reconfiguration } from './api/reconfiguration.ts';
 import { SliceRunner } from './api/slice-runner.ts';
+import { registerSnapshot, type SnapshotFileSource } from './api/snapshot.ts';
 import { registerWatch, type WatchService } from './api/watch.ts';
 import type { ApiWaiter, MemberContext } from './context.ts';
+import { ClusterDuties, type ClusterDutiesSettings } from './duties/cluster-duties.ts';
 import type { CompactionSlices } from './duties/compaction-slices.ts';
 import { LearnerPromotion } from './duties/learner-promotion.ts';
 import { CHECKPOINT_INTERVAL_MS, LeaseExpiry, REVOKES_PER_SECOND } from './duties/lease-expiry.ts';
-import { MEMBERS_PATH, membersRoute, promoteRoute, VERSION_PATH, versionRoute } from './http/member-routes.ts';
+import { routeDuties } from './http/duty-routes.ts';
+import { MEMBERS_PATH, membersRoute, promoteRoute } from './http/member-routes.ts';
 import type { PeerLinks, PeerSide } from './peers.ts';
 import { Quota } from './quota.ts';
-import { PROTOCOL_VERSION } from './version.ts';
 
 export interface ServicesParts {
   readonly context: MemberContext;
   readonly lessor: Lessor;
+  readonly snapshots: SnapshotFileSource;
   readonly peers: PeerSide;
   readonly links: PeerLinks;
   readonly compactions: CompactionSlices;
   readonly watchProgressIntervalMs: number;
   readonly diskSpace: { readonly isLow: boolean };
+  readonly clusterSettings: ClusterDutiesSettings;
+  readonly fail: (error: unknown) => void;
 }
 
 /** The gRPC services of a member, and the duties that belong to them. */
 export interface Services {
   readonly watch: WatchService;
   readonly expiry: LeaseExpiry;
+  readonly duties: ClusterDuties;
   /** Compacts through the log, as a client's request would. */
   compact(revision: number, done: (failure: string | undefined) => void): void;
   /** While the log still takes entries: notes in it what a restart should know. Takes a second at most. */
@@ -56,6 +62,7 @@ export function registerServices(parts: ServicesParts): Services {
   const runner = new SliceRunner(world, context.limits.sliceMs);
   registerKv({ context, quota, compactions, runner });
   registerMaintenance({ context, runner });
+  registerSnapshot(context, parts.snapshots);
   const learners = registerMembership(parts);
   registerAuthStatus(context);
   registerHealth(context);
@@ -80,8 +87,16 @@ export function registerServices(parts: ServicesParts): Services {
     revokesPerSecond: REVOKES_PER_SECOND,
     checkpointIntervalMs: CHECKPOINT_INTERVAL_MS,
   });
+  const duties = new ClusterDuties({
+    context,
+    peers: parts.links,
+    settings: parts.clusterSettings,
+    fail: parts.fail,
+  });
+  routeDuties(parts.peers.edge, context.clusterId, duties);
   state.onTermBegin = () => {
     if (replication.isLeader) expiry.promote();
+    duties.termBegan();
   };
   expiry.start();
   const forwarder = new PeerLeaseForwarder(parts.peers.postLease);
@@ -89,6 +104,7 @@ export function registerServices(parts: ServicesParts): Services {
   return {
     watch,
     expiry,
+    duties,
     compact(revision, done) {
       const body = CompactionRequest.encode(CompactionRequest.create({ revision }));
       proposeRequest(context, RaftRequestField.Compaction, body, 0, body.length, {
@@ -109,6 +125,7 @@ export function registerServices(parts: ServicesParts): Services {
       learners?.stop();
       watch.stop();
       expiry.stop();
+      duties.stop();
       guard.stop();
     },
   };
@@ -130,10 +147,6 @@ function registerMembership({ context, peers, links }: ServicesParts): LearnerPr
   registerCluster({ context, rules, promotion });
   const readBarrier = (waiter: ApiWaiter): void => replication.readBarrier(waiter);
   peers.edge.route(MEMBERS_PATH, membersRoute({ clusterId, members, readBarrier }));
-  peers.edge.route(
-    VERSION_PATH,
-    versionRoute(PROTOCOL_VERSION, () => state.version.version),
-  );
   peers.edge.route(PROMOTE_PATH, promoteRoute(clusterId, promotion));
   if (!config.autoPromoteLearners) return null;
   const every = (ms: number, callback: () => void) => world.timers.every(ms, callback);

@@ -158,6 +158,16 @@ export class State {
   }
 
   /**
+   * Says that the backend is about to be given another content: until `reload` nothing is written. Commits what there is
+   * to say of the present state first.
+   */
+  beginReplacement(commit: () => void): void {
+    this.progress.save();
+    commit();
+    this.progress.hold();
+  }
+
+  /**
    * Reads everything but keys and leases anew: the backend was given another state. Those two take longer and are read
    * beside (`Store.adopt`, `Lessor.adopt`).
    */

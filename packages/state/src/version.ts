@@ -11,8 +11,10 @@ export class ClusterVersion {
   version = '';
   downgradeEnabled = false;
   downgradeTarget = '';
-  /** Called after each change of `version`. */
-  onChange: ((version: string) => void) | null = null;
+  /** Called when the log has set `version`, also to what it was (`previous`, empty at first). */
+  onChange: ((version: string, previous: string) => void) | null = null;
+  /** Called when the log has begun a downgrade or ended it. */
+  onDowngrade: (() => void) | null = null;
   private readonly backend: BackendPort;
 
   constructor(backend: BackendPort) {
@@ -24,7 +26,7 @@ export class ClusterVersion {
   reload(): void {
     const before = this.version;
     this.read();
-    if (this.version !== before) this.onChange?.(this.version);
+    if (this.version !== before) this.onChange?.(this.version, before);
   }
 
   private read(): void {
@@ -37,9 +39,10 @@ export class ClusterVersion {
   }
 
   set(version: string): void {
+    const previous = this.version;
     this.version = version;
     this.backend.put(CLUSTER, VERSION_KEY, Buffer.from(version));
-    this.onChange?.(version);
+    this.onChange?.(version, previous);
   }
 
   setDowngrade(enabled: boolean, target: string): void {
@@ -47,6 +50,7 @@ export class ClusterVersion {
     this.downgradeTarget = enabled ? target : '';
     const text = `{"target-version":${goString(this.downgradeTarget)},"enabled":${enabled}}`;
     this.backend.put(CLUSTER, DOWNGRADE_KEY, Buffer.from(text));
+    this.onDowngrade?.();
   }
 }
 

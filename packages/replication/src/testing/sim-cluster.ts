@@ -233,7 +233,7 @@ export class SimMember {
       ...place,
       appliedIndex,
       confState,
-      founding: this.isFounder ? async () => founding : null,
+      founding: this.isFounder ? () => Promise.resolve(founding) : null,
     });
   }
 

@@ -1,7 +1,7 @@
 import { type LogLevel, OperatorError } from '@etsd/base';
 import { parseInitialCluster } from './initial-cluster.ts';
 import { findOption, OPTIONS } from './options.ts';
-import { validate } from './validate.ts';
+import { validate, validateDuties } from './validate.ts';
 import { type Endpoint, parseDuration, parseEndpoint, parseValue, type Value } from './values.ts';
 
 /** How the discovery service is spoken to. */
@@ -69,6 +69,13 @@ export interface MemberConfig {
   readonly compactionBatchLimit: number;
   readonly compactionSleepIntervalMs: number;
   readonly watchProgressNotifyIntervalMs: number;
+  readonly initialCorruptCheck: boolean;
+  /** 0 is never. */
+  readonly corruptCheckMs: number;
+  /** 0 is never. */
+  readonly compactHashCheckMs: number;
+  /** 0 is never. */
+  readonly downgradeCheckMs: number;
   readonly certFile: string;
   readonly keyFile: string;
   readonly trustedCaFile: string;
@@ -129,6 +136,7 @@ export function buildConfig(raw: RawConfig): MemberConfig {
   }
   const config = assemble(values, given);
   validate(config, given);
+  validateDuties(values);
   return config;
 }
 
@@ -233,6 +241,10 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     compactionBatchLimit: count('compaction-batch-limit'),
     compactionSleepIntervalMs: count('compaction-sleep-interval'),
     watchProgressNotifyIntervalMs: count('watch-progress-notify-interval'),
+    initialCorruptCheck: flag('experimental-initial-corrupt-check'),
+    corruptCheckMs: count('corrupt-check-time'),
+    compactHashCheckMs: flag('experimental-compact-hash-check-enabled') ? count('compact-hash-check-time') : 0,
+    downgradeCheckMs: count('downgrade-check-time'),
     certFile: text('cert-file'),
     keyFile: text('key-file'),
     trustedCaFile: text('trusted-ca-file'),

@@ -397,15 +397,15 @@ export const OPTIONS: readonly Option[] = [
 
   option(
     'Features',
-    'default-only',
+    'active',
     'boolean',
     'experimental-initial-corrupt-check',
     'false',
-    'Compare hashes before serving.',
+    'Compare with the other members before serving.',
   ),
   option(
     'Features',
-    'inert',
+    'active',
     'duration',
     'corrupt-check-time',
     '0s',
@@ -414,7 +414,7 @@ export const OPTIONS: readonly Option[] = [
   ),
   option(
     'Features',
-    'inert',
+    'active',
     'boolean',
     'experimental-compact-hash-check-enabled',
     'false',
@@ -422,7 +422,7 @@ export const OPTIONS: readonly Option[] = [
   ),
   option(
     'Features',
-    'inert',
+    'active',
     'duration',
     'compact-hash-check-time',
     '1m',
@@ -475,7 +475,7 @@ export const OPTIONS: readonly Option[] = [
   ),
   option(
     'Features',
-    'inert',
+    'active',
     'duration',
     'downgrade-check-time',
     '5s',

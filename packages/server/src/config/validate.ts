@@ -1,6 +1,6 @@
 import { LOG_LEVELS, OperatorError } from '@etsd/base';
 import type { MemberConfig } from './config.ts';
-import { formatDuration } from './values.ts';
+import { formatDuration, type Value } from './values.ts';
 
 /** Refuses what contradicts itself; etcd's text where it has one. `given`: what the operator wrote, by flag. */
 export function validate(config: MemberConfig, given: ReadonlyMap<string, string>): void {
@@ -49,6 +49,20 @@ export function validate(config: MemberConfig, given: ReadonlyMap<string, string
   validateListeners(config);
   validateTls(config);
   validateDiscovery(config, given);
+}
+
+/** What duties need of flags that the configuration does not carry as they were given. */
+export function validateDuties(values: ReadonlyMap<string, Value>): void {
+  const compactHashMs = values.get('compact-hash-check-time') as number;
+  refuseUnless(
+    compactHashMs > 0,
+    `--experimental-compact-hash-check-time must be >0 (set to ${formatDuration(compactHashMs)})`,
+  );
+  refuseUnless(
+    values.get('experimental-enable-lease-checkpoint') === true ||
+      values.get('experimental-enable-lease-checkpoint-persist') === false,
+    'setting experimental-enable-lease-checkpoint-persist requires experimental-enable-lease-checkpoint',
+  );
 }
 
 function validateListeners(config: MemberConfig): void {

@@ -7,7 +7,6 @@ import { PROMOTE_PATH, type Promotion, promotionFailure } from '../api/promotion
 import type { PeerHandler } from './peer-edge.ts';
 
 export const MEMBERS_PATH = '/members';
-export const VERSION_PATH = '/version';
 
 export interface MembersRouteParts {
   readonly clusterId: U64;
@@ -48,19 +47,6 @@ export function promoteRoute(clusterId: U64, promotion: Pick<Promotion, 'promote
         fail(response, failure.status, failure.text);
       },
     });
-  };
-}
-
-/** `GET /version`, which a member that wants to join looks at. `clusterVersion` is empty until it is decided. */
-export function versionRoute(serverVersion: string, clusterVersion: () => string): PeerHandler {
-  return (request, response) => {
-    request.resume();
-    if (!allows('GET', request.method, response)) return;
-    const etcdcluster = clusterVersion();
-    answerJson(
-      response,
-      JSON.stringify({ etcdserver: serverVersion, etcdcluster: etcdcluster === '' ? 'not_decided' : etcdcluster }),
-    );
   };
 }
 
