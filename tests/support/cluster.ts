@@ -24,6 +24,7 @@ export interface Status {
   revision: number;
   term: number;
   index: number;
+  applied: number;
 }
 
 export type ClusterMember = TestServer;
@@ -102,6 +103,7 @@ export class TestCluster {
       revision: Number(header['revision']),
       term: Number(response['raftTerm']),
       index: Number(response['raftIndex']),
+      applied: Number(response['raftAppliedIndex']),
     };
   }
 
@@ -200,6 +202,28 @@ export class TestCluster {
       });
     }
     return found;
+  }
+
+  /** Waits until every running member has applied all there is; returns the store's revision. */
+  async caughtUp(): Promise<number> {
+    let revision = 0;
+    for (const member of this.running) {
+      await eventually(30_000, `${member.membership.name} has caught up`, async () => {
+        const { response } = await this.client(member).call('KV/Range', { key: Buffer.from('a') }, 3000);
+        if (response !== null) revision = Number((response['header'] as Message)['revision']);
+        return response;
+      });
+    }
+    // Entries that change no key are applied by all in the end as well.
+    await eventually(10_000, 'all members are at one index', async () => {
+      const statuses = await Promise.all(this.running.map((member) => this.status(member)));
+      return new Set(statuses.map((status) => status?.applied)).size === 1 ? true : null;
+    });
+    return revision;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
   }
 
   async dispose(): Promise<void> {
