@@ -6,7 +6,7 @@ import { after, test } from 'node:test';
 import { u64FromNumber } from '@etsd/base';
 import { ErrLearnerNotReady, ErrMemberNotFound, ErrTimeout, type EtcdError } from '@etsd/proto';
 import { MemberRecord } from '@etsd/state';
-import { membersRoute, promoteRoute, versionRoute } from './member-routes.ts';
+import { membersRoute, promoteRoute } from './member-routes.ts';
 import type { PeerHandler } from './peer-edge.ts';
 
 const CLUSTER = '0000000000001cab';
@@ -79,19 +79,6 @@ test('/members/promote/ID promotes here, and says why not', async () => {
     assert.deepEqual([answer.status, answer.body], [404, `member ${text} not found in cluster\n`]);
   }
   assert.equal((await ask(route(null), 'GET', path)).status, 405);
-});
-
-test('/version tells the version of the cluster once it is decided', async () => {
-  const body = async (version: string) =>
-    (
-      await ask(
-        versionRoute('3.5.30', () => version),
-        'GET',
-        '/version',
-      )
-    ).body;
-  assert.equal(await body('3.5.0'), '{"etcdserver":"3.5.30","etcdcluster":"3.5.0"}');
-  assert.equal(await body(''), '{"etcdserver":"3.5.30","etcdcluster":"not_decided"}');
 });
 
 test('a client that hangs up before the answer harms nobody', async () => {
