@@ -66,14 +66,13 @@ export class RangeCursor {
     let bytesLeft = bytes;
     let keysLeft = keys;
     while (leaf !== null) {
-      for (; at < leaf.keys.length; at++) {
-        const key = leaf.keys[at] as Key;
-        if (this.rangeEnd !== OPEN_END && key >= this.rangeEnd) return this.finish();
+      const end = this.rangeEnd === OPEN_END ? leaf.length : index.tree.countBelow(leaf, this.rangeEnd);
+      for (; at < end; at++) {
         if (bytesLeft <= 0 || keysLeft-- <= 0) {
-          this.from = key;
+          this.from = index.keyOf(leaf.slot(at));
           return false;
         }
-        if (!index.at(leaf.slots[at] as number, this.revision)) continue;
+        if (!index.at(leaf.slot(at), this.revision)) continue;
         if (!this.counted) this.count++;
         if (countOnly) continue;
         if (this.limitLeft === 0 && !this.filtered) {
@@ -91,6 +90,7 @@ export class RangeCursor {
         this.records.push(record);
         bytesLeft -= record.length;
       }
+      if (end < leaf.length) break;
       leaf = leaf.next;
       at = 0;
     }
