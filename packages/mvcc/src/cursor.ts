@@ -2,6 +2,12 @@ import { assert, isEmptyRange, type Key, OPEN_END, successor } from '@etsd/base'
 import type { Leaf } from './key-tree.ts';
 import { count, hasFilters, passesFilters, type RangeOptions, type RangeSource } from './range.ts';
 
+/** Where a cursor brings the records it reads. */
+export interface RecordSink {
+  /** One record, in order; it is valid during the call only, which must not call the store. */
+  record(record: Buffer): void;
+}
+
 /**
  * A large range in the order of its keys, read piece by piece over many turns of the event loop, all at the revision at
  * which it was opened. While it is open the store keeps what that revision sees; it must be closed.
@@ -53,9 +59,9 @@ export class RangeCursor {
 
   /**
    * Reads on until the records reach `bytes` or `keys` keys were looked at; true once the range is finished, with
-   * `records` holding the last piece.
+   * `records` holding the last piece. With a sink the records go there, uncopied, and `records` stays empty.
    */
-  next(bytes: number, keys: number): boolean {
+  next(bytes: number, keys: number, sink: RecordSink | null = null): boolean {
     this.records = [];
     if (this.from === null) return this.finish();
     const { index } = this.source;
@@ -79,7 +85,9 @@ export class RangeCursor {
           this.more = true;
           continue;
         }
-        const record = this.source.recordCopy(index.foundMain, index.foundSub);
+        const { foundMain, foundSub } = index;
+        const record =
+          sink === null ? this.source.recordCopy(foundMain, foundSub) : this.source.recordView(foundMain, foundSub);
         if (this.filtered && !passesFilters(record, this.options)) continue;
         if (this.limitLeft === 0) {
           this.more = true;
@@ -87,7 +95,8 @@ export class RangeCursor {
           continue;
         }
         this.limitLeft--;
-        this.records.push(record);
+        if (sink === null) this.records.push(record);
+        else sink.record(record);
         bytesLeft -= record.length;
       }
       if (end < leaf.length) break;

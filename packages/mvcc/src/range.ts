@@ -57,6 +57,8 @@ export interface RangeSource {
   recordToKeep(main: number, sub: number): Buffer;
   /** The same for one of many. */
   recordCopy(main: number, sub: number): Buffer;
+  /** The same, valid until the next call of the source. */
+  recordView(main: number, sub: number): Buffer;
 }
 
 /** Whether a revision can be read; 0 and less mean the present. */

@@ -249,6 +249,11 @@ export class Store {
     return this.cache.get(main, sub) ?? this.copies.keep(this.stored(main, sub));
   }
 
+  /** A view of a record that is not kept in the cache, valid until the next call of the store. */
+  recordView(main: number, sub: number): Buffer {
+    return this.cache.get(main, sub) ?? this.stored(main, sub);
+  }
+
   private stored(main: number, sub: number): Buffer {
     const record = this.backend.getRecord(main, sub);
     if (record === null) throw missingRecord(main, sub);
