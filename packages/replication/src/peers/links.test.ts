@@ -85,6 +85,7 @@ describe('links', () => {
     left.transport.addPeer(right.id, [NOBODY, right.url]);
     await until('both active', () => bothActive(left, right));
     left.transport.updatePeer(right.id, [NOBODY]);
+    left.transport.updatePeer(right.id, [NOBODY]);
     assert.notEqual(left.transport.activeSince(right.id), null, 'what stands stays');
     left.transport.updatePeer(right.id, [right.url]);
     left.transport.send([heartbeat(left.id, right.id)]);

@@ -1,7 +1,7 @@
 import { type Logger, type U64, u64ToHex } from '@etsd/base';
 import { type Message, MessageType } from '@etsd/proto';
 import type { Clock, Random, Timers } from '@etsd/runtime';
-import { APPEND_STREAM, MESSAGE_STREAM, type StreamKind } from './codec.ts';
+import { APPEND_STREAM, MESSAGE_STREAM, STREAM_NAMES, type StreamKind } from './codec.ts';
 import type { Identity } from './headers.ts';
 import type { HttpClient } from './http-client.ts';
 import type { LinkCounters } from './link-counters.ts';
@@ -129,7 +129,7 @@ export class PeerLink {
   /** A connection to send on is gone, with what was queued for it. */
   writerLost(kind: StreamKind, error: string): void {
     this.logger.log('warn', 'lost TCP streaming connection with remote peer', {
-      'stream-writer-type': kind,
+      'stream-writer-type': STREAM_NAMES[kind],
       'local-member-id': u64ToHex(this.identity.memberId),
       'remote-peer-id': u64ToHex(this.id),
       error,
@@ -152,7 +152,7 @@ export class PeerLink {
   }
 
   update(urls: readonly string[]): void {
-    this.urls.update(urls);
+    if (!this.urls.update(urls)) return;
     for (const reader of this.readers) reader.redial();
   }
 
