@@ -7,9 +7,11 @@ import { CorruptionError, OperatorError } from '@etsd/base';
 import { type BoltFile, BoltWriter } from '@etsd/boltfile';
 import type { Disk } from '@etsd/runtime';
 
-/** What is moved between two pauses: a few milliseconds of the event loop at most. */
-const SLICE_RECORDS = 500;
-const SLICE_BYTES = 256 * 1024;
+/** What is moved between two pauses: about half a millisecond of the event loop. */
+const SLICE_RECORDS = 200;
+const SLICE_BYTES = 64 * 1024;
+/** Of what is read: bytes that may wait for the engine. */
+const PENDING_BYTES_MAX = 16 * 1024 * 1024;
 
 /** A bucket that etcd's own tests leave behind. */
 const IGNORED_BUCKET = 'test';
@@ -118,7 +120,9 @@ export async function readBoltIntoBackend(file: BoltFile, target: Backend, pause
         bytes += key.length + value.length;
       }
       if (records < SLICE_RECORDS && bytes < SLICE_BYTES) continue;
-      await committed(target);
+      // Not waited for each time: the engine puts several batches into one transaction where the disk is slow.
+      if (target.pendingBytes > PENDING_BYTES_MAX) await committed(target);
+      else target.commit();
       await pause();
       records = 0;
       bytes = 0;
