@@ -120,3 +120,31 @@ describe('catching up by a snapshot', () => {
     test(each.title, { skip: isMixed && needsPeer('etcd') }, () => run(each));
   }
 });
+
+/** A new member of one kind is sent everything by a leader of the other, and leads afterwards. */
+async function join(leaderProduct: Product, newcomer: Product): Promise<void> {
+  const cluster = await TestCluster.start({ products: [leaderProduct], flags: FLAGS });
+  try {
+    const [leader] = cluster.members as [ClusterMember];
+    await cluster.agreed();
+    for (let i = 0; i < PUTS; i++) await put(cluster, `key${i % 50}`, 'v'.repeat(i));
+    const added = await cluster.addMember(newcomer);
+    await added.start();
+    await compare(cluster, leader);
+    assert.ok(
+      added.logs.some((line) => line.includes('"applied snapshot"')),
+      'it was sent a snapshot',
+    );
+    await cluster.moveLeader(added);
+    await put(cluster, 'under the new leader', 'x');
+    await compare(cluster, added);
+  } finally {
+    await cluster.dispose();
+  }
+}
+
+describe('joining by a snapshot', () => {
+  test('etsd joins etsd', () => join('etsd', 'etsd'));
+  test('etsd joins real etcd', { skip: needsPeer('etcd') }, () => join('etcd', 'etsd'));
+  test('real etcd joins etsd', { skip: needsPeer('etcd') }, () => join('etsd', 'etcd'));
+});
