@@ -33,6 +33,12 @@ export {
   type SnapshotSummary,
   summariseSnapshot,
 } from './snapshots/saved-file.ts';
-export { type Pause, readBoltIntoBackend, type WriteOptions, writeStoreToBolt } from './snapshots/store-file.ts';
+export {
+  checkStoreFile,
+  type Pause,
+  readBoltIntoBackend,
+  type WriteOptions,
+  writeStoreToBolt,
+} from './snapshots/store-file.ts';
 export { type V2Membership, v2StoreJson } from './snapshots/v2-store.ts';
 export { CLUSTER_VERSION, ETSD_VERSION, PROTOCOL_VERSION } from './version.ts';
