@@ -30,6 +30,7 @@ import { httpMember } from './http-member.ts';
 import { makeLimits } from './limits.ts';
 import { Gate, isSecure } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
+import { attachPeerMetrics } from './peer-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
 import { publishMember } from './publish.ts';
 import { isNoSpaceRaised, raiseNoSpace } from './quota.ts';
@@ -252,6 +253,7 @@ class RunningMember implements Member {
       quotaBytes: memberLimits(config).quotaBytes,
       loopDelay: parts.loopDelay,
     });
+    if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);
   }
 
   /** Reads what is on disk, or founds a new cluster where nothing is. */

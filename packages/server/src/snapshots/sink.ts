@@ -45,9 +45,8 @@ export class MemberSnapshotSink implements SnapshotSink {
     }
     await disk.rename(path, receivedPath(directory, metadata.index));
     await disk.syncDirectory(directory);
-    logger.log('info', 'received and saved a database snapshot', {
+    logger.log('debug', 'checked and kept a database snapshot', {
       'snapshot-index': metadata.index,
-      'sender-id': message.from,
       bytes,
       took: `${(clock.nowMs() - startMs).toFixed(1)}ms`,
     });
