@@ -1,10 +1,10 @@
 export { ChangeList, type ChangeListener } from './changes.ts';
-export { RangeCursor } from './cursor.ts';
+export { RangeCursor, type RecordSink } from './cursor.ts';
 export { EventSelection } from './event.ts';
 export { KvHash, type KvHashJob, type KvHashResult, StoreHash } from './hash.ts';
 export { KeyIndex } from './key-index.ts';
 export {
-  COMPACT_SLICE_KEYS,
+  COMPACT_SLICE_RECORDS,
   HASH_SLICE_BYTES,
   RANGE_AT_ONCE_KEYS,
   RECORD_CACHE_BYTES,
