@@ -1,12 +1,14 @@
 /**
  * Torments a cluster of real processes and judges what its clients saw:
- * `npm run chaos -- --minutes 10 --members 3 --seed 7 --kind etsd`. `--check FILE` judges a history that was written before.
+ * `npm run chaos -- --minutes 10 --members 3 --seed 7 --kind etsd`. `--check FILE` judges a history that was written before;
+ * `--churn 50` changes the membership so often in the place of breaking things.
  */
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { checkHistory, type Verdict } from '@etsd/simulator/checkers';
 import { freePort, type Product } from '../support/server.ts';
+import { churn } from './churn.ts';
 import { FAULT_KINDS, type FaultKind } from './faults.ts';
 import { readHistory, writeHistory } from './history-file.ts';
 import { chaos, optionsOf } from './run.ts';
@@ -19,6 +21,7 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     kind: { type: 'string', default: 'etsd' },
     faults: { type: 'string' },
+    churn: { type: 'string' },
     workers: { type: 'string', default: '8' },
     'pause-ms': { type: 'string', default: '20' },
     flag: { type: 'string', multiple: true, default: [] },
@@ -70,6 +73,7 @@ if (values.check !== undefined) {
     workers: Number(values.workers),
     pauseMs: Number(values['pause-ms']),
     flags: values.flag,
+    ...(values.churn === undefined ? {} : { torment: churn(Number(values.churn)) }),
     progress: (line) => console.log(`${((performance.now() - started) / 1000).toFixed(1).padStart(7)} s  ${line}`),
   });
   show(result.verdict);

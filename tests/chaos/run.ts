@@ -22,7 +22,20 @@ export interface ChaosOptions {
   workers: number;
   pauseMs: number;
   flags: string[];
+  /** What is done to the cluster in the place of faults; the run goes on when it has ended. */
+  torment?: (scene: Scene) => Promise<void>;
   progress?: (line: string) => void;
+}
+
+/** What a tormentor of its own kind is given. */
+export interface Scene {
+  readonly cluster: TestCluster;
+  readonly prng: Prng;
+  note(text: string): void;
+  /** A member serves from now on: what it sends is recorded. */
+  joined(member: TestServer): void;
+  /** A member is about to leave: it may end, and owes nothing more. */
+  leaving(member: TestServer): void;
 }
 
 export interface ChaosResult {
@@ -68,17 +81,17 @@ export async function chaos(options: ChaosOptions): Promise<ChaosResult> {
   }
 }
 
-class ChaosRun {
-  private readonly cluster: TestCluster;
+class ChaosRun implements Scene {
+  readonly cluster: TestCluster;
   private readonly options: ChaosOptions;
-  private readonly prng: Prng;
+  readonly prng: Prng;
   private readonly faults: Faults;
   private readonly shared = new Shared();
   private readonly records: HistoryRecord[] = [];
   private readonly violations: Violation[] = [];
   /** One watch over everything at each member: together they are the log. */
   private readonly recorders: Watcher[] = [];
-  private watchers: Watcher[] = [];
+  private readonly watchers: Watcher[] = [];
   private readonly done: Watcher[] = [];
 
   constructor(cluster: TestCluster, options: ChaosOptions, diskControl: (name: string) => string) {
@@ -90,15 +103,13 @@ class ChaosRun {
 
   async run(): Promise<ChaosResult> {
     await this.cluster.agreed();
-    for (const member of this.cluster.members) {
-      this.recorders.push(new Watcher(member));
-      member.onEnd = (code, signal) => this.ended(member, code, signal);
-    }
+    for (const member of this.cluster.members) this.joined(member);
     const workers = this.makeWorkers();
     const working = workers.map((worker) => worker.run());
     const until = now() + this.options.seconds * 1000;
     try {
-      await this.torment(until);
+      if (this.options.torment === undefined) await this.torment(until);
+      else await this.options.torment(this);
       await this.recover();
     } finally {
       for (const worker of workers) worker.stop();
@@ -119,6 +130,22 @@ class ChaosRun {
       end,
       logs: this.cluster.members.map((member) => `${member.membership.name}:\n${member.tail(30)}`),
     };
+  }
+
+  joined(member: TestServer): void {
+    this.recorders.push(new Watcher(member));
+    member.onEnd = (code, signal) => this.ended(member, code, signal);
+  }
+
+  leaving(member: TestServer): void {
+    member.onEnd = null;
+    for (const list of [this.recorders, this.watchers]) {
+      for (const watcher of list.filter((one) => one.server === member)) {
+        list.splice(list.indexOf(watcher), 1);
+        watcher.close(false);
+        this.done.push(watcher);
+      }
+    }
   }
 
   private makeWorkers() {
@@ -147,7 +174,7 @@ class ChaosRun {
     this.violations.push({ rule: 'stays up', text: `${name} ended with ${code ?? signal}:\n${member.tail(15)}` });
   }
 
-  private note(text: string): void {
+  note(text: string): void {
     this.records.push({ type: 'fault', at: now(), text });
     this.options.progress?.(text);
   }

@@ -85,6 +85,7 @@ function slowDisk(disk: Disk): Disk {
     freeBytes: (path) => disk.freeBytes(path),
     stat: (path) => disk.stat(path),
     lock: (path) => disk.lock(path),
+    lockedFiles: (directory) => disk.lockedFiles(directory),
   };
 }
 

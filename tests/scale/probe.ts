@@ -102,8 +102,11 @@ class Probe {
     if (this.session === null) done(this.reading(null));
     else {
       this.session.post('Profiler.stop', (_error, result) => {
-        done(this.reading(result?.profile ?? null));
+        const reading = this.reading(result?.profile ?? null);
         this.session?.post('Profiler.start');
+        // What profiling itself takes is nobody's turn.
+        this.begin();
+        done(reading);
       });
     }
   }
@@ -138,16 +141,21 @@ class Probe {
       gcTotalMs,
       memory: process.memoryUsage(),
     };
-    loop.reset();
-    turns.reset();
+    this.begin();
+    return reading;
+  }
+
+  /** Begins a new period. */
+  private begin(): void {
+    this.loop.reset();
+    this.turns.reset();
     this.collections.length = 0;
     this.overCpu = 0;
     this.overClock = 0;
     this.longest = [];
-    this.turned();
-    this.longest = [];
-    turns.reset();
-    return reading;
+    this.cpu = process.threadCpuUsage();
+    this.usage = process.resourceUsage();
+    this.atMs = performance.now();
   }
 }
 

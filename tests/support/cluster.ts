@@ -24,6 +24,7 @@ export interface Status {
   revision: number;
   term: number;
   index: number;
+  applied: number;
 }
 
 export type ClusterMember = TestServer;
@@ -102,6 +103,7 @@ export class TestCluster {
       revision: Number(header['revision']),
       term: Number(response['raftTerm']),
       index: Number(response['raftIndex']),
+      applied: Number(response['raftAppliedIndex']),
     };
   }
 
@@ -147,9 +149,9 @@ export class TestCluster {
   async addMember(product: Product, { isLearner = false } = {}): Promise<ClusterMember> {
     const member = await this.prepareMember(product);
     const request = { peerURLs: [member.membership.advertisePeerUrl], isLearner };
-    const answer = await this.ask('Cluster/MemberAdd', request);
-    const own = (answer['member'] as Message)['ID'];
-    const list = (answer['members'] as Message[]).map((one) => {
+    await this.ask('Cluster/MemberAdd', request, /already exists/);
+    const own = await this.idOf(member);
+    const list = ((await this.ask('Cluster/MemberList', {}))['members'] as Message[]).map((one) => {
       const name = one['ID'] === own ? member.membership.name : (one['name'] as string);
       return (one['peerURLs'] as string[]).map((url) => `${name}=${url}`).join(',');
     });
@@ -158,32 +160,39 @@ export class TestCluster {
     return member;
   }
 
+  /** The id under which the cluster knows a member. */
+  async idOf(member: ClusterMember): Promise<string> {
+    const list = (await this.ask('Cluster/MemberList', {}))['members'] as Message[];
+    const { advertisePeerUrl, name } = member.membership;
+    const id = list.find((one) => (one['peerURLs'] as string[]).includes(advertisePeerUrl))?.['ID'];
+    if (id === undefined) throw new Error(`${name} is not in the cluster`);
+    return id as string;
+  }
+
   /** Takes a member out of the cluster, ends its process and forgets its data. */
   async removeMember(member: ClusterMember): Promise<void> {
-    const { name } = member.membership;
-    const list = (await this.ask('Cluster/MemberList', {}))['members'] as Message[];
-    const id = list.find((one) => (one['peerURLs'] as string[]).includes(member.membership.advertisePeerUrl))?.['ID'];
-    if (id === undefined) throw new Error(`${name} is not in the cluster`);
-    await this.ask('Cluster/MemberRemove', { ID: id });
+    await this.ask('Cluster/MemberRemove', { ID: await this.idOf(member) }, /member not found/);
     this.members.splice(this.members.indexOf(member), 1);
     await this.forget(member);
   }
 
-  /** Asks one running member after the other until one answers; for calls that may be asked twice. */
-  async ask(name: string, request: Message): Promise<Message> {
-    let last = '';
-    const answer = await eventually(30_000, name, async () => {
+  /**
+   * Asks one running member after the other until one answers, or says by its error that it was done before: for calls that
+   * may be asked twice.
+   */
+  async ask(name: string, request: Message, done: RegExp | null = null): Promise<Message> {
+    const last = new Map<string, string>();
+    return await eventually(30_000, name, async () => {
       for (const member of this.running) {
-        const outcome = await this.client(member).call(name, request, 5000);
-        if (outcome.response !== null) return outcome.response;
-        last = outcome.message;
-        if (/already exists|not found/.test(last)) throw new Error(`${name}: ${last}`);
+        const { response, message } = await this.client(member).call(name, request, 5000);
+        if (response !== null) return response;
+        last.set(member.membership.name, message);
+        if (done?.test(message) === true) return {};
       }
       return null;
     }).catch((error: Error) => {
-      throw new Error(`${error.message}; last answer: ${last}`);
+      throw new Error(`${error.message}; last answers: ${JSON.stringify([...last])}`);
     });
-    return answer;
   }
 
   /** Hashes of all members at one revision, by name; waits until all have it. */
@@ -200,6 +209,28 @@ export class TestCluster {
       });
     }
     return found;
+  }
+
+  /** Waits until every running member has applied all there is; returns the store's revision. */
+  async caughtUp(): Promise<number> {
+    let revision = 0;
+    for (const member of this.running) {
+      await eventually(30_000, `${member.membership.name} has caught up`, async () => {
+        const { response } = await this.client(member).call('KV/Range', { key: Buffer.from('a') }, 3000);
+        if (response !== null) revision = Number((response['header'] as Message)['revision']);
+        return response;
+      });
+    }
+    // Entries that change no key are applied by all in the end as well.
+    await eventually(10_000, 'all members are at one index', async () => {
+      const statuses = await Promise.all(this.running.map((member) => this.status(member)));
+      return new Set(statuses.map((status) => status?.applied)).size === 1 ? true : null;
+    });
+    return revision;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
   }
 
   async dispose(): Promise<void> {

@@ -1,4 +1,5 @@
 import { assert, type U64, U64_ZERO } from '@etsd/base';
+import type { RaftTracer } from './trace.ts';
 
 /** How one raft member behaves. Times are in ticks; the driver decides how long a tick is. */
 export interface RaftOptions {
@@ -18,6 +19,8 @@ export interface RaftOptions {
   inflightMax: number;
   /** Bytes on the way to one follower; 0: no limit. */
   inflightBytesMax: number;
+  /** Is told of everything that the TLA+ trace specification knows; null or absent: nobody, at no cost. */
+  tracer?: RaftTracer | null;
   /** A whole number in [0, bound): the only chance in raft, drawn for each election timeout. */
   draw: (bound: number) => number;
 }

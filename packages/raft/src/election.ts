@@ -4,6 +4,7 @@ import { CAMPAIGN_TRANSFER, entryOf, isTransferCampaign, messageTo } from './mes
 import { jointVote, VOTE_LOST, VOTE_WON } from './quorum.ts';
 import { CANDIDATE, LEADER, PRE_CANDIDATE, type Raft } from './raft.ts';
 import { appendAsLeader } from './replicate.ts';
+import { traceState } from './trace.ts';
 
 /** Starts an election unless this member leads, may not lead, or has a membership change to apply first. */
 export function hup(raft: Raft, transfer: boolean): void {
@@ -110,6 +111,7 @@ function becomeLeader(raft: Raft): void {
   }
   // There may be a change of members among the entries not yet committed: look no closer, just wait for all of them.
   raft.pendingConfIndex = raft.log.lastIndex;
+  if (raft.tracer !== null) traceState(raft, 'BecomeLeader');
   // An empty entry of its own term lets the leader commit what earlier leaders left (paper §5.4.2 and §8).
   appendAsLeader(raft, entryOf(EntryType.EntryNormal, EMPTY));
 }

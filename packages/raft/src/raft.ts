@@ -5,6 +5,7 @@ import { RaftLog } from './log.ts';
 import type { Progress } from './progress.ts';
 import { jointIndex } from './quorum.ts';
 import { ReadRounds } from './read-rounds.ts';
+import { type RaftTracer, traceSent, traceState } from './trace.ts';
 
 export const FOLLOWER = 0;
 export const PRE_CANDIDATE = 1;
@@ -45,6 +46,7 @@ export class Raft {
   readonly id: U64;
   readonly options: RaftOptions;
   readonly log: RaftLog = new RaftLog();
+  readonly tracer: RaftTracer | null;
 
   /** Never lowered. Durable before anything that promises it leaves. */
   term = 0;
@@ -99,6 +101,7 @@ export class Raft {
     validateOptions(options);
     this.id = options.id;
     this.options = options;
+    this.tracer = options.tracer ?? null;
   }
 
   /** Whether this member may start an election. */
@@ -128,6 +131,7 @@ export class Raft {
     if (message.term === 0 && type !== MessageType.MsgProp && type !== MessageType.MsgReadIndex) {
       message.term = this.term;
     }
+    if (this.tracer !== null) traceSent(this, message);
     if (type === MessageType.MsgAppResp || type === MessageType.MsgVoteResp || type === MessageType.MsgPreVoteResp) {
       this.outboxAfterWrite.push(message);
     } else {
@@ -162,6 +166,7 @@ export class Raft {
     this.reset(term);
     this.role = FOLLOWER;
     this.leader = leader;
+    if (this.tracer !== null) traceState(this, 'BecomeFollower');
   }
 
   /** Asks whether an election could be won; neither term nor vote change. */
@@ -176,6 +181,7 @@ export class Raft {
     this.reset(this.term + 1);
     this.role = CANDIDATE;
     this.vote = this.id;
+    if (this.tracer !== null) traceState(this, 'BecomeCandidate');
   }
 
   /** Highest index a majority has; the commit index follows only for entries of this term (paper §5.4.2). */

@@ -9,7 +9,7 @@ import {
   MessageType,
   ConfChangeV2 as WideChange,
 } from '@etsd/proto';
-import { applyConfChange, restoreMembership } from './conf-change.ts';
+import { applyConfChange, confChangeOf, restoreMembership } from './conf-change.ts';
 import { confStateOf } from './conf-state.ts';
 import type { RaftOptions } from './config.ts';
 import { takeOver } from './election.ts';
@@ -21,6 +21,7 @@ import { readIndexMessage, waitingContext } from './read-index.ts';
 import { Ready } from './ready.ts';
 import { acknowledgeSelf, appendAsLeader, broadcastAppends, broadcastHeartbeats } from './replicate.ts';
 import { appendProposal, CHANGE_FITS, CHANGE_TOO_EARLY, canPropose, checkChange, step, tick } from './step.ts';
+import { traceFounders, traceState } from './trace.ts';
 
 /** What `propose` answers where it has no index: the proposal is on its way to the leader … */
 export const FORWARDED = 0;
@@ -88,6 +89,7 @@ export class RawNode {
     log.applying = stored.applied;
     log.applied = stored.applied;
     if (stored.confState !== null) restoreMembership(raft, stored.confState);
+    if (raft.tracer !== null) traceState(raft, 'InitState');
     raft.becomeFollower(raft.term, U64_ZERO);
     if (hard !== null) {
       this.savedTerm = hard.term;
@@ -111,6 +113,7 @@ export class RawNode {
       log.push(entry);
     }
     log.commitTo(log.lastIndex);
+    if (this.raft.tracer !== null) traceFounders(this.raft, entries.map(confChangedMember));
   }
 
   get id(): U64 {
@@ -325,6 +328,7 @@ export class RawNode {
       raft.heartbeatPending = false;
       broadcastHeartbeats(raft, waitingContext(raft));
     }
+    if (raft.tracer !== null) traceState(raft, 'Ready');
     this.handOutWrite();
     out.messages = raft.outbox;
     if (raft.outbox.length > 0) raft.outbox = [];
@@ -451,6 +455,10 @@ export class RawNode {
   get hasWaitingReads(): boolean {
     return this.raft.reads.last !== null;
   }
+}
+
+function confChangedMember(entry: Entry): U64 {
+  return confChangeOf(entry).changes[0]?.nodeId ?? U64_ZERO;
 }
 
 /** State of a member that has nothing on disk. */

@@ -1,16 +1,19 @@
-import { type Entry, type Message, MessageType, RaftSnapshot, SnapshotMetadata } from '@etsd/proto';
+import { type Entry, EntryType, type Message, MessageType, RaftSnapshot, SnapshotMetadata } from '@etsd/proto';
 import { confStateOf } from './conf-state.ts';
 import { entryBytes } from './log.ts';
 import { messageTo } from './messages.ts';
 import { PROBE, type Progress, REPLICATE, SNAPSHOT } from './progress.ts';
 import type { Raft } from './raft.ts';
 import { releaseReadsBeforeCommit } from './read-index.ts';
+import { traceReceived, traceSent, traceState } from './trace.ts';
 
 /** Gives an entry its place at the end of the leader's log. Followers are told at the next hand-out, all at once. */
 export function appendAsLeader(raft: Raft, entry: Entry): void {
   entry.term = raft.term;
   entry.index = raft.log.lastIndex + 1;
+  if (raft.tracer !== null && entry.type === EntryType.EntryNormal) traceState(raft, 'Replicate');
   raft.log.push(entry);
+  if (raft.tracer !== null) traceSent(raft, ownAcknowledgement(raft, entry.index));
   if (raft.self !== null) raft.self.next = entry.index + 1;
   raft.broadcastPending = true;
 }
@@ -93,12 +96,22 @@ function sendSnapshot(raft: Raft, progress: Progress): boolean {
   return true;
 }
 
+/** The model of the trace has leaders acknowledge their own entries by a message; here it needs none. */
+function ownAcknowledgement(raft: Raft, index: number): Message {
+  const message = messageTo(raft.id, MessageType.MsgAppResp, raft.term);
+  message.from = raft.id;
+  message.index = index;
+  return message;
+}
+
 /** Moves the commit index to what a majority has of this term (paper §5.3, §5.4.2). Returns whether it moved. */
 export function maybeCommit(raft: Raft): boolean {
   const index = raft.majorityMatch();
   const log = raft.log;
-  if (index <= log.committed || log.termAt(index) !== raft.term) return false;
-  log.commitTo(index);
+  const moves = index > log.committed && log.termAt(index) === raft.term;
+  if (moves) log.commitTo(index);
+  if (raft.tracer !== null) traceState(raft, 'Commit');
+  if (!moves) return false;
   raft.broadcastPending = true;
   if (raft.readsBeforeCommit.length > 0) releaseReadsBeforeCommit(raft);
   return true;
@@ -108,6 +121,10 @@ export function maybeCommit(raft: Raft): boolean {
 export function acknowledgeSelf(raft: Raft): void {
   const self = raft.self;
   if (self === null) return;
+  const { log } = raft;
+  if (raft.tracer !== null && log.termAt(log.stable) === raft.term) {
+    traceReceived(raft, ownAcknowledgement(raft, log.stable));
+  }
   if (self.acknowledged(raft.log.stable)) maybeCommit(raft);
 }
 

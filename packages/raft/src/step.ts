@@ -26,6 +26,7 @@ import {
   handleUnreachable,
 } from './replicate.ts';
 import { handleSnapshot } from './snapshot.ts';
+import { traceChange, traceReceived } from './trace.ts';
 import { abortTransfer, handOverIfNoVoter, startTransfer, transferIfCaughtUp } from './transfer.ts';
 
 /** One tick of the driver's clock. */
@@ -54,6 +55,7 @@ export function tick(raft: Raft): void {
 
 /** Takes a message of another member, or a local one (term 0). */
 export function step(raft: Raft, message: Message): void {
+  if (raft.tracer !== null) traceReceived(raft, message);
   if (message.term > raft.term) {
     if (!acceptHigherTerm(raft, message)) return;
   } else if (message.term !== 0 && message.term < raft.term) {
@@ -179,6 +181,7 @@ export function appendProposal(raft: Raft, entry: Entry): void {
   if (entry.type !== EntryType.EntryNormal) {
     if (checkChange(raft, entry) === CHANGE_FITS) {
       raft.pendingConfIndex = raft.log.lastIndex + 1;
+      if (raft.tracer !== null) traceChange(raft, confChangeOf(entry));
     } else {
       entry.type = EntryType.EntryNormal;
       entry.data = EMPTY;

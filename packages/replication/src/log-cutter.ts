@@ -1,3 +1,4 @@
+import { assert } from '@etsd/base';
 import { type ConfState, type Entry, WalSnapshot } from '@etsd/proto';
 import { type RawNode, SNAPSHOT } from '@etsd/raft';
 import { CATCH_UP_BYTES, HELD_BYTES, HELD_ENTRIES, SNAPSHOT_BYTES } from './limits.ts';
@@ -53,7 +54,8 @@ export class LogCutter {
   /** Cuts if it is time to. Cheap otherwise; called with every tick. */
   check(): void {
     const { raft, pump, snapshotCount } = this.parts;
-    if (this.isCutting) return;
+    // While a snapshot is being installed, the log begins behind it already, and the state is still the one before.
+    if (this.isCutting || raft.isInstalling) return;
     // Looking at what is applied first is cheaper than asking how much of it is on disk.
     const isLarge = pump.appliedBytes - this.lastBytes >= SNAPSHOT_BYTES;
     if (pump.appliedIndex - this.lastIndex < snapshotCount && !isLarge) return;
@@ -66,6 +68,7 @@ export class LogCutter {
 
   private cutAt(index: number, term: number, confState: ConfState): void {
     const { raft, log, pump } = this.parts;
+    assert(term >= 0, 'replication: the log is only cut where it has an entry');
     const snapshot = new WalSnapshot();
     snapshot.index = index;
     snapshot.term = term;

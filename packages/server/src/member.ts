@@ -30,10 +30,13 @@ import { httpMember } from './http-member.ts';
 import { makeLimits } from './limits.ts';
 import { Gate, isSecure } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
+import { attachPeerMetrics } from './peer-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
 import { publishMember } from './publish.ts';
 import { isNoSpaceRaised, raiseNoSpace } from './quota.ts';
 import { registerServices, type Services } from './services.ts';
+import { MemberSnapshots } from './snapshots/member-snapshots.ts';
+import { recoverInstalledSnapshot } from './snapshots/recover.ts';
 import { loadPeerDialTls } from './tls.ts';
 import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
@@ -119,6 +122,7 @@ class RunningMember implements Member {
   private readonly links: PeerLinks;
   private readonly peers: PeerSide;
   private readonly metrics: MemberMetrics;
+  private readonly snapshots: MemberSnapshots;
   private readonly compactions: CompactionSlices;
   private readonly commits: CommitBatches;
   private readonly diskSpace: DiskSpace;
@@ -148,12 +152,16 @@ class RunningMember implements Member {
     this.state = state;
     this.metrics = metrics;
     const durable = new DurableIndex({
-      flush: () => backend.flush(),
+      flush() {
+        state.saveProgress();
+        return backend.flush();
+      },
       appliedIndex: () => state.appliedIndex,
       lagMax: config.snapshotCount,
       failed: parts.fail,
     });
     this.isRestarted = opened.start.bootstrap === null;
+    this.snapshots = new MemberSnapshots({ ...data, world, logger, directory: directory.snapDirectory });
     this.links = this.connect(opened, dialTls);
     this.replication = new ReplicationNode({
       world,
@@ -164,6 +172,7 @@ class RunningMember implements Member {
       durableIndex: () => durable.read(),
       onFatal: parts.fail,
       transport: this.links,
+      installer: this.snapshots.installer,
       heartbeatMs: config.heartbeatIntervalMs,
       electionMs: config.electionTimeoutMs,
       preVote: config.preVote,
@@ -224,11 +233,13 @@ class RunningMember implements Member {
       links: this.links,
       diskSpace: this.diskSpace,
       lessor,
+      snapshots: this.snapshots.forClients,
       compactions: this.compactions,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
       fail: parts.fail,
     });
+    this.snapshots.onReplaced = () => this.services.watch.hub.storeReplaced();
     state.onBatchEnd = this.batchEnd;
     this.replication.onLeadership((isLeader) => {
       if (!isLeader) this.services.expiry.demote();
@@ -242,6 +253,7 @@ class RunningMember implements Member {
       quotaBytes: memberLimits(config).quotaBytes,
       loopDelay: parts.loopDelay,
     });
+    if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);
   }
 
   /** Reads what is on disk, or founds a new cluster where nothing is. */
@@ -290,8 +302,8 @@ class RunningMember implements Member {
         reportSnapshot: (id, failed) => this.replication.reportSnapshot(id, failed),
         removed: () => this.removed(),
       },
-      source: null,
-      sink: null,
+      source: this.snapshots.source,
+      sink: this.snapshots.sink,
     };
     return connectPeers?.(options) ?? new HttpTransport(options);
   }
@@ -426,6 +438,8 @@ async function openData(parts: MemberParts, directory: DataDirectory, fullDisk: 
   const startedMs = world.clock.nowMs();
   const backend = parts.openBackend(directory.storePath, parts.fail, () => fullDisk.noticed());
   try {
+    const { snapDirectory, walDirectory } = directory;
+    await recoverInstalledSnapshot({ world, logger, walDirectory, directory: snapDirectory, backend });
     const store = new Store(backend);
     store.beginRestore();
     while (!store.restoreSlice(RESTORE_SLICE)) await turn(world);

@@ -13,6 +13,7 @@ import { registerMaintenance } from './api/maintenance.ts';
 import { PROMOTE_PATH, Promotion } from './api/promotion.ts';
 import { Reconfiguration } from './api/reconfiguration.ts';
 import { SliceRunner } from './api/slice-runner.ts';
+import { registerSnapshot, type SnapshotFileSource } from './api/snapshot.ts';
 import { registerWatch, type WatchService } from './api/watch.ts';
 import type { ApiWaiter, MemberContext } from './context.ts';
 import { ClusterDuties, type ClusterDutiesSettings } from './duties/cluster-duties.ts';
@@ -27,6 +28,7 @@ import { Quota } from './quota.ts';
 export interface ServicesParts {
   readonly context: MemberContext;
   readonly lessor: Lessor;
+  readonly snapshots: SnapshotFileSource;
   readonly peers: PeerSide;
   readonly links: PeerLinks;
   readonly compactions: CompactionSlices;
@@ -60,6 +62,7 @@ export function registerServices(parts: ServicesParts): Services {
   const runner = new SliceRunner(world, context.limits.sliceMs);
   registerKv({ context, quota, compactions, runner });
   registerMaintenance({ context, runner });
+  registerSnapshot(context, parts.snapshots);
   const learners = registerMembership(parts);
   registerAuthStatus(context);
   registerHealth(context);

@@ -24,6 +24,8 @@ export class ConsistentIndex {
   confState: ConfState | null = null;
   private dirty = false;
   private confStateDirty = false;
+  /** Another state is being put in place of this one: what is said of this one must not get into that. */
+  private isHeld = false;
   private readonly backend: BackendPort;
 
   constructor(backend: BackendPort) {
@@ -41,6 +43,12 @@ export class ConsistentIndex {
     this.confState = conf === null ? null : confStateFromJson(conf.toString('utf8'));
     this.dirty = false;
     this.confStateDirty = false;
+    this.isHeld = false;
+  }
+
+  /** Nothing is written any more until `reload`. What is to be said of the present state must have been committed. */
+  hold(): void {
+    this.isHeld = true;
   }
 
   /** Notes that the entry is applied now. Its effects must reach the backend before the next commit. */
@@ -58,6 +66,7 @@ export class ConsistentIndex {
 
   /** Puts into the open batch what it does not say yet, as each commit of a batch does that has other writes. */
   save(): void {
+    if (this.isHeld) return;
     if (this.dirty) {
       this.dirty = false;
       this.backend.put(META, INDEX_KEY, uint64Bytes(this.index));

@@ -55,6 +55,7 @@ export interface RequestOptions {
 /** The outcome of a short request. `status` is 0 where there was an error. */
 export type AnswerCallback = (error: Error | null, status: number, headers: AnswerHeaders, body: Buffer) => void;
 
+const cutOff = new Error('EOF');
 const abandoned = new Error('request abandoned');
 const timedOut = new Error('request timed out');
 const tooLarge = new Error('answer over the limit');
@@ -65,6 +66,8 @@ export class HttpClient {
   private readonly plainAgent = new Agent({ keepAlive: true, maxFreeSockets: 4 });
   private readonly secureAgent = new SecureAgent({ keepAlive: true, maxFreeSockets: 4 });
   private readonly open: Set<ClientRequest> = new Set();
+  /** Nothing is started any more. */
+  isClosed = false;
 
   constructor(timers: Timers, tls: TlsDial | null) {
     this.timers = timers;
@@ -102,13 +105,14 @@ export class HttpClient {
 
   /** A request whose answer is short: `done` is called exactly once. */
   call(address: PeerAddress, options: RequestOptions, timeoutMs: number, done: AnswerCallback): void {
-    const call = new ShortCall(done, (receiver) => this.start(address, options, receiver));
+    const call = new ShortCall(this, done, (receiver) => this.start(address, options, receiver));
     call.timer = this.timers.after(timeoutMs, call.onTimeout, { ref: false });
     call.start();
   }
 
   /** Ends everything that is under way. */
   close(): void {
+    this.isClosed = true;
     for (const request of this.open) request.destroy(abandoned);
     this.plainAgent.destroy();
     this.secureAgent.destroy();
@@ -120,6 +124,7 @@ class NodeExchange implements Exchange {
   private readonly receiver: AnswerReceiver;
   private readonly open: Set<ClientRequest>;
   private error: Error | null = null;
+  private isAnswered = false;
   private isComplete = false;
   private isClosed = false;
 
@@ -140,6 +145,7 @@ class NodeExchange implements Exchange {
 
   private onResponse(response: IncomingMessage): void {
     const { receiver } = this;
+    this.isAnswered = true;
     response.on('data', (bytes: Buffer) => {
       if (!this.isClosed) receiver.data(bytes);
     });
@@ -157,7 +163,7 @@ class NodeExchange implements Exchange {
     if (this.isClosed) return;
     this.isClosed = true;
     this.open.delete(this.request);
-    this.receiver.closed(this.isComplete ? null : (this.error ?? abandoned));
+    this.receiver.closed(this.isComplete ? null : (this.error ?? (this.isAnswered ? cutOff : abandoned)));
   }
 
   write(bytes: Buffer): boolean {
@@ -180,6 +186,7 @@ class NodeExchange implements Exchange {
 class ShortCall implements AnswerReceiver {
   timer: { cancel(): void } | null = null;
   private exchange: Exchange | null = null;
+  private readonly client: HttpClient;
   private readonly done: AnswerCallback;
   private readonly begin: (receiver: AnswerReceiver) => Exchange;
   private status = 0;
@@ -189,7 +196,8 @@ class ShortCall implements AnswerReceiver {
   private error: Error | null = null;
   private isRepeated = false;
 
-  constructor(done: AnswerCallback, begin: (receiver: AnswerReceiver) => Exchange) {
+  constructor(client: HttpClient, done: AnswerCallback, begin: (receiver: AnswerReceiver) => Exchange) {
+    this.client = client;
     this.done = done;
     this.begin = begin;
   }
@@ -232,6 +240,7 @@ class ShortCall implements AnswerReceiver {
 
   /** The other side had closed an idle connection just when it was used again: nothing was lost but time. */
   private mayRepeat(): boolean {
+    if (this.client.isClosed) return false;
     return !this.isRepeated && this.error === null && this.status === 0 && this.exchange?.isReused === true;
   }
 }

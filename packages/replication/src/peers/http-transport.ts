@@ -49,6 +49,7 @@ export interface HttpTransportOptions {
 /** The outcome of `request`: `status` is 0 where there was an error. */
 export type RequestCallback = (error: Error | null, status: number, body: Buffer) => void;
 
+const stopped = new Error('the member is stopped');
 const unknownMember = new Error('unknown member');
 const noAddress = new Error('no usable peer URL');
 
@@ -235,8 +236,8 @@ export class HttpTransport implements Transport {
   ): void {
     const link = this.links.get(member);
     const address = link?.urls.pick() ?? null;
-    if (link === undefined || address === null) {
-      const error = link === undefined ? unknownMember : noAddress;
+    if (link === undefined || address === null || this.isClosed) {
+      const error = this.isClosed ? stopped : link === undefined ? unknownMember : noAddress;
       this.options.world.timers.endOfTurn(() => done(error, 0, EMPTY));
       return;
     }
@@ -294,13 +295,7 @@ export class HttpTransport implements Transport {
 
   private detach(id: U64, kind: StreamKind, sink: StreamSink): void {
     const link = this.links.get(id);
-    if (link?.writer(kind).detach(sink) !== true) return;
-    this.options.logger.log('warn', 'lost TCP streaming connection with remote peer', {
-      'stream-writer-type': kind,
-      'remote-peer-id': u64ToHex(id),
-    });
-    link.reportUnreachable();
-    link.streamsChanged();
+    if (link?.writer(kind).detach(sink) === true) link.writerLost(kind, 'EOF');
   }
 
   private removed(): void {

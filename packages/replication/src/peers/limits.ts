@@ -33,6 +33,12 @@ export const REDIAL_MAX_MS = 1000;
 /** How long a post may take, in milliseconds. */
 export const POST_TIMEOUT_MS = 5000;
 
+/** Bytes of posted messages that may be on their way in at once, from all senders. */
+export const POSTS_BYTES_MAX = 256 * 1024 * 1024;
+
+/** How long the body of a posted message may take, in milliseconds. */
+export const POST_BODY_MS = 30_000;
+
 /** Beside the election timeout, how long a connection may take to be made, in milliseconds. etcd's number. */
 export const DIAL_TIMEOUT_MS = 1000;
 

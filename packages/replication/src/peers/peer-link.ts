@@ -126,6 +126,18 @@ export class PeerLink {
     }
   }
 
+  /** A connection to send on is gone, with what was queued for it. */
+  writerLost(kind: StreamKind, error: string): void {
+    this.logger.log('warn', 'lost TCP streaming connection with remote peer', {
+      'stream-writer-type': kind,
+      'local-member-id': u64ToHex(this.identity.memberId),
+      'remote-peer-id': u64ToHex(this.id),
+      error,
+    });
+    this.reportUnreachable();
+    this.streamsChanged();
+  }
+
   /** The other side has just shown that it is there. */
   seen(): void {
     for (const reader of this.readers) reader.hurry();
@@ -145,10 +157,8 @@ export class PeerLink {
   }
 
   sweep(nowMs: number): void {
-    const wereAttached = this.appendWriter.isAttached || this.messageWriter.isAttached;
-    this.appendWriter.sweep(nowMs);
-    this.messageWriter.sweep(nowMs);
-    if (wereAttached) this.streamsChanged();
+    if (this.appendWriter.sweep(nowMs)) this.writerLost(APPEND_STREAM, 'i/o timeout');
+    if (this.messageWriter.sweep(nowMs)) this.writerLost(MESSAGE_STREAM, 'i/o timeout');
     for (const reader of this.readers) reader.sweep(nowMs);
   }
 

@@ -94,23 +94,27 @@ export class StreamWriter {
     if (isSeveral) sink.uncork();
   }
 
-  /** Now and then: a sign of life where nothing was said for long, and an end to a connection that takes nothing. */
-  sweep(nowMs: number): void {
+  /**
+   * Now and then: a sign of life where nothing was said for long, and an end to a connection that takes nothing. Returns
+   * whether it came to that end.
+   */
+  sweep(nowMs: number): boolean {
     const { sink, encoder } = this;
-    if (sink === null || encoder === null) return;
+    if (sink === null || encoder === null) return false;
     const unsent = sink.writableLength;
     if (unsent === 0 || unsent !== this.unsentBytes) {
       this.unsentBytes = unsent;
       this.progressMs = nowMs;
     } else if (nowMs - this.progressMs > STREAM_SILENCE_MS) {
       this.close();
-      return;
+      return true;
     }
     if (unsent === 0 && nowMs - this.lastWriteMs >= HEARTBEAT_MS) {
       this.lastWriteMs = nowMs;
       this.counters.sentBytes += encoder.signOfLife.length;
       sink.write(encoder.signOfLife);
     }
+    return false;
   }
 
   close(): void {

@@ -48,6 +48,8 @@ export class Group {
   private readonly isolated: Set<U64> = new Set();
   /** Since when members are connected, as transports tell it; null: they are not. Without an entry: from the beginning. */
   readonly activeSince: Map<U64, number | null> = new Map();
+  /** Up to where the state of a member is on disk; without an entry: all of it. */
+  readonly stateOnDisk: Map<U64, number> = new Map();
   /** How many messages of each type were sent. */
   readonly sent: Map<number, number> = new Map();
   private readonly options: Partial<ReplicationOptions>;
@@ -85,7 +87,7 @@ export class Group {
         bootstrap: stored === null ? this.founders.map(foundingEntry) : null,
       },
       applier,
-      durableIndex: () => applier.appliedIndex,
+      durableIndex: () => this.stateOnDisk.get(id) ?? applier.appliedIndex,
       onFatal: (error) => {
         throw error;
       },

@@ -10,10 +10,10 @@ import { join } from 'node:path';
 import type { Lock, LockedFiles } from '../disk.ts';
 import { lockFile, lockHandles } from './file-lock.ts';
 
-/** Locked at once: as many as a log keeps segments, one that is made ready and one that is being removed. */
-const FILL_FILES = 7;
+/** Locked at once: as many as a log keeps segments, and some for the time until the first of them come back. */
+const FILL_FILES = 12;
 /** Kept for use; beyond them files are really removed. */
-const KEEP_FILES = 8;
+const KEEP_FILES = 14;
 const NAME = /^spare-[0-9]+\.tmp$/;
 
 class SpareFile implements Lock {

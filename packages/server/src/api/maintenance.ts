@@ -30,7 +30,6 @@ import {
   MoveLeaderRequest,
   MoveLeaderResponse,
   RaftRequestField,
-  SnapshotRequest,
   StatusRequest,
   StatusResponse,
 } from '@etsd/proto';
@@ -41,11 +40,6 @@ import { proposeRequest } from './guards.ts';
 import { responseHeader } from './headers.ts';
 import type { SlicedJob, SliceRunner } from './slice-runner.ts';
 import { type Reply, registerUnary } from './unary.ts';
-
-const ErrSnapshotUnavailable = new EtcdError(
-  GrpcCode.Unimplemented,
-  'etcdserver: snapshots over the network are not available in this version',
-);
 
 const ALARM_NAMES: Readonly<Record<number, string>> = { 0: 'NONE', 1: 'NOSPACE', 2: 'CORRUPT' };
 
@@ -89,12 +83,6 @@ export function registerMaintenance(parts: MaintenanceParts): void {
     path: path('Downgrade'),
     decode: DowngradeRequest.decode,
     run: (request, reply) => service.downgrade(request, reply),
-  });
-  registerUnary(context, {
-    path: path('Snapshot'),
-    learnerServes: true,
-    decode: SnapshotRequest.decode,
-    run: (_request, reply) => reply.fail(ErrSnapshotUnavailable),
   });
 }
 

@@ -22,11 +22,12 @@ const TWO_32 = 0x1_0000_0000;
 
 /** Reads what a state says of itself. */
 export function readFrozenState(source: BackendReader): FrozenState {
-  const confState = source.get('meta', META_CONF_STATE);
+  // Each is read to its end before the next: what `get` returns is valid for no longer.
+  const confState = source.get('meta', META_CONF_STATE)?.toString('utf8') ?? null;
   return {
     index: readNumber(source.get('meta', META_CONSISTENT_INDEX)),
     term: readNumber(source.get('meta', META_TERM)),
-    confState: confState === null ? null : confStateFromJson(confState.toString('utf8')),
+    confState: confState === null ? null : confStateFromJson(confState),
     members: readMembers(source),
     removed: readRemoved(source),
     clusterVersion: source.get('cluster', CLUSTER_VERSION)?.toString('utf8') ?? '',
