@@ -15,6 +15,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   backend: { floor: 1, environment: 'pure' },
   raft: { floor: 2, environment: 'pure' },
   wal: { floor: 2, environment: 'hosted' },
+  boltfile: { floor: 2, environment: 'hosted' },
   mvcc: { floor: 2, environment: 'pure' },
   rpc: { floor: 2, environment: 'hosted' },
   replication: { floor: 3, environment: 'hosted' },
@@ -23,6 +24,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   server: { floor: 4, environment: 'hosted' },
   cli: { floor: 5, environment: 'node' },
   bench: { floor: 5, environment: 'node' },
+  simulator: { floor: 5, environment: 'hosted' },
   testkit: { floor: 2, environment: 'node' },
 };
 
@@ -31,6 +33,7 @@ export const NODE_CORNERS: readonly string[] = [
   'packages/runtime/src/node/',
   'packages/backend/src/lmdb',
   'packages/server/src/http/',
+  'packages/replication/src/peers/http-',
   'packages/rpc/interop/',
   'packages/rpc/conformance/',
   'packages/rpc/attacks/',

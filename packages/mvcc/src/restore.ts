@@ -7,7 +7,7 @@ import { isRevisionKey, isTombstoneKey, revisionMain, revisionSub } from './revi
 
 /**
  * Builds the index from the records of a store, in slices. Records lie in the order of revisions, so each one is the
- * newest of its key so far.
+ * newest of its key so far. Closes the snapshot at the end.
  */
 export class Restore {
   /** Set at the end. */
@@ -18,7 +18,7 @@ export class Restore {
   /** The lease each key hangs on; keys without one are left out. */
   readonly leases = new Map<Key, U64>();
 
-  private readonly index: KeyIndex;
+  readonly index: KeyIndex;
   private readonly source: BackendSnapshot;
   private readonly view = new KeyValueView();
   private next: Buffer | null = null;

@@ -53,6 +53,44 @@ export interface Lock {
 }
 
 /**
+ * Makes new files that are locked already, in one directory, without what taking a lock may cost: on Linux a program is
+ * started for it, which holds the event loop the longer the more memory this process has.
+ */
+export interface LockedFiles {
+  /** Gets files ready in the background. To be called while the process is still small. */
+  prepare(): void;
+  /** A new empty file at `path`, in place of what is there, and its lock. */
+  take(path: string): Promise<Lock>;
+  /** Removes the file at `path` and releases its lock, which may serve the next one that is taken. */
+  remove(path: string, lock: Lock): Promise<void>;
+  /** Removes what was made ready. Files that were taken stay, with their locks. */
+  close(): Promise<void>;
+}
+
+/** Without anything made ready: for disks where a lock costs nothing. */
+export class PlainLockedFiles implements LockedFiles {
+  private readonly disk: Disk;
+
+  constructor(disk: Disk) {
+    this.disk = disk;
+  }
+
+  prepare(): void {}
+
+  async take(path: string): Promise<Lock> {
+    await this.disk.remove(path);
+    return this.disk.lock(path);
+  }
+
+  async remove(path: string, lock: Lock): Promise<void> {
+    await this.disk.remove(path);
+    await lock.release();
+  }
+
+  async close(): Promise<void> {}
+}
+
+/**
  * Files and directories. Directories are made with mode 0700, files with 0600. Errors carry the system's `code`
  * (`ENOENT`, `EEXIST`, `ENOSPC`, …); see `hasCode`.
  *
@@ -84,6 +122,8 @@ export interface Disk {
    * Fails with code `ELOCKED` where somebody has it, also an etcd.
    */
   lock(path: string): Promise<Lock>;
+  /** For files made one after the other in this directory, each with its lock. */
+  lockedFiles(directory: string): LockedFiles;
 }
 
 /** Whether an error of a disk operation has this code. */

@@ -8,11 +8,14 @@ export {
   hasCode,
   joinPath,
   type Lock,
+  type LockedFiles,
   type OpenAccess,
   type OpenOptions,
+  PlainLockedFiles,
   parentPath,
   type ReadCallback,
 } from './disk.ts';
+export type { Names, ServiceRecord } from './names.ts';
 export type * from './network.ts';
 export type { Random } from './random.ts';
 export type { Timer, TimerOptions, Timers } from './timers.ts';

@@ -2,15 +2,17 @@
  * A disk that notes every call in order, for transcripts: a forgotten sync shows up as a changed line. Contents are not
  * noted, only places and lengths.
  */
-import type {
-  Disk,
-  DiskCallback,
-  DiskFile,
-  FileStat,
-  Lock,
-  OpenAccess,
-  OpenOptions,
-  ReadCallback,
+import {
+  type Disk,
+  type DiskCallback,
+  type DiskFile,
+  type FileStat,
+  type Lock,
+  type LockedFiles,
+  type OpenAccess,
+  type OpenOptions,
+  PlainLockedFiles,
+  type ReadCallback,
 } from '@etsd/runtime';
 
 class GoldenFile implements DiskFile {
@@ -137,5 +139,9 @@ export class GoldenDisk implements Disk {
         return lock.release();
       },
     };
+  }
+
+  lockedFiles(_directory: string): LockedFiles {
+    return new PlainLockedFiles(this);
   }
 }

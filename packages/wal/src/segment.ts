@@ -10,7 +10,7 @@
  * time, where filling it all at once would make the start slow and a short-lived member write 64 MB for nothing.
  */
 import { assert, CorruptionError, OperatorError } from '@etsd/base';
-import { type Disk, type DiskFile, hasCode, joinPath, type Lock } from '@etsd/runtime';
+import { type Disk, type DiskFile, hasCode, joinPath, type Lock, type LockedFiles } from '@etsd/runtime';
 
 export interface SegmentName {
   readonly name: string;
@@ -248,14 +248,22 @@ export interface PreparedSegment {
 /** Makes an empty segment of full length, locked and not filled yet. Replaces what is at `path`. */
 export async function prepareTail(
   disk: Disk,
+  files: LockedFiles,
   path: string,
   options: { readonly durable: boolean; readonly fill: FillOptions },
 ): Promise<PreparedSegment> {
-  await disk.remove(path);
-  const file = await disk.open(path, 'create');
-  await file.truncate(options.fill.segmentBytes);
-  await file.close();
-  const lock = await disk.lock(path);
-  const tail = await openTail(disk, path, { name: '', sequence: 0, index: 0 }, 0, options);
-  return { tail, lock, path };
+  const lock = await files.take(path);
+  try {
+    const file = await disk.open(path, 'write');
+    try {
+      await file.truncate(options.fill.segmentBytes);
+    } finally {
+      await file.close();
+    }
+    const tail = await openTail(disk, path, { name: '', sequence: 0, index: 0 }, 0, options);
+    return { tail, lock, path };
+  } catch (error) {
+    await files.remove(path, lock);
+    throw error;
+  }
 }

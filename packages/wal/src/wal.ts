@@ -5,7 +5,15 @@
  */
 import { assert, type Logger, OperatorError, silentLogger, U64_ZERO } from '@etsd/base';
 import { type Entry, HardState, WalSnapshot } from '@etsd/proto';
-import { type DiskCallback, type DiskFile, hasCode, joinPath, parentPath, type World } from '@etsd/runtime';
+import {
+  type DiskCallback,
+  type DiskFile,
+  hasCode,
+  joinPath,
+  type LockedFiles,
+  parentPath,
+  type World,
+} from '@etsd/runtime';
 import { type Batch, type BatchSink, GroupCommit } from './group-commit.ts';
 import {
   FILL_AHEAD_BYTES,
@@ -116,6 +124,7 @@ export class Wal implements BatchSink {
   private readonly hardState = new HardState();
   /** All segments on disk, in order; the last one is the tail. Those before the snapshot we started from are not held. */
   private readonly segments: HeldSegment[];
+  private readonly files: LockedFiles;
   private tail: TailSegment;
   /** The segment after the tail, being made ready. */
   private prepared: Promise<PreparedSegment> | null = null;
@@ -144,6 +153,8 @@ export class Wal implements BatchSink {
     this.directory = place.directory;
     this.settings = place.settings;
     this.segments = segments;
+    this.files = place.world.disk.lockedFiles(place.directory);
+    this.files.prepare();
     this.tail = tail;
     this.metadata = standing.metadata;
     this.lastIndex = standing.lastIndex;
@@ -306,6 +317,7 @@ export class Wal implements BatchSink {
     }
     await this.purging;
     await this.dropPrepared();
+    await this.files.close();
     await this.tail.close();
     for (const segment of this.segments) await segment.lock?.release();
   }
@@ -436,7 +448,7 @@ export class Wal implements BatchSink {
 
   private prepareNext(): void {
     const path = temporaryPath(this.directory, this.tail.segment.sequence + 1);
-    this.prepared = prepareTail(this.world.disk, path, this.settings);
+    this.prepared = prepareTail(this.world.disk, this.files, path, this.settings);
     // Whoever needs it awaits the promise itself and learns of an error there.
     this.prepared.then(
       (ready) => {
@@ -456,8 +468,7 @@ export class Wal implements BatchSink {
     const prepared = await this.prepared?.catch(() => null);
     if (prepared === undefined || prepared === null) return;
     await prepared.tail.close();
-    await prepared.lock.release();
-    await this.world.disk.remove(prepared.path);
+    await this.files.remove(prepared.path, prepared.lock);
   }
 
   private async purge(index: number): Promise<void> {
@@ -467,8 +478,8 @@ export class Wal implements BatchSink {
     while (segments.length > this.settings.segmentsMax && (segments[1] as HeldSegment).segment.index < index) {
       const oldest = segments[0] as HeldSegment;
       const path = joinPath(this.directory, oldest.segment.name);
-      await disk.remove(path);
-      await oldest.lock?.release();
+      if (oldest.lock === null) await disk.remove(path);
+      else await this.files.remove(path, oldest.lock);
       segments.splice(0, 1);
       this.settings.logger.log('info', 'purged a log segment', { path });
     }

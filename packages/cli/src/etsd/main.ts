@@ -1,5 +1,6 @@
 import { LmdbBackend } from '@etsd/backend/lmdb';
 import { errorChain, errorFrom, type Logger, OperatorError } from '@etsd/base';
+import type { World } from '@etsd/runtime';
 import { nodeWorld } from '@etsd/runtime/node';
 import { ETSD_VERSION, LineLogger, type Member, PROTOCOL_VERSION, startMember } from '@etsd/server';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
@@ -14,7 +15,7 @@ const EXIT_USAGE = 2;
 const IDLE_WAIT_MS = 3000;
 
 /** The program `etsd`: reads its settings, runs one member until a signal, drains, ends as the signal would have. */
-export async function main(words: readonly string[]): Promise<void> {
+export async function main(words: readonly string[], world: World = nodeWorld()): Promise<void> {
   const args = readArguments(words);
   if (args === undefined) return;
   if (args.help) {
@@ -28,7 +29,7 @@ export async function main(words: readonly string[]): Promise<void> {
   }
   const startLogger = new LineLogger(new LogOutputs(['default']), 'info', 'json', 'etsd/main.ts');
   const settings = checkedSettings(args, words, startLogger);
-  if (settings !== undefined) await run(settings, words);
+  if (settings !== undefined) await run(settings, words, world);
 }
 
 function readArguments(words: readonly string[]): Arguments | undefined {
@@ -63,7 +64,11 @@ function checkedSettings(args: Arguments, words: readonly string[], logger: Logg
   }
 }
 
-async function run({ config, unknownVariables, outputs }: CheckedSettings, words: readonly string[]): Promise<void> {
+async function run(
+  { config, unknownVariables, outputs }: CheckedSettings,
+  words: readonly string[],
+  world: World,
+): Promise<void> {
   const logger = new LineLogger(outputs, config.logLevel, config.logFormat, 'etsd/main.ts');
   logger.log('info', 'Running: ', { args: ['etsd', ...words] });
   for (const variable of unknownVariables) {
@@ -91,7 +96,7 @@ async function run({ config, unknownVariables, outputs }: CheckedSettings, words
   });
   try {
     member = await startMember({
-      world: nodeWorld(),
+      world,
       config,
       logger,
       openBackend: (path, onFailure, onOutOfSpace) => {

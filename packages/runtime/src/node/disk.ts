@@ -1,8 +1,19 @@
 import { constants, fdatasync, fsync, promises, read, write } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import type { Disk, DiskCallback, DiskFile, FileStat, Lock, OpenAccess, OpenOptions, ReadCallback } from '../disk.ts';
+import type {
+  Disk,
+  DiskCallback,
+  DiskFile,
+  FileStat,
+  Lock,
+  LockedFiles,
+  OpenAccess,
+  OpenOptions,
+  ReadCallback,
+} from '../disk.ts';
 import { hasCode } from '../disk.ts';
 import { followRename, lockFile } from './file-lock.ts';
+import { SpareFiles } from './spare-files.ts';
 
 const FILE_MODE = 0o600;
 const DIRECTORY_MODE = 0o700;
@@ -150,5 +161,9 @@ export class NodeDisk implements Disk {
 
   lock(path: string): Promise<Lock> {
     return lockFile(path, FILE_MODE);
+  }
+
+  lockedFiles(directory: string): LockedFiles {
+    return new SpareFiles(directory, FILE_MODE);
   }
 }

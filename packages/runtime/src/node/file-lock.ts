@@ -33,10 +33,10 @@ let hasTool = true;
 let hasFcntl = true;
 let hasPerl = process.platform === 'linux' && ['x64', 'arm64'].includes(process.arch);
 
-/** Runs a program that locks its descriptor 3, which is ours. */
-function runTool(fd: number, program: string, args: readonly string[]): Promise<Outcome> {
+/** Runs a program that locks its descriptors from 3 on, which are ours. */
+function runTool(fds: readonly number[], program: string, args: readonly string[]): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'ignore', fd] });
+    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'ignore', ...fds] });
     child.on('error', (error) => (hasCode(error, 'ENOENT') ? resolve('unsupported') : reject(error)));
     child.on('exit', (code) => resolve(code === 0 ? 'taken' : code === EXIT_HELD ? 'held' : 'unsupported'));
   });
@@ -60,7 +60,7 @@ function hex(value: number): string {
 async function lockDescription(handle: promises.FileHandle): Promise<Outcome> {
   if (!hasTool) return 'unsupported';
   if (await isHeldByDescription(handle)) return 'held';
-  const outcome = await runTool(handle.fd, 'flock', ['-x', '-n', '3']);
+  const outcome = await runTool([handle.fd], 'flock', ['-x', '-n', '3']);
   hasTool = outcome !== 'unsupported';
   if (outcome !== 'taken') return outcome;
   return (await lockAsEtcd(handle.fd)) === 'held' ? 'held' : 'taken';
@@ -69,14 +69,40 @@ async function lockDescription(handle: promises.FileHandle): Promise<Outcome> {
 /** Takes the kind of lock that etcd takes, if anything here can. */
 async function lockAsEtcd(fd: number): Promise<Outcome> {
   if (hasFcntl) {
-    const outcome = await runTool(fd, 'flock', ['--fcntl', '-x', '-n', '3']);
+    const outcome = await runTool([fd], 'flock', ['--fcntl', '-x', '-n', '3']);
     if (outcome !== 'unsupported') return outcome;
     hasFcntl = false;
   }
   if (!hasPerl) return 'unsupported';
-  const outcome = await runTool(fd, 'perl', ['-e', PERL_LOCK]);
+  const outcome = await runTool([fd], 'perl', ['-e', PERL_LOCK]);
   hasPerl = outcome !== 'unsupported';
   return outcome;
+}
+
+/** Takes both locks on every descriptor it is given. */
+const PERL_LOCK_ALL = `
+  use Fcntl ':flock';
+  my $lock = pack('s s x4 q q l x4', 1, 0, 0, 0, 0);
+  for my $fd (@ARGV) {
+    open(my $file, '+<&=', $fd) or exit 2;
+    push(@files, $file);
+    flock($file, LOCK_EX | LOCK_NB) or exit 2;
+    fcntl($file, 37, $lock) or exit 2;
+  }
+`;
+/** The same with a shell and the tool, whose own options come first. */
+const TOOL_LOCK_ALL = 'options="$1"; shift; for fd do flock $options -x -n "$fd" || exit 2; done';
+
+/** Locks many new files at once, or none. False where this system can only do it one by one. */
+export async function lockHandles(handles: readonly promises.FileHandle[]): Promise<boolean> {
+  if (!hasTool && !hasPerl) return false;
+  const fds = handles.map((handle) => handle.fd);
+  const numbers = fds.map((_, i) => String(3 + i));
+  if (hasPerl && (await runTool(fds, 'perl', ['-e', PERL_LOCK_ALL, ...numbers])) === 'taken') return true;
+  const withTool = (options: string) => runTool(fds, 'sh', ['-c', TOOL_LOCK_ALL, 'sh', options, ...numbers]);
+  if ((await withTool('')) !== 'taken') return false;
+  if (hasFcntl) await withTool('--fcntl');
+  return true;
 }
 
 /** Locks by name: where each stands now, since a locked file may be renamed. */

@@ -10,8 +10,10 @@ import {
   diskError,
   type FileStat,
   type Lock,
+  type LockedFiles,
   type OpenAccess,
   type OpenOptions,
+  PlainLockedFiles,
   type ReadCallback,
 } from '../disk.ts';
 import type { DiskFaults } from './faults.ts';
@@ -340,6 +342,10 @@ export class SimDisk implements Disk {
           }),
       };
     });
+  }
+
+  lockedFiles(_directory: string): LockedFiles {
+    return new PlainLockedFiles(this);
   }
 
   private createFile(path: string): FileNode {

@@ -1,6 +1,6 @@
 /** A stand-in for the world, the transport and the log, for tests of single services. */
 import { type U64, U64_ZERO } from '@etsd/base';
-import type { ConfChange, EtcdError } from '@etsd/proto';
+import type { ConfChange } from '@etsd/proto';
 import type { ApiCall, ApiHandler, ApiReplication, ApiServer, ApiWaiter, ApiWorld, TimerHandle } from '../context.ts';
 
 interface Pending {
@@ -122,7 +122,8 @@ export class FakeCall implements ApiCall {
   sendPart(bytes: Buffer): void {
     this.partsLeft -= bytes.length;
     if (this.partsLeft < 0) throw new Error('more bytes than announced');
-    this.parts.push(bytes);
+    // The sender uses its buffers again.
+    this.parts.push(Buffer.from(bytes));
     this.queuedBytes += bytes.length;
     if (this.partsLeft === 0) this.messages.push(Buffer.concat(this.parts.splice(0)));
   }
@@ -216,9 +217,16 @@ export class FakeReplication implements ApiReplication {
     this.changes.push({ change, waiter });
   }
 
-  transferLeadership(to: U64): EtcdError | null {
+  /** What `matchShare` answers of everybody. */
+  share: number | null = null;
+
+  matchShare(): number | null {
+    return this.share;
+  }
+
+  moveLeader(to: U64, waiter: ApiWaiter): void {
     this.leader = to;
-    return null;
+    waiter.done(null);
   }
 
   readBarrier(waiter: ApiWaiter): void {
