@@ -298,7 +298,7 @@ export const CHECK_PERF: Step[] = [
 ];
 
 /** The chapters by name. */
-export const CHAPTERS: Record<string, Step[]> = {
+export const CHAPTERS = {
   PUT_AND_GET,
   DELETE,
   TXN,
