@@ -109,9 +109,15 @@ export class PeerLink {
     if (!this.isClosed) this.shared.removed();
   }
 
-  /** A stream came up or went down. */
+  /**
+   * A stream came up or went down. Any one of them shows that a connection can be made one way or the other, which is
+   * enough for messages to flow both ways: where streams cannot be dialled from the other side, it takes posts.
+   */
   streamsChanged(): void {
-    const isActive = this.messageWriter.isAttached && (this.readers[0]?.isConnected ?? false);
+    let streams = (this.messageWriter.isAttached ? 1 : 0) + (this.appendWriter.isAttached ? 1 : 0);
+    for (const reader of this.readers) if (reader.isConnected) streams++;
+    this.counters.streams = streams;
+    const isActive = streams > 0;
     if (isActive === (this.activeSince !== null)) return;
     const fields = { 'peer-id': u64ToHex(this.id) };
     if (isActive) {
@@ -169,5 +175,6 @@ export class PeerLink {
     this.appendWriter.close();
     this.messageWriter.close();
     this.pipeline.close();
+    this.counters.streams = 0;
   }
 }
