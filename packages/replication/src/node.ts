@@ -373,7 +373,13 @@ export class ReplicationNode {
   /** A message of another member. */
   step(message: Message): void {
     if (this.isStopped) return;
-    this.raft.step(message);
+    try {
+      this.raft.step(message);
+    } catch (error) {
+      // A broken promise of the other member, or of our own disk: nothing that the connection could be blamed for.
+      this.pump.fail(error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
     this.pump.schedule();
   }
 
