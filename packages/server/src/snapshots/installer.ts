@@ -10,6 +10,7 @@ import { purgeSnapshots, writeSnapshotFile } from '@etsd/wal';
 import { receivedPath, removeReceived } from './file-names.ts';
 import { numberBytes, readFrozenState } from './frozen-state.ts';
 import { type Pause, readBoltIntoBackend } from './store-file.ts';
+import { pauser } from './turns.ts';
 
 /** Read at once while the new state's index and leases are built: about two milliseconds. */
 const SLICE_RECORDS = 1000;
@@ -59,6 +60,7 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
     assert(metadata !== null, 'a snapshot has a position');
     const { index, term } = metadata;
     const startMs = clock.nowMs();
+    const pause = pauser(world);
     logger.log('info', 'applying snapshot', { 'current-applied-index': state.appliedIndex, 'snapshot-index': index });
     await writeSnapshotFile(disk, directory, snapshot);
     state.beginReplacement(() => backend.commit());
@@ -66,11 +68,11 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
     const restore = { store: null as Restore | null, lessor: null as LessorReload | null };
     await backend.replace(
       async (fresh) => {
-        await fillFromReceived({ disk, directory, metadata, fresh, pause: this.pause });
+        await fillFromReceived({ disk, directory, metadata, fresh, pause });
         restore.store = new Restore(new KeyIndex(), fresh.snapshot());
-        while (!restore.store.slice(SLICE_RECORDS)) await this.pause();
+        while (!restore.store.slice(SLICE_RECORDS)) await pause();
         restore.lessor = new LessorReload(fresh, restore.store.leases);
-        while (!restore.lessor.slice(SLICE_RECORDS)) await this.pause();
+        while (!restore.lessor.slice(SLICE_RECORDS)) await pause();
       },
       () => {
         store.adopt(restore.store as Restore);
@@ -90,8 +92,6 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
       took: `${(clock.nowMs() - startMs).toFixed(1)}ms`,
     });
   }
-
-  private readonly pause: Pause = () => new Promise((resolve) => this.parts.world.timers.endOfTurn(resolve));
 }
 
 export interface FillParts {

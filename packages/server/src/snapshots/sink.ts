@@ -4,7 +4,8 @@ import type { Message } from '@etsd/proto';
 import type { SnapshotSink } from '@etsd/replication';
 import type { Disk, DiskFile, World } from '@etsd/runtime';
 import { receivedPath, removeReceived, temporaryPath } from './file-names.ts';
-import { checkStoreFile, type Pause } from './store-file.ts';
+import { checkStoreFile } from './store-file.ts';
+import { pauser } from './turns.ts';
 
 export interface SinkParts {
   readonly world: Pick<World, 'clock' | 'disk' | 'timers'>;
@@ -53,19 +54,17 @@ export class MemberSnapshotSink implements SnapshotSink {
   }
 
   private async check(path: string, bytes: number): Promise<void> {
-    const file = await BoltFile.open(this.parts.world.disk, path);
+    const file = await BoltFile.open(this.parts.world.disk, path, { reusesMemory: true });
     try {
       if (file.size !== bytes) {
         const what = `a snapshot of ${bytes} bytes came, its file has ${file.size}`;
         throw new CorruptionError(what, path, 'The sender will send it again.');
       }
-      await checkStoreFile(file, this.pause);
+      await checkStoreFile(file, pauser(this.parts.world));
     } finally {
       await file.close();
     }
   }
-
-  private readonly pause: Pause = () => new Promise((resolve) => this.parts.world.timers.endOfTurn(resolve));
 }
 
 /** Writes the body to a new file, durably; its length. */

@@ -3,7 +3,8 @@ import { errorFrom, type Logger, OperatorError, RingQueue } from '@etsd/base';
 import type { DiskFile, World } from '@etsd/runtime';
 import { temporaryPath } from './file-names.ts';
 import { type FrozenState, readFrozenState } from './frozen-state.ts';
-import { type Pause, writeStoreToBolt } from './store-file.ts';
+import { writeStoreToBolt } from './store-file.ts';
+import { pauser } from './turns.ts';
 
 /** Read from a snapshot's file at once. */
 const PIECE_BYTES = 256 * 1024;
@@ -131,7 +132,7 @@ export class SnapshotFiles {
     let state: FrozenState;
     try {
       state = readFrozenState(frozen);
-      size = await writeStoreToBolt(frozen, disk, path, { pause: this.pause, isDurable: false });
+      size = await writeStoreToBolt(frozen, disk, path, { pause: pauser(world), isDurable: false });
     } finally {
       frozen.close();
     }
@@ -152,8 +153,6 @@ export class SnapshotFiles {
       'Free space on that disk, then try again.',
     );
   }
-
-  private readonly pause: Pause = () => new Promise((resolve) => this.parts.world.timers.endOfTurn(resolve));
 
   /** Whoever waits for room gets it in any case: a file that cannot be removed is removed at the next start. */
   private release(file: DiskFile): void {
