@@ -4,6 +4,7 @@ export { type Health, registerHealth } from './api/health.ts';
 export { type CompactionWatch, type KvParts, registerKv } from './api/kv.ts';
 export { type MaintenanceParts, registerMaintenance } from './api/maintenance.ts';
 export { SliceRunner } from './api/slice-runner.ts';
+export { MemberRemovedError } from './bootstrap/removed.ts';
 export { buildConfig, type MemberConfig, type RawConfig, readValue } from './config/config.ts';
 export { parseInitialCluster } from './config/initial-cluster.ts';
 export { findOption, nearestOption, OPTIONS, type Option, type OptionStatus } from './config/options.ts';
