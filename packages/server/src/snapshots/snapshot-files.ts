@@ -3,6 +3,7 @@ import { errorFrom, type Logger, OperatorError, RingQueue } from '@etsd/base';
 import type { DiskFile, World } from '@etsd/runtime';
 import { temporaryPath } from './file-names.ts';
 import { type FrozenState, readFrozenState } from './frozen-state.ts';
+import type { SnapshotMetrics } from './snapshot-metrics.ts';
 import { writeStoreToBolt } from './store-file.ts';
 import { pauser } from './turns.ts';
 
@@ -19,6 +20,7 @@ export interface SnapshotFilesParts {
   /** Where the files are made. */
   readonly directory: string;
   readonly backend: Backend;
+  readonly metrics: SnapshotMetrics;
   /** What begins the files' names, so that two of these do not get in each other's way. */
   readonly prefix: string;
   /** Puts into the backend up to where the log is applied. */
@@ -120,7 +122,7 @@ export class SnapshotFiles {
   }
 
   private async write(): Promise<SnapshotFile> {
-    const { world, backend, directory, logger, prefix, saveProgress } = this.parts;
+    const { world, backend, directory, logger, metrics, prefix, saveProgress } = this.parts;
     const { disk, clock } = world;
     await this.checkRoom();
     const path = temporaryPath(directory, `${prefix}-${++this.made}`);
@@ -137,8 +139,9 @@ export class SnapshotFiles {
       frozen.close();
     }
     const { index, term } = state;
-    const took = `${(clock.nowMs() - startMs).toFixed(1)}ms`;
-    logger.log('info', 'made a database snapshot', { index, term, bytes: size, took });
+    const tookMs = clock.nowMs() - startMs;
+    metrics.made.observe(tookMs / 1000);
+    logger.log('info', 'made a database snapshot', { index, term, bytes: size, took: `${tookMs.toFixed(1)}ms` });
     const file = await disk.open(path, 'read');
     return new SnapshotFile(size, state, file, () => this.release(file));
   }
