@@ -81,10 +81,21 @@ function problemOf(kind: FlagKind, text: string): string | null {
     case 'uint':
       return /^(\d+|0[xX][0-9a-fA-F]+)$/.test(text) ? null : syntaxError('ParseUint', text);
     case 'duration':
-      return parseDuration(text) === undefined ? `time: invalid duration ${quote(Buffer.from(text))}` : null;
+      return durationProblem(text);
     default:
       return null;
   }
+}
+
+function durationProblem(text: string): string | null {
+  if (parseDuration(text) !== undefined) return null;
+  const shown = quote(Buffer.from(text));
+  if (/(^|[a-zµμ])[+-]?\d*\.?\d+$/.test(text)) return `time: missing unit in duration ${shown}`;
+  const unit = /^[+-]?[\d.]+([^\d.]+)/.exec(text)?.[1];
+  if (unit !== undefined && parseDuration(`1${unit}`) === undefined) {
+    return `time: unknown unit ${quote(Buffer.from(unit))} in duration ${shown}`;
+  }
+  return `time: invalid duration ${shown}`;
 }
 
 const EXAMPLES: Record<FlagKind, string> = {

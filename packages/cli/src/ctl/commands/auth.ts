@@ -1,5 +1,5 @@
 import { EMPTY } from '@etsd/base';
-import { from, type KeyRange, prefix } from '@etsd/client';
+import { from, isError, type KeyRange, prefix } from '@etsd/client';
 import * as proto from '@etsd/proto';
 import type { Command } from '../command.ts';
 import type { Context } from '../context.ts';
@@ -29,7 +29,17 @@ const enable: Command = {
   async run(context) {
     exactly(context.args, 0, 'auth enable command does not accept any arguments', 'auth enable');
     const client = await context.client();
-    await client.auth.enable(PATIENT);
+    try {
+      await client.auth.enable(PATIENT);
+    } catch (error) {
+      if (!isError(error, proto.ErrRootRoleNotExist)) throw error;
+      // The user is there and only lacks the role, which can be given at once.
+      await client.auth.addRole('root', PATIENT).catch((problem: unknown) => {
+        if (!isError(problem, proto.ErrRoleAlreadyExist)) throw problem;
+      });
+      await client.auth.grantRole('root', 'root', PATIENT);
+      await client.auth.enable(PATIENT);
+    }
     context.line('Authentication Enabled');
   },
 };
@@ -110,7 +120,7 @@ const userAdd: Command = {
     const { name, password } = await newUser(context, args[0] as string);
     const client = await context.client();
     const response = await client.auth.addUser(name, password, PATIENT);
-    context.print(doneView(proto.AuthUserAddResponse, response, `User ${name} created`, false));
+    context.print(doneView(proto.AuthUserAddResponse, response, `User ${name} created`));
   },
 };
 
@@ -123,7 +133,7 @@ const userDelete: Command = {
     const name = context.args[0] as string;
     const client = await context.client();
     const response = await client.auth.deleteUser(name, PATIENT);
-    context.print(doneView(proto.AuthUserDeleteResponse, response, `User ${name} deleted`, false));
+    context.print(doneView(proto.AuthUserDeleteResponse, response, `User ${name} deleted`));
   },
 };
 
@@ -171,7 +181,7 @@ const userPasswd: Command = {
     const password = await newPassword(context, name);
     const client = await context.client();
     const response = await client.auth.changePassword(name, password, PATIENT);
-    context.print(doneView(proto.AuthUserChangePasswordResponse, response, 'Password updated', false));
+    context.print(doneView(proto.AuthUserChangePasswordResponse, response, 'Password updated'));
   },
 };
 
@@ -185,7 +195,7 @@ const userGrantRole: Command = {
     const [user, role] = context.args as [string, string];
     const client = await context.client();
     const response = await client.auth.grantRole(user, role, PATIENT);
-    context.print(doneView(proto.AuthUserGrantRoleResponse, response, `Role ${role} is granted to user ${user}`, true));
+    context.print(doneView(proto.AuthUserGrantRoleResponse, response, `Role ${role} is granted to user ${user}`));
   },
 };
 
@@ -200,7 +210,7 @@ const userRevokeRole: Command = {
     const client = await context.client();
     const response = await client.auth.revokeRole(user, role, PATIENT);
     const sentence = `Role ${role} is revoked from user ${user}`;
-    context.print(doneView(proto.AuthUserRevokeRoleResponse, response, sentence, true));
+    context.print(doneView(proto.AuthUserRevokeRoleResponse, response, sentence));
   },
 };
 
@@ -239,7 +249,7 @@ const roleAdd: Command = {
     const name = context.args[0] as string;
     const client = await context.client();
     const response = await client.auth.addRole(name, PATIENT);
-    context.print(doneView(proto.AuthRoleAddResponse, response, `Role ${name} created`, true));
+    context.print(doneView(proto.AuthRoleAddResponse, response, `Role ${name} created`));
   },
 };
 
@@ -252,7 +262,7 @@ const roleDelete: Command = {
     const name = context.args[0] as string;
     const client = await context.client();
     const response = await client.auth.deleteRole(name, PATIENT);
-    context.print(doneView(proto.AuthRoleDeleteResponse, response, `Role ${name} deleted`, true));
+    context.print(doneView(proto.AuthRoleDeleteResponse, response, `Role ${name} deleted`));
   },
 };
 
@@ -297,7 +307,7 @@ const roleGrant: Command = {
     const range = permittedRange(keys, context.flags);
     const client = await context.client();
     const response = await client.auth.grantPermission(name, permission, range, PATIENT);
-    context.print(doneView(proto.AuthRoleGrantPermissionResponse, response, `Role ${name} updated`, true));
+    context.print(doneView(proto.AuthRoleGrantPermissionResponse, response, `Role ${name} updated`));
   },
 };
 
@@ -321,7 +331,7 @@ const roleRevoke: Command = {
         ? `key ${keys[0]}`
         : `range ${Buffer.from(openText(range.key, range.rangeEnd), 'latin1')}`;
     const sentence = `Permission of ${what} is revoked from role ${name}`;
-    context.print(doneView(proto.AuthRoleRevokePermissionResponse, response, sentence, true));
+    context.print(doneView(proto.AuthRoleRevokePermissionResponse, response, sentence));
   },
 };
 

@@ -4,7 +4,7 @@ import { acquire, campaign, type HeldLease, observe } from '@etsd/client';
 import { RangeResponse } from '@etsd/proto';
 import type { Command } from '../command.ts';
 import type { Context } from '../context.ts';
-import { badArguments, ExitCode, Failure, Silent } from '../failure.ts';
+import { badArguments, ExitCode, Failure } from '../failure.ts';
 import { flag } from '../flags.ts';
 import { quote } from '../go.ts';
 import { getView } from '../views/kv.ts';
@@ -74,7 +74,7 @@ const lock: Command = {
         const env = { ETCD_LOCK_KEY: held.key.toString(), ETCD_LOCK_REV: String(held.revision) };
         const status = await execute(command, { ...context.surroundings.env, ...env });
         await held.release();
-        if (status !== 0) throw new Silent(status);
+        if (status !== 0) throw new Failure(status, `exit status ${status}`);
         return;
       }
       await printKey(context, held.key);

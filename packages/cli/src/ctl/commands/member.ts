@@ -2,7 +2,7 @@ import type { U64 } from '@etsd/base';
 import type { Command } from '../command.ts';
 import { badArguments, ExitCode, Failure } from '../failure.ts';
 import { flag } from '../flags.ts';
-import { parseHexId } from '../go.ts';
+import { parseHexId, quote } from '../go.ts';
 import {
   memberAddView,
   memberListView,
@@ -26,6 +26,10 @@ function memberId(args: readonly string[], command: string): U64 {
 function checkedUrls(text: string): string[] {
   const urls = text.split(',');
   for (const url of urls) {
+    if (/^[^/a-zA-Z][^/]*:/.test(url)) {
+      const text = `parse ${quote(Buffer.from(url))}: first path segment in URL cannot contain colon`;
+      throw new Failure(ExitCode.ERROR, text, 'write --peer-urls=http://HOST:2380');
+    }
     if (!/^(https?|unixs?):\/\//.test(url)) {
       throw new Failure(
         ExitCode.ERROR,

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import type { Command } from '../command.ts';
-import { type Context, failureOf } from '../context.ts';
+import { type Context, failureOf, reasonOf } from '../context.ts';
 import { badArguments, ExitCode, Failure } from '../failure.ts';
 import { formatDuration, formatSize } from '../go.ts';
 import { Progress } from '../progress.ts';
@@ -65,7 +65,7 @@ const save: Command = {
     } catch (error) {
       if (error instanceof Failure) throw error;
       if (error instanceof Error && 'syscall' in error) {
-        throw new Failure(ExitCode.INTERRUPTED, `could not open ${path}.part (${error.message})`);
+        throw new Failure(ExitCode.INTERRUPTED, `could not open ${path}.part (open ${path}.part: ${reasonOf(error)})`);
       }
       throw failureOf(error, ExitCode.INTERRUPTED);
     }

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { between, type EtcdClient, EtcdError, prefix, WatchCanceledError, type Watcher } from '@etsd/client';
-import { type Event, EventType, type WatchResponse } from '@etsd/proto';
+import { type Event, EventType, WatchResponse } from '@etsd/proto';
 import type { Command } from '../command.ts';
 import type { Context } from '../context.ts';
-import { badArguments, ExitCode, Failure } from '../failure.ts';
+import { badArguments, ExitCode, Failure, Silent } from '../failure.ts';
 import { flag, type Parsed, parseFlags } from '../flags.ts';
 import { quote } from '../go.ts';
 import { LineReader } from '../terminal.ts';
@@ -75,7 +75,10 @@ async function follow(context: Context, watcher: Watcher, command: readonly stri
   } catch (error) {
     if (!(error instanceof EtcdError)) throw error;
     context.warn(`watch was canceled (${error.message})`);
-    if (error instanceof WatchCanceledError) show(error.response);
+    if (error instanceof WatchCanceledError) {
+      // A watch that never was is reported without a header.
+      show(error.response.created ? WatchResponse.create({ canceled: true }) : error.response);
+    }
   }
   throw new Failure(ExitCode.INTERRUPTED, 'watch is canceled by the server');
 }
@@ -108,7 +111,7 @@ async function runFor(
   if (failure === null) return;
   const words = command.map((word) => quote(Buffer.from(word))).join(' ');
   context.warn(`command [${words}] error (${failure})`);
-  throw new Failure(ExitCode.ERROR, `command failed: ${failure}`);
+  throw new Silent(ExitCode.ERROR);
 }
 
 /** Reads `watch …` and `progress` lines, each watch going on beside the others. */

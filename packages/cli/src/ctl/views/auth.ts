@@ -15,19 +15,18 @@ import { jsonMessage } from '../go-json.ts';
 import type { View } from '../view.ts';
 import { field, header } from './fields.ts';
 
-/** An answer that says only that it was done. `fields` where etcdctl has them. */
+/** An answer that says only that it was done. */
 export function doneView<T extends { header: ResponseHeader | null }>(
   type: MessageClass<T>,
   response: T,
   sentence: string,
-  withFields: boolean,
 ): View {
-  const view: View = {
+  return {
     simple: () => `${sentence}\n`,
     json: () => jsonMessage(type, response as object),
+    fields: () => header(response.header),
     protobuf: () => type.encode(response),
   };
-  return withFields ? { ...view, fields: () => header(response.header) } : view;
 }
 
 export function authStatusView(response: AuthStatusResponse): View {

@@ -1,5 +1,5 @@
 /** `"Name" : value` lines. */
-import { type U64, U64_ZERO, u64ToDecimal, u64ToSignedDecimal } from '@etsd/base';
+import { type U64, U64_ZERO, u64IsNegative, u64ToDecimal, u64ToSignedDecimal } from '@etsd/base';
 import type { KeyValue, ResponseHeader } from '@etsd/proto';
 import { quote } from '../go.ts';
 
@@ -34,4 +34,12 @@ export function record(prefix: string, kv: KeyValue): string {
 
 export function leaseNumber(id: U64): string {
   return u64ToSignedDecimal(id);
+}
+
+/** `%016x` of a signed number: 16 characters, the sign among them. */
+export function leaseHex(id: U64): string {
+  if (!u64IsNegative(id)) return id;
+  return `-${BigInt.asUintN(64, -BigInt(`0x${id}`))
+    .toString(16)
+    .padStart(15, '0')}`;
 }

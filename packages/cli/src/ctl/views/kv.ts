@@ -133,7 +133,10 @@ function eventFields(event: Event): string {
 function watchJson(response: WatchResponse): string {
   return jsonObject({
     Header: jsonMessage(ResponseHeader, response.header ?? ResponseHeader.create()),
-    Events: jsonArray(response.events.map((event) => jsonObject(members('mvccpb.Event', event)))),
+    Events:
+      response.header === null
+        ? 'null'
+        : jsonArray(response.events.map((event) => jsonObject(members('mvccpb.Event', event)))),
     CompactRevision: String(response.compactRevision),
     Canceled: String(response.canceled),
     Created: String(response.created),

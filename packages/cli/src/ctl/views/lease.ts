@@ -14,7 +14,7 @@ import {
 import { quote } from '../go.ts';
 import { jsonArray, jsonMessage, jsonObject, jsonText, members } from '../go-json.ts';
 import type { Style, View } from '../view.ts';
-import { field, header, leaseNumber } from './fields.ts';
+import { field, header, leaseHex, leaseNumber } from './fields.ts';
 
 function folded(of: ResponseHeader | null, more: Record<string, string>): string {
   return jsonObject({ ...members(ResponseHeader.typeName, of ?? ResponseHeader.create()), ...more });
@@ -27,7 +27,7 @@ function headerBytes(of: ResponseHeader | null): Buffer {
 export function grantView(response: LeaseGrantResponse): View {
   const { header: head, ID, TTL, error } = response;
   return {
-    simple: () => `lease ${ID} granted with TTL(${TTL}s)\n`,
+    simple: () => `lease ${leaseHex(ID)} granted with TTL(${TTL}s)\n`,
     json: () => folded(head, { ID: leaseNumber(ID), TTL: String(TTL), Error: jsonText(error) }),
     fields: () => header(head) + field('ID', leaseNumber(ID)) + field('TTL', TTL),
     protobuf: () => headerBytes(head),
@@ -36,7 +36,7 @@ export function grantView(response: LeaseGrantResponse): View {
 
 export function revokeView(response: LeaseRevokeResponse, id: U64): View {
   return {
-    simple: () => `lease ${id} revoked\n`,
+    simple: () => `lease ${leaseHex(id)} revoked\n`,
     json: () => jsonMessage(LeaseRevokeResponse, response),
     fields: () => header(response.header),
     protobuf: () => LeaseRevokeResponse.encode(response),
@@ -46,7 +46,7 @@ export function revokeView(response: LeaseRevokeResponse, id: U64): View {
 export function keepAliveView(response: LeaseKeepAliveResponse): View {
   const { header: head, ID, TTL } = response;
   return {
-    simple: () => `lease ${ID} keepalived with TTL(${TTL})\n`,
+    simple: () => `lease ${leaseHex(ID)} keepalived with TTL(${TTL})\n`,
     json: () => folded(head, { ID: leaseNumber(ID), TTL: String(TTL) }),
     fields: () => header(head) + field('ID', leaseNumber(ID)) + field('TTL', TTL),
     protobuf: () => headerBytes(head),
@@ -58,10 +58,10 @@ export function timeToLiveView(response: LeaseTimeToLiveResponse, keys: boolean,
   return {
     simpleIsBytes: true,
     simple: () => {
-      if (grantedTTL === 0 && TTL === -1) return `lease ${ID} already expired\n`;
+      if (grantedTTL === 0 && TTL === -1) return `lease ${leaseHex(ID)} already expired\n`;
       const attached = response.keys.map((key) => key.toString('latin1')).join(' ');
       const more = keys ? `, attached keys([${attached}])` : '';
-      return `lease ${ID} granted with TTL(${grantedTTL}s), remaining(${TTL}s)${more}\n`;
+      return `lease ${leaseHex(ID)} granted with TTL(${grantedTTL}s), remaining(${TTL}s)${more}\n`;
     },
     json: () =>
       folded(head, {
@@ -84,7 +84,7 @@ export function timeToLiveView(response: LeaseTimeToLiveResponse, keys: boolean,
 export function leasesView(response: LeaseLeasesResponse): View {
   const ids = response.leases.map((lease) => lease.ID);
   return {
-    simple: () => `found ${ids.length} leases\n${ids.map((id) => `${id}\n`).join('')}`,
+    simple: () => `found ${ids.length} leases\n${ids.map((id) => `${leaseHex(id)}\n`).join('')}`,
     json: () => folded(response.header, { leases: jsonArray(ids.map((id) => `{"id":${leaseNumber(id)}}`)) }),
     fields: () => header(response.header) + ids.map((id) => field('ID', leaseNumber(id))).join(''),
     protobuf: () => headerBytes(response.header),
