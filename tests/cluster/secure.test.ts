@@ -1,16 +1,17 @@
 /** Members whose peer URLs are https: they begin together, one joins, one with a stranger's certificate gets nowhere. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { needsPeer } from '../support/binaries.ts';
+import { findPeerProgram, needsPeer } from '../support/binaries.ts';
 import { hasOpenssl, makeCertificates } from '../support/certificates.ts';
 import { Client, type Message } from '../support/client.ts';
 import { eventually } from '../support/conditions.ts';
-import { freePort, type Product, TestServer } from '../support/server.ts';
+import { freePort, type Product, startServer, TestServer } from '../support/server.ts';
 
-const skip = needsPeer('etcd') || (!hasOpenssl() && 'openssl not found');
+const skip = needsPeer('etcd', 'etcdctl') || (!hasOpenssl() && 'openssl not found');
 const folder = mkdtempSync(join(tmpdir(), 'etsd-secure-'));
 const servers: TestServer[] = [];
 after(async () => {
@@ -63,4 +64,44 @@ test('members over https begin together, with etcd among them, and one joins', {
   } finally {
     client.close();
   }
+});
+
+test('a discovery service that demands TLS and a password', { skip }, async () => {
+  const url = `https://127.0.0.1:${await freePort()}`;
+  const tls = ['--cert-file', at('server.pem'), '--key-file', at('server.key')];
+  const urls = ['--listen-client-urls', url, '--advertise-client-urls', url];
+  const keeper = await startServer({ product: 'etcd', flags: [...urls, ...tls] });
+  servers.push(keeper);
+  const etcdctl = (...words: string[]): void => {
+    const all = ['--endpoints', url, '--cacert', at('ca.pem'), ...words];
+    execFileSync(findPeerProgram('etcdctl') as string, all, { env: { ETCDCTL_API: '3' }, stdio: 'ignore' });
+  };
+  etcdctl('put', '/_etcd/registry/secret/_config/size', '1');
+  etcdctl('user', 'add', 'root:pw');
+  etcdctl('user', 'grant-role', 'root', 'root');
+  etcdctl('user', 'add', 'finder:a:b');
+  etcdctl('role', 'add', 'finder');
+  etcdctl('role', 'grant-permission', 'finder', '--prefix=true', 'readwrite', '/_etcd/registry/secret/');
+  etcdctl('user', 'grant-role', 'finder', 'finder');
+  etcdctl('auth', 'enable');
+  const flags = ['--discovery-endpoints', url, '--discovery-token', 'secret', '--discovery-cacert', at('ca.pem')];
+  const member = async (user: string[]): Promise<TestServer> => {
+    const peerPort = await freePort();
+    const advertisePeerUrl = `http://127.0.0.1:${peerPort}`;
+    const membership = { name: 'm', advertisePeerUrl, initialCluster: '', state: 'new' as const, token: 'unused' };
+    const options = { product: 'etsd' as const, flags: [...flags, ...user], membership };
+    const server = new TestServer(options, await freePort(), peerPort);
+    servers.push(server);
+    return server;
+  };
+  for (const [user, reason] of [
+    [[], /failed to join discovery cluster \(discovery: etcdserver: user name is empty\)/],
+    [['--discovery-user', 'finder:no'], /discovery: etcdserver: authentication failed, invalid user ID or password/],
+  ] as [string[], RegExp][]) {
+    const refused = await member(user);
+    refused.launch();
+    await refused.ended(30_000);
+    assert.match(refused.tail(), reason);
+  }
+  await (await member(['--discovery-user', 'finder:a:b'])).start();
 });
