@@ -172,6 +172,27 @@ test('a wrong token is refused, and a stranger’s cluster', async () => {
   assert.match(await lastWords(stranger), /^error validating peerURLs .*: member count is unequal$/);
 });
 
+test('a member of another cluster at a peer URL is survived, and said in a few lines', async () => {
+  const [one, other] = await Promise.all([clusterOf('etsd'), clusterOf('etsd')]);
+  const [inner, stranger] = [one.members[0] as ClusterMember, other.members[0] as ClusterMember];
+  const peerURLs = [stranger.membership.advertisePeerUrl];
+  await one.client(inner).expect('Cluster/MemberAdd', { peerURLs, isLearner: true });
+  const complaints = (of: ClusterMember): number =>
+    of.logs.filter((line) => line.includes('cluster ID mismatch')).length;
+  await eventually(10_000, 'both have noticed', () =>
+    complaints(inner) > 0 && complaints(stranger) > 0 ? true : null,
+  );
+  const { lineCount } = stranger;
+  // Each puts twenty keys through its log meanwhile: time for many attempts of the other.
+  for (let count = 0; count < 20; count++) {
+    await put(one, `k${count}`);
+    await put(other, `k${count}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  assert.ok(complaints(inner) <= 4 && complaints(stranger) <= 4, `${complaints(inner)}, ${complaints(stranger)}`);
+  assert.ok(stranger.lineCount - lineCount < 10, 'no flood');
+});
+
 test('after a restart the flags about the cluster count no more', async () => {
   const cluster = await clusterOf('etsd', 'etsd', 'etsd');
   await put(cluster, 'k');
