@@ -69,7 +69,7 @@ async function promote(cluster: TestCluster, member: TestServer): Promise<void> 
         .call('Cluster/MemberPromote', { ID: id }, 5000);
       last = message;
       // An answer that was lost may have been a yes.
-      return code === 0 || /can only promote a learner member/.test(message) ? true : null;
+      return code === 0 || /can only promote a learner member$/.test(message) ? true : null;
     },
     200,
   ).catch((error: Error) => {
