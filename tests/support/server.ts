@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findPeerProgram, NODE, ROOT } from './binaries.ts';
+import { Client } from './client.ts';
 import { Signal } from './conditions.ts';
 
 /** Which store a test runs against: real etcd, or ours. */
@@ -113,6 +114,11 @@ export class TestServer {
   /** `127.0.0.1:PORT` of the client listener. */
   get address(): string {
     return `127.0.0.1:${this.clientPort}`;
+  }
+
+  /** A client of its own connection. */
+  connect(): Client {
+    return new Client(this.address);
   }
 
   get pid(): number {
