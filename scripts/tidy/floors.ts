@@ -20,6 +20,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
   rpc: { floor: 2, environment: 'hosted' },
   replication: { floor: 3, environment: 'hosted' },
   state: { floor: 3, environment: 'pure' },
+  client: { floor: 3, environment: 'hosted' },
   server: { floor: 4, environment: 'hosted' },
   cli: { floor: 5, environment: 'node' },
   bench: { floor: 5, environment: 'node' },

@@ -49,6 +49,7 @@ const BOUND_MS = 10;
 const LONGEST = 8;
 const FUNCTIONS = 6;
 const PROFILE_INTERVAL_US = 250;
+const PROFILE_AFTER_MS = 1500;
 const GC_KINDS: Readonly<Record<number, string>> = { 1: 'minor', 4: 'major', 8: 'incremental', 16: 'weak' };
 
 /** What the loop was held by since the last reading. */
@@ -73,7 +74,8 @@ class Probe {
     this.session?.connect();
     this.session?.post('Profiler.enable');
     this.session?.post('Profiler.setSamplingInterval', { interval: PROFILE_INTERVAL_US });
-    this.session?.post('Profiler.start');
+    // Not before the program has replaced itself: a signal of the profiler would end the new one.
+    setTimeout(() => this.session?.post('Profiler.start'), PROFILE_AFTER_MS).unref();
   }
 
   private turned(): void {

@@ -2,11 +2,11 @@ import { type Backend, META_FINISHED_COMPACT_REV } from '@etsd/backend';
 import { assert, type Key } from '@etsd/base';
 import { type CompactionHashes, KnownHash, type KvHash } from './hash.ts';
 import type { KeyIndex } from './key-index.ts';
-import { HASH_BYTES_PER_KEY } from './limits.ts';
+import { HASH_BYTES_PER_RECORD } from './limits.ts';
 import { revisionKey, sharedRevisionKey } from './revision.ts';
 
-/** What removing one record costs in keys looked at. */
-const COST_OF_RECORD = 8;
+/** How many keys are looked at in the time it takes to remove a record. */
+const LOOKS_PER_RECORD = 8;
 
 /** What compacting works on. */
 export interface CompactSource {
@@ -50,11 +50,14 @@ export class Compaction {
     return this.targetRevision;
   }
 
-  /** Works off about `budget` keys; true once everything is removed and the store says so. */
+  /**
+   * Removes about `budget` records, or hashes as many, or looks at several times as many keys that have nothing to
+   * remove; true once everything is removed and the store says so.
+   */
   slice(budget: number): boolean {
     const { index, backend } = this.source;
     if (this.hash !== null) {
-      if (!this.hash.slice(budget * HASH_BYTES_PER_KEY)) return false;
+      if (!this.hash.slice(budget * HASH_BYTES_PER_RECORD)) return false;
       const { hash, hashRevision, compactRevision } = this.hash;
       this.hashes.add(new KnownHash(hash, hashRevision, compactRevision));
       this.hash = null;
@@ -66,11 +69,11 @@ export class Compaction {
       this.passRevision = limit;
       this.inPass = true;
     }
-    let left = budget;
+    let left = budget * LOOKS_PER_RECORD;
     const end = index.slotsEnd;
     while (this.slot < end) {
       if (left <= 0) return false;
-      left -= 1 + this.compactSlot(this.slot, Math.ceil(left / COST_OF_RECORD)) * COST_OF_RECORD;
+      left -= 1 + this.compactSlot(this.slot, Math.ceil(left / LOOKS_PER_RECORD)) * LOOKS_PER_RECORD;
       if (!this.slotDone) continue;
       this.slot++;
     }

@@ -3,6 +3,12 @@ import { ErrCompacted, type EtcdError } from '@etsd/proto';
 import type { Leaf } from './key-tree.ts';
 import { count, hasFilters, passesFilters, type RangeOptions, type RangeSource } from './range.ts';
 
+/** Where a cursor brings the records it reads. */
+export interface RecordSink {
+  /** One record, in order; it is valid during the call only, which must not call the store. */
+  record(record: Buffer): void;
+}
+
 /**
  * A large range in the order of its keys, read piece by piece over many turns of the event loop, all at the revision at
  * which it was opened. While it is open the store keeps what that revision sees; it must be closed.
@@ -58,9 +64,9 @@ export class RangeCursor {
 
   /**
    * Reads on until the records reach `bytes` or `keys` keys were looked at; true once the range is finished, with
-   * `records` holding the last piece.
+   * `records` holding the last piece. With a sink the records go there, uncopied, and `records` stays empty.
    */
-  next(bytes: number, keys: number): boolean {
+  next(bytes: number, keys: number, sink: RecordSink | null = null): boolean {
     this.records = [];
     if (this.from === null) return this.finish();
     if (this.generation !== this.source.generation && this.isLost()) return this.finish();
@@ -72,21 +78,22 @@ export class RangeCursor {
     let bytesLeft = bytes;
     let keysLeft = keys;
     while (leaf !== null) {
-      for (; at < leaf.keys.length; at++) {
-        const key = leaf.keys[at] as Key;
-        if (this.rangeEnd !== OPEN_END && key >= this.rangeEnd) return this.finish();
+      const end = this.rangeEnd === OPEN_END ? leaf.length : index.tree.countBelow(leaf, this.rangeEnd);
+      for (; at < end; at++) {
         if (bytesLeft <= 0 || keysLeft-- <= 0) {
-          this.from = key;
+          this.from = index.keyOf(leaf.slot(at));
           return false;
         }
-        if (!index.at(leaf.slots[at] as number, this.revision)) continue;
+        if (!index.at(leaf.slot(at), this.revision)) continue;
         if (!this.counted) this.count++;
         if (countOnly) continue;
         if (this.limitLeft === 0 && !this.filtered) {
           this.more = true;
           continue;
         }
-        const record = this.source.recordCopy(index.foundMain, index.foundSub);
+        const { foundMain, foundSub } = index;
+        const record =
+          sink === null ? this.source.recordCopy(foundMain, foundSub) : this.source.recordView(foundMain, foundSub);
         if (this.filtered && !passesFilters(record, this.options)) continue;
         if (this.limitLeft === 0) {
           this.more = true;
@@ -94,9 +101,11 @@ export class RangeCursor {
           continue;
         }
         this.limitLeft--;
-        this.records.push(record);
+        if (sink === null) this.records.push(record);
+        else sink.record(record);
         bytesLeft -= record.length;
       }
+      if (end < leaf.length) break;
       leaf = leaf.next;
       at = 0;
     }

@@ -1,10 +1,10 @@
 export { ChangeList, type ChangeListener } from './changes.ts';
-export { RangeCursor } from './cursor.ts';
+export { RangeCursor, type RecordSink } from './cursor.ts';
 export { EventSelection } from './event.ts';
 export { KvHash, type KvHashJob, type KvHashResult, StoreHash } from './hash.ts';
 export { KeyIndex } from './key-index.ts';
 export {
-  COMPACT_SLICE_KEYS,
+  COMPACT_SLICE_RECORDS,
   HASH_SLICE_BYTES,
   RANGE_AT_ONCE_KEYS,
   RECORD_CACHE_BYTES,
@@ -12,7 +12,7 @@ export {
 } from './limits.ts';
 export { type RangeOptions, type RangeResult, WHOLE_RANGE } from './range.ts';
 export { Restore } from './restore.ts';
-export { isTombstoneKey, revisionKey, revisionMain, revisionSub } from './revision.ts';
+export { isRevisionKey, isTombstoneKey, revisionKey, revisionMain, revisionSub } from './revision.ts';
 export { FoundKey, Store, type StoreOptions } from './store.ts';
 export {
   type PublishedChanges,

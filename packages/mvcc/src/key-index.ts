@@ -1,15 +1,17 @@
 import { assert, type Key } from '@etsd/base';
-import { KeyTree, type Leaf } from './key-tree.ts';
+import { KeyPool } from './key-pool.ts';
+import { KeyTree, type Leaf, type SlotKeys } from './key-tree.ts';
 import { NO_LIST, RevisionLists } from './revision-lists.ts';
 
 /**
  * What is known of every key without reading its record: its newest revision, when it was created, its version, and the
- * list of its former revisions. All of it lies in arrays indexed by the key's slot; a key with one revision costs its
- * string, its place in the tree and 40 bytes.
+ * list of its former revisions. All of it lies in typed arrays indexed by the key's slot; a key with one revision costs
+ * its bytes, its place in the tree and 40 bytes, and nothing of that is on the heap.
  *
  * ```
  *   point cache ─┐
  *   key tree ────┴▶ slot ─▶ main · sub · created · version ─▶ list of former revisions
+ *                        └▶ key pool
  * ```
  * A version of 0 says that the newest revision is a deletion.
  */
@@ -19,7 +21,7 @@ const CHUNK_MASK = CHUNK_SLOTS - 1;
 
 /**
  * One slot is 40 bytes side by side, so that using it costs one or two cache lines: three doubles (main, created,
- * version), then as 32-bit integers sub, handle and length of the list, and nothing.
+ * version), then as 32-bit integers sub, handle and length of the list, and the address of the key.
  */
 class SlotChunk {
   readonly doubles: Float64Array;
@@ -41,18 +43,20 @@ const INTS = 10;
 const SUB = 6;
 const LIST = 7;
 const LIST_LENGTH = 8;
+const KEY = 9;
 
 /** `main` of a slot that belongs to no key. */
 const FREE = -1;
 
-export class KeyIndex {
-  readonly tree = new KeyTree();
+export class KeyIndex implements SlotKeys {
+  readonly tree: KeyTree;
   readonly lists = new RevisionLists();
   private readonly chunks: SlotChunk[] = [];
   /** Slots ever used; those below are taken or in the list of free ones. */
   slotsEnd = 0;
   private firstFree = -1;
-  private readonly points = new PointCache();
+  private readonly pool = new KeyPool();
+  private readonly points = new PointCache(this);
 
   /** What `at` found: the revision of the record to read. */
   foundMain = 0;
@@ -62,12 +66,38 @@ export class KeyIndex {
   readonly isLive: (slot: number) => boolean = (slot) => this.version(slot) > 0;
 
   constructor() {
-    this.tree.countLive = (slots) => {
-      let live = 0;
-      for (const slot of slots) if (this.version(slot) > 0) live++;
-      return live;
-    };
+    this.tree = new KeyTree(this);
   }
+
+  // ---- Keys of slots -------------------------------------------------------------------------------------------
+
+  private address(slot: number): number {
+    return (this.chunks[slot >> CHUNK_BITS] as SlotChunk).ints[(slot & CHUNK_MASK) * INTS + KEY] as number;
+  }
+
+  keyOf(slot: number): Key {
+    return this.pool.get(this.address(slot));
+  }
+
+  isKeyOf(slot: number, key: Key): boolean {
+    return this.pool.equals(this.address(slot), key);
+  }
+
+  compareKey(slot: number, key: Key, skip: number): number {
+    return this.pool.compare(this.address(slot), key, skip);
+  }
+
+  headOf(slot: number, skip: number): number {
+    return this.pool.head(this.address(slot), skip);
+  }
+
+  countLive(slots: Int32Array, start: number, end: number): number {
+    let live = 0;
+    for (let i = start; i < end; i++) if (this.version(slots[i] as number) > 0) live++;
+    return live;
+  }
+
+  // ---- Slots ---------------------------------------------------------------------------------------------------
 
   /** The slot of a key that exists or has history, else −1. */
   find(key: Key): number {
@@ -119,6 +149,7 @@ export class KeyIndex {
     doubles[at + VERSION] = version;
     ints[int + LIST] = NO_LIST;
     ints[int + LIST_LENGTH] = 0;
+    ints[int + KEY] = this.pool.add(key);
     this.tree.insert(key, slot, version > 0);
     return slot;
   }
@@ -234,7 +265,8 @@ export class KeyIndex {
     const there = this.tree.locate(key);
     assert(there === slot, 'a key lies where its slot says');
     this.tree.remove();
-    this.points.forget(key);
+    this.points.forget(key, slot);
+    this.pool.remove(this.address(slot));
     const { doubles, ints } = this.chunks[slot >> CHUNK_BITS] as SlotChunk;
     doubles[(slot & CHUNK_MASK) * DOUBLES + MAIN] = FREE;
     ints[(slot & CHUNK_MASK) * INTS + SUB] = this.firstFree;
@@ -265,34 +297,42 @@ export class KeyIndex {
  * chosen keys.
  */
 class PointCache {
+  private readonly index: KeyIndex;
   private mask = 1023;
-  private keys: Key[] = new Array<Key>(1024).fill('');
+  private hashes = new Int32Array(1024);
+  /** −1 in an empty place. */
   private slots = new Int32Array(1024).fill(-1);
 
+  constructor(index: KeyIndex) {
+    this.index = index;
+  }
+
   get(key: Key): number {
-    const at = hashKey(key) & this.mask;
-    return this.keys[at] === key ? (this.slots[at] as number) : -1;
+    const hash = hashKey(key);
+    const at = hash & this.mask;
+    if (this.hashes[at] !== hash) return -1;
+    const slot = this.slots[at] as number;
+    return slot >= 0 && this.index.isKeyOf(slot, key) ? slot : -1;
   }
 
   set(key: Key, slot: number, total: number): void {
     if (total > this.mask && this.mask < POINTS_MAX - 1) this.enlarge();
-    const at = hashKey(key) & this.mask;
-    this.keys[at] = key;
+    const hash = hashKey(key);
+    const at = hash & this.mask;
+    this.hashes[at] = hash;
     this.slots[at] = slot;
   }
 
-  forget(key: Key): void {
+  forget(key: Key, slot: number): void {
     const at = hashKey(key) & this.mask;
-    if (this.keys[at] !== key) return;
-    this.keys[at] = '';
-    this.slots[at] = -1;
+    if (this.slots[at] === slot) this.slots[at] = -1;
   }
 
   /** A larger table starts empty; what is used comes back. */
   private enlarge(): void {
     const size = (this.mask + 1) * 4;
     this.mask = size - 1;
-    this.keys = new Array<Key>(size).fill('');
+    this.hashes = new Int32Array(size);
     this.slots = new Int32Array(size).fill(-1);
   }
 }

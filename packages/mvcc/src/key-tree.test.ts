@@ -3,21 +3,41 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Key, Prng } from '@etsd/base';
-import { KeyTree } from './key-tree.ts';
+import { KeyPool } from './key-pool.ts';
+import { KeyTree, type SlotKeys } from './key-tree.ts';
 
-class Harness {
-  readonly tree = new KeyTree();
+class Harness implements SlotKeys {
+  readonly pool = new KeyPool();
+  readonly tree = new KeyTree(this);
+  readonly addresses: number[] = [];
   readonly live: boolean[] = [];
   readonly slots = new Map<Key, number>();
   readonly isLive = (slot: number): boolean => this.live[slot] === true;
 
-  constructor() {
-    this.tree.countLive = (slots) => slots.filter(this.isLive).length;
+  private address(slot: number): number {
+    return this.addresses[slot] as number;
+  }
+
+  keyOf(slot: number): Key {
+    return this.pool.get(this.address(slot));
+  }
+
+  compareKey(slot: number, key: Key, skip: number): number {
+    return this.pool.compare(this.address(slot), key, skip);
+  }
+
+  headOf(slot: number, skip: number): number {
+    return this.pool.head(this.address(slot), skip);
+  }
+
+  countLive(slots: Int32Array, start: number, end: number): number {
+    return slots.subarray(start, end).filter(this.isLive).length;
   }
 
   add(key: Key, live: boolean): void {
     const slot = this.live.length;
     this.live.push(live);
+    this.addresses.push(this.pool.add(key));
     this.slots.set(key, slot);
     this.tree.insert(key, slot, live);
   }
@@ -34,6 +54,7 @@ class Harness {
     if (this.live[slot]) this.toggle(key);
     assert.equal(this.tree.locate(key), slot);
     this.tree.remove();
+    this.pool.remove(this.address(slot));
     this.slots.delete(key);
   }
 
@@ -51,12 +72,18 @@ class Harness {
       if (living.length === 0) continue;
       const rank = random.below(living.length);
       tree.select(rank, isLive);
-      assert.equal(tree.leaf.keys[tree.index], living[rank]);
+      assert.equal(this.keyOf(tree.leaf.slot(tree.index)), living[rank]);
     }
     tree.locate('');
     const walked: Key[] = [];
-    for (let leaf: typeof tree.leaf | null = tree.leaf; leaf !== null; leaf = leaf.next) walked.push(...leaf.keys);
+    const bound = draw();
+    let below = 0;
+    for (let leaf: typeof tree.leaf | null = tree.leaf; leaf !== null; leaf = leaf.next) {
+      for (let i = 0; i < leaf.length; i++) walked.push(this.keyOf(leaf.slot(i)));
+      below += tree.countBelow(leaf, bound);
+    }
     assert.deepEqual(walked, keys);
+    assert.equal(below, keys.filter((key) => key < bound).length);
   }
 }
 

@@ -5,26 +5,84 @@ import { assert, type Key } from '@etsd/base';
  * (exist at the current revision; the others are deleted but have history), so that counting a range and finding its
  * n-th key cost a walk from the root, however long it is.
  *
- * Nodes are plain arrays. A node that loses keys is joined with a neighbour when both fit into one.
+ * A leaf holds slots; the keys themselves lie outside the heap and are looked at through `SlotKeys`. What a leaf has for
+ * each key are eight bytes in a block of a pool of typed arrays, so that a million keys leave little for the collector
+ * of garbage to go through. Inner nodes are few and are plain arrays. A node that loses keys is joined with a neighbour
+ * when both fit into one.
  *
- * Most keys share long prefixes, and comparing strings means fetching each from memory. So every node also has its keys'
+ * Most keys share long prefixes, and comparing keys means fetching each from memory. So every node also has its keys'
  * *heads*: the four bytes behind the prefix that all keys between the node's bounds must share, as one number. A search
- * compares numbers that lie side by side and looks at strings only where heads are equal.
+ * compares numbers that lie side by side and looks at keys only where heads are equal.
  */
 const LEAF_KEYS_MAX = 64;
 const CHILDREN_MAX = 64;
 const JOIN_BELOW = 24;
 const JOINED_MAX = 56;
 
+/** What the tree asks about the keys that slots stand for. */
+export interface SlotKeys {
+  keyOf(slot: number): Key;
+  /** Below, at or above zero as the slot's key is below, equal to or above `key`; both share `skip` bytes. */
+  compareKey(slot: number, key: Key, skip: number): number;
+  /** The four bytes of the slot's key behind the first `skip`, as a signed number that orders as they do. */
+  headOf(slot: number, skip: number): number;
+  /** How many of `ints[start, end)` are slots of live keys. */
+  countLive(ints: Int32Array, start: number, end: number): number;
+}
+
+/** Room for one key more than a leaf keeps: it is split after the insertion. */
+const LEAF_ROOM = LEAF_KEYS_MAX + 1;
+/** A block of a leaf: heads, then slots. */
+const BLOCK_INTS = 2 * LEAF_ROOM;
+const BLOCKS_PER_CHUNK = 128;
+
+/** Blocks for leaves, many in one typed array. */
+class LeafBlocks {
+  private readonly chunks: Int32Array[] = [];
+  private readonly free: number[] = [];
+  private count = 0;
+
+  take(): number {
+    const free = this.free.pop();
+    if (free !== undefined) return free;
+    if (this.count === this.chunks.length * BLOCKS_PER_CHUNK) {
+      this.chunks.push(new Int32Array(BLOCK_INTS * BLOCKS_PER_CHUNK));
+    }
+    return this.count++;
+  }
+
+  chunk(block: number): Int32Array {
+    return this.chunks[Math.floor(block / BLOCKS_PER_CHUNK)] as Int32Array;
+  }
+
+  release(block: number): void {
+    this.free.push(block);
+  }
+}
+
 export class Leaf {
   readonly isLeaf = true;
   /** Length of the prefix that all keys which can come here share. */
   skip = 0;
-  heads: number[] = [];
-  keys: Key[] = [];
-  slots: number[] = [];
+  /** Keys in here. */
+  length = 0;
   live = 0;
   next: Leaf | null = null;
+  /** Heads lie in `ints` from `base` on, slots from `base` + LEAF_ROOM on. */
+  readonly ints: Int32Array;
+  readonly base: number;
+  readonly block: number;
+
+  constructor(ints: Int32Array, block: number) {
+    this.ints = ints;
+    this.block = block;
+    this.base = (block % BLOCKS_PER_CHUNK) * BLOCK_INTS;
+  }
+
+  /** The slot of the key at this place. */
+  slot(index: number): number {
+    return this.ints[this.base + LEAF_ROOM + index] as number;
+  }
 }
 
 class Inner {
@@ -41,13 +99,15 @@ class Inner {
 type Node = Leaf | Inner;
 
 export class KeyTree {
-  private root: Node = new Leaf();
+  private readonly keys: SlotKeys;
+  private readonly blocks = new LeafBlocks();
+  private root: Node;
   /** Keys, live or not. */
   size = 0;
   live = 0;
 
   /** Where the last `locate` ended: also the starting point of a walk along the leaves. */
-  leaf: Leaf = this.root as Leaf;
+  leaf: Leaf;
   /** Place of the first key ≥ the one sought; may lie behind the last key of the leaf. */
   index = 0;
   /** The key that `leaf` and `index` are about; null once the tree has changed. */
@@ -55,12 +115,23 @@ export class KeyTree {
   private readonly path: Inner[] = [];
   private readonly pathIndexes: number[] = [];
 
+  constructor(keys: SlotKeys) {
+    this.keys = keys;
+    this.leaf = this.newLeaf();
+    this.root = this.leaf;
+  }
+
+  private newLeaf(): Leaf {
+    const block = this.blocks.take();
+    return new Leaf(this.blocks.chunk(block), block);
+  }
+
   /** Goes to a key; returns its slot, or −1 where it is not in the tree. */
   locate(key: Key): number {
     let node = this.root;
     let depth = 0;
     while (!node.isLeaf) {
-      const child = lowerBound(node.heads, node.separators, node.skip, key, 1, 1) - 1;
+      const child = separatorAbove(node, key) - 1;
       this.path[depth] = node;
       this.pathIndexes[depth] = child;
       depth++;
@@ -68,12 +139,44 @@ export class KeyTree {
     }
     this.path.length = depth;
     this.pathIndexes.length = depth;
-    const keys = node.keys;
-    const low = lowerBound(node.heads, keys, node.skip, key, 0, 0);
+    const low = this.searchLeaf(node, key);
     this.leaf = node;
     this.index = low;
     this.located = key;
-    return low < keys.length && keys[low] === key ? (node.slots[low] as number) : -1;
+    if (low === node.length) return -1;
+    const slot = node.slot(low);
+    return this.keys.compareKey(slot, key, node.skip) === 0 ? slot : -1;
+  }
+
+  /** The first place in a leaf whose key is ≥ `key`, which belongs there. */
+  private searchLeaf(leaf: Leaf, key: Key): number {
+    const { ints, base, skip } = leaf;
+    const head = headOf(key, skip);
+    let low = 0;
+    let high = leaf.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const other = ints[base + middle] as number;
+      if (other < head) low = middle + 1;
+      else if (other > head) high = middle;
+      else if (this.keys.compareKey(ints[base + LEAF_ROOM + middle] as number, key, skip) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** How many keys of a leaf are below `key`, which may be any: where a walk to there ends within this leaf. */
+  countBelow(leaf: Leaf, key: Key): number {
+    const { length } = leaf;
+    if (length === 0 || this.keys.compareKey(leaf.slot(length - 1), key, 0) < 0) return length;
+    let low = 0;
+    let high = length - 1;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.keys.compareKey(leaf.slot(middle), key, 0) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   /** Adds a key that is not in the tree. Costs no second walk where `locate` has just looked for it. */
@@ -81,22 +184,18 @@ export class KeyTree {
     if (this.located !== key) this.locate(key);
     this.located = null;
     const leaf = this.leaf;
-    const { keys, slots, heads } = leaf;
-    const at = this.index;
-    keys.push(key);
-    slots.push(slot);
-    heads.push(0);
-    for (let i = keys.length - 1; i > at; i--) {
-      keys[i] = keys[i - 1] as Key;
-      slots[i] = slots[i - 1] as number;
-      heads[i] = heads[i - 1] as number;
+    const { ints, base } = leaf;
+    const at = base + this.index;
+    for (let i = base + leaf.length; i > at; i--) {
+      ints[i] = ints[i - 1] as number;
+      ints[i + LEAF_ROOM] = ints[i + LEAF_ROOM - 1] as number;
     }
-    keys[at] = key;
-    slots[at] = slot;
-    heads[at] = headOf(key, leaf.skip);
+    ints[at] = headOf(key, leaf.skip);
+    ints[at + LEAF_ROOM] = slot;
+    leaf.length++;
     this.size++;
     if (isLive) this.addLive(1);
-    if (keys.length > LEAF_KEYS_MAX) this.splitLeaf(leaf);
+    if (leaf.length > LEAF_KEYS_MAX) this.splitLeaf(leaf);
   }
 
   /** Notes that the key `locate` just found came into being (1) or was deleted (−1). */
@@ -114,11 +213,13 @@ export class KeyTree {
   remove(): void {
     this.located = null;
     const leaf = this.leaf;
-    leaf.keys.splice(this.index, 1);
-    leaf.slots.splice(this.index, 1);
-    leaf.heads.splice(this.index, 1);
+    const at = leaf.base + this.index;
+    const end = leaf.base + leaf.length;
+    leaf.ints.copyWithin(at, at + 1, end);
+    leaf.ints.copyWithin(at + LEAF_ROOM, at + LEAF_ROOM + 1, end + LEAF_ROOM);
+    leaf.length--;
     this.size--;
-    if (leaf.keys.length < JOIN_BELOW && this.path.length > 0) this.join(this.path.length - 1);
+    if (leaf.length < JOIN_BELOW && this.path.length > 0) this.join(this.path.length - 1);
   }
 
   /** Live keys below `key`. */
@@ -130,9 +231,9 @@ export class KeyTree {
       const end = this.pathIndexes[depth] as number;
       for (let child = 0; child < end; child++) sum += live[child] as number;
     }
-    const { keys, slots } = this.leaf;
-    if (this.leaf.live === keys.length) return sum + this.index;
-    for (let i = 0; i < this.index; i++) if (isLive(slots[i] as number)) sum++;
+    const { leaf } = this;
+    if (leaf.live === leaf.length) return sum + this.index;
+    for (let i = 0; i < this.index; i++) if (isLive(leaf.slot(i))) sum++;
     return sum;
   }
 
@@ -147,9 +248,8 @@ export class KeyTree {
       while (left >= (live[child] as number)) left -= live[child++] as number;
       node = node.children[child] as Node;
     }
-    const slots = node.slots;
     let index = 0;
-    for (; ; index++) if (isLive(slots[index] as number) && left-- === 0) break;
+    for (; ; index++) if (isLive(node.slot(index)) && left-- === 0) break;
     this.leaf = node;
     this.index = index;
     this.located = null;
@@ -159,27 +259,23 @@ export class KeyTree {
 
   private splitLeaf(leaf: Leaf): void {
     // Keys often arrive in order; then the left half stays full instead of half empty for ever.
-    const ascending = leaf.next === null && this.index === leaf.keys.length - 1;
-    const middle = ascending ? leaf.keys.length - 1 : leaf.keys.length >> 1;
-    const right = new Leaf();
-    right.keys = leaf.keys.slice(middle);
-    right.slots = leaf.slots.slice(middle);
-    leaf.keys.length = middle;
-    leaf.slots.length = middle;
+    const ascending = leaf.next === null && this.index === leaf.length - 1;
+    const middle = ascending ? leaf.length - 1 : leaf.length >> 1;
+    const right = this.newLeaf();
+    const slots = leaf.base + LEAF_ROOM;
+    right.ints.set(leaf.ints.subarray(slots + middle, slots + leaf.length), right.base + LEAF_ROOM);
+    right.length = leaf.length - middle;
+    leaf.length = middle;
     right.next = leaf.next;
     leaf.next = right;
-    // How many live keys moved is known to the caller's columns only; `liveOf` was set by the index.
-    right.live = this.countLive(right.slots);
+    right.live = this.keys.countLive(leaf.ints, slots + middle, slots + middle + right.length);
     leaf.live -= right.live;
-    const separator = right.keys[0] as Key;
+    const separator = this.keys.keyOf(right.slot(0));
     const depth = this.path.length - 1;
     this.setHeads(leaf, this.lowBound(depth), separator);
     this.setHeads(right, separator, this.highBound(depth));
     this.insertChild(depth, leaf, right, separator, leaf.live, right.live, ascending);
   }
-
-  /** Set by the index: how many of these slots are live. */
-  countLive: (slots: readonly number[]) => number = (slots) => slots.length;
 
   private insertChild(
     depth: number,
@@ -241,7 +337,12 @@ export class KeyTree {
   private setHeads(node: Node, low: Key | null, high: Key | null): void {
     const skip = low === null || high === null ? 0 : sharedLength(low, high);
     node.skip = skip;
-    const keys = node.isLeaf ? node.keys : node.separators;
+    if (node.isLeaf) {
+      const { ints, base, length } = node;
+      for (let i = 0; i < length; i++) ints[base + i] = this.keys.headOf(node.slot(i), skip);
+      return;
+    }
+    const keys = node.separators;
     const heads = node.heads;
     heads.length = keys.length;
     for (let i = 0; i < keys.length; i++) heads[i] = headOf(keys[i] as Key, skip);
@@ -258,8 +359,10 @@ export class KeyTree {
     const oneIsEmpty = sizeOf(left) === 0 || sizeOf(right) === 0;
     if (!oneIsEmpty && sizeOf(left) + sizeOf(right) > JOINED_MAX) return;
     if (left.isLeaf && right.isLeaf) {
-      for (const key of right.keys) left.keys.push(key);
-      for (const slot of right.slots) left.slots.push(slot);
+      const slots = right.base + LEAF_ROOM;
+      left.ints.set(right.ints.subarray(slots, slots + right.length), left.base + LEAF_ROOM + left.length);
+      left.length += right.length;
+      this.blocks.release(right.block);
       left.live += right.live;
       left.next = right.next;
     } else if (!left.isLeaf && !right.isLeaf) {
@@ -291,13 +394,13 @@ export class KeyTree {
       if (node.isLeaf) {
         leaves.push(node);
         let live = 0;
-        for (let i = 0; i < node.keys.length; i++) {
-          const key = node.keys[i] as Key;
+        for (let i = 0; i < node.length; i++) {
+          const key = this.keys.keyOf(node.slot(i));
           assert(key >= low && (high === null || key < high), 'a key lies between its separators');
-          assert(i === 0 || (node.keys[i - 1] as Key) < key, 'keys ascend');
-          assert(node.heads[i] === headOf(key, node.skip), 'heads belong to keys');
+          assert(i === 0 || this.keys.keyOf(node.slot(i - 1)) < key, 'keys ascend');
+          assert(node.ints[node.base + i] === headOf(key, node.skip), 'heads belong to keys');
           assert(high === null || node.skip <= sharedLength(low, high), 'only what is shared is skipped');
-          if (isLive(node.slots[i] as number)) live++;
+          if (isLive(node.slot(i))) live++;
         }
         assert(live === node.live, 'a leaf knows its live keys');
         return live;
@@ -316,7 +419,7 @@ export class KeyTree {
     for (let i = 0; i < leaves.length; i++) {
       assert((leaves[i] as Leaf).next === (leaves[i + 1] ?? null), 'leaves are linked in order');
     }
-    assert(leaves.reduce((total, leaf) => total + leaf.keys.length, 0) === this.size, 'the tree knows its size');
+    assert(leaves.reduce((total, leaf) => total + leaf.length, 0) === this.size, 'the tree knows its size');
   }
 }
 
@@ -339,27 +442,18 @@ function headOf(key: Key, skip: number): number {
 
 const SIGN = 1 << 31;
 
-/**
- * The first index ≥ `start` whose key is ≥ `key`, or, if `orEqual` is 1, > `key`. All keys and `key` itself share their
- * first `skip` bytes.
- */
-function lowerBound(
-  heads: readonly number[],
-  keys: readonly Key[],
-  skip: number,
-  key: Key,
-  start: number,
-  orEqual: number,
-): number {
-  const head = headOf(key, skip);
-  let low = start;
-  let high = keys.length;
+/** The first separator behind the first that is > `key`. All of them and `key` itself share their first `skip` bytes. */
+function separatorAbove(node: Inner, key: Key): number {
+  const { heads, separators } = node;
+  const head = headOf(key, node.skip);
+  let low = 1;
+  let high = separators.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
     const other = heads[middle] as number;
     if (other < head) low = middle + 1;
     else if (other > head) high = middle;
-    else if (orEqual === 1 ? (keys[middle] as Key) <= key : (keys[middle] as Key) < key) low = middle + 1;
+    else if ((separators[middle] as Key) <= key) low = middle + 1;
     else high = middle;
   }
   return low;
@@ -374,7 +468,7 @@ function sharedLength(a: Key, b: Key): number {
 }
 
 function sizeOf(node: Node): number {
-  return node.isLeaf ? node.keys.length : node.children.length;
+  return node.isLeaf ? node.length : node.children.length;
 }
 
 function sum(numbers: readonly number[]): number {

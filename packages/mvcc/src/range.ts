@@ -1,4 +1,4 @@
-import { inRange, isEmptyRange, type Key, keyFromBytes, OPEN_END } from '@etsd/base';
+import { isEmptyRange, type Key, keyFromBytes, OPEN_END } from '@etsd/base';
 import { ErrCompacted, ErrFutureRev, type EtcdError, KeyValueView } from '@etsd/proto';
 import type { KeyIndex } from './key-index.ts';
 import type { Leaf } from './key-tree.ts';
@@ -59,6 +59,8 @@ export interface RangeSource {
   recordToKeep(main: number, sub: number): Buffer;
   /** The same for one of many. */
   recordCopy(main: number, sub: number): Buffer;
+  /** The same, valid until the next call of the source. */
+  recordView(main: number, sub: number): Buffer;
 }
 
 /** Whether a revision can be read; 0 and less mean the present. */
@@ -204,14 +206,14 @@ function walk(
   let leaf: Leaf | null = startLeaf;
   let at = startIndex;
   while (leaf !== null) {
-    const { keys, slots } = leaf;
-    const end = present && leaf.live === 0 ? 0 : keys.length;
+    const behind = rangeEnd === OPEN_END ? leaf.length : index.tree.countBelow(leaf, rangeEnd);
+    const end = present && leaf.live === 0 ? 0 : behind;
     for (; at < end; at++) {
-      if (rangeEnd !== OPEN_END && (keys[at] as Key) >= rangeEnd) return;
-      if (!index.at(slots[at] as number, revision)) continue;
+      if (!index.at(leaf.slot(at), revision)) continue;
       records.push(source.recordCopy(index.foundMain, index.foundSub));
       if (records.length === limit) return;
     }
+    if (behind < leaf.length) return;
     leaf = leaf.next;
     at = 0;
   }
@@ -235,11 +237,9 @@ export function count(source: RangeSource, key: Key, rangeEnd: Key, revision: nu
   let at = tree.index;
   let found = 0;
   while (leaf !== null) {
-    const { keys, slots } = leaf;
-    for (; at < keys.length; at++) {
-      if (!inRange(keys[at] as Key, key, rangeEnd)) return found;
-      if (index.at(slots[at] as number, revision)) found++;
-    }
+    const end = rangeEnd === OPEN_END ? leaf.length : tree.countBelow(leaf, rangeEnd);
+    for (; at < end; at++) if (index.at(leaf.slot(at), revision)) found++;
+    if (end < leaf.length) return found;
     leaf = leaf.next;
     at = 0;
   }

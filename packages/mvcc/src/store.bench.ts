@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { LmdbBackend } from '@etsd/backend/lmdb';
 import { type Key, keyFromBytes, OPEN_END, Prng, U64_ZERO } from '@etsd/base';
 import { KvHash } from './hash.ts';
-import { COMPACT_SLICE_KEYS, HASH_SLICE_BYTES, RESTORE_SLICE_RECORDS } from './limits.ts';
+import { COMPACT_SLICE_RECORDS, HASH_SLICE_BYTES, RESTORE_SLICE_RECORDS } from './limits.ts';
 import { WHOLE_RANGE } from './range.ts';
 import { Store } from './store.ts';
 
@@ -155,7 +155,7 @@ const updates = Math.min(KEYS, 200_000);
 await fill('put, existing key', 0, updates);
 store.compact(store.revision);
 await sliced('compaction, a key', KEYS, () => {
-  const done = store.compactSlice(COMPACT_SLICE_KEYS);
+  const done = store.compactSlice(COMPACT_SLICE_RECORDS);
   if (backend.pendingOperations > 1000) backend.commit();
   return done;
 });

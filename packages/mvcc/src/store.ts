@@ -1,5 +1,5 @@
 import { type Backend, META_SCHEDULED_COMPACT_REV } from '@etsd/backend';
-import { assert, CorruptionError, EMPTY, inRange, type Key, keyFromBytes, type U64 } from '@etsd/base';
+import { assert, CorruptionError, EMPTY, isEmptyRange, type Key, keyFromBytes, OPEN_END, type U64 } from '@etsd/base';
 import {
   ErrCompacted,
   ErrFutureRev,
@@ -191,26 +191,24 @@ export class Store {
       this.deleteSlot(key, slot);
       return 1;
     }
-    const keys: Key[] = [];
+    if (isEmptyRange(key, rangeEnd)) return 0;
     const slots: number[] = [];
+    const { tree } = index;
     let leaf: Leaf | null = index.seek(key);
-    let at = index.tree.index;
+    let at = tree.index;
     while (leaf !== null) {
-      const end = leaf.live === 0 ? 0 : leaf.keys.length;
+      const behind = rangeEnd === OPEN_END ? leaf.length : tree.countBelow(leaf, rangeEnd);
+      const end = leaf.live === 0 ? 0 : behind;
       for (; at < end; at++) {
-        const name = leaf.keys[at] as Key;
-        if (!inRange(name, key, rangeEnd)) break;
-        const slot = leaf.slots[at] as number;
-        if (index.version(slot) === 0) continue;
-        keys.push(name);
-        slots.push(slot);
+        const slot = leaf.slot(at);
+        if (index.version(slot) > 0) slots.push(slot);
       }
-      if (at < end) break;
+      if (behind < leaf.length) break;
       leaf = leaf.next;
       at = 0;
     }
-    for (let i = 0; i < keys.length; i++) this.deleteSlot(keys[i] as Key, slots[i] as number);
-    return keys.length;
+    for (const slot of slots) this.deleteSlot(index.keyOf(slot), slot);
+    return slots.length;
   }
 
   private deleteSlot(key: Key, slot: number): void {
@@ -283,6 +281,11 @@ export class Store {
   /** A record to keep that does not take the place of hotter ones in the cache. */
   recordCopy(main: number, sub: number): Buffer {
     return this.cache.get(main, sub) ?? this.copies.keep(this.stored(main, sub));
+  }
+
+  /** A view of a record that is not kept in the cache, valid until the next call of the store. */
+  recordView(main: number, sub: number): Buffer {
+    return this.cache.get(main, sub) ?? this.stored(main, sub);
   }
 
   private stored(main: number, sub: number): Buffer {

@@ -1,4 +1,4 @@
-import { U64_ZERO, u64ToDecimal } from '@etsd/base';
+import { type U64, U64_ZERO, u64ToDecimal } from '@etsd/base';
 import { ConfChangeType, type ConfChangeV2, type Message, MessageType } from '@etsd/proto';
 import type { Membership, Raft } from './raft.ts';
 
@@ -85,6 +85,17 @@ export function traceChange(raft: Raft, change: ConfChangeV2): void {
     if (action !== undefined) changes.push({ nid: u64ToDecimal(nodeId), action });
   }
   if (changes.length > 0) emit(raft, 'ChangeConf', undefined, { cc: { changes } });
+}
+
+/**
+ * The founders of a new cluster. Here they take effect when their entries are applied, as any change; the model has them
+ * from the start.
+ */
+export function traceFounders(raft: Raft, founders: readonly U64[]): void {
+  for (let count = 1; count <= founders.length; count++) {
+    const newconf = founders.slice(0, count).map(u64ToDecimal);
+    emit(raft, 'ApplyConfChange', undefined, { cc: { newconf } });
+  }
 }
 
 /** A configuration is about to take effect. */

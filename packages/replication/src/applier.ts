@@ -1,4 +1,4 @@
-import type { ConfChange, ConfState, EtcdError, RaftSnapshot } from '@etsd/proto';
+import type { ConfChange, ConfChangeV2, ConfState, EtcdError, RaftSnapshot } from '@etsd/proto';
 
 /**
  * Who waits for the outcome of a proposal or of a read barrier. Exactly one of the two is called, once. A result may be
@@ -30,6 +30,17 @@ export interface Applier {
     term: number,
     change: ConfChange,
     toRaft: (change: ConfChange | null) => ConfState,
+    waiter: Waiter | null,
+  ): void;
+  /**
+   * A change of several members at once, or, where it names nobody, the step out of a joint configuration. As above.
+   * Members that go stay reachable until the configuration that comes back has no outgoing voters.
+   */
+  applyWideChange(
+    index: number,
+    term: number,
+    change: ConfChangeV2,
+    toRaft: (change: ConfChangeV2 | null) => ConfState,
     waiter: Waiter | null,
   ): void;
   /** Everything that was applicable, or a slice of it, has been applied: the place to write out answers. */

@@ -12,11 +12,11 @@ import { test } from 'node:test';
 import { SimCluster } from './testing/sim-cluster.ts';
 
 const FIRST_SEED = Number(process.env['SEED'] ?? 1);
-const RUNS = Number(process.env['RUNS'] ?? (process.env['SEED'] === undefined ? 12 : 1));
-const FAULTS_MS = Number(process.env['FAULTS_MS'] ?? 8000);
+const RUNS = Number(process.env['RUNS'] ?? (process.env['SEED'] === undefined ? 10 : 1));
+const FAULTS_MS = Number(process.env['FAULTS_MS'] ?? 6000);
 
 test('members agree through faults, and recover from them', async () => {
-  const total = { acknowledged: 0, failed: 0, reads: 0, leaders: 0, snapshots: 0, changed: 0 };
+  const total = { acknowledged: 0, failed: 0, reads: 0, leaders: 0, snapshots: 0, changed: 0, wide: 0 };
   for (let seed = FIRST_SEED; seed < FIRST_SEED + RUNS; seed++) {
     const cluster = new SimCluster(seed);
     try {
@@ -34,6 +34,7 @@ test('members agree through faults, and recover from them', async () => {
     total.leaders += model.leaders.size;
     total.snapshots += model.snapshots;
     total.changed += model.changed;
+    total.wide += model.wide;
   }
   console.log(`seeds ${FIRST_SEED}…${FIRST_SEED + RUNS - 1}: ${JSON.stringify(total)}`);
   assert.ok(total.acknowledged > RUNS * 50);
@@ -42,6 +43,7 @@ test('members agree through faults, and recover from them', async () => {
   assert.ok(total.leaders > RUNS * 2);
   assert.ok(total.snapshots > 0);
   assert.ok(total.changed > 0);
+  assert.ok(total.wide > 0);
 });
 
 test('a seed replays to the event', async () => {

@@ -1,5 +1,5 @@
 import type { U64 } from '@etsd/base';
-import type { EtcdError } from '@etsd/proto';
+import type { ConfChangeV2, EtcdError } from '@etsd/proto';
 import type { RequestKeyOf, Waiter } from './applier.ts';
 
 class Forwarded {
@@ -11,6 +11,11 @@ class Forwarded {
     this.waiter = waiter;
     this.tick = tick;
   }
+}
+
+/** A wide change has no id of its own: it is known by its context, which its maker made unique. */
+export function wideChangeKey(change: ConfChangeV2): string {
+  return `wide ${change.context.toString('latin1')}`;
 }
 
 /**
@@ -37,7 +42,7 @@ export class ForwardedProposals {
     this.byKey.set(key ?? `nameless ${this.nameless++}`, new Forwarded(waiter, tick));
   }
 
-  addWithId(id: U64, tick: number, waiter: Waiter): void {
+  addWithId(id: U64 | string, tick: number, waiter: Waiter): void {
     this.byKey.set(id, new Forwarded(waiter, tick));
   }
 
@@ -47,7 +52,7 @@ export class ForwardedProposals {
     return key === null ? null : this.takeKey(key);
   }
 
-  takeId(id: U64): Waiter | null {
+  takeId(id: U64 | string): Waiter | null {
     return this.takeKey(id);
   }
 

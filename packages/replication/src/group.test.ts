@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ConfChange, ConfChangeType } from '@etsd/proto';
+import { ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2 } from '@etsd/proto';
 import { RecordingWaiter } from './testing/fakes.ts';
 import { Group } from './testing/group.ts';
 
@@ -154,6 +154,30 @@ test('a membership change asked of a follower is answered there', () => {
   group.settle();
   assert.equal(waiter.outcome, 'changed');
   for (const member of group.members) assert.deepEqual(member.applier.confState?.learners, [learner]);
+});
+
+test('several members change at once through a joint configuration, asked of a leader or a follower', () => {
+  const group = started();
+  const added = ['00000000000000aa', '00000000000000bb'];
+  for (const asked of [group.leader, group.follower()]) {
+    const wide = new ConfChangeV2();
+    // Learners: the new members do not exist, and must not be needed for a majority.
+    for (const nodeId of added) {
+      const type =
+        asked === group.leader ? ConfChangeType.ConfChangeAddLearnerNode : ConfChangeType.ConfChangeRemoveNode;
+      wide.changes.push(ConfChangeSingle.create({ type, nodeId }));
+    }
+    wide.context = Buffer.from(`request of ${asked.id}`);
+    const waiter = new RecordingWaiter();
+    asked.node.proposeConfChangeV2(wide, waiter);
+    group.settle();
+    assert.equal(waiter.outcome, 'changed');
+    for (const { applier } of group.members) {
+      assert.deepEqual(applier.confState?.learners, asked === group.leader ? added : []);
+      assert.deepEqual(applier.confState?.votersOutgoing, [], 'the joint configuration was left');
+      assert.equal(applier.seen.at(-1), '(0 changes)');
+    }
+  }
 });
 
 test('the log is kept for a member that is just being served', () => {

@@ -31,7 +31,7 @@ export {
   type PeerHost,
   type RequestCallback,
 } from './peers/http-transport.ts';
-export { type Distribution, type LinkCounters, ROUND_TRIP_BUCKETS, SNAPSHOT_BUCKETS } from './peers/link-counters.ts';
+export { type Distribution, LinkCounters } from './peers/link-counters.ts';
 export { type PeerAddress, parsePeerUrl } from './peers/peer-urls.ts';
 export type { OutgoingSnapshot, SnapshotSink, SnapshotSource } from './peers/snapshot-transfer.ts';
 export type { Transport } from './peers/transport.ts';

@@ -1,6 +1,7 @@
 import { assert, type Logger, type U64, U64_ZERO } from '@etsd/base';
 import {
   ConfChange,
+  ConfChangeV2,
   EntryType,
   ErrBadLeaderTransferee,
   ErrContextDeadlineExceeded,
@@ -13,15 +14,16 @@ import {
   type EtcdError,
   type Message,
 } from '@etsd/proto';
-import { FORWARDED, RAFT_DEFAULTS, RawNode, REFUSED, ROLE_NAMES } from '@etsd/raft';
+import { FORWARDED, RAFT_DEFAULTS, type RaftTracer, RawNode, REFUSED, ROLE_NAMES } from '@etsd/raft';
 import type { Clock, Random, Timer, Timers } from '@etsd/runtime';
 import type { Applier, RequestKeyOf, SnapshotInstaller, Waiter } from './applier.ts';
 import type { StartState } from './bootstrap.ts';
 import { DiskWatchdog } from './disk-watchdog.ts';
-import { ForwardedProposals } from './forwarded.ts';
+import { ForwardedProposals, wideChangeKey } from './forwarded.ts';
 import {
   APPLY_GAP_MAX,
   CATCH_UP_ENTRIES,
+  COMMIT_DELAY_WRITES_PER_SECOND,
   PROPOSAL_BYTES_MAX,
   READ_RETRY_MS,
   REQUEST_TIMEOUT_MS,
@@ -68,6 +70,8 @@ export interface ReplicationOptions {
   readonly checkQuorum?: boolean;
   /** After a start shorten the wait for an election once the others are connected. Flag `initial-election-tick-advance`. */
   readonly electionTickAdvance?: boolean;
+  /** Is told of every step of raft, for the trace specification. */
+  readonly tracer?: RaftTracer | null;
   /** Flag `snapshot-count`. */
   readonly snapshotCount?: number;
   /** Entries kept in memory behind a cut. Flag `experimental-snapshot-catchup-entries`. */
@@ -99,6 +103,7 @@ export class ReplicationNode {
   private readonly parked = new Parked();
   /** Membership changes that wait, for a leader or for another change. */
   private readonly parkedChanges = new Parked();
+  private readonly parkedWideChanges = new Parked();
   private readonly reads = new Reads();
   private readonly requestIds: RequestIds;
   private readonly watchdog: DiskWatchdog;
@@ -114,6 +119,8 @@ export class ReplicationNode {
   private advanceUntil: number;
   /** Ticks for which this member has led with a disk that hangs. */
   private stalledTicks = 0;
+  /** Writes that were finished at the last tick. */
+  private finishedBefore = 0;
   private ticker: Timer | null = null;
   private readonly heartbeatMs: number;
   private readonly timers: Timers;
@@ -148,6 +155,7 @@ export class ReplicationNode {
         id: start.memberId,
         electionTicks: this.electionTicks,
         preVote: options.preVote ?? RAFT_DEFAULTS.preVote,
+        tracer: options.tracer ?? null,
         checkQuorum: options.checkQuorum ?? RAFT_DEFAULTS.checkQuorum,
         draw: (bound) => Math.floor(world.random.float() * bound),
       },
@@ -234,7 +242,13 @@ export class ReplicationNode {
   }
   /** Proposals of this member whose result is not known yet. */
   get pendingProposals(): number {
-    return this.proposals.length + this.forwarded.size + this.parked.length + this.parkedChanges.length;
+    return (
+      this.proposals.length +
+      this.forwarded.size +
+      this.parked.length +
+      this.parkedChanges.length +
+      this.parkedWideChanges.length
+    );
   }
 
   /** How long the oldest write to the log that is not durable has taken so far, in milliseconds; 0 where there is none. */
@@ -297,13 +311,42 @@ export class ReplicationNode {
     this.pump.schedule();
   }
 
+  /**
+   * Proposes a change of several members at once, which goes through a joint configuration: while it lasts, majorities of
+   * the old and of the new voters are needed. It is left without being asked. The waiter is answered when the joint
+   * configuration is entered. The context must be unique: it stands for the id of the request.
+   *
+   * Only where every member is etsd: etcd's members stop when they are to apply such an entry.
+   */
+  proposeConfChangeV2(change: ConfChangeV2, waiter: Waiter): void {
+    if (this.isStopped) {
+      waiter.fail(ErrStopped);
+      return;
+    }
+    assert(change.changes.length > 0, 'replication: a joint configuration is left by itself');
+    this.placeWideChange(ConfChangeV2.encode(change), this.tickCount, waiter);
+    this.pump.schedule();
+  }
+
   private readonly placeChange = (data: Buffer, since: number, waiter: Waiter): void => {
     const index = this.raft.proposeConfChange(EntryType.EntryConfChange, data);
-    if (index > 0) this.proposals.add(index, this.raft.term, data.length, since, waiter);
-    else if (index === FORWARDED) this.forwarded.addWithId(ConfChange.decode(data).id, since, waiter);
-    else if (index === REFUSED) waiter.fail(ErrMemberNotEnoughStarted);
-    else this.parkedChanges.add(data, since, waiter);
+    if (index === FORWARDED) this.forwarded.addWithId(ConfChange.decode(data).id, since, waiter);
+    else if (!this.isPlaced(index, data, since, waiter)) this.parkedChanges.add(data, since, waiter);
   };
+
+  private readonly placeWideChange = (data: Buffer, since: number, waiter: Waiter): void => {
+    const index = this.raft.proposeConfChange(EntryType.EntryConfChangeV2, data);
+    if (index === FORWARDED) this.forwarded.addWithId(wideChangeKey(ConfChangeV2.decode(data)), since, waiter);
+    else if (!this.isPlaced(index, data, since, waiter)) this.parkedWideChanges.add(data, since, waiter);
+  };
+
+  /** Whether a membership change is in the log or refused for good; otherwise it must wait. */
+  private isPlaced(index: number, data: Buffer, since: number, waiter: Waiter): boolean {
+    if (index > 0) this.proposals.add(index, this.raft.term, data.length, since, waiter);
+    else if (index === REFUSED) waiter.fail(ErrMemberNotEnoughStarted);
+    else return false;
+    return true;
+  }
 
   /**
    * Calls `done` when everything that was committed before this call, on whatever member, is applied here; before it
@@ -429,6 +472,7 @@ export class ReplicationNode {
     if (this.isStopped) return;
     this.tickCount++;
     this.raft.tick();
+    this.measureLoad();
     this.watchDisk();
     if (this.tickCount <= this.advanceUntil) this.advanceElection();
     this.expire();
@@ -439,6 +483,14 @@ export class ReplicationNode {
     this.pump.run();
     this.cutter.check();
   };
+
+  /** With many writes a second the commit index travels with the entries of the next. */
+  private measureLoad(): void {
+    const { finished } = this.pump.writes;
+    const perSecond = ((finished - this.finishedBefore) * 1000) / this.heartbeatMs;
+    this.finishedBefore = finished;
+    this.raft.delayCommits(perSecond >= COMMIT_DELAY_WRITES_PER_SECOND);
+  }
 
   /**
    * A member that starts has waited long enough when the others are connected and nobody leads: the wait is there to let
@@ -492,6 +544,7 @@ export class ReplicationNode {
   private unpark(): void {
     if (this.parked.length > 0) this.parked.drain(this.place);
     if (this.parkedChanges.length > 0) this.parkedChanges.drain(this.placeChange);
+    if (this.parkedWideChanges.length > 0) this.parkedWideChanges.drain(this.placeWideChange);
   }
 
   /** Asks for the read rounds that were last asked for at that tick or before. */
@@ -506,6 +559,7 @@ export class ReplicationNode {
     // Nobody ever took these.
     this.parked.expire(tick, ErrContextDeadlineExceeded);
     this.parkedChanges.expire(tick, ErrContextDeadlineExceeded);
+    this.parkedWideChanges.expire(tick, ErrContextDeadlineExceeded);
     this.reads.expire(tick);
   }
 
@@ -545,6 +599,7 @@ export class ReplicationNode {
     this.forwarded.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
     this.parked.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
     this.parkedChanges.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
+    this.parkedWideChanges.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
     this.reads.failAll(ErrStopped);
     this.transfers.failAll(ErrStopped);
   }

@@ -12,6 +12,15 @@ export const DEFAULT_QUOTA_BYTES = 2 * 1024 * MEBIBYTE;
  */
 export const DISK_RESERVE_BYTES = 72 * MEBIBYTE;
 
+/**
+ * Operations the backend's open batch gathers at most: the engine is handed all of a batch in one go, at a microsecond
+ * each. A larger `backend-batch-limit` has no effect.
+ */
+export const COMMIT_OPERATIONS_MAX = 2000;
+
+/** Time a slice of a compaction may hold the event loop, in milliseconds. */
+export const COMPACTION_SLICE_MS = 2;
+
 /** What the store may keep in memory while its disk is full, in bytes; beyond it even deletions are refused. */
 export const STORE_BACKLOG_BYTES_MAX = 64 * MEBIBYTE;
 
@@ -60,7 +69,7 @@ export function makeLimits(options: LimitOptions = {}): Limits {
     sliceMs: 1,
     directResponseBytes: 256 * 1024,
     responseWindowBytes: 4 * MEBIBYTE,
-    gatheredBytes: 128 * MEBIBYTE,
+    gatheredBytes: 16 * MEBIBYTE,
     maxHealthWatchers: 1000,
   };
   assert(limits.maxRequestBytes > 0, 'the request limit must be above zero');

@@ -14,7 +14,7 @@ import type { TlsOptions, World } from '@etsd/runtime';
 import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
 import { checkFirstStart } from './bootstrap/first-start.ts';
 import { openLog, type StartingLog } from './bootstrap/open-log.ts';
-import { removedError } from './bootstrap/removed.ts';
+import { MemberRemovedError } from './bootstrap/removed.ts';
 import type { MemberConfig } from './config/config.ts';
 import type { MemberContext } from './context.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
@@ -27,9 +27,10 @@ import type { LoopDelay } from './duties/loop-delay.ts';
 import { versionRefusal } from './duties/version-rules.ts';
 import { HttpEdge } from './http/edge.ts';
 import { httpMember } from './http-member.ts';
-import { makeLimits } from './limits.ts';
+import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS, makeLimits } from './limits.ts';
 import { Gate, isSecure } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
+import { attachPeerMetrics } from './peer-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
 import { publishMember } from './publish.ts';
 import { isNoSpaceRaised, raiseNoSpace } from './quota.ts';
@@ -182,14 +183,17 @@ class RunningMember implements Member {
     this.rpc = new RpcServer(world, { logger, limits: rpcLimits(config) });
     this.compactions = new CompactionSlices(store, {
       after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
+      nowMs: () => world.clock.nowMs(),
+      sliceMs: COMPACTION_SLICE_MS,
       batch: config.compactionBatchLimit,
+      sliced: () => this.commits.applied(),
       pauseMs: config.compactionSleepIntervalMs,
       finished: (revision) => logger.log('info', 'finished scheduled compaction', { 'compact-revision': revision }),
     });
     this.commits = new CommitBatches(backend, {
       every: (ms, callback) => world.timers.every(ms, callback, { ref: false }),
       intervalMs: config.backendBatchIntervalMs,
-      limit: config.backendBatchLimit,
+      limit: Math.min(config.backendBatchLimit, COMMIT_OPERATIONS_MAX),
     });
     const context: MemberContext = {
       world,
@@ -252,6 +256,7 @@ class RunningMember implements Member {
       quotaBytes: memberLimits(config).quotaBytes,
       loopDelay: parts.loopDelay,
     });
+    if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);
   }
 
   /** Reads what is on disk, or founds a new cluster where nothing is. */
@@ -311,7 +316,9 @@ class RunningMember implements Member {
     if (this.isStopped) return;
     const { world, config, fail } = this.parts;
     // Long enough for the answer to whoever asked for it.
-    world.timers.after(REMOVED_DELAY_TICKS * config.heartbeatIntervalMs, () => fail(removedError(config.dataDir)));
+    world.timers.after(REMOVED_DELAY_TICKS * config.heartbeatIntervalMs, () =>
+      fail(new MemberRemovedError(config.dataDir)),
+    );
   }
 
   /** After each batch of applied entries: answers leave in the same turn. */
@@ -396,10 +403,11 @@ class RunningMember implements Member {
     this.isStopped = true;
     const { logger } = this.parts;
     this.autoCompaction?.stop();
+    // While it leads: the next leader goes on from the times noted here.
+    await this.services.settle();
     await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
     this.edge?.close();
     await this.rpc.drain();
-    await this.services.settle();
     this.services.stop();
     this.compactions.stop();
     this.commits.stop();

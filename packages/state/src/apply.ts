@@ -6,6 +6,7 @@ import {
   ClusterMemberAttrSetRequest,
   ClusterVersionSetRequest,
   type ConfChange,
+  type ConfChangeV2,
   type ConfState,
   DowngradeInfoSetRequest,
   ErrCorrupt,
@@ -29,6 +30,7 @@ import { AlarmResult, MembersResult, type Waiter } from './results.ts';
 import { TxnApplier } from './txn.ts';
 import { applyV2Request } from './v2.ts';
 import { ClusterVersion } from './version.ts';
+import { checkWideChange, enterWideChange, leaveWideChange, readWideChange } from './wide-change.ts';
 
 export interface StateParts {
   readonly backend: BackendPort;
@@ -176,6 +178,43 @@ export class State {
     this.alarms.reload();
     this.members.reload();
     this.version.reload();
+  }
+
+  /**
+   * Applies a change of several members at once, or, where it names none, the step out of a joint configuration. `toRaft`
+   * as above.
+   */
+  applyWideChange(
+    index: number,
+    term: number,
+    change: ConfChangeV2,
+    toRaft: (change: ConfChangeV2 | null) => ConfState,
+    waiter: Waiter | null,
+  ): void {
+    if (!this.advance(index, term)) {
+      toRaft(change);
+      return;
+    }
+    if (change.changes.length === 0) {
+      const conf = toRaft(change);
+      this.progress.setConfState(conf);
+      leaveWideChange(conf, this.members);
+    } else {
+      const changes = readWideChange(change);
+      const error = changes === null ? ErrUnknownMethod : checkWideChange(changes, this.members);
+      if (changes === null || error !== null) {
+        toRaft(null);
+        waiter?.fail(error ?? ErrUnknownMethod);
+        return;
+      }
+      const conf = toRaft(change);
+      this.progress.setConfState(conf);
+      enterWideChange(changes, this.members);
+      // One change alone needs no joint configuration: nothing is left later.
+      if (conf.votersOutgoing.length === 0) leaveWideChange(conf, this.members);
+    }
+    this.membersResult.members = this.members.list();
+    waiter?.done(this.membersResult);
   }
 
   /** To be called after the last entry of a batch. */

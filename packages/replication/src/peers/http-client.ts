@@ -55,6 +55,7 @@ export interface RequestOptions {
 /** The outcome of a short request. `status` is 0 where there was an error. */
 export type AnswerCallback = (error: Error | null, status: number, headers: AnswerHeaders, body: Buffer) => void;
 
+const cutOff = new Error('EOF');
 const abandoned = new Error('request abandoned');
 const timedOut = new Error('request timed out');
 const tooLarge = new Error('answer over the limit');
@@ -123,6 +124,7 @@ class NodeExchange implements Exchange {
   private readonly receiver: AnswerReceiver;
   private readonly open: Set<ClientRequest>;
   private error: Error | null = null;
+  private isAnswered = false;
   private isComplete = false;
   private isClosed = false;
 
@@ -143,6 +145,7 @@ class NodeExchange implements Exchange {
 
   private onResponse(response: IncomingMessage): void {
     const { receiver } = this;
+    this.isAnswered = true;
     response.on('data', (bytes: Buffer) => {
       if (!this.isClosed) receiver.data(bytes);
     });
@@ -160,7 +163,7 @@ class NodeExchange implements Exchange {
     if (this.isClosed) return;
     this.isClosed = true;
     this.open.delete(this.request);
-    this.receiver.closed(this.isComplete ? null : (this.error ?? abandoned));
+    this.receiver.closed(this.isComplete ? null : (this.error ?? (this.isAnswered ? cutOff : abandoned)));
   }
 
   write(bytes: Buffer): boolean {

@@ -156,6 +156,25 @@ describe('the peer port', () => {
     });
   }
 
+  it('post: a body too large ends its connection long before it is read', async () => {
+    const piece = Buffer.alloc(1024 * 1024);
+    const sent = await new Promise<number>((resolve) => {
+      let pieces = 0;
+      const call = request(`${station.url}/raft`, { method: 'POST', headers: good, agent: false });
+      call.on('error', () => {});
+      call.on('close', () => resolve(pieces));
+      const pump = (): void => {
+        while (!call.destroyed && pieces < 1000) {
+          pieces++;
+          if (!call.write(piece)) return void call.once('drain', pump);
+        }
+      };
+      pump();
+    });
+    assert.ok(sent > 100 && sent < 300, `${sent} MB were taken`);
+    assert.deepEqual(host.messages, []);
+  });
+
   it('post: only POST', async () => {
     const answer = await ask('GET', '/raft', good);
     assert.deepEqual([answer.status, answer.headers.allow, answer.body], [405, 'POST', 'Method Not Allowed\n']);

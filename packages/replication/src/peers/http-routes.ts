@@ -4,7 +4,13 @@ import { errorFrom, type U64, u64FromHex, u64ToHex } from '@etsd/base';
 import { Message, MessageType } from '@etsd/proto';
 import { APPEND_STREAM, MESSAGE_STREAM, type StreamKind } from './codec.ts';
 import { headerText, type Identity, incompatibility } from './headers.ts';
-import { FRAME_BYTES_MAX, SNAPSHOT_RECEIVES_MAX, SNAPSHOT_SILENCE_MS } from './limits.ts';
+import {
+  FRAME_BYTES_MAX,
+  POST_BODY_MS,
+  POSTS_BYTES_MAX,
+  SNAPSHOT_RECEIVES_MAX,
+  SNAPSHOT_SILENCE_MS,
+} from './limits.ts';
 import type { LinkCounters } from './link-counters.ts';
 import type { LinkShared } from './peer-link.ts';
 import { probeAnswer } from './prober.ts';
@@ -37,6 +43,8 @@ export class PeerRoutes {
   private readonly host: RouteHost;
   private readonly clusterId: string;
   private receives = 0;
+  /** Bytes of posts that are not complete yet. */
+  private postedBytes = 0;
 
   constructor(host: RouteHost) {
     this.host = host;
@@ -101,17 +109,28 @@ export class PeerRoutes {
     const { host } = this;
     const sender = u64FromHex(headerText(request.headers, 'x-server-from'));
     this.learnSender(sender, request);
+    this.readPost(request, (bytes) => {
+      if (sender !== undefined && host.isPeer(sender)) host.counters(sender).receivedBytes += bytes.length;
+      this.take(bytes, response);
+    });
+  }
+
+  /** Reads the body of a post; one that is too large, too slow or one too many ends its connection. */
+  private readPost(request: IncomingMessage, done: (bytes: Buffer) => void): void {
     const parts: Buffer[] = [];
     let length = 0;
+    const timer = this.host.world.timers.after(POST_BODY_MS, () => request.destroy(), { ref: false });
     request.on('data', (bytes: Buffer) => {
       length += bytes.length;
-      if (length > FRAME_BYTES_MAX) request.destroy();
-      else parts.push(bytes);
+      this.postedBytes += bytes.length;
+      parts.push(bytes);
+      if (length > FRAME_BYTES_MAX || this.postedBytes > POSTS_BYTES_MAX) request.destroy();
     });
     request.on('error', () => {});
-    request.on('end', () => {
-      if (sender !== undefined && host.isPeer(sender)) host.counters(sender).receivedBytes += length;
-      this.take(parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts), response);
+    request.on('end', () => done(parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)));
+    request.on('close', () => {
+      timer.cancel();
+      this.postedBytes -= length;
     });
   }
 

@@ -25,6 +25,10 @@ describe('three members over loopback', () => {
       await until('all done', () => waiters.every(({ outcome }) => outcome !== 'waiting'));
       for (const waiter of waiters) assert.match(waiter.outcome, /^write /);
       await until('all applied', () => members.every(({ applier }) => applier.seen.at(-1) === 'write 199'));
+      const follower = members.find(({ node }) => !node.isLeader)!;
+      const forwarded = Array.from({ length: 50 }, (_, number) => follower.propose(`forwarded ${number}`));
+      await until('all of the follower done', () => forwarded.every(({ outcome }) => outcome !== 'waiting'));
+      for (const waiter of forwarded) assert.match(waiter.outcome, /^forwarded /);
       for (const { station } of members) {
         for (const other of members) {
           if (other.station !== station) {

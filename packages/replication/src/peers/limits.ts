@@ -26,12 +26,21 @@ export const HEARTBEAT_MS = 5000 / 3;
 /** How often streams are looked at, in milliseconds. */
 export const SWEEP_MS = 500;
 
+/** Two looks further apart than this, in milliseconds, mean that this process was held up. */
+export const PAUSE_MS = 2000;
+
 /** Wait before a stream is dialled again, in milliseconds; doubled up to the second. */
 export const REDIAL_MIN_MS = 100;
 export const REDIAL_MAX_MS = 1000;
 
 /** How long a post may take, in milliseconds. */
 export const POST_TIMEOUT_MS = 5000;
+
+/** Bytes of posted messages that may be on their way in at once, from all senders. */
+export const POSTS_BYTES_MAX = 256 * 1024 * 1024;
+
+/** How long the body of a posted message may take, in milliseconds. */
+export const POST_BODY_MS = 30_000;
 
 /** Beside the election timeout, how long a connection may take to be made, in milliseconds. etcd's number. */
 export const DIAL_TIMEOUT_MS = 1000;

@@ -1,7 +1,9 @@
 import { assert, Prng, silentLogger, type U64 } from '@etsd/base';
 import {
   ConfChange,
+  ConfChangeSingle,
   ConfChangeType,
+  ConfChangeV2,
   type ConfState,
   ErrContextDeadlineExceeded,
   ErrRequestTooManyRequests,
@@ -84,6 +86,7 @@ export class SimModel {
   reads = 0;
   snapshots = 0;
   changed = 0;
+  wide = 0;
   readonly failures: Map<string, number> = new Map();
 
   apply(member: U64, index: number, text: string): void {
@@ -163,6 +166,18 @@ class ModelApplier implements Applier {
   ): void {
     this.confState = toRaft(change);
     this.note(index, `(${change.type} ${change.nodeId})`);
+    waiter?.done('changed');
+  }
+
+  applyWideChange(
+    index: number,
+    _term: number,
+    change: ConfChangeV2,
+    toRaft: (change: ConfChangeV2 | null) => ConfState,
+    waiter: Waiter | null,
+  ): void {
+    this.confState = toRaft(change);
+    this.note(index, `(wide ${change.context.toString('latin1')})`);
     waiter?.done('changed');
   }
 
@@ -529,9 +544,27 @@ export class SimCluster {
       ConfChangeType.ConfChangeAddLearnerNode,
       ConfChangeType.ConfChangeRemoveNode,
     ]);
+    if (prng.chance(0.3)) {
+      this.changeMany(asked);
+      return;
+    }
     // Two voters stay, whatever was changed meanwhile.
     if (type !== ConfChangeType.ConfChangeAddNode && voters.length <= 3) return;
     asked.change(ConfChange.create({ type, nodeId }));
+  }
+
+  /** Through a joint configuration to a random choice of at least two voters. */
+  private changeMany(asked: SimMember): void {
+    const { prng } = this;
+    const chosen = this.members.filter(() => prng.chance(0.6));
+    if (chosen.length < 2) return;
+    const wide = new ConfChangeV2();
+    for (const member of this.members) {
+      const type = chosen.includes(member) ? ConfChangeType.ConfChangeAddNode : ConfChangeType.ConfChangeRemoveNode;
+      wide.changes.push(ConfChangeSingle.create({ type, nodeId: member.id }));
+    }
+    wide.context = Buffer.from(this.nextText(0));
+    asked.node?.proposeConfChangeV2(wide, { done: () => this.model.wide++, fail: () => {} });
   }
 
   /** Peace: whoever belongs to the cluster must agree, answer and be up to date soon. */

@@ -3,13 +3,16 @@ import type { RangeCursor } from '@etsd/mvcc';
 import { EtcdError, GrpcCode, rangeBodySize, writeRangeBody } from '@etsd/proto';
 import type { ApiCall, MemberContext } from '../context.ts';
 import { failCall } from './guards.ts';
+import { ChunkPool, RangeChunks } from './range-chunks.ts';
 import type { RangePlan } from './range-plan.ts';
 import type { SlicedJob, SliceRunner } from './slice-runner.ts';
 import { SlicedSort } from './sliced-sort.ts';
 
 /** A slice: this many bytes of records, or this many keys looked at. Well under a millisecond each. */
-const SLICE_BYTES = 256 * 1024;
-const SLICE_KEYS = 1000;
+const SLICE_BYTES = 64 * 1024;
+const SLICE_KEYS = 250;
+/** Sorting moves this many records in a slice. */
+const SLICE_SORTED = 1000;
 /** Ranges that are being gathered at a time. */
 const ACTIVE_MAX = 4;
 /** Bytes in the transport above which a range that is read as it is sent waits for its client. */
@@ -26,6 +29,7 @@ const MESSAGE_BYTES_MAX = 2 ** 31 - 1;
 export class LargeRanges {
   readonly context: MemberContext;
   readonly runner: SliceRunner;
+  readonly pool = new ChunkPool();
   private readonly waiting = new RingQueue<LargeRange>();
   private readonly waitingToSort = new RingQueue<LargeRange>();
   private active = 0;
@@ -86,9 +90,10 @@ export class LargeRange implements SlicedJob {
   /** The store's revision when it was asked. */
   private readonly revision: number;
   private readonly sort: SlicedSort | null;
-  private chunks: Buffer[] = [];
-  private chunkBytes = 0;
+  private readonly chunks: RangeChunks;
+  /** Of the range's chunks and of the records it sorts, as told to `ranges`. */
   private heldBytes = 0;
+  private sortedBytes = 0;
   private isRead = false;
   private isOrdered = false;
   /** Sorted records that are packed. */
@@ -108,8 +113,12 @@ export class LargeRange implements SlicedJob {
     this.plan = plan;
     this.revision = revision;
     this.sort = plan.sortTarget < 0 ? null : new SlicedSort(plan.sortTarget, plan.sortOrder);
-    if (this.sort === null) cursor.keep();
-    this.take(cursor.records);
+    this.chunks = new RangeChunks(ranges.pool, plan.keysOnly);
+    if (this.sort === null) {
+      cursor.keep();
+      for (const record of cursor.records) this.chunks.record(record);
+    } else this.sortLater(this.sort, cursor.records);
+    this.tellHeld();
   }
 
   /** Whether it has an order that takes all of its records at once to make. */
@@ -125,17 +134,16 @@ export class LargeRange implements SlicedJob {
     if (this.isOver) return true;
     if (this.isSending) return this.sendSlice();
     if (!this.isRead) {
-      this.isRead = this.cursor.next(SLICE_BYTES, SLICE_KEYS);
+      this.isRead = this.readSlice();
       if (this.cursor.error !== null) return this.lost(this.cursor.error);
-      this.take(this.cursor.records);
     } else if (this.sort !== null && !this.isOrdered) {
-      this.isOrdered = this.sort.step(SLICE_KEYS);
+      this.isOrdered = this.sort.step(SLICE_SORTED);
     } else if (this.sort !== null && !this.packSorted(this.sort.records)) {
       return false;
     } else {
       return this.send();
     }
-    if (this.chunkBytes <= MESSAGE_BYTES_MAX) return false;
+    if (this.chunks.totalBytes <= MESSAGE_BYTES_MAX) return false;
     failCall(this.call, ErrTooLarge);
     return true;
   }
@@ -154,56 +162,41 @@ export class LargeRange implements SlicedJob {
     this.cursor.close();
     if (this.isActive) this.ranges.gathered();
     this.isActive = false;
+    this.chunks.giveBack();
     this.ranges.released(this.heldBytes);
   }
 
-  private take(records: readonly Buffer[]): void {
-    if (this.sort === null) {
-      this.pack(records);
-      return;
+  private readSlice(): boolean {
+    const { chunks, cursor, ranges, sort } = this;
+    const isLast = cursor.next(SLICE_BYTES, SLICE_KEYS, sort === null ? chunks : null);
+    if (sort !== null) this.sortLater(sort, cursor.records);
+    else if (!this.isMeasuredOnly && ranges.isShort) {
+      this.isMeasuredOnly = true;
+      chunks.measureOnly();
     }
-    this.sort.add(records);
-    let bytes = 0;
-    for (const record of records) bytes += record.length;
-    this.hold(bytes);
+    this.tellHeld();
+    return isLast;
+  }
+
+  private sortLater(sort: SlicedSort, records: readonly Buffer[]): void {
+    sort.add(records);
+    for (const record of records) this.sortedBytes += record.length;
   }
 
   private packSorted(records: readonly Buffer[]): boolean {
     const wanted = this.plan.limit > 0 ? Math.min(this.plan.limit, records.length) : records.length;
     const end = Math.min(this.packed + SLICE_KEYS, wanted);
-    if (this.packed < end) this.pack(records.slice(this.packed, end));
-    this.packed = end;
+    for (; this.packed < end; this.packed++) this.chunks.record(records[this.packed] as Buffer);
+    this.tellHeld();
     return end === wanted;
   }
 
-  private pack(records: readonly Buffer[]): void {
-    if (records.length === 0) return;
-    if (this.sort === null && !this.isMeasuredOnly && this.ranges.isShort) this.dropChunks();
-    const { keysOnly } = this.plan;
-    const size = rangeBodySize(records, records.length, keysOnly, false, 0);
-    this.chunkBytes += size;
-    if (this.isMeasuredOnly) return;
-    this.chunks.push(this.chunkOf(records, size));
-    this.hold(size);
-  }
-
-  private chunkOf(records: readonly Buffer[], size: number): Buffer {
-    const chunk = Buffer.allocUnsafeSlow(size);
-    writeRangeBody(chunk, 0, records, records.length, this.plan.keysOnly, false, 0);
-    return chunk;
-  }
-
-  private dropChunks(): void {
-    this.isMeasuredOnly = true;
-    this.chunks = [];
-    const held = this.heldBytes;
-    this.heldBytes = 0;
-    this.ranges.released(held);
-  }
-
-  private hold(bytes: number): void {
-    this.heldBytes += bytes;
-    this.ranges.held(bytes);
+  /** Tells all ranges what this one holds by now. */
+  private tellHeld(): void {
+    const held = this.chunks.heldBytes + this.sortedBytes;
+    if (held > this.heldBytes) this.ranges.held(held - this.heldBytes);
+    else if (held < this.heldBytes) this.ranges.released(this.heldBytes - held);
+    this.heldBytes = held;
   }
 
   /** The length is known: sends everything, or begins to. Returns whether nothing is left to do. */
@@ -216,20 +209,19 @@ export class LargeRange implements SlicedJob {
     header.write(head, 0, this.revision, term);
     const tail = Buffer.allocUnsafe(rangeBodySize(NO_RECORDS, 0, false, more, cursor.count));
     writeRangeBody(tail, 0, NO_RECORDS, 0, false, more, cursor.count);
-    const totalBytes = head.length + this.chunkBytes + tail.length;
+    const totalBytes = head.length + this.chunks.totalBytes + tail.length;
     this.isActive = false;
     if (this.isMeasuredOnly) {
       this.isSending = call.beginParts(totalBytes);
       if (this.isSending) {
         cursor.rewind();
+        this.chunks.writeAgain();
         call.sendPart(head);
         this.tail = tail;
       }
     } else {
       cursor.close();
-      this.chunks.unshift(head);
-      this.chunks.push(tail);
-      call.sendChunks(this.chunks, totalBytes);
+      call.sendChunks([head, ...this.chunks.take(true), tail], totalBytes);
       call.end();
     }
     this.ranges.gathered();
@@ -243,16 +235,15 @@ export class LargeRange implements SlicedJob {
 
   /** Reads the next piece again and sends it, unless the client has not taken those before it. */
   private sendSlice(): boolean {
-    const { call, cursor } = this;
+    const { call, chunks, cursor } = this;
     if (call.queuedBytes > SENT_AHEAD_BYTES) {
       this.isParked = true;
       return true;
     }
-    const isLast = cursor.next(SLICE_BYTES, SLICE_KEYS);
+    chunks.taken(call.queuedBytes);
+    const isLast = cursor.next(SLICE_BYTES, SLICE_KEYS, chunks);
     if (cursor.error !== null) return this.lost(cursor.error);
-    const { records } = cursor;
-    const size = rangeBodySize(records, records.length, this.plan.keysOnly, false, 0);
-    if (size > 0) call.sendPart(this.chunkOf(records, size));
+    for (const bytes of chunks.take(isLast)) call.sendPart(bytes);
     if (!isLast) return false;
     call.sendPart(this.tail);
     call.end();

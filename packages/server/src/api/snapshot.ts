@@ -1,7 +1,7 @@
 /** `Maintenance.Snapshot`: the store of one moment as a bbolt file, in pieces, and the file's SHA-256 as the last piece. */
 import { createHash } from 'node:crypto';
 import { errorFrom } from '@etsd/base';
-import { EtcdError, GrpcCode, SnapshotResponse } from '@etsd/proto';
+import { EtcdError, GrpcCode, SnapshotResponse, varintSize, writeVarint } from '@etsd/proto';
 import type { ApiCall, ApiHandler, MemberContext } from '../context.ts';
 import type { SnapshotFile } from '../snapshots/snapshot-files.ts';
 import { failCall, refusal } from './guards.ts';
@@ -51,6 +51,23 @@ class SnapshotHandler implements ApiHandler {
   }
 }
 
+const TAG_REMAINING = 2 << 3;
+const TAG_BLOB = (3 << 3) | 2;
+
+/** A `SnapshotResponse` up to its blob, which is sent from where it lies. */
+function messageHead(remaining: number, blobBytes: number): Buffer {
+  const remainingBytes = remaining === 0 ? 0 : 1 + varintSize(remaining);
+  const head = Buffer.allocUnsafe(remainingBytes + 1 + varintSize(blobBytes));
+  let at = 0;
+  if (remaining > 0) {
+    head[at++] = TAG_REMAINING;
+    at = writeVarint(head, at, remaining);
+  }
+  head[at++] = TAG_BLOB;
+  writeVarint(head, at, blobBytes);
+  return head;
+}
+
 /** One snapshot on its way to a client, never further ahead of it than the window. */
 class SnapshotStream {
   private readonly call: ApiCall;
@@ -85,13 +102,18 @@ class SnapshotStream {
     const hash = createHash('sha256');
     let left = file.size;
     this.context.logger.log('info', 'sending database snapshot to client', { 'total-bytes': file.size });
-    for (let piece = await file.read(); piece !== null; piece = await file.read()) {
+    let reading = file.read();
+    for (let piece = await reading; piece !== null; piece = await reading) {
       if (this.isOver) return;
+      // The disk works on the next piece while this one is sent.
+      reading = file.read();
+      reading.catch(() => {});
       hash.update(piece);
       for (let at = 0; at < piece.length; at += MESSAGE_BYTES) {
         const blob = piece.subarray(at, at + MESSAGE_BYTES);
         left -= blob.length;
-        call.send(SnapshotResponse.encode(SnapshotResponse.create({ remainingBytes: left, blob })));
+        const head = messageHead(left, blob.length);
+        call.sendChunks([head, blob], head.length + blob.length);
         if (this.isOver) return;
       }
       while (call.queuedBytes > WINDOW_BYTES) {

@@ -122,7 +122,8 @@ export class FakeCall implements ApiCall {
   sendPart(bytes: Buffer): void {
     this.partsLeft -= bytes.length;
     if (this.partsLeft < 0) throw new Error('more bytes than announced');
-    this.parts.push(bytes);
+    // The sender uses its buffers again.
+    this.parts.push(Buffer.from(bytes));
     this.queuedBytes += bytes.length;
     if (this.partsLeft === 0) this.messages.push(Buffer.concat(this.parts.splice(0)));
   }

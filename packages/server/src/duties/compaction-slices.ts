@@ -1,3 +1,5 @@
+import { COMPACT_SLICE_RECORDS } from '@etsd/mvcc';
+
 /** What the duty needs of the store. */
 export interface CompactingStore {
   readonly compactRevision: number;
@@ -7,10 +9,15 @@ export interface CompactingStore {
 
 export interface SliceSchedule {
   readonly after: (ms: number, callback: () => void) => { cancel(): void };
-  /** Keys looked at in one slice. Flag `compaction-batch-limit`. */
+  readonly nowMs: () => number;
+  /** Longest that the event loop is held at a time, in milliseconds. */
+  readonly sliceMs: number;
+  /** Records removed between two pauses. Flag `compaction-batch-limit`. */
   readonly batch: number;
   /** Flag `compaction-sleep-interval`. */
   readonly pauseMs: number;
+  /** Hears of each slice: what it deleted waits in the backend's open batch. */
+  readonly sliced: () => void;
   /** Hears of a compaction that is through, with its revision. */
   readonly finished: (revision: number) => void;
 }
@@ -22,6 +29,8 @@ export class CompactionSlices {
   private waiters: (() => void)[] = [];
   private timer: { cancel(): void } | null = null;
   private stopped = false;
+  /** Records still to be removed before the next pause. */
+  private left = 0;
 
   constructor(store: CompactingStore, schedule: SliceSchedule) {
     this.store = store;
@@ -52,17 +61,24 @@ export class CompactionSlices {
     this.timer = null;
   }
 
-  private next(): void {
-    this.timer = this.schedule.after(this.schedule.pauseMs, this.slice);
-  }
-
   private readonly slice = (): void => {
     this.timer = null;
     if (this.stopped) return;
-    if (!this.store.compactSlice(this.schedule.batch)) {
-      this.next();
+    const { after, batch, nowMs, pauseMs, sliceMs, sliced } = this.schedule;
+    if (this.left <= 0) this.left = batch;
+    const until = nowMs() + sliceMs;
+    let done = false;
+    do {
+      const records = Math.min(this.left, COMPACT_SLICE_RECORDS);
+      this.left -= records;
+      done = this.store.compactSlice(records);
+    } while (!done && this.left > 0 && nowMs() < until);
+    sliced();
+    if (!done) {
+      this.timer = after(this.left > 0 ? 0 : pauseMs, this.slice);
       return;
     }
+    this.left = 0;
     this.schedule.finished(this.store.compactRevision);
     const waiters = this.waiters;
     this.waiters = [];

@@ -13,25 +13,25 @@ export interface CorruptionScheduleParts {
   readonly logger: Logger;
 }
 
-/** Lets the leader look for corruption at the intervals that the operator chose; one look at a time. */
+/** Lets the leader look for corruption at the intervals that the operator chose; each check one at a time. */
 export class CorruptionSchedule {
   private readonly parts: CorruptionScheduleParts;
   private timers: TimerHandle[] = [];
-  private isBusy = false;
+  private readonly busy = new Set<string>();
 
   constructor(parts: CorruptionScheduleParts) {
     this.parts = parts;
   }
 
   start(): void {
-    const { check, compactionsMs, every, logger, periodicMs } = this.parts;
+    const { compactionsMs, every, logger, periodicMs } = this.parts;
     if (periodicMs > 0) {
       logger.log('info', 'enabled corruption checking', { interval: `${periodicMs / 1000}s` });
-      this.timers.push(every(periodicMs, () => this.look(() => check.periodic())));
+      this.timers.push(every(periodicMs, () => this.look('periodic')));
     }
     if (compactionsMs > 0) {
       logger.log('info', 'enabled compaction hash checking', { interval: `${compactionsMs / 1000}s` });
-      this.timers.push(every(compactionsMs, () => this.look(() => check.compactions())));
+      this.timers.push(every(compactionsMs, () => this.look('compactions')));
     }
   }
 
@@ -40,13 +40,12 @@ export class CorruptionSchedule {
     this.timers = [];
   }
 
-  private look(check: () => Promise<void>): void {
-    if (this.isBusy || !this.parts.isLeader()) return;
-    this.isBusy = true;
-    check()
-      .catch((error: Error) => this.parts.logger.log('warn', 'failed to check hash KV', { error: error.message }))
-      .finally(() => {
-        this.isBusy = false;
-      });
+  private look(kind: 'periodic' | 'compactions'): void {
+    const { check, isLeader, logger } = this.parts;
+    if (this.busy.has(kind) || !isLeader()) return;
+    this.busy.add(kind);
+    check[kind]()
+      .catch((error: Error) => logger.log('warn', 'failed to check hash KV', { error: error.message }))
+      .finally(() => this.busy.delete(kind));
   }
 }

@@ -82,34 +82,6 @@ export function versionRefusal(
   );
 }
 
-/**
- * Whether a member may join: the version of the running cluster lies between the oldest this member knows and its own.
- * False also where nobody could say. `why` hears of each answer that speaks against it.
- */
-export function isClusterCompatible(
-  answers: ReadonlyMap<U64, MemberVersions | null>,
-  own: { readonly memberId: U64; readonly serverVersion: string; readonly minClusterVersion: string },
-  why: (member: U64, cluster: string, problem: 'too low' | 'too high' | 'not readable') => void,
-): boolean {
-  const lowest = parseVersion(own.minClusterVersion) as ParsedVersion;
-  const highest = { ...(parseVersion(own.serverVersion) as ParsedVersion), patch: 0 };
-  let known = false;
-  for (const [member, answer] of answers) {
-    if (member === own.memberId || answer === null) continue;
-    const version = parseVersion(answer.cluster);
-    if (version === undefined) {
-      why(member, answer.cluster, 'not readable');
-      continue;
-    }
-    if (isBefore(version, lowest) || isBefore(highest, version)) {
-      why(member, answer.cluster, isBefore(version, lowest) ? 'too low' : 'too high');
-      return false;
-    }
-    known = true;
-  }
-  return known;
-}
-
 /** Whether one release is newer than another, patches counted. */
 export function isNewer(version: string, than: string): boolean {
   const a = parseVersion(version);

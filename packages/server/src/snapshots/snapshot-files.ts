@@ -42,7 +42,7 @@ export class SnapshotFile {
     this.release = release;
   }
 
-  /** The next piece, in a buffer of its own; null at the end, or once it was closed. */
+  /** The next piece, in a buffer of its own; null at the end, or once it was closed. One at a time. */
   async read(): Promise<Buffer | null> {
     const length = Math.min(PIECE_BYTES, this.size - this.position);
     if (length === 0 || this.isClosed) return null;

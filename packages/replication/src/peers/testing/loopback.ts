@@ -204,6 +204,7 @@ export class LoopbackMember {
         throw error;
       },
       transport,
+      requestKeyOf: (data) => data.toString('latin1'),
       installer: {
         install: (snapshot, done) => {
           const index = snapshot.metadata?.index ?? 0;
