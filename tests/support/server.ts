@@ -87,7 +87,8 @@ export class TestServer {
   private readonly readyMs: number;
   private readonly ownsDataDir: boolean;
   private child: ChildProcess | null = null;
-  private isReady = false;
+  /** Whether the process said that it serves. */
+  isReady = false;
   private partial = '';
   private logFile: WriteStream | null = null;
   private readonly changed = new Signal();
