@@ -51,7 +51,7 @@ const KEYS = 6;
 const DEADLINE_MS = 1500;
 const WATCHERS_MAX = 6;
 /** When all is whole again, the cluster has to serve every member's clients within this time. */
-const RECOVERY_MS = 30_000;
+const RECOVERY_MS = 60_000;
 /** A lease may be late by so much: half a second between two looks of the leader, and a busy machine. */
 const LEASE_LATE_MS = 5000;
 const LEASE_TTL_MAX_MS = 4000;

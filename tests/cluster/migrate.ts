@@ -26,7 +26,7 @@ async function replace(scene: Scene, old: TestServer, to: Product): Promise<void
   const { name, advertisePeerUrl } = fresh.membership;
   const added = await ctl(cluster, 'member', 'add', name, '--learner', `--peer-urls=${advertisePeerUrl}`);
   fresh.membership.initialCluster = /ETCD_INITIAL_CLUSTER="([^"]+)"/.exec(added)?.[1] ?? '';
-  const id = /Member ([0-9a-f]+) added/.exec(added)?.[1] as string;
+  const id = /Member +([0-9a-f]+) +added/.exec(added)?.[1] as string;
   scene.note(`${to} ${name} joins as a learner`);
   fresh.launch();
   // Refused for as long as the learner lags behind.

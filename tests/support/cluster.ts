@@ -29,6 +29,9 @@ export interface Status {
 
 export type ClusterMember = TestServer;
 
+/** Several programs start at once, perhaps on few processors. */
+const READY_MS = 90_000;
+
 /** Several members as child processes, of either product, also mixed. */
 export class TestCluster {
   readonly members: ClusterMember[] = [];
@@ -252,6 +255,7 @@ export class TestCluster {
     const server = new TestServer(
       {
         product,
+        readyMs: READY_MS,
         ...(flags === undefined ? {} : { flags }),
         ...(dataRoot === undefined ? {} : { dataRoot }),
         ...(script === undefined ? {} : { script }),
