@@ -56,7 +56,10 @@ export class MeasuredServer {
       120_000,
       'first answer',
       async () => {
-        if (!this.server.isRunning) throw new Error(`the server ended (${this.server.exitCode ?? this.server.exitSignal}):\n${this.server.tail(20)}`);
+        if (!this.server.isRunning)
+          throw new Error(
+            `the server ended (${this.server.exitCode ?? this.server.exitSignal}):\n${this.server.tail(20)}`,
+          );
         const channel = connect(this.address);
         try {
           return await countAll(channel);
