@@ -13,7 +13,7 @@ const { values } = parseArgs({
   },
 });
 
-const { CHECK_PERF, ...usual } = steps;
+const { CHECK_PERF, ...usual } = steps.CHAPTERS;
 const chapters: Record<string, steps.Step[]> = values.only === 'CHECK_PERF' ? { CHECK_PERF } : usual;
 for (const [name, chapter] of Object.entries(chapters)) {
   if (values.only !== undefined && values.only !== name) continue;

@@ -18,22 +18,22 @@ export interface Step {
   mask?: RegExp[];
 }
 
-const step = (line: string, more: Omit<Step, 'args'> = {}): Step => ({ args: words(line), ...more });
+export const step = (line: string, more: Omit<Step, 'args'> = {}): Step => ({ args: words(line), ...more });
 
 /** Splits at blanks; single quotes hold a word together, an empty pair is an empty word. */
 function words(line: string): string[] {
   return [...line.matchAll(/'([^']*)'|(\S+)/g)].map((match) => match[1] ?? match[2] ?? '');
 }
 
-const FORMATS = ['simple', 'json', 'fields', 'protobuf', 'table'] as const;
+export const FORMATS = ['simple', 'json', 'fields', 'protobuf', 'table'] as const;
 
-function inFormats(line: string, method: string, more: Omit<Step, 'args'> = {}): Step[] {
+export function inFormats(line: string, method: string, more: Omit<Step, 'args'> = {}): Step[] {
   return FORMATS.map((format) =>
     step(`${line} -w ${format}`, format === 'protobuf' ? { ...more, message: method } : { ...more }),
   );
 }
 
-const REMAINING = [/remaining\(\d+s\)/g, /"ttl":\d+/g, /"TTL" : \d+/g];
+export const REMAINING = [/remaining\(\d+s\)/g, /"ttl":\d+/g, /"TTL" : \d+/g];
 
 /** Ids of leases whose grant did not show them. */
 const UNKNOWN_IDS = [/\b[0-9a-f]{16}\b/g, /\b\d{17,19}\b/g];
@@ -296,3 +296,15 @@ export const CHECK_PERF: Step[] = [
   step('check perf --load=s'),
   step('check perf --load=z'),
 ];
+
+/** The chapters by name. */
+export const CHAPTERS = {
+  PUT_AND_GET,
+  DELETE,
+  TXN,
+  WATCH,
+  COMPACTION,
+  LEASES,
+  MAINTENANCE,
+  CHECK_PERF,
+};

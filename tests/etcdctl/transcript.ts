@@ -15,11 +15,14 @@ export interface Entry {
 
 const STEP_MS = 30_000;
 
-/** Runs the commands against one fresh server. `product` is the server; the client is always the real etcdctl. */
-export async function transcript(product: Product, steps: readonly Step[]): Promise<Entry[]> {
+/** The tool whose output is recorded, as words of a command line. */
+export type Tool = readonly string[];
+
+/** Runs the commands against one fresh server of the product; the tool is the real etcdctl unless another is given. */
+export async function transcript(product: Product, steps: readonly Step[], tool?: Tool): Promise<Entry[]> {
   const server = await startServer({ product });
   try {
-    return await new Session(server).run(steps);
+    return await new Session(server, tool ?? [findPeerProgram('etcdctl') ?? 'etcdctl']).run(steps);
   } finally {
     await server.dispose();
   }
@@ -37,8 +40,11 @@ class Session {
   private memberId = 0n;
   private clusterId = 0n;
 
-  constructor(server: TestServer) {
+  private readonly tool: Tool;
+
+  constructor(server: TestServer, tool: Tool) {
     this.server = server;
+    this.tool = tool;
   }
 
   async run(steps: readonly Step[]): Promise<Entry[]> {
@@ -68,7 +74,7 @@ class Session {
         .replace('{MEMBER}', this.memberId.toString(16)),
     );
     return new Promise((resolve, reject) => {
-      const child = spawn(findPeerProgram('etcdctl') ?? 'etcdctl', args, {
+      const child = spawn(this.tool[0] as string, [...this.tool.slice(1), ...args], {
         env: { ...process.env, ETCDCTL_API: '3', ETCDCTL_ENDPOINTS: this.server.address, ...step.env },
         stdio: ['pipe', 'pipe', 'pipe'],
       });
@@ -139,6 +145,8 @@ class Session {
 }
 
 function maskNumbers(match: string): string {
+  // A key in base64 that holds an id.
+  if (match.startsWith('"key":"')) return '"key":"#"';
   return match.replace(/[0-9a-f]{16}|[\d.]+/g, '#');
 }
 
@@ -168,11 +176,15 @@ function withoutNoise(stderr: string): string {
 }
 
 /** The first entries in which two transcripts differ, as text; null when they are the same. */
-export function differences(left: Entry[], right: Entry[]): string | null {
+export function differences(
+  left: Entry[],
+  right: Entry[],
+  parts: readonly ('exit' | 'stdout' | 'stderr')[] = ['exit', 'stdout', 'stderr'],
+): string | null {
   const out: string[] = [];
   for (const [index, one] of left.entries()) {
     const other = right[index];
-    for (const part of ['exit', 'stdout', 'stderr'] as const) {
+    for (const part of parts) {
       if (one[part] === other?.[part]) continue;
       out.push(
         `$ etcdctl ${one.title}\n  ${part}, left:\n${indent(one[part])}\n  ${part}, right:\n${indent(other?.[part] ?? '')}`,

@@ -5,6 +5,7 @@ import type { Product } from '../support/server.ts';
 import { manyKeys } from './keys.ts';
 import { largeRange } from './large-range.ts';
 import { manyLeases } from './leases.ts';
+import { largeSnapshot } from './snapshot.ts';
 import { upkeep } from './upkeep.ts';
 
 const { values } = parseArgs({
@@ -12,7 +13,8 @@ const { values } = parseArgs({
     keys: { type: 'string', default: '1000000' },
     'range-keys': { type: 'string', default: '200000' },
     leases: { type: 'string', default: '1000000' },
-    only: { type: 'string', default: 'keys,range,leases,upkeep' },
+    'snapshot-keys': { type: 'string', default: '1000000' },
+    only: { type: 'string', default: 'keys,range,leases,snapshot,upkeep' },
     product: { type: 'string', multiple: true },
   },
 });
@@ -27,6 +29,10 @@ if (only.includes('range')) {
 }
 if (only.includes('leases')) {
   for (const product of products) console.log(JSON.stringify(await manyLeases(product, Number(values.leases), 5000)));
+}
+if (only.includes('snapshot')) {
+  for (const product of products)
+    console.log(JSON.stringify(await largeSnapshot(product, Number(values['snapshot-keys']), 256)));
 }
 if (only.includes('upkeep')) {
   for (const product of products) {

@@ -19,8 +19,22 @@ export interface ServerOptions {
   peerPort?: number;
   /** Further flags, the same for both products. */
   flags?: string[];
+  /** The cluster it belongs to; without it the member is alone. */
+  membership?: Membership;
+  /** What to run with Node.js in the place of etsd's own program. */
+  script?: string;
   env?: Record<string, string>;
   readyMs?: number;
+}
+
+export interface Membership {
+  name: string;
+  /** Where the others reach it, if not on the peer port itself. */
+  advertisePeerUrl: string;
+  /** `NAME=URL,…` of all members; empty where they are to be discovered. */
+  initialCluster: string;
+  state: 'new' | 'existing';
+  token: string;
 }
 
 /** Servers running now: none of them may outlive the tests, however these end. */
@@ -61,7 +75,13 @@ export class TestServer {
   lineCount = 0;
   exitCode: number | null = null;
   exitSignal: string | null = null;
+  /** How often the process was started or ended; an answer belongs to the process of one such number. */
+  run = 0;
+  /** Called when the process has ended, whoever ended it. */
+  onEnd: ((code: number | null, signal: string | null) => void) | null = null;
+  membership: Membership;
   private readonly flags: string[];
+  private readonly script: string;
   private readonly env: Record<string, string>;
   private readonly readyMs: number;
   private readonly ownsDataDir: boolean;
@@ -76,6 +96,14 @@ export class TestServer {
     this.clientPort = clientPort;
     this.peerPort = peerPort;
     this.flags = options.flags ?? [];
+    this.script = options.script ?? join(ROOT, 'packages/cli/bin/etsd.ts');
+    this.membership = options.membership ?? {
+      name: 'infra1',
+      advertisePeerUrl: `http://127.0.0.1:${peerPort}`,
+      initialCluster: `infra1=http://127.0.0.1:${peerPort}`,
+      state: 'new',
+      token: 'conformance',
+    };
     this.env = options.env ?? {};
     this.readyMs = options.readyMs ?? 30_000;
     this.ownsDataDir = options.dataDir === undefined;
@@ -95,18 +123,20 @@ export class TestServer {
     return this.child !== null;
   }
 
-  /** Program and arguments of one member, alone in its cluster, with the same flags for both products. */
+  /** Program and arguments of one member, with the same flags for both products. */
   commandLine(): string[] {
     const clientUrl = `http://127.0.0.1:${this.clientPort}`;
     const peerUrl = `http://127.0.0.1:${this.peerPort}`;
-    const program =
-      this.product === 'etcd' ? [findPeerProgram('etcd') ?? 'etcd'] : [NODE, join(ROOT, 'packages/cli/bin/etsd.ts')];
+    const { name, advertisePeerUrl, initialCluster, state, token } = this.membership;
+    const program = this.product === 'etcd' ? [findPeerProgram('etcd') ?? 'etcd'] : [NODE, this.script];
     return [
       ...program,
-      ...['--name', 'infra1', '--data-dir', join(this.dataDir, 'member.etcd')],
+      ...['--name', name, '--data-dir', join(this.dataDir, 'member.etcd')],
       ...['--listen-client-urls', clientUrl, '--advertise-client-urls', clientUrl],
-      ...['--listen-peer-urls', peerUrl, '--initial-advertise-peer-urls', peerUrl],
-      ...['--initial-cluster', `infra1=${peerUrl}`, '--initial-cluster-token', 'conformance'],
+      ...['--listen-peer-urls', peerUrl, '--initial-advertise-peer-urls', advertisePeerUrl],
+      ...(initialCluster === '' ? [] : ['--initial-cluster', initialCluster]),
+      ...['--initial-cluster-token', token],
+      ...(state === 'existing' ? ['--initial-cluster-state', 'existing'] : []),
       ...this.flags,
     ];
   }
@@ -120,6 +150,7 @@ export class TestServer {
       env: { ...process.env, ETCDCTL_API: '3', ...this.env },
     });
     this.child = child;
+    this.run++;
     running.add(child);
     this.isReady = false;
     this.lineCount = 0;
@@ -134,10 +165,12 @@ export class TestServer {
       running.delete(child);
       if (this.child !== child) return;
       this.child = null;
+      this.run++;
       this.exitCode = code;
       this.exitSignal = signal;
       this.logFile?.end();
       this.logFile = null;
+      this.onEnd?.(code, signal);
       this.changed.signal();
     });
   }
@@ -165,6 +198,15 @@ export class TestServer {
     if (this.child === null) return;
     this.child.kill('SIGKILL');
     await this.ended(10_000);
+  }
+
+  /** Holds the process where it is, as a machine that hangs would; `resume` lets it go on. */
+  pause(): void {
+    this.child?.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.child?.kill('SIGCONT');
   }
 
   /** Asks the process to end and waits; a process that does not listen is killed, and that is an error. */

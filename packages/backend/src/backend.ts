@@ -89,10 +89,11 @@ export interface Backend extends BackendReader {
 
   /**
    * Exchanges the whole content for what `fill` puts into an empty store, as a snapshot from another member demands.
-   * Until it resolves nothing may be written here and reads see the old content; then the new one is durable. A crash
-   * leaves the old or the new content, whole. Where `fill` rejects, the old content stays.
+   * Meanwhile nothing may be written here and reads see the old content; from `switched` on they see the new one, which
+   * is durable then. A crash leaves the old or the new content, whole. Where `fill` rejects, the old content stays and
+   * `switched` is not called.
    */
-  replace(fill: (fresh: Backend) => Promise<void>): Promise<void>;
+  replace(fill: (fresh: Backend) => Promise<void>, switched?: () => void): Promise<void>;
 
   /**
    * Commits, waits for the engine and closes the file. Nothing may be called afterwards. What has no room in the file is

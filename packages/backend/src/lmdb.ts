@@ -353,7 +353,7 @@ export class LmdbBackend implements Backend {
     }
   }
 
-  async replace(fill: (fresh: Backend) => Promise<void>): Promise<void> {
+  async replace(fill: (fresh: Backend) => Promise<void>, switched: () => void = () => {}): Promise<void> {
     if (this.defragmenting !== null) await this.defragmenting.catch(() => {});
     await this.flush();
     const freshPath = `${this.path}.new`;
@@ -367,11 +367,12 @@ export class LmdbBackend implements Backend {
       throw errorFrom(thrown);
     }
     assert(this.overlay.open.operations === 0, 'nothing is written to a store that is being replaced');
+    await this.rename(fresh.file, freshPath);
     const old = this.file;
     this.file = fresh.file;
     this.sizes = null;
-    await this.rename(fresh.file, freshPath);
     this.retired.add(old);
+    switched();
     await this.closeRetired();
   }
 

@@ -188,7 +188,7 @@ export class MemoryBackend implements Backend {
     this.commit();
   }
 
-  async replace(fill: (fresh: Backend) => Promise<void>): Promise<void> {
+  async replace(fill: (fresh: Backend) => Promise<void>, switched: () => void = () => {}): Promise<void> {
     const fresh = new MemoryBackend();
     await fill(fresh);
     await fresh.close();
@@ -196,6 +196,7 @@ export class MemoryBackend implements Backend {
     this.overlay.clear();
     this.undurable = [];
     if (this.durable !== null) this.durable = this.tables.map((table) => table.clone());
+    switched();
   }
 
   async close(): Promise<void> {

@@ -9,7 +9,7 @@ const SHARDS = 256;
 export class ShardedMap<V> {
   /** Number of keys held. */
   size = 0;
-  private readonly shards: Map<string, V>[] = Array.from({ length: SHARDS }, () => new Map<string, V>());
+  private shards: Map<string, V>[] = Array.from({ length: SHARDS }, () => new Map<string, V>());
 
   get(key: string): V | undefined {
     return this.shardOf(key).get(key);
@@ -36,6 +36,12 @@ export class ShardedMap<V> {
   clear(): void {
     for (const shard of this.shards) shard.clear();
     this.size = 0;
+  }
+
+  /** Takes over what `other` holds, which must not be used any more. Iterations under way go on over the old content. */
+  become(other: ShardedMap<V>): void {
+    this.shards = other.shards;
+    this.size = other.size;
   }
 
   *values(): Generator<V, undefined> {

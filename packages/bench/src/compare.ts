@@ -25,6 +25,7 @@ const USAGE = `usage: npm run bench:compare -- [flags]
   --servers      etsd,etcd or one of them
   --keys         keys of 256 bytes that are there before the first row (10000)
   --members      members of each cluster (1); processor time and memory are sums
+  --load         spread: clients on all members; leader: all on the leader (spread)
   --tls          clients connect over TLS (needs openssl to make a certificate)
   --server-flags further flags for both servers, separated by spaces
   --work-dir     where the servers' directories are made (the system's temporary directory)
@@ -60,9 +61,13 @@ interface Settings {
   rounds: number;
   servers: ServerName[];
   keys: number;
+  load: Placement;
   server: ServerSettings;
   out: string;
 }
+
+/** On which members of a cluster the clients are. */
+type Placement = 'spread' | 'leader';
 
 function parseSettings(args: string[]): Settings {
   const text = { type: 'string' } as const;
@@ -76,6 +81,7 @@ function parseSettings(args: string[]): Settings {
       servers: text,
       keys: text,
       members: text,
+      load: text,
       tls: { type: 'boolean' },
       'server-flags': text,
       'work-dir': text,
@@ -84,7 +90,10 @@ function parseSettings(args: string[]): Settings {
   });
   const servers = (values.servers ?? 'etsd,etcd').split(',');
   for (const name of servers) if (name !== 'etsd' && name !== 'etcd') throw new Error(`no server ${name}`);
+  const load = values.load ?? 'spread';
+  if (load !== 'spread' && load !== 'leader') throw new Error(`no load ${load}; there are: spread leader`);
   return {
+    load,
     rows: selectRows(values.rows === undefined ? [] : values.rows.split(',')),
     seconds: Number(values.seconds ?? 5),
     warmup: Number(values.warmup ?? 1),
@@ -105,7 +114,8 @@ function parseSettings(args: string[]): Settings {
 async function measure(row: Row, server: RunningServer, settings: Settings, dial: Dial): Promise<Measurement> {
   const verb = row.verb;
   if (verb === 'restart') return measureRestart(server, settings, dial);
-  const options = optionsOf(row, server.endpoints, settings.seconds, settings.keys);
+  const endpoints = settings.load === 'leader' ? [await server.leaderEndpoint(dial)] : server.endpoints;
+  const options = optionsOf(row, endpoints, settings.seconds, settings.keys);
   const channels = await openChannels(dial, options);
   if (settings.warmup > 0) await runVerb(verb, { ...options, seconds: settings.warmup }, channels);
   let serverCpu = 0;
@@ -231,6 +241,7 @@ function writeResults(settings: Settings, results: readonly RowResult[], started
     rounds: settings.rounds,
     keys: settings.keys,
     members: settings.server.members,
+    load: settings.load,
     tls: settings.server.tls,
     serverFlags: settings.server.flags,
   };

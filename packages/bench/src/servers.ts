@@ -3,7 +3,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { accessSync, constants, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
-import { RangeRequest } from '@etsd/proto';
+import { RangeRequest, StatusRequest, StatusResponse } from '@etsd/proto';
 import { callOnce } from './call-once.ts';
 import type { Dial } from './channel.ts';
 
@@ -155,6 +155,21 @@ export class RunningServer {
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
     }
+  }
+
+  /** The endpoint of the member that leads now. */
+  async leaderEndpoint(dial: Dial): Promise<string> {
+    for (const endpoint of this.endpoints) {
+      const channel = await dial(endpoint);
+      try {
+        const request = StatusRequest.encode(new StatusRequest());
+        const status = StatusResponse.decode(await callOnce(channel, '/etcdserverpb.Maintenance/Status', request));
+        if (status.header?.memberId === status.leader) return endpoint;
+      } finally {
+        channel.close();
+      }
+    }
+    throw new Error(`${this.name}: nobody leads`);
   }
 
   /** Processor time of all members, in seconds. */

@@ -1,4 +1,5 @@
 import { assert, isEmptyRange, type Key, OPEN_END, successor } from '@etsd/base';
+import { ErrCompacted, type EtcdError } from '@etsd/proto';
 import type { Leaf } from './key-tree.ts';
 import { count, hasFilters, passesFilters, type RangeOptions, type RangeSource } from './range.ts';
 
@@ -20,6 +21,8 @@ export class RangeCursor {
   /** Whether the limit left records out. Final once `next` has returned true. */
   more = false;
   readonly revision: number;
+  /** Why nothing more comes, where the store was given a state that this revision is not in any more. */
+  error: EtcdError | null = null;
 
   private readonly source: RangeSource;
   private readonly key: Key;
@@ -32,6 +35,7 @@ export class RangeCursor {
   private limitLeft: number;
   /** Whether the count is known without walking to the end. */
   private readonly counted: boolean;
+  private generation: number;
   private isOpen = true;
   private isKept = false;
 
@@ -50,6 +54,7 @@ export class RangeCursor {
     this.options = options;
     this.filtered = hasFilters(options);
     this.release = release;
+    this.generation = source.generation;
     this.from = isEmptyRange(key, this.rangeEnd) ? null : key;
     this.limitLeft = options.limit > 0 ? options.limit : Number.POSITIVE_INFINITY;
     // In the present the tree knows; a past revision has to be counted key by key.
@@ -64,6 +69,7 @@ export class RangeCursor {
   next(bytes: number, keys: number, sink: RecordSink | null = null): boolean {
     this.records = [];
     if (this.from === null) return this.finish();
+    if (this.generation !== this.source.generation && this.isLost()) return this.finish();
     const { index } = this.source;
     const { countOnly } = this.options;
     if (this.counted && (countOnly || (this.limitLeft === 0 && !this.filtered))) return this.finish();
@@ -104,6 +110,14 @@ export class RangeCursor {
       at = 0;
     }
     return this.finish();
+  }
+
+  /** Whether the state that the store has now was compacted beyond this revision. */
+  private isLost(): boolean {
+    this.generation = this.source.generation;
+    if (this.revision >= this.source.compactRevision) return false;
+    this.error = ErrCompacted;
+    return true;
   }
 
   /** The end of the range will not close the cursor, so that it can be read again. It must be closed in any case. */

@@ -53,6 +53,10 @@ export class CompactionHashes {
     if (this.hashes.length > COMPACTION_HASHES_MAX) this.hashes.splice(0, 1);
   }
 
+  clear(): void {
+    this.hashes.length = 0;
+  }
+
   find(revision: number): KnownHash | null {
     return this.hashes.find((result) => result.hashRevision === revision) ?? null;
   }

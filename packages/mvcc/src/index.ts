@@ -2,6 +2,7 @@ export { ChangeList, type ChangeListener } from './changes.ts';
 export { RangeCursor, type RecordSink } from './cursor.ts';
 export { EventSelection } from './event.ts';
 export { KvHash, type KvHashJob, type KvHashResult, StoreHash } from './hash.ts';
+export { KeyIndex } from './key-index.ts';
 export {
   COMPACT_SLICE_RECORDS,
   HASH_SLICE_BYTES,
@@ -10,7 +11,8 @@ export {
   RESTORE_SLICE_RECORDS,
 } from './limits.ts';
 export { type RangeOptions, type RangeResult, WHOLE_RANGE } from './range.ts';
-export { isTombstoneKey, revisionKey, revisionMain, revisionSub } from './revision.ts';
+export { Restore } from './restore.ts';
+export { isRevisionKey, isTombstoneKey, revisionKey, revisionMain, revisionSub } from './revision.ts';
 export { FoundKey, Store, type StoreOptions } from './store.ts';
 export {
   type PublishedChanges,

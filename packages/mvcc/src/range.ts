@@ -50,6 +50,8 @@ export const TARGET_VALUE = 4;
 /** What a range reads from. */
 export interface RangeSource {
   readonly index: KeyIndex;
+  /** Grows when index and records are exchanged for those of another state. */
+  readonly generation: number;
   readonly compactRevision: number;
   /** The revision a read of the present is made at. */
   readonly readRevision: number;

@@ -46,7 +46,9 @@ export interface StoreOptions {
  */
 export class Store {
   readonly backend: Backend;
-  readonly index = new KeyIndex();
+  index = new KeyIndex();
+  /** Grows when another state is adopted: what was read before may not fit what is read now. */
+  generation = 0;
   /** The revision of the last change; 1 in an empty store. */
   revision = 1;
   /** Reads below this revision fail; −1 where nothing was ever compacted. */
@@ -62,19 +64,23 @@ export class Store {
 
   private inTransaction = false;
   private readonly published = new ChangeList();
-  private readonly cache: RecordCache;
+  private cache: RecordCache;
+  private readonly cacheBytes: number;
   private readonly copies = new Copies();
   private readonly view = new KeyValueView();
   private compaction: Compaction | null = null;
   /** Of the last compactions since the store was opened. */
   readonly compactionHashes = new CompactionHashes();
   private restore: Restore | null = null;
+  /** Another state is being put in place of this one: nothing may be written. */
+  private isBeingReplaced = false;
   /** Revisions that open cursors and hashes read at. */
   private readonly pins: number[] = [];
 
   constructor(backend: Backend, options: StoreOptions = {}) {
     this.backend = backend;
-    this.cache = new RecordCache(options.cacheBytes ?? RECORD_CACHE_BYTES);
+    this.cacheBytes = options.cacheBytes ?? RECORD_CACHE_BYTES;
+    this.cache = new RecordCache(this.cacheBytes);
   }
 
   // ---- Opening -------------------------------------------------------------------------------------------------
@@ -97,11 +103,39 @@ export class Store {
     assert(restore !== null, 'a restore was begun');
     if (!restore.slice(records)) return false;
     this.restore = null;
+    this.take(restore);
+    return true;
+  }
+
+  private take(restore: Restore): void {
     this.revision = restore.revision;
     this.compactRevision = restore.compactRevision;
     this.restoredLeases = restore.leases;
     if (restore.scheduledCompactRevision > 0) this.startCompaction(restore.scheduledCompactRevision, false);
-    return true;
+  }
+
+  /**
+   * Says that the backend is about to be given another content: until `adopt` nothing is written, compactions pause, and
+   * reads go on.
+   */
+  beginReplacement(): void {
+    assert(!this.inTransaction && this.changes === 0, 'no transaction is open while the store is replaced');
+    this.isBeingReplaced = true;
+  }
+
+  /**
+   * Takes a state that was read, to its end, from what the backend holds from now on. Reads under way at revisions that it
+   * no longer has fail; the listener is not told: what happened in between is in the history.
+   */
+  adopt(restore: Restore): void {
+    assert(this.isBeingReplaced, 'a replacement was begun');
+    this.isBeingReplaced = false;
+    this.index = restore.index;
+    this.generation++;
+    this.cache = new RecordCache(this.cacheBytes);
+    this.compaction = null;
+    this.compactionHashes.clear();
+    this.take(restore);
   }
 
   // ---- Writing -------------------------------------------------------------------------------------------------
@@ -112,7 +146,7 @@ export class Store {
   }
 
   begin(): void {
-    assert(!this.inTransaction, 'one transaction at a time');
+    assert(!this.inTransaction && !this.isBeingReplaced, 'one transaction at a time');
     this.inTransaction = true;
   }
 
@@ -357,6 +391,7 @@ export class Store {
   /** Removes a slice of what was compacted; true once nothing is left. Must not run inside a transaction. */
   compactSlice(budget: number): boolean {
     assert(!this.inTransaction, 'transactions are not interleaved with compaction');
+    if (this.isBeingReplaced) return false;
     if (this.compaction === null) return true;
     if (!this.compaction.slice(budget)) return false;
     this.compaction = null;
@@ -374,7 +409,13 @@ export class Store {
     if (revision > this.revision) return ErrFutureRev;
     // As in etcd, nothing lies at or below a negative revision.
     const at = revision === 0 ? this.revision : revision;
-    return new KvHash(this.index, this.backend, at, this.compactRevision, false, this.pin(this.compactRevision));
+    // Index and records stay what they are, also where the store is given another state meanwhile.
+    const frozen = this.backend.snapshot();
+    const unpin = this.pin(this.compactRevision);
+    return new KvHash(this.index, frozen, at, this.compactRevision, false, () => {
+      unpin();
+      frozen.close();
+    });
   }
 
   /** Begins the hash over all buckets. */

@@ -133,7 +133,7 @@ export const ErrTimeoutWaitAppliedIndex = define(
 );
 export const ErrUnhealthy = define('Unavailable', 'etcdserver: unhealthy cluster');
 export const ErrCorrupt = define('DataLoss', 'etcdserver: corrupt cluster');
-export const ErrNotSupportedForLearner = define('FailedPrecondition', 'etcdserver: rpc not supported for learner');
+export const ErrNotSupportedForLearner = define('Unavailable', 'etcdserver: rpc not supported for learner');
 export const ErrBadLeaderTransferee = define('FailedPrecondition', 'etcdserver: bad leader transferee');
 export const ErrWrongDowngradeVersionFormat = define(
   'InvalidArgument',
@@ -144,7 +144,7 @@ export const ErrInvalidDowngradeTargetVersion = define(
   'etcdserver: invalid downgrade target version',
 );
 export const ErrClusterVersionUnavailable = define(
-  'FailedPrecondition',
+  'Unavailable',
   'etcdserver: cluster version not found during downgrade',
 );
 export const ErrDowngradeInProcess = define(

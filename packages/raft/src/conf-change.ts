@@ -13,6 +13,7 @@ import { membershipOf } from './conf-state.ts';
 import { Progress } from './progress.ts';
 import { LEADER, Membership, type Raft } from './raft.ts';
 import { maybeCommit } from './replicate.ts';
+import { traceApplied } from './trace.ts';
 import { abortTransfer, handOverIfNoVoter } from './transfer.ts';
 
 /** A change that cannot be made to the configuration it meets. It should have been refused before it was proposed. */
@@ -139,6 +140,7 @@ export function restoreMembership(raft: Raft, state: ConfState): void {
 }
 
 function switchTo(raft: Raft, next: Membership): void {
+  if (raft.tracer !== null) traceApplied(raft, next);
   raft.membership = next;
   trackMembers(raft, next);
   if (raft.role !== LEADER) return;

@@ -1,4 +1,5 @@
 import { assert, type U64, U64_ZERO } from '@etsd/base';
+import type { RaftTracer } from './trace.ts';
 
 /** How one raft member behaves. Times are in ticks; the driver decides how long a tick is. */
 export interface RaftOptions {
@@ -18,11 +19,13 @@ export interface RaftOptions {
   inflightMax: number;
   /** Bytes on the way to one follower; 0: no limit. */
   inflightBytesMax: number;
+  /** Is told of everything that the TLA+ trace specification knows; null or absent: nobody, at no cost. */
+  tracer?: RaftTracer | null;
   /** A whole number in [0, bound): the only chance in raft, drawn for each election timeout. */
   draw: (bound: number) => number;
 }
 
-/** etcd's settings. */
+/** etcd's settings, but for the bytes under way: messages wait in memory, and a follower that takes none must not fill it. */
 export const RAFT_DEFAULTS = {
   electionTicks: 10,
   heartbeatTicks: 1,
@@ -30,7 +33,7 @@ export const RAFT_DEFAULTS = {
   checkQuorum: true,
   appendBytesMax: 1024 * 1024,
   inflightMax: 512,
-  inflightBytesMax: 0,
+  inflightBytesMax: 64 * 1024 * 1024,
 } as const;
 
 export function validateOptions(options: RaftOptions): void {

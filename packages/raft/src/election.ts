@@ -4,6 +4,7 @@ import { CAMPAIGN_TRANSFER, entryOf, isTransferCampaign, messageTo } from './mes
 import { jointVote, VOTE_LOST, VOTE_WON } from './quorum.ts';
 import { CANDIDATE, LEADER, PRE_CANDIDATE, type Raft } from './raft.ts';
 import { appendAsLeader } from './replicate.ts';
+import { traceState } from './trace.ts';
 
 /** Starts an election unless this member leads, may not lead, or has a membership change to apply first. */
 export function hup(raft: Raft, transfer: boolean): void {
@@ -63,6 +64,28 @@ function votersOf(raft: Raft): U64[] {
   return [...new Set([...voters, ...outgoing])].sort();
 }
 
+/**
+ * A refusal says up to where its sender knows the log to be committed. A voter that cannot win may be missing just that: a
+ * leader which was removed has the longest log, will not campaign, and alone knew that its vote counts no more.
+ */
+export function tellCommit(raft: Raft, refusal: Message): void {
+  refusal.commit = raft.log.committed;
+  refusal.logTerm = raft.log.termAt(raft.log.committed);
+}
+
+/**
+ * Takes the commit index of a refusal. Whose log has that entry has everything before it (paper §5.3), so that it is
+ * committed here as well, whatever became of the election. Members other than ours leave the index at zero.
+ */
+export function learnCommit(raft: Raft, refusal: Message): void {
+  const { log } = raft;
+  const from = log.committed;
+  if (raft.role === LEADER || refusal.commit <= from || !log.matches(refusal.commit, refusal.logTerm)) return;
+  log.commitTo(refusal.commit);
+  // Votes were asked of a configuration that may be history: begin anew when the change is applied.
+  if (isCampaigning(raft) && hasUnappliedConfChange(raft)) raft.becomeFollower(raft.term, U64_ZERO);
+}
+
 /** A vote counted by the candidate or pre-candidate that asked for it. */
 export function handleVoteResponse(raft: Raft, message: Message): void {
   const own = raft.role === PRE_CANDIDATE ? MessageType.MsgPreVoteResp : MessageType.MsgVoteResp;
@@ -88,6 +111,7 @@ function becomeLeader(raft: Raft): void {
   }
   // There may be a change of members among the entries not yet committed: look no closer, just wait for all of them.
   raft.pendingConfIndex = raft.log.lastIndex;
+  if (raft.tracer !== null) traceState(raft, 'BecomeLeader');
   // An empty entry of its own term lets the leader commit what earlier leaders left (paper §5.4.2 and §8).
   appendAsLeader(raft, entryOf(EntryType.EntryNormal, EMPTY));
 }
@@ -107,6 +131,7 @@ export function handleVoteRequest(raft: Raft, message: Message): void {
   // A granted pre-vote answers in the term asked for: the candidate would ignore its present, lower one.
   const answer = messageTo(message.from, type, granted ? message.term : raft.term);
   answer.reject = !granted;
+  if (!granted) tellCommit(raft, answer);
   raft.send(answer);
   if (granted && !isPreVote) {
     raft.electionElapsed = 0;

@@ -15,3 +15,4 @@ export {
 } from './raft.ts';
 export { DROPPED, emptyState, FORWARDED, RawNode, REFUSED, type StoredState } from './raw-node.ts';
 export type { Ready } from './ready.ts';
+export type { RaftTracer, TraceEvent, TraceMessage } from './trace.ts';

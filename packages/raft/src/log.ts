@@ -2,7 +2,7 @@ import { assert } from '@etsd/base';
 import type { Entry, RaftSnapshot } from '@etsd/proto';
 
 /** What an entry costs in memory and on the wire beside its data, in bytes; an estimate for limits. */
-const ENTRY_OVERHEAD_BYTES = 24;
+export const ENTRY_OVERHEAD_BYTES = 24;
 
 /** The size an entry counts with in every limit, in bytes. */
 export function entryBytes(entry: Entry): number {

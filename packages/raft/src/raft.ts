@@ -1,10 +1,11 @@
 import { type U64, U64_ZERO } from '@etsd/base';
-import { type Message, MessageType } from '@etsd/proto';
+import { type Entry, type Message, MessageType } from '@etsd/proto';
 import { type RaftOptions, validateOptions } from './config.ts';
 import { RaftLog } from './log.ts';
 import type { Progress } from './progress.ts';
 import { jointIndex } from './quorum.ts';
 import { ReadRounds } from './read-rounds.ts';
+import { type RaftTracer, traceSent, traceState } from './trace.ts';
 
 export const FOLLOWER = 0;
 export const PRE_CANDIDATE = 1;
@@ -45,6 +46,7 @@ export class Raft {
   readonly id: U64;
   readonly options: RaftOptions;
   readonly log: RaftLog = new RaftLog();
+  readonly tracer: RaftTracer | null;
 
   /** Never lowered. Durable before anything that promises it leaves. */
   term = 0;
@@ -80,8 +82,17 @@ export class Raft {
   transferee: U64 = U64_ZERO;
   /** The leader asked this member to take over, and a membership change must be applied before it may campaign. */
   takeOverPending = false;
+  /** This member must not lead at present: its driver says that its disk hangs. */
+  abstains = false;
   /** The log or the commit index moved: followers are to be told before the next hand-out. */
   broadcastPending = false;
+  /** A commit index that nobody waits for need not be told at once; see `RawNode.delayCommits`. */
+  delaysCommits = false;
+  /** The commit index was not told to somebody, as nobody waits for it there. */
+  hasUntoldCommit = false;
+  /** Followers are being told, and these are the entries that the last of them was sent; see `entriesFrom`. */
+  isBroadcasting = false;
+  shared: Entry[] | null = null;
   readonly reads: ReadRounds = new ReadRounds();
   /** A read round waits for heartbeats that are to go out before the next hand-out. */
   heartbeatPending = false;
@@ -94,11 +105,12 @@ export class Raft {
     validateOptions(options);
     this.id = options.id;
     this.options = options;
+    this.tracer = options.tracer ?? null;
   }
 
   /** Whether this member may start an election. */
   get promotable(): boolean {
-    return this.self !== null && !this.self.isLearner && this.log.pendingSnapshot === null;
+    return this.self !== null && !this.self.isLearner && this.log.pendingSnapshot === null && !this.abstains;
   }
 
   /** Whether this member alone decides. */
@@ -123,6 +135,7 @@ export class Raft {
     if (message.term === 0 && type !== MessageType.MsgProp && type !== MessageType.MsgReadIndex) {
       message.term = this.term;
     }
+    if (this.tracer !== null) traceSent(this, message);
     if (type === MessageType.MsgAppResp || type === MessageType.MsgVoteResp || type === MessageType.MsgPreVoteResp) {
       this.outboxAfterWrite.push(message);
     } else {
@@ -149,6 +162,7 @@ export class Raft {
     this.pendingConfIndex = 0;
     this.broadcastPending = false;
     this.heartbeatPending = false;
+    this.hasUntoldCommit = false;
     this.reads.clear();
     this.readsBeforeCommit = [];
   }
@@ -157,6 +171,7 @@ export class Raft {
     this.reset(term);
     this.role = FOLLOWER;
     this.leader = leader;
+    if (this.tracer !== null) traceState(this, 'BecomeFollower');
   }
 
   /** Asks whether an election could be won; neither term nor vote change. */
@@ -171,6 +186,7 @@ export class Raft {
     this.reset(this.term + 1);
     this.role = CANDIDATE;
     this.vote = this.id;
+    if (this.tracer !== null) traceState(this, 'BecomeCandidate');
   }
 
   /** Highest index a majority has; the commit index follows only for entries of this term (paper §5.4.2). */

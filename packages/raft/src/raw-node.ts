@@ -9,11 +9,11 @@ import {
   MessageType,
   ConfChangeV2 as WideChange,
 } from '@etsd/proto';
-import { applyConfChange, restoreMembership } from './conf-change.ts';
+import { applyConfChange, confChangeOf, restoreMembership } from './conf-change.ts';
 import { confStateOf } from './conf-state.ts';
 import type { RaftOptions } from './config.ts';
 import { takeOver } from './election.ts';
-import { PendingWrite } from './log.ts';
+import { ENTRY_OVERHEAD_BYTES, PendingWrite } from './log.ts';
 import { entryOf, messageTo } from './messages.ts';
 import type { Progress } from './progress.ts';
 import { LEADER, Raft, type Role } from './raft.ts';
@@ -21,6 +21,7 @@ import { readIndexMessage, waitingContext } from './read-index.ts';
 import { Ready } from './ready.ts';
 import { acknowledgeSelf, appendAsLeader, broadcastAppends, broadcastHeartbeats } from './replicate.ts';
 import { appendProposal, CHANGE_FITS, CHANGE_TOO_EARLY, canPropose, checkChange, step, tick } from './step.ts';
+import { traceFounders, traceState } from './trace.ts';
 
 /** What `propose` answers where it has no index: the proposal is on its way to the leader … */
 export const FORWARDED = 0;
@@ -59,6 +60,8 @@ export class RawNode {
   private savedTerm = 0;
   private savedVote: U64 = U64_ZERO;
   private savedCommit = 0;
+  /** Of the entries in the last message of the outbox, if that forwards proposals. */
+  private forwardedBytes = 0;
 
   constructor(options: RaftOptions, stored: StoredState) {
     const raft = new Raft(options);
@@ -86,6 +89,7 @@ export class RawNode {
     log.applying = stored.applied;
     log.applied = stored.applied;
     if (stored.confState !== null) restoreMembership(raft, stored.confState);
+    if (raft.tracer !== null) traceState(raft, 'InitState');
     raft.becomeFollower(raft.term, U64_ZERO);
     if (hard !== null) {
       this.savedTerm = hard.term;
@@ -109,6 +113,7 @@ export class RawNode {
       log.push(entry);
     }
     log.commitTo(log.lastIndex);
+    if (this.raft.tracer !== null) traceFounders(this.raft, entries.map(confChangedMember));
   }
 
   get id(): U64 {
@@ -197,6 +202,41 @@ export class RawNode {
     step(this.raft, messageTo(U64_ZERO, MessageType.MsgHup));
   }
 
+  /** While set, this member starts no election, not even when it is told to take over. */
+  abstain(isAbstaining: boolean): void {
+    this.raft.abstains = isAbstaining;
+  }
+
+  /**
+   * While set, a commit index for which nobody waits on a follower is not sent by itself: it goes with the next entries,
+   * or when `tellCommits` is called, or with a heartbeat. Under load that saves half of all messages.
+   */
+  delayCommits(isDelaying: boolean): void {
+    this.raft.delaysCommits = isDelaying;
+  }
+
+  /** Whether there is a follower that was not told the commit index for that reason. */
+  get hasUntoldCommit(): boolean {
+    return this.raft.hasUntoldCommit;
+  }
+
+  /** Tells it to all that have not heard of it. */
+  tellCommits(): void {
+    const raft = this.raft;
+    if (!raft.hasUntoldCommit) return;
+    raft.hasUntoldCommit = false;
+    if (raft.role !== LEADER) return;
+    const delays = raft.delaysCommits;
+    raft.delaysCommits = false;
+    broadcastAppends(raft);
+    raft.delaysCommits = delays;
+  }
+
+  /** Gives leadership up. The others notice when they hear of no leader any more. */
+  stepDown(): void {
+    if (this.raft.role === LEADER) this.raft.becomeFollower(this.raft.term, U64_ZERO);
+  }
+
   /** Proposes an entry. Returns its index on the leader (it may still be lost with the leadership), else a code. */
   propose(data: Buffer): number {
     const raft = this.raft;
@@ -220,11 +260,28 @@ export class RawNode {
     return entry.index;
   }
 
+  /** What a turn forwards travels together. */
   private forward(type: number, data: Buffer): number {
-    if (this.raft.leader === U64_ZERO) return DROPPED;
+    const raft = this.raft;
+    if (raft.leader === U64_ZERO) return DROPPED;
+    const { outbox } = raft;
+    const last = outbox[outbox.length - 1];
+    const bytes = data.length + ENTRY_OVERHEAD_BYTES;
+    if (
+      last !== undefined &&
+      last.type === MessageType.MsgProp &&
+      last.from === raft.id &&
+      last.to === raft.leader &&
+      this.forwardedBytes + bytes <= raft.options.appendBytesMax
+    ) {
+      this.forwardedBytes += bytes;
+      last.entries.push(entryOf(type, data));
+      return FORWARDED;
+    }
+    this.forwardedBytes = bytes;
     const message = messageTo(U64_ZERO, MessageType.MsgProp);
     message.entries.push(entryOf(type, data));
-    step(this.raft, message);
+    step(raft, message);
     return FORWARDED;
   }
 
@@ -296,6 +353,7 @@ export class RawNode {
       raft.heartbeatPending = false;
       broadcastHeartbeats(raft, waitingContext(raft));
     }
+    if (raft.tracer !== null) traceState(raft, 'Ready');
     this.handOutWrite();
     out.messages = raft.outbox;
     if (raft.outbox.length > 0) raft.outbox = [];
@@ -422,6 +480,10 @@ export class RawNode {
   get hasWaitingReads(): boolean {
     return this.raft.reads.last !== null;
   }
+}
+
+function confChangedMember(entry: Entry): U64 {
+  return confChangeOf(entry).changes[0]?.nodeId ?? U64_ZERO;
 }
 
 /** State of a member that has nothing on disk. */

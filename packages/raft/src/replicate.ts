@@ -1,16 +1,19 @@
-import { type Entry, type Message, MessageType, RaftSnapshot, SnapshotMetadata } from '@etsd/proto';
+import { type Entry, EntryType, type Message, MessageType, RaftSnapshot, SnapshotMetadata } from '@etsd/proto';
 import { confStateOf } from './conf-state.ts';
 import { entryBytes } from './log.ts';
 import { messageTo } from './messages.ts';
 import { PROBE, type Progress, REPLICATE, SNAPSHOT } from './progress.ts';
 import type { Raft } from './raft.ts';
 import { releaseReadsBeforeCommit } from './read-index.ts';
+import { traceReceived, traceSent, traceState } from './trace.ts';
 
 /** Gives an entry its place at the end of the leader's log. Followers are told at the next hand-out, all at once. */
 export function appendAsLeader(raft: Raft, entry: Entry): void {
   entry.term = raft.term;
   entry.index = raft.log.lastIndex + 1;
+  if (raft.tracer !== null && entry.type === EntryType.EntryNormal) traceState(raft, 'Replicate');
   raft.log.push(entry);
+  if (raft.tracer !== null) traceSent(raft, ownAcknowledgement(raft, entry.index));
   if (raft.self !== null) raft.self.next = entry.index + 1;
   raft.broadcastPending = true;
 }
@@ -19,16 +22,45 @@ export function appendAsLeader(raft: Raft, entry: Entry): void {
 export function broadcastAppends(raft: Raft): void {
   raft.broadcastPending = false;
   if (raft.progress.size <= 1) return;
+  raft.isBroadcasting = true;
   for (const progress of raft.progress.values()) if (progress.id !== raft.id) sendAppends(raft, progress);
+  raft.isBroadcasting = false;
+  raft.shared = null;
 }
+
+/**
+ * The entries from `from` on, as many as one append takes. During a broadcast followers that are equally far get the same
+ * array, so that whoever sends it may encode it once.
+ */
+function entriesFrom(raft: Raft, from: number): Entry[] {
+  const { shared, log } = raft;
+  if (shared !== null && (shared[0] as Entry).index === from) return shared;
+  const entries = log.slice(from, raft.options.appendBytesMax);
+  if (raft.isBroadcasting) raft.shared = entries;
+  return entries;
+}
+
+const NO_ENTRIES: readonly Entry[] = [];
 
 /** As many appends as the follower's window takes; an empty one where only the commit index is news. */
 export function sendAppends(raft: Raft, progress: Progress): void {
   const tellable = Math.min(raft.log.committed, progress.next - 1);
-  let sent = sendAppend(raft, progress, progress.sentCommit < tellable);
+  const isNews = progress.sentCommit < tellable;
+  const mayWait = isNews && raft.delaysCommits && !isCommitAwaited(raft, progress);
+  let sent = sendAppend(raft, progress, isNews && !mayWait);
+  if (mayWait && !sent) raft.hasUntoldCommit = true;
   while (sent && progress.state === REPLICATE && progress.next <= raft.log.lastIndex) {
     sent = sendAppend(raft, progress, false);
   }
+}
+
+/** Whether the follower is to hear of the commit index at once: for a client of its own, or for a change of members. */
+function isCommitAwaited(raft: Raft, progress: Progress): boolean {
+  return (
+    progress.state !== REPLICATE ||
+    progress.awaitedCommit > progress.sentCommit ||
+    raft.pendingConfIndex > progress.sentCommit
+  );
 }
 
 /**
@@ -43,12 +75,12 @@ export function sendAppend(raft: Raft, progress: Progress, evenEmpty: boolean): 
   if (previousTerm < 0) return sendSnapshot(raft, progress);
   // Through a full window only an empty append goes: it tells the commit index and finds out about losses.
   const blocked = progress.state === REPLICATE && progress.inflights.full;
-  const entries = blocked || previous === log.lastIndex ? [] : log.slice(progress.next, raft.options.appendBytesMax);
+  const entries = blocked || previous === log.lastIndex ? NO_ENTRIES : entriesFrom(raft, progress.next);
   if (entries.length === 0 && !evenEmpty) return false;
   const message = messageTo(progress.id, MessageType.MsgApp);
   message.index = previous;
   message.logTerm = previousTerm;
-  message.entries = entries;
+  if (entries.length > 0) message.entries = entries as Entry[];
   message.commit = log.committed;
   raft.send(message);
   let bytes = 0;
@@ -76,12 +108,22 @@ function sendSnapshot(raft: Raft, progress: Progress): boolean {
   return true;
 }
 
+/** The model of the trace has leaders acknowledge their own entries by a message; here it needs none. */
+function ownAcknowledgement(raft: Raft, index: number): Message {
+  const message = messageTo(raft.id, MessageType.MsgAppResp, raft.term);
+  message.from = raft.id;
+  message.index = index;
+  return message;
+}
+
 /** Moves the commit index to what a majority has of this term (paper §5.3, §5.4.2). Returns whether it moved. */
 export function maybeCommit(raft: Raft): boolean {
   const index = raft.majorityMatch();
   const log = raft.log;
-  if (index <= log.committed || log.termAt(index) !== raft.term) return false;
-  log.commitTo(index);
+  const moves = index > log.committed && log.termAt(index) === raft.term;
+  if (moves) log.commitTo(index);
+  if (raft.tracer !== null) traceState(raft, 'Commit');
+  if (!moves) return false;
   raft.broadcastPending = true;
   if (raft.readsBeforeCommit.length > 0) releaseReadsBeforeCommit(raft);
   return true;
@@ -91,6 +133,10 @@ export function maybeCommit(raft: Raft): boolean {
 export function acknowledgeSelf(raft: Raft): void {
   const self = raft.self;
   if (self === null) return;
+  const { log } = raft;
+  if (raft.tracer !== null && log.termAt(log.stable) === raft.term) {
+    traceReceived(raft, ownAcknowledgement(raft, log.stable));
+  }
   if (self.acknowledged(raft.log.stable)) maybeCommit(raft);
 }
 

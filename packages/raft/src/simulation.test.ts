@@ -18,7 +18,6 @@ test('safety under faults, liveness once they stop', () => {
   let snapshots = 0;
   let changes = 0;
   let reads = 0;
-  let blocked = 0;
   for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
     const simulation = new Simulation(new Prng(seed));
     try {
@@ -32,11 +31,9 @@ test('safety under faults, liveness once they stop', () => {
     snapshots += simulation.snapshots;
     changes += simulation.changes;
     reads += simulation.readsConfirmed;
-    blocked += simulation.blocked;
   }
   // The runs must have exercised what they claim to check.
   assert.ok(elections > runs, `elections: ${elections}`);
-  assert.ok(blocked <= runs * 0.02, `runs that ended in the known gap: ${blocked}`);
   assert.ok(applied > runs * 10, `applied: ${applied}`);
   if (runs >= 50) {
     assert.ok(snapshots > 10, `snapshots: ${snapshots}`);
@@ -45,6 +42,6 @@ test('safety under faults, liveness once they stop', () => {
   }
   console.log(
     `seeds ${firstSeed}…${firstSeed + runs - 1}: ${elections} leaders, ${applied} entries, ${snapshots} snapshots, ` +
-      `${changes} membership changes, ${reads} reads, ${blocked} blocked`,
+      `${changes} membership changes, ${reads} reads`,
   );
 });

@@ -20,6 +20,8 @@ function restoreSnapshot(raft: Raft, snapshot: RaftSnapshot): boolean {
   const { index, term } = metadata;
   const log = raft.log;
   if (index <= log.committed) return false;
+  // One at a time: were each younger one taken as well, the member would install for ever and never be up to date.
+  if (log.pendingSnapshot !== null) return false;
   // A snapshot of a cluster this member is not part of: it must not forget its log for that.
   const { voters, learners, votersOutgoing } = state;
   if (!voters.includes(raft.id) && !learners.includes(raft.id) && !votersOutgoing.includes(raft.id)) return false;

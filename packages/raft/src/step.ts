@@ -1,4 +1,4 @@
-import { EMPTY, U64_ZERO } from '@etsd/base';
+import { EMPTY, type U64, U64_ZERO } from '@etsd/base';
 import { type Entry, EntryType, type Message, MessageType, ProtoError } from '@etsd/proto';
 import { ConfChangeError, changedMembership, confChangeOf } from './conf-change.ts';
 import {
@@ -8,7 +8,9 @@ import {
   heldByLease,
   hup,
   isCampaigning,
+  learnCommit,
   takeOver,
+  tellCommit,
 } from './election.ts';
 import { messageTo } from './messages.ts';
 import { LEADER, PRE_CANDIDATE, type Raft } from './raft.ts';
@@ -24,6 +26,7 @@ import {
   handleUnreachable,
 } from './replicate.ts';
 import { handleSnapshot } from './snapshot.ts';
+import { traceChange, traceReceived } from './trace.ts';
 import { abortTransfer, handOverIfNoVoter, startTransfer, transferIfCaughtUp } from './transfer.ts';
 
 /** One tick of the driver's clock. */
@@ -52,6 +55,7 @@ export function tick(raft: Raft): void {
 
 /** Takes a message of another member, or a local one (term 0). */
 export function step(raft: Raft, message: Message): void {
+  if (raft.tracer !== null) traceReceived(raft, message);
   if (message.term > raft.term) {
     if (!acceptHigherTerm(raft, message)) return;
   } else if (message.term !== 0 && message.term < raft.term) {
@@ -100,6 +104,7 @@ function answerLowerTerm(raft: Raft, message: Message): void {
     // The candidate may be behind in terms although its log is not; let it catch up.
     const answer = messageTo(message.from, MessageType.MsgPreVoteResp, raft.term);
     answer.reject = true;
+    tellCommit(raft, answer);
     raft.send(answer);
   }
 }
@@ -113,7 +118,9 @@ function stepLeader(raft: Raft, message: Message): void {
       checkQuorum(raft);
       return;
     case MessageType.MsgProp:
-      if (canPropose(raft)) for (const entry of message.entries) appendProposal(raft, entry);
+      if (!canPropose(raft)) return;
+      for (const entry of message.entries) appendProposal(raft, entry);
+      awaitCommit(raft, message.from, raft.log.lastIndex);
       return;
     case MessageType.MsgReadIndex:
       handleReadIndex(raft, message);
@@ -142,6 +149,12 @@ function stepLeader(raft: Raft, message: Message): void {
       return;
     default:
   }
+}
+
+/** A follower has somebody who waits until it knows that this index is committed. */
+function awaitCommit(raft: Raft, id: U64, index: number): void {
+  const progress = raft.progress.get(id);
+  if (progress !== undefined && index > progress.awaitedCommit) progress.awaitedCommit = index;
 }
 
 /** Whether the leader takes proposals: not when it is no voter any more, not while it hands over. */
@@ -176,6 +189,7 @@ export function appendProposal(raft: Raft, entry: Entry): void {
   if (entry.type !== EntryType.EntryNormal) {
     if (checkChange(raft, entry) === CHANGE_FITS) {
       raft.pendingConfIndex = raft.log.lastIndex + 1;
+      if (raft.tracer !== null) traceChange(raft, confChangeOf(entry));
     } else {
       entry.type = EntryType.EntryNormal;
       entry.data = EMPTY;
@@ -193,6 +207,7 @@ function stepOther(raft: Raft, message: Message): void {
       return;
     case MessageType.MsgVoteResp:
     case MessageType.MsgPreVoteResp:
+      if (message.reject && message.commit > 0) learnCommit(raft, message);
       if (isCampaigning(raft)) handleVoteResponse(raft, message);
       return;
     case MessageType.MsgProp:

@@ -1,5 +1,4 @@
-import type { U64 } from '@etsd/base';
-import type { ConfChange, ConfState, EtcdError, RaftSnapshot } from '@etsd/proto';
+import type { ConfChange, ConfChangeV2, ConfState, EtcdError, RaftSnapshot } from '@etsd/proto';
 
 /**
  * Who waits for the outcome of a proposal or of a read barrier. Exactly one of the two is called, once. A result may be
@@ -33,6 +32,17 @@ export interface Applier {
     toRaft: (change: ConfChange | null) => ConfState,
     waiter: Waiter | null,
   ): void;
+  /**
+   * A change of several members at once, or, where it names nobody, the step out of a joint configuration. As above.
+   * Members that go stay reachable until the configuration that comes back has no outgoing voters.
+   */
+  applyWideChange(
+    index: number,
+    term: number,
+    change: ConfChangeV2,
+    toRaft: (change: ConfChangeV2 | null) => ConfState,
+    waiter: Waiter | null,
+  ): void;
   /** Everything that was applicable, or a slice of it, has been applied: the place to write out answers. */
   batchEnd(): void;
 }
@@ -51,5 +61,8 @@ export interface SnapshotInstaller {
   install(snapshot: RaftSnapshot, done: (error: Error | null) => void): void;
 }
 
-/** Finds the request id inside the data of an entry; needed only by members that forward proposals to a leader. */
-export type RequestIdOf = (data: Buffer) => U64;
+/**
+ * What identifies a proposal of this member by its data; null for one of another member, or one without an id. Called for
+ * each applied entry while forwarded proposals wait: a number is cheaper than a text.
+ */
+export type RequestKeyOf = (data: Buffer) => number | string | null;

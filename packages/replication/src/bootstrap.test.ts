@@ -171,11 +171,14 @@ test('a foundation that was cut short is made up for, with the same flags only',
   const opened = await foundCluster({ ...place, ...founding });
   await opened.log.close();
   const existing = { ...place, appliedIndex: 0, confState: null };
-  await assert.rejects(openExisting({ ...existing, founding: { ...founding, token: 'other' } }), OperatorError);
+  await assert.rejects(
+    openExisting({ ...existing, founding: async () => ({ ...founding, token: 'other' }) }),
+    OperatorError,
+  );
   const waiting = await openExisting(existing);
   assert.equal(waiting.start.bootstrap, null, 'a member that joins waits for its leader');
   await waiting.log.close();
-  const resumed = await openExisting({ ...existing, founding });
+  const resumed = await openExisting({ ...existing, founding: async () => founding });
   const node = nodeOn(resumed, new RecordingApplier());
   assert.equal(await propose(node, 'a'), 'a');
   await node.stop();

@@ -1,6 +1,6 @@
 import { assert, type Logger, OperatorError, type U64, u64ToHex } from '@etsd/base';
-import { ConfChange, ConfChangeType, ConfState, type Entry, EntryType, type HardState, WalMetadata } from '@etsd/proto';
-import { changedMembership, confChangeV2Of, membershipOf, type StoredState } from '@etsd/raft';
+import { ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType, type HardState, WalMetadata } from '@etsd/proto';
+import { changedMembership, confChangeOf, membershipOf, type StoredState } from '@etsd/raft';
 import type { World } from '@etsd/runtime';
 import { newestSnapshot, type OpenedWal, Wal, type WalOptions } from '@etsd/wal';
 import type { LogStore } from './log-store.ts';
@@ -102,10 +102,10 @@ export interface ExistingOptions extends LogPlace {
   readonly appliedIndex: number;
   readonly confState: ConfState | null;
   /**
-   * What the flags say, where they ask for a new cluster: if a crash cut the foundation short, so that the log exists but
-   * is empty, it is made up for. Without it an empty log is that of a member which waits for its leader.
+   * Finds out what the flags say, where they ask for a new cluster: if a crash cut the foundation short, so that the log
+   * exists but is empty, it is made up for. Without it an empty log is that of a member which waits for its leader.
    */
-  readonly founding?: Founding | null;
+  readonly founding?: (() => Promise<Founding>) | null;
 }
 
 /** Opens the log of a member with a past. */
@@ -125,7 +125,7 @@ export async function openExisting(options: ExistingOptions): Promise<OpenedLog>
     const { memberId, clusterId } = readMetadata(opened, directory);
     const stored = storedState(opened, baseIndex, baseTerm, options);
     if (isBlank(stored) && options.founding) {
-      return { log: opened.wal, start: resumedFoundation(options.founding, memberId, clusterId, directory) };
+      return { log: opened.wal, start: resumedFoundation(await options.founding(), memberId, clusterId, directory) };
     }
     logger.log('info', 'restarting local member', {
       clusterId: u64ToHex(clusterId),
@@ -222,11 +222,19 @@ function singleMemberEntries(
 ): Entry[] {
   let members = membershipOf(stored.confState ?? new ConfState());
   for (const entry of entries) {
-    if (entry.index > stored.applied && entry.type === EntryType.EntryConfChange) {
-      members = changedMembership(members, confChangeV2Of(ConfChange.decode(entry.data)));
+    if (entry.index > stored.applied && entry.type !== EntryType.EntryNormal) {
+      members = changedMembership(members, confChangeOf(entry));
     }
   }
   const result: Entry[] = [];
+  if (members.outgoing.length > 0) {
+    const leave = new ConfChangeV2();
+    const entry = new Entry();
+    entry.type = EntryType.EntryConfChangeV2;
+    entry.data = ConfChangeV2.encode(leave);
+    result.push(entry);
+    members = changedMembership(members, leave);
+  }
   if (!members.voters.includes(self.id)) {
     const context = memberContext(self, members.learners.includes(self.id));
     result.push(confChangeEntry(ConfChangeType.ConfChangeAddNode, self.id, context));

@@ -75,7 +75,12 @@ class Member {
     assert.ok(isRestart || this.model.acknowledged.size === 0, 'the log is there');
     if (isRestart) this.model.restarts++;
     const opened = isRestart
-      ? await openExisting({ ...place, appliedIndex: applier.appliedIndex, confState: applier.confState, founding })
+      ? await openExisting({
+          ...place,
+          appliedIndex: applier.appliedIndex,
+          confState: applier.confState,
+          founding: async () => founding,
+        })
       : await foundCluster({ ...place, ...founding });
     await new Promise<void>((resolve) => {
       const node = new ReplicationNode({

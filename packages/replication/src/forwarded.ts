@@ -1,6 +1,6 @@
 import type { U64 } from '@etsd/base';
-import type { EtcdError } from '@etsd/proto';
-import type { RequestIdOf, Waiter } from './applier.ts';
+import type { ConfChangeV2, EtcdError } from '@etsd/proto';
+import type { RequestKeyOf, Waiter } from './applier.ts';
 
 class Forwarded {
   readonly waiter: Waiter;
@@ -13,51 +13,67 @@ class Forwarded {
   }
 }
 
+/** A wide change has no id of its own: it is known by its context, which its maker made unique. */
+export function wideChangeKey(change: ConfChangeV2): string {
+  return `wide ${change.context.toString('latin1')}`;
+}
+
 /**
  * Proposals that went to the leader: their index is not known here, so that they are recognised by the request id in
  * their data when they come back to be applied.
  */
 export class ForwardedProposals {
-  private readonly requestIdOf: RequestIdOf | null;
-  /** In the order in which they came. */
-  private readonly byId: Map<U64, Forwarded> = new Map();
+  private readonly requestKeyOf: RequestKeyOf;
+  /** In the order in which they came. Proposals under the key of their data, membership changes under their id. */
+  private readonly byKey: Map<number | string, Forwarded> = new Map();
   /** Those that cannot be recognised only wait for their time-out. */
   private nameless = 0;
 
-  constructor(requestIdOf: RequestIdOf | null) {
-    this.requestIdOf = requestIdOf;
+  constructor(requestKeyOf: RequestKeyOf) {
+    this.requestKeyOf = requestKeyOf;
   }
 
   get size(): number {
-    return this.byId.size;
+    return this.byKey.size;
   }
 
   add(data: Buffer, tick: number, waiter: Waiter): void {
-    const id = this.requestIdOf === null ? `nameless ${this.nameless++}` : this.requestIdOf(data);
-    this.addWithId(id, tick, waiter);
+    const key = this.requestKeyOf(data);
+    this.byKey.set(key ?? `nameless ${this.nameless++}`, new Forwarded(waiter, tick));
   }
 
-  addWithId(id: U64, tick: number, waiter: Waiter): void {
-    this.byId.set(id, new Forwarded(waiter, tick));
+  addWithId(id: U64 | string, tick: number, waiter: Waiter): void {
+    this.byKey.set(id, new Forwarded(waiter, tick));
   }
 
   /** Who waits for this entry, or null. */
   take(data: Buffer): Waiter | null {
-    return this.requestIdOf === null ? null : this.takeId(this.requestIdOf(data));
+    const key = this.requestKeyOf(data);
+    return key === null ? null : this.takeKey(key);
   }
 
-  takeId(id: U64): Waiter | null {
-    const found = this.byId.get(id);
+  takeId(id: U64 | string): Waiter | null {
+    return this.takeKey(id);
+  }
+
+  private takeKey(key: number | string): Waiter | null {
+    const found = this.byKey.get(key);
     if (found === undefined) return null;
-    this.byId.delete(id);
+    this.byKey.delete(key);
     return found.waiter;
+  }
+
+  /** Whether anybody waits who came at `tick` or before. */
+  isDue(tick: number): boolean {
+    for (const forwarded of this.byKey.values()) return forwarded.tick <= tick;
+    return false;
   }
 
   /** Fails everybody who came at `tick` or before. */
   expire(tick: number, error: EtcdError): void {
-    for (const [id, forwarded] of this.byId) {
+    for (const [key, forwarded] of this.byKey) {
       if (forwarded.tick > tick) return;
-      this.byId.delete(id);
+      this.byKey.delete(key);
       forwarded.waiter.fail(error);
     }
   }

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ConfChange, ConfChangeType } from '@etsd/proto';
+import { ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2 } from '@etsd/proto';
 import { RecordingWaiter } from './testing/fakes.ts';
 import { Group } from './testing/group.ts';
 
@@ -156,10 +156,73 @@ test('a membership change asked of a follower is answered there', () => {
   for (const member of group.members) assert.deepEqual(member.applier.confState?.learners, [learner]);
 });
 
+test('several members change at once through a joint configuration, asked of a leader or a follower', () => {
+  const group = started();
+  const added = ['00000000000000aa', '00000000000000bb'];
+  for (const asked of [group.leader, group.follower()]) {
+    const wide = new ConfChangeV2();
+    // Learners: the new members do not exist, and must not be needed for a majority.
+    for (const nodeId of added) {
+      const type =
+        asked === group.leader ? ConfChangeType.ConfChangeAddLearnerNode : ConfChangeType.ConfChangeRemoveNode;
+      wide.changes.push(ConfChangeSingle.create({ type, nodeId }));
+    }
+    wide.context = Buffer.from(`request of ${asked.id}`);
+    const waiter = new RecordingWaiter();
+    asked.node.proposeConfChangeV2(wide, waiter);
+    group.settle();
+    assert.equal(waiter.outcome, 'changed');
+    for (const { applier } of group.members) {
+      assert.deepEqual(applier.confState?.learners, asked === group.leader ? added : []);
+      assert.deepEqual(applier.confState?.votersOutgoing, [], 'the joint configuration was left');
+      assert.equal(applier.seen.at(-1), '(0 changes)');
+    }
+  }
+});
+
+test('the log is kept for a member that is just being served', () => {
+  const group = started();
+  const away = group.follower();
+  group.isolate(away);
+  for (let count = 0; count < 60; count++) group.leader.propose(`v${count}`);
+  group.settle();
+  group.pass(300);
+  assert.ok(group.leader.node.snapshotIndex > 0, 'the log was cut');
+  group.reconnect();
+  group.isInstalling = false;
+  group.pass(500);
+  assert.deepEqual(away.applier.history, group.leader.applier.history);
+  assert.equal(group.installs.length, 0, 'no snapshot was needed');
+});
+
+test('the log is not cut while a snapshot is being installed', () => {
+  const group = started();
+  const away = group.follower();
+  group.stateOnDisk.set(away.id, 0);
+  for (let count = 0; count < 30; count++) group.leader.propose(`before${count}`);
+  group.settle();
+  group.isolate(away);
+  group.pass(2500);
+  for (let count = 0; count < 60; count++) group.leader.propose(`v${count}`);
+  group.settle();
+  group.pass(300);
+  // Were it cut, then at what is applied here: a place that the log does not reach back to any more.
+  group.isInstalling = false;
+  group.reconnect();
+  group.pass(500);
+  assert.equal(group.installs.length, 1);
+  group.stateOnDisk.set(away.id, away.applier.appliedIndex);
+  group.pass(500);
+  assert.equal(away.log.snapshots.length, 1, 'only the record of the snapshot');
+  assert.ok((away.log.snapshots[0]?.index ?? 0) > away.applier.appliedIndex);
+});
+
 test('a member that was away too long gets a snapshot, then what follows, and its next life begins there', () => {
   const group = started();
   const away = group.follower();
   group.isolate(away);
+  // Whoever was heard of lately is waited for.
+  group.pass(2500);
   for (let count = 0; count < 60; count++) group.leader.propose(`v${count}`);
   group.settle();
   group.pass(300);

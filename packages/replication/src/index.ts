@@ -1,4 +1,4 @@
-export type { Applier, RequestIdOf, SnapshotInstaller, Waiter } from './applier.ts';
+export type { Applier, RequestKeyOf, SnapshotInstaller, Waiter } from './applier.ts';
 export {
   type ExistingOptions,
   type Founding,
@@ -24,5 +24,15 @@ export {
   memberContext,
 } from './membership.ts';
 export { type LeadershipListener, ReplicationNode, type ReplicationOptions } from './node.ts';
+export type { TlsDial } from './peers/http-client.ts';
+export {
+  HttpTransport,
+  type HttpTransportOptions,
+  type PeerHost,
+  type RequestCallback,
+} from './peers/http-transport.ts';
+export { type Distribution, LinkCounters } from './peers/link-counters.ts';
+export { type PeerAddress, parsePeerUrl } from './peers/peer-urls.ts';
+export type { OutgoingSnapshot, SnapshotSink, SnapshotSource } from './peers/snapshot-transfer.ts';
 export type { Transport } from './peers/transport.ts';
-export { type RequestId, RequestIds } from './request-ids.ts';
+export { type RequestId, RequestIds, requestKeysOf } from './request-ids.ts';

@@ -13,6 +13,12 @@ export const CATCH_UP_ENTRIES = 5000;
 /** Their data, in bytes, at most: large values must not keep gigabytes alive. */
 export const CATCH_UP_BYTES = 64 * 1024 * 1024;
 
+/** Data of entries kept in memory for followers that are still being served with them, in bytes. */
+export const HELD_BYTES = 256 * 1024 * 1024;
+
+/** Entries kept in memory for whatever reason, in number: looking through them takes some milliseconds. */
+export const HELD_ENTRIES = 500_000;
+
 /** Applied entries after which the log is cut. etcd 3.6's number. Flag `snapshot-count`. */
 export const SNAPSHOT_COUNT = 10_000;
 
@@ -25,8 +31,18 @@ export const APPLY_SLICE_MS = 5;
 /** How many entries are applied between two looks at the clock. A power of two. */
 export const APPLY_CLOCK_INTERVAL = 32;
 
+/**
+ * For how long a follower on which nobody waits may not hear of what is committed, in milliseconds, and from how many
+ * writes a second on. Readers of serializable ranges and watchers there see it that much later.
+ */
+export const COMMIT_DELAY_MS = 1;
+export const COMMIT_DELAY_WRITES_PER_SECOND = 200;
+
 /** What a request may take beside two election timeouts, in milliseconds. etcd's number. */
 export const REQUEST_TIMEOUT_MS = 5000;
 
 /** After how long a read round without an answer is asked again, in milliseconds. etcd's number. */
 export const READ_RETRY_MS = 500;
+
+/** For how long after a start the wait for an election may be shortened, in milliseconds. etcd's number. */
+export const TICK_ADVANCE_WAIT_MS = 5000;

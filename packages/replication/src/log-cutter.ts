@@ -1,6 +1,7 @@
+import { assert } from '@etsd/base';
 import { type ConfState, type Entry, WalSnapshot } from '@etsd/proto';
-import type { RawNode } from '@etsd/raft';
-import { CATCH_UP_BYTES, SNAPSHOT_BYTES } from './limits.ts';
+import { type RawNode, SNAPSHOT } from '@etsd/raft';
+import { CATCH_UP_BYTES, HELD_BYTES, HELD_ENTRIES, SNAPSHOT_BYTES } from './limits.ts';
 import type { LogStore } from './log-store.ts';
 import type { ReadyPump } from './ready-pump.ts';
 
@@ -53,7 +54,8 @@ export class LogCutter {
   /** Cuts if it is time to. Cheap otherwise; called with every tick. */
   check(): void {
     const { raft, pump, snapshotCount } = this.parts;
-    if (this.isCutting) return;
+    // While a snapshot is being installed, the log begins behind it already, and the state is still the one before.
+    if (this.isCutting || raft.isInstalling) return;
     // Looking at what is applied first is cheaper than asking how much of it is on disk.
     const isLarge = pump.appliedBytes - this.lastBytes >= SNAPSHOT_BYTES;
     if (pump.appliedIndex - this.lastIndex < snapshotCount && !isLarge) return;
@@ -66,6 +68,7 @@ export class LogCutter {
 
   private cutAt(index: number, term: number, confState: ConfState): void {
     const { raft, log, pump } = this.parts;
+    assert(term >= 0, 'replication: the log is only cut where it has an entry');
     const snapshot = new WalSnapshot();
     snapshot.index = index;
     snapshot.term = term;
@@ -83,17 +86,40 @@ export class LogCutter {
     });
   }
 
-  /** The first entry to keep in memory: the catch-up entries before `index`, fewer where they are large. */
+  /**
+   * The first entry to keep in memory: the catch-up entries before `index`, and what followers that are being served still
+   * lack; fewer where they are large.
+   */
   private keepFrom(index: number): number {
     const { raft, catchUpEntries } = this.parts;
-    const oldest = Math.max(raft.firstIndex, index - catchUpEntries + 1);
+    const caughtUp = index - catchUpEntries + 1;
+    const needed = Math.min(this.neededFrom(), index + 1);
+    const oldest = Math.max(raft.firstIndex, Math.min(caughtUp, needed));
     let from = index + 1;
     let bytes = 0;
     while (from > oldest) {
       bytes += (raft.entryAt(from - 1) as Entry).data.length;
-      if (bytes > CATCH_UP_BYTES) break;
+      if (bytes > (from > needed ? HELD_BYTES : CATCH_UP_BYTES) || index - from >= HELD_ENTRIES) break;
       from--;
     }
     return from;
+  }
+
+  /**
+   * A follower that answers, or takes a snapshot, gets on from where it is: were the log cut before its eyes, each
+   * snapshot would be too old when it is installed, and only the next one would follow.
+   */
+  private neededFrom(): number {
+    const { raft } = this.parts;
+    let needed = Number.POSITIVE_INFINITY;
+    if (!raft.isLeader) return needed;
+    for (const progress of raft.progress.values()) {
+      const { id, state, match, next, recentActive } = progress;
+      if (id === raft.id || (!recentActive && state !== SNAPSHOT)) continue;
+      // What is gone is gone: such a follower takes a snapshot, or has it and installs it. What follows that is behind next.
+      const from = match + 1 >= raft.firstIndex ? match + 1 : next;
+      needed = Math.min(needed, from);
+    }
+    return needed;
   }
 }

@@ -41,6 +41,10 @@ class CountingApplier implements Applier {
   applyEmpty(index: number): void {
     this.appliedIndex = index;
   }
+  applyWideChange: Applier['applyWideChange'] = (index, _term, change, toRaft) => {
+    this.appliedIndex = index;
+    this.confState = toRaft(change);
+  };
   applyConfChange: Applier['applyConfChange'] = (index, _term, change, toRaft) => {
     this.appliedIndex = index;
     this.confState = toRaft(change);

@@ -1,28 +1,34 @@
 import { assert, type Logger, type U64, U64_ZERO } from '@etsd/base';
 import {
   ConfChange,
+  ConfChangeV2,
   EntryType,
+  ErrBadLeaderTransferee,
+  ErrContextDeadlineExceeded,
   ErrMemberNotEnoughStarted,
   ErrNotLeader,
   ErrRequestTooManyRequests,
   ErrStopped,
-  ErrTimeout,
   ErrTimeoutDueToLeaderFail,
+  ErrUnhealthy,
   type EtcdError,
   type Message,
 } from '@etsd/proto';
-import { FORWARDED, RAFT_DEFAULTS, RawNode, REFUSED, ROLE_NAMES } from '@etsd/raft';
+import { FORWARDED, RAFT_DEFAULTS, type RaftTracer, RawNode, REFUSED, ROLE_NAMES } from '@etsd/raft';
 import type { Clock, Random, Timer, Timers } from '@etsd/runtime';
-import type { Applier, RequestIdOf, SnapshotInstaller, Waiter } from './applier.ts';
+import type { Applier, RequestKeyOf, SnapshotInstaller, Waiter } from './applier.ts';
 import type { StartState } from './bootstrap.ts';
-import { ForwardedProposals } from './forwarded.ts';
+import { DiskWatchdog } from './disk-watchdog.ts';
+import { ForwardedProposals, wideChangeKey } from './forwarded.ts';
 import {
   APPLY_GAP_MAX,
   CATCH_UP_ENTRIES,
+  COMMIT_DELAY_WRITES_PER_SECOND,
   PROPOSAL_BYTES_MAX,
   READ_RETRY_MS,
   REQUEST_TIMEOUT_MS,
   SNAPSHOT_COUNT,
+  TICK_ADVANCE_WAIT_MS,
 } from './limits.ts';
 import { LogCutter } from './log-cutter.ts';
 import type { LogStore } from './log-store.ts';
@@ -31,7 +37,9 @@ import type { Transport } from './peers/transport.ts';
 import { Proposals } from './proposals.ts';
 import { Reads } from './reads.ts';
 import { ReadyPump } from './ready-pump.ts';
-import { type RequestId, RequestIds } from './request-ids.ts';
+import { type RequestId, RequestIds, requestKeysOf } from './request-ids.ts';
+import { TimeOuts } from './time-outs.ts';
+import { bestSuccessor, Transfers } from './transfers.ts';
 
 /** Rounds of read confirmation that may be on their way at once; readers that come meanwhile gather for the next. */
 const READ_ROUNDS_MAX = 16;
@@ -50,14 +58,20 @@ export interface ReplicationOptions {
   readonly transport?: Transport | null;
   /** Installs snapshots that a leader sends; null for a member without peers. */
   readonly installer?: SnapshotInstaller | null;
-  /** How to recognise a forwarded proposal when it is applied; without it such a proposal ends in a time-out. */
-  readonly requestIdOf?: RequestIdOf | null;
+  /** How to recognise a forwarded proposal when it is applied; by default by the id in the header of etcd's requests. */
+  readonly requestKeyOf?: RequestKeyOf;
   /** Length of a tick. Flag `heartbeat-interval`. */
   readonly heartbeatMs?: number;
   /** Flag `election-timeout`; a multiple of the above. */
   readonly electionMs?: number;
   /** Flag `pre-vote`. */
   readonly preVote?: boolean;
+  /** Lead only while a majority is heard from; etcd always does. */
+  readonly checkQuorum?: boolean;
+  /** After a start shorten the wait for an election once the others are connected. Flag `initial-election-tick-advance`. */
+  readonly electionTickAdvance?: boolean;
+  /** Is told of every step of raft, for the trace specification. */
+  readonly tracer?: RaftTracer | null;
   /** Flag `snapshot-count`. */
   readonly snapshotCount?: number;
   /** Entries kept in memory behind a cut. Flag `experimental-snapshot-catchup-entries`. */
@@ -89,13 +103,24 @@ export class ReplicationNode {
   private readonly parked = new Parked();
   /** Membership changes that wait, for a leader or for another change. */
   private readonly parkedChanges = new Parked();
+  private readonly parkedWideChanges = new Parked();
   private readonly reads = new Reads();
   private readonly requestIds: RequestIds;
+  private readonly watchdog: DiskWatchdog;
+  private readonly transfers: Transfers;
+  private readonly timeOuts: TimeOuts;
   private readonly listeners: LeadershipListener[] = [];
   /** Ticks since the start: the only time that waiting requests know. */
   private tickCount = 0;
   private readonly timeoutTicks: number;
   private readonly retryTicks: number;
+  private readonly electionTicks: number;
+  /** Until which tick the wait for the first election may still be shortened. */
+  private advanceUntil: number;
+  /** Ticks for which this member has led with a disk that hangs. */
+  private stalledTicks = 0;
+  /** Writes that were finished at the last tick. */
+  private finishedBefore = 0;
   private ticker: Timer | null = null;
   private readonly heartbeatMs: number;
   private readonly timers: Timers;
@@ -120,19 +145,32 @@ export class ReplicationNode {
     this.heartbeatMs = heartbeatMs;
     this.timeoutTicks = Math.ceil((REQUEST_TIMEOUT_MS + 2 * electionMs) / heartbeatMs);
     this.retryTicks = Math.max(1, Math.round(READ_RETRY_MS / heartbeatMs));
+    this.electionTicks = Math.max(2, Math.round(electionMs / heartbeatMs));
+    this.advanceUntil = options.electionTickAdvance === false ? 0 : Math.ceil(TICK_ADVANCE_WAIT_MS / heartbeatMs);
     this.requestIds = new RequestIds(start.memberId, world.clock.wallMs());
-    this.forwarded = new ForwardedProposals(options.requestIdOf ?? null);
+    this.forwarded = new ForwardedProposals(options.requestKeyOf ?? requestKeysOf(start.memberId));
     this.raft = new RawNode(
       {
         ...RAFT_DEFAULTS,
         id: start.memberId,
-        electionTicks: Math.max(2, Math.round(electionMs / heartbeatMs)),
+        electionTicks: this.electionTicks,
         preVote: options.preVote ?? RAFT_DEFAULTS.preVote,
+        tracer: options.tracer ?? null,
+        checkQuorum: options.checkQuorum ?? RAFT_DEFAULTS.checkQuorum,
         draw: (bound) => Math.floor(world.random.float() * bound),
       },
       start.stored,
     );
     if (start.bootstrap !== null) this.raft.bootstrap(start.bootstrap);
+    this.watchdog = new DiskWatchdog(this.electionTicks);
+    this.transfers = new Transfers(this.raft);
+    this.timeOuts = new TimeOuts({
+      raft: this.raft,
+      transport: this.transport,
+      clock: world.clock,
+      lossTicks: 2 * this.electionTicks,
+      tickMs: heartbeatMs,
+    });
     this.pump = new ReadyPump({
       raft: this.raft,
       log: this.log,
@@ -204,7 +242,25 @@ export class ReplicationNode {
   }
   /** Proposals of this member whose result is not known yet. */
   get pendingProposals(): number {
-    return this.proposals.length + this.forwarded.size + this.parked.length + this.parkedChanges.length;
+    return (
+      this.proposals.length +
+      this.forwarded.size +
+      this.parked.length +
+      this.parkedChanges.length +
+      this.parkedWideChanges.length
+    );
+  }
+
+  /** How long the oldest write to the log that is not durable has taken so far, in milliseconds; 0 where there is none. */
+  get oldestUnfinishedSyncMs(): number {
+    return this.pump.writes.oldestMs;
+  }
+  /**
+   * The disk has not finished a write for an election time-out. Meanwhile this member does not lead, unless it is alone,
+   * and serves no linearizable reads.
+   */
+  get isDiskStalled(): boolean {
+    return this.watchdog.isStalled;
   }
 
   /** A fresh request id; the object is reused by the next call. */
@@ -214,7 +270,8 @@ export class ReplicationNode {
 
   /**
    * Puts an entry into the log. The waiter is given the result of applying it here, or fails: `ErrRequestTooManyRequests`
-   * (nothing was done), `ErrStopped`, or a time-out (the result is not known). `data` must not be changed any more.
+   * or `ErrContextDeadlineExceeded` (nothing was done, since there was nobody to do it), `ErrStopped`, or one of the
+   * time-outs (the result is not known). `data` must not be changed any more.
    */
   propose(data: Buffer, waiter: Waiter): void {
     const { raft, proposals } = this;
@@ -254,17 +311,47 @@ export class ReplicationNode {
     this.pump.schedule();
   }
 
+  /**
+   * Proposes a change of several members at once, which goes through a joint configuration: while it lasts, majorities of
+   * the old and of the new voters are needed. It is left without being asked. The waiter is answered when the joint
+   * configuration is entered. The context must be unique: it stands for the id of the request.
+   *
+   * Only where every member is etsd: etcd's members stop when they are to apply such an entry.
+   */
+  proposeConfChangeV2(change: ConfChangeV2, waiter: Waiter): void {
+    if (this.isStopped) {
+      waiter.fail(ErrStopped);
+      return;
+    }
+    assert(change.changes.length > 0, 'replication: a joint configuration is left by itself');
+    this.placeWideChange(ConfChangeV2.encode(change), this.tickCount, waiter);
+    this.pump.schedule();
+  }
+
   private readonly placeChange = (data: Buffer, since: number, waiter: Waiter): void => {
     const index = this.raft.proposeConfChange(EntryType.EntryConfChange, data);
-    if (index > 0) this.proposals.add(index, this.raft.term, data.length, since, waiter);
-    else if (index === FORWARDED) this.forwarded.addWithId(ConfChange.decode(data).id, since, waiter);
-    else if (index === REFUSED) waiter.fail(ErrMemberNotEnoughStarted);
-    else this.parkedChanges.add(data, since, waiter);
+    if (index === FORWARDED) this.forwarded.addWithId(ConfChange.decode(data).id, since, waiter);
+    else if (!this.isPlaced(index, data, since, waiter)) this.parkedChanges.add(data, since, waiter);
   };
+
+  private readonly placeWideChange = (data: Buffer, since: number, waiter: Waiter): void => {
+    const index = this.raft.proposeConfChange(EntryType.EntryConfChangeV2, data);
+    if (index === FORWARDED) this.forwarded.addWithId(wideChangeKey(ConfChangeV2.decode(data)), since, waiter);
+    else if (!this.isPlaced(index, data, since, waiter)) this.parkedWideChanges.add(data, since, waiter);
+  };
+
+  /** Whether a membership change is in the log or refused for good; otherwise it must wait. */
+  private isPlaced(index: number, data: Buffer, since: number, waiter: Waiter): boolean {
+    if (index > 0) this.proposals.add(index, this.raft.term, data.length, since, waiter);
+    else if (index === REFUSED) waiter.fail(ErrMemberNotEnoughStarted);
+    else return false;
+    return true;
+  }
 
   /**
    * Calls `done` when everything that was committed before this call, on whatever member, is applied here; before it
-   * returns where nothing is missing. Readers of one turn share one question to the majority.
+   * returns where nothing is missing. Readers of one turn share one question to the majority. Fails with `ErrTimeout`,
+   * `ErrTimeoutWaitAppliedIndex`, `ErrStopped`, or `ErrUnhealthy` while the disk hangs.
    */
   readBarrier(waiter: Waiter): void {
     if (this.isStopped) {
@@ -274,6 +361,10 @@ export class ReplicationNode {
     const index = this.raft.readIndexNow();
     if (index >= 0 && index <= this.pump.appliedIndex) {
       waiter.done(null);
+      return;
+    }
+    if (this.watchdog.isStalled && !this.raft.isOnlyVoter) {
+      waiter.fail(ErrUnhealthy);
       return;
     }
     if (!this.reads.isGathering) this.timers.endOfTurn(this.askForReaders);
@@ -330,6 +421,49 @@ export class ReplicationNode {
     return null;
   }
 
+  /**
+   * How much of this member's log another one is known to have, from 0 to 1; null where this member does not lead, or the
+   * other is none of the cluster.
+   */
+  matchShare(id: U64): number | null {
+    const progress = this.raft.isLeader ? this.raft.progress.get(id) : undefined;
+    if (progress === undefined) return null;
+    return this.raft.lastIndex === 0 ? 1 : Math.min(1, progress.match / this.raft.lastIndex);
+  }
+
+  /**
+   * Hands leadership over and calls `done` when `to` leads. Fails with `ErrNotLeader`, `ErrBadLeaderTransferee` if `to` is
+   * no other voter, or `ErrTimeoutLeaderTransfer` after `timeoutMs` (by default what a request may take).
+   */
+  moveLeader(to: U64, waiter: Waiter, timeoutMs: number = this.timeoutTicks * this.heartbeatMs): void {
+    const { raft } = this;
+    const progress = raft.progress.get(to);
+    if (this.isStopped) waiter.fail(ErrStopped);
+    else if (!raft.isLeader) waiter.fail(ErrNotLeader);
+    else if (progress === undefined || progress.isLearner) waiter.fail(ErrBadLeaderTransferee);
+    else if (to === this.memberId) waiter.done(null);
+    else {
+      this.transfers.start(to, this.tickCount + Math.ceil(timeoutMs / this.heartbeatMs), waiter);
+      this.pump.schedule();
+    }
+  }
+
+  /**
+   * Before a stop: hands leadership to whoever is best prepared and resolves when that member leads, to null. Nothing is
+   * to be done where this member does not lead or is alone. Resolves to `ErrUnhealthy` if nobody else can be reached, and
+   * to `ErrTimeoutLeaderTransfer` if it took longer than `timeoutMs`; the others then elect somebody by themselves.
+   */
+  transferAndWait(timeoutMs: number): Promise<EtcdError | null> {
+    const { raft } = this;
+    if (this.isStopped || !raft.isLeader || raft.isOnlyVoter) return Promise.resolve(null);
+    const to = bestSuccessor(raft, this.transport);
+    if (to === null) return Promise.resolve(ErrUnhealthy);
+    this.logger.log('info', 'leadership transfer starting', { from: this.memberId, to });
+    return new Promise((resolve) => {
+      this.moveLeader(to, { done: () => resolve(null), fail: resolve }, timeoutMs);
+    });
+  }
+
   onLeadership(listener: LeadershipListener): void {
     this.listeners.push(listener);
   }
@@ -338,7 +472,11 @@ export class ReplicationNode {
     if (this.isStopped) return;
     this.tickCount++;
     this.raft.tick();
+    this.measureLoad();
+    this.watchDisk();
+    if (this.tickCount <= this.advanceUntil) this.advanceElection();
     this.expire();
+    this.transfers.look(this.tickCount);
     this.unpark();
     if (this.reads.isGathering) this.startReadRound();
     this.askAgain(this.tickCount - this.retryTicks);
@@ -346,10 +484,67 @@ export class ReplicationNode {
     this.cutter.check();
   };
 
+  /** With many writes a second the commit index travels with the entries of the next. */
+  private measureLoad(): void {
+    const { finished } = this.pump.writes;
+    const perSecond = ((finished - this.finishedBefore) * 1000) / this.heartbeatMs;
+    this.finishedBefore = finished;
+    this.raft.delayCommits(perSecond >= COMMIT_DELAY_WRITES_PER_SECOND);
+  }
+
+  /**
+   * A member that starts has waited long enough when the others are connected and nobody leads: the wait is there to let
+   * a leader be heard, and it would be by now. Two ticks stay, for a leader that is slow.
+   */
+  private advanceElection(): void {
+    const { raft, transport } = this;
+    if (transport?.activeSince === undefined) return;
+    let active = 0;
+    for (const id of raft.progress.keys()) if (id !== raft.id && transport.activeSince(id) !== null) active++;
+    if (active <= 1) return;
+    this.advanceUntil = 0;
+    if (raft.leader !== U64_ZERO) return;
+    for (let tick = 2; tick < this.electionTicks; tick++) raft.tick();
+  }
+
+  /**
+   * With a disk that hangs nothing can be promised: a leader hands over, for the others can commit without its disk, and
+   * if nobody has taken over after an election time-out it just steps down. No campaign before the disk works again.
+   */
+  private watchDisk(): void {
+    const { raft, watchdog } = this;
+    if (watchdog.look(this.pump.writes)) this.diskChanged(watchdog.isStalled);
+    if (!watchdog.isStalled || !raft.isLeader || raft.isOnlyVoter) {
+      this.stalledTicks = 0;
+      return;
+    }
+    const successor = bestSuccessor(raft, this.transport);
+    if (successor !== null && this.stalledTicks === 0) raft.transferLeader(successor);
+    else if (successor === null || this.stalledTicks >= this.electionTicks) raft.stepDown();
+    this.stalledTicks++;
+  }
+
+  private diskChanged(isStalled: boolean): void {
+    this.raft.abstain(isStalled);
+    if (!isStalled) {
+      this.logger.log('info', 'the disk of the log works again');
+      return;
+    }
+    this.logger.log(
+      'warn',
+      'the disk of the log hangs; this member gives leadership up and serves no linearizable reads',
+      {
+        oldestUnfinishedSyncMs: Math.round(this.oldestUnfinishedSyncMs),
+      },
+    );
+    if (!this.raft.isOnlyVoter) this.reads.failAll(ErrUnhealthy);
+  }
+
   /** Offers raft again what it did not take. */
   private unpark(): void {
     if (this.parked.length > 0) this.parked.drain(this.place);
     if (this.parkedChanges.length > 0) this.parkedChanges.drain(this.placeChange);
+    if (this.parkedWideChanges.length > 0) this.parkedWideChanges.drain(this.placeWideChange);
   }
 
   /** Asks for the read rounds that were last asked for at that tick or before. */
@@ -359,10 +554,12 @@ export class ReplicationNode {
 
   private expire(): void {
     const tick = this.tickCount - this.timeoutTicks;
-    this.proposals.expire(tick, ErrTimeout);
-    this.forwarded.expire(tick, ErrTimeout);
-    this.parked.expire(tick, ErrTimeout);
-    this.parkedChanges.expire(tick, ErrTimeout);
+    if (this.proposals.isDue(tick)) this.proposals.expire(tick, this.timeOuts.reason(tick, this.tickCount));
+    if (this.forwarded.isDue(tick)) this.forwarded.expire(tick, this.timeOuts.reason(tick, this.tickCount));
+    // Nobody ever took these.
+    this.parked.expire(tick, ErrContextDeadlineExceeded);
+    this.parkedChanges.expire(tick, ErrContextDeadlineExceeded);
+    this.parkedWideChanges.expire(tick, ErrContextDeadlineExceeded);
     this.reads.expire(tick);
   }
 
@@ -371,6 +568,7 @@ export class ReplicationNode {
     if (this.isFresh) this.takeLeadIfAlone();
     const { leader, term, isLeader } = raft;
     if (leader === this.knownLeader && term === this.knownTerm && isLeader === this.wasLeader) return;
+    if (leader !== this.knownLeader && leader !== U64_ZERO) this.timeOuts.leaderChanged(this.tickCount);
     this.knownLeader = leader;
     this.knownTerm = term;
     if (isLeader && !this.wasLeader) {
@@ -383,6 +581,7 @@ export class ReplicationNode {
       this.unpark();
       this.askAgain(this.tickCount);
     }
+    this.transfers.look(this.tickCount);
     this.logger.log('info', 'raft state changed', { role: ROLE_NAMES[raft.role], term, leader });
     for (const listener of this.listeners) listener(isLeader, leader, term);
   }
@@ -400,7 +599,9 @@ export class ReplicationNode {
     this.forwarded.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
     this.parked.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
     this.parkedChanges.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
+    this.parkedWideChanges.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
     this.reads.failAll(ErrStopped);
+    this.transfers.failAll(ErrStopped);
   }
 
   /** Fails everybody who waits, writes what the log was given, closes it and the transport. May be called again. */

@@ -52,6 +52,11 @@ export class Proposals {
     return null;
   }
 
+  /** Whether anybody waits who came at `tick` or before. */
+  isDue(tick: number): boolean {
+    return this.length > 0 && (this.ticks[this.head] as number) <= tick;
+  }
+
   /** Fails everybody who came at `tick` or before. */
   expire(tick: number, error: EtcdError): void {
     while (this.length > 0 && (this.ticks[this.head] as number) <= tick) {

@@ -1,17 +1,18 @@
 import { U64_ZERO } from '@etsd/base';
 import {
   ConfChange,
+  ConfChangeV2,
   type ConfState,
   type Entry,
   EntryType,
   ErrTimeoutDueToLeaderFail,
   type WalSnapshot,
 } from '@etsd/proto';
-import { confChangeOf, confChangeV2Of, type PendingWrite, type RawNode } from '@etsd/raft';
+import { confChangeV2Of, type PendingWrite, type RawNode } from '@etsd/raft';
 import type { Clock, Timers } from '@etsd/runtime';
 import type { Applier, SnapshotInstaller } from './applier.ts';
-import type { ForwardedProposals } from './forwarded.ts';
-import { APPLY_CLOCK_INTERVAL, APPLY_SLICE_MS } from './limits.ts';
+import { type ForwardedProposals, wideChangeKey } from './forwarded.ts';
+import { APPLY_CLOCK_INTERVAL, APPLY_SLICE_MS, COMMIT_DELAY_MS } from './limits.ts';
 import type { LogStore } from './log-store.ts';
 import type { Transport } from './peers/transport.ts';
 import type { Proposals } from './proposals.ts';
@@ -53,7 +54,8 @@ export class ReadyPump {
   confIndex = 0;
   private readonly parts: PumpParts;
   private readonly raft: RawNode;
-  private readonly writes: WriteQueue;
+  /** What the log was given and has not written yet. */
+  readonly writes: WriteQueue;
   /** Up to where raft allows applying. */
   private applyTarget: number;
   private applied: number;
@@ -64,6 +66,8 @@ export class ReadyPump {
   private isResumed = false;
   /** A run follows as soon as the callback of the disk returns. */
   private isAwake = false;
+  /** The followers will be told the commit index soon. */
+  private isTelling = false;
 
   constructor(parts: PumpParts) {
     this.parts = parts;
@@ -72,6 +76,7 @@ export class ReadyPump {
     this.applyTarget = this.applied;
     this.writes = new WriteQueue({
       log: parts.log,
+      clock: parts.clock,
       installer: parts.installer,
       durable: (write) => this.durable(write),
       installed: (index) => this.installed(index),
@@ -125,7 +130,18 @@ export class ReadyPump {
       parts.stateChanged();
     }
     if (hasWritten) parts.log.flush();
+    if (raft.hasUntoldCommit && !this.isTelling) {
+      this.isTelling = true;
+      parts.timers.after(COMMIT_DELAY_MS, this.tellCommits);
+    }
   }
+
+  private readonly tellCommits = (): void => {
+    this.isTelling = false;
+    if (this.isStopped) return;
+    this.raft.tellCommits();
+    this.run();
+  };
 
   /** Several writes may become durable at once; what follows from them is done together. */
   private durable(write: PendingWrite): void {
@@ -211,9 +227,8 @@ export class ReadyPump {
     const own = proposals.take(index, term, ErrTimeoutDueToLeaderFail);
     this.confIndex = index;
     if (entry.type === EntryType.EntryConfChangeV2) {
-      // Only raft's own step out of a joint configuration comes in this form: members are changed one at a time.
-      this.raft.applyConfChange(confChangeOf(entry));
-      applier.applyEmpty(index, term);
+      const wide = ConfChangeV2.decode(entry.data);
+      applier.applyWideChange(index, term, wide, this.wideToRaft, own ?? forwarded.takeId(wideChangeKey(wide)));
       return;
     }
     const change = ConfChange.decode(entry.data);
@@ -225,6 +240,9 @@ export class ReadyPump {
     if (change !== null && change.nodeId !== U64_ZERO) return this.raft.applyConfChange(confChangeV2Of(change));
     return this.raft.confState;
   };
+
+  private readonly wideToRaft = (change: ConfChangeV2 | null): ConfState =>
+    change === null ? this.raft.confState : this.raft.applyConfChange(change);
 
   /**
    * Notes in the log that the state is durable up to `snapshot`. The commit index goes first where the log has not heard

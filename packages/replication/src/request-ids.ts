@@ -1,4 +1,6 @@
 import { type U64, u64Low } from '@etsd/base';
+import { RaftRequestView } from '@etsd/proto';
+import type { RequestKeyOf } from './applier.ts';
 
 /** Two halves of a 64-bit id; reused by its maker. */
 export interface RequestId {
@@ -40,4 +42,19 @@ export class RequestIds {
     }
     return id;
   }
+}
+
+/**
+ * Recognises the proposals of one member by the id in their data: the lower 48 bits, which a number can hold, where the
+ * upper 16 are the member's. Two members whose ids end alike may see each other's proposals as their own for the moment
+ * in which they started in the same millisecond; etcd would as well.
+ */
+export function requestKeysOf(memberId: U64): RequestKeyOf {
+  const view = new RaftRequestView();
+  const prefix = u64Low(memberId) & 0xffff;
+  return (data) => {
+    view.parse(data);
+    if (view.idHigh >>> 16 !== prefix) return null;
+    return (view.idHigh & 0xffff) * 2 ** 32 + view.idLow;
+  };
 }

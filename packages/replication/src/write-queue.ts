@@ -1,6 +1,7 @@
 import { assert, RingQueue } from '@etsd/base';
 import { type Entry, type HardState, type RaftSnapshot, WalSnapshot } from '@etsd/proto';
 import type { PendingWrite, Ready } from '@etsd/raft';
+import type { Clock } from '@etsd/runtime';
 import type { SnapshotInstaller } from './applier.ts';
 import type { LogStore } from './log-store.ts';
 
@@ -21,6 +22,7 @@ class HeldWrite {
 
 export interface WriteQueueParts {
   readonly log: LogStore;
+  readonly clock: Clock;
   readonly installer: SnapshotInstaller | null;
   /** The oldest write is durable. */
   readonly durable: (write: PendingWrite) => void;
@@ -37,11 +39,26 @@ export class WriteQueue {
   private readonly parts: WriteQueueParts;
   /** Given to the log and not durable, oldest first. */
   private readonly underWay: RingQueue<PendingWrite> = new RingQueue();
+  /** When they were given to it. */
+  private readonly givenMs: RingQueue<number> = new RingQueue();
+  /** Writes that became durable. */
+  finished = 0;
   private readonly held: RingQueue<HeldWrite> = new RingQueue();
   private isInstalling = false;
 
   constructor(parts: WriteQueueParts) {
     this.parts = parts;
+  }
+
+  /** Writes given to the log and not durable. */
+  get unfinished(): number {
+    return this.underWay.length;
+  }
+
+  /** How long the oldest of them has taken so far, in milliseconds; 0 where there is none. */
+  get oldestMs(): number {
+    const givenMs = this.givenMs.peek();
+    return givenMs === undefined ? 0 : Math.max(0, this.parts.clock.nowMs() - givenMs);
   }
 
   /** Takes the write of a hand-out. Nothing of it is needed when this returns. */
@@ -51,8 +68,13 @@ export class WriteQueue {
       this.release();
       return;
     }
-    this.underWay.push(write);
+    this.note(write);
     this.parts.log.save(ready.hardState, ready.entries, ready.entriesFrom, ready.entriesTo, this.onDurable);
+  }
+
+  private note(write: PendingWrite): void {
+    this.underWay.push(write);
+    this.givenMs.push(this.parts.clock.nowMs());
   }
 
   private readonly onDurable = (error: Error | null): void => {
@@ -62,6 +84,8 @@ export class WriteQueue {
     }
     const write = this.underWay.take();
     assert(write !== undefined, 'replication: the log reported a write it was not given');
+    this.givenMs.take();
+    this.finished++;
     this.parts.durable(write);
   };
 
@@ -76,7 +100,7 @@ export class WriteQueue {
   }
 
   private save(write: PendingWrite, hardState: HardState | null, entries: readonly Entry[]): void {
-    this.underWay.push(write);
+    this.note(write);
     this.parts.log.save(hardState, entries, 0, entries.length, this.onDurable);
     this.parts.log.flush();
   }

@@ -15,6 +15,7 @@ export {
   parentPath,
   type ReadCallback,
 } from './disk.ts';
+export type { Names, ServiceRecord } from './names.ts';
 export type * from './network.ts';
 export type { Random } from './random.ts';
 export type { Timer, TimerOptions, Timers } from './timers.ts';

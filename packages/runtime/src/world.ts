@@ -1,5 +1,6 @@
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
+import type { Names } from './names.ts';
 import type { Network } from './network.ts';
 import type { Random } from './random.ts';
 import type { Timers } from './timers.ts';
@@ -15,5 +16,6 @@ export interface World {
   readonly random: Random;
   readonly disk: Disk;
   readonly network: Network;
+  readonly names: Names;
   readonly workers: Workers;
 }

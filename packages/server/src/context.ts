@@ -87,8 +87,10 @@ export interface ApiReplication {
   nextRequestId(): { readonly high: number; readonly low: number };
   /** As `propose`, for a change of the members; one at a time. */
   proposeConfChange(change: ConfChange, waiter: ApiWaiter): void;
-  /** Asks the leader, which must be this member, to hand over. Fails if it does not lead. */
-  transferLeadership(to: U64): EtcdError | null;
+  /** How much of the leader's log a member has, 0 to 1; null where this member does not lead or the other is unknown. */
+  matchShare(id: U64): number | null;
+  /** Hands leadership, which this member must have, to another voter, and waits until that one leads. */
+  moveLeader(to: U64, waiter: ApiWaiter): void;
 }
 
 /** What the API asks of the place where bytes rest. */
@@ -104,7 +106,7 @@ export interface ApiBackend {
 /** The choices of the operator that show in answers. */
 export type ApiConfig = Pick<
   MemberConfig,
-  'name' | 'electionTimeoutMs' | 'heartbeatIntervalMs' | 'strictReconfigCheck'
+  'name' | 'electionTimeoutMs' | 'heartbeatIntervalMs' | 'strictReconfigCheck' | 'autoPromoteLearners'
 >;
 
 /** Everything the API files of one member share. */

@@ -6,6 +6,7 @@ import type { MemberConfig } from './config/config.ts';
 export interface DataDirectory {
   readonly walDirectory: string;
   readonly storePath: string;
+  readonly snapDirectory: string;
   readonly lock: Lock;
   readonly hasStore: boolean;
 }
@@ -50,6 +51,7 @@ export async function openDataDirectory(world: World, config: MemberConfig, logg
   return {
     walDirectory: config.walDir === '' ? `${memberDirectory}/wal` : config.walDir,
     storePath,
+    snapDirectory,
     lock,
     hasStore: (await disk.stat(storePath)) !== null,
   };

@@ -1,15 +1,15 @@
 import { errorFrom, OperatorError } from '@etsd/base';
-import {
-  hasCode,
-  type Listener,
-  type ListenOptions,
-  type Socket,
-  type SocketAddress,
-  type TlsOptions,
-  type World,
-} from '@etsd/runtime';
+import { hasCode, type Listener, type ListenOptions, type Socket, type SocketAddress, type World } from '@etsd/runtime';
 import type { MemberConfig } from './config/config.ts';
 import type { Endpoint } from './config/values.ts';
+import {
+  type CertificateFlags,
+  certificateError,
+  clientCertificates,
+  isTlsError,
+  loadServerTls,
+  peerCertificates,
+} from './tls.ts';
 
 /** Where a socket has to listen for this URL. */
 export function socketAddressOf(endpoint: Endpoint): SocketAddress {
@@ -20,42 +20,6 @@ export function socketAddressOf(endpoint: Endpoint): SocketAddress {
 /** Whether clients of this address speak TLS. */
 export function isSecure(endpoint: Endpoint): boolean {
   return endpoint.scheme === 'https' || endpoint.scheme === 'unixs';
-}
-
-/** Reads the certificate files that the flags name. */
-export async function loadClientTls(world: World, config: MemberConfig): Promise<TlsOptions> {
-  const cert = await readPem(world, '--cert-file', config.certFile);
-  const key = await readPem(world, '--key-file', config.keyFile);
-  const demanded = config.clientCertAuth || config.trustedCaFile !== '';
-  return {
-    cert,
-    key,
-    alpn: ['h2', 'http/1.1'],
-    ...(config.trustedCaFile === '' ? {} : { ca: await readPem(world, '--trusted-ca-file', config.trustedCaFile) }),
-    ...(demanded ? { requireClientCertificate: true } : {}),
-    minVersion: config.tlsMinVersion === 'TLS1.3' ? 'TLSv1.3' : 'TLSv1.2',
-    ...(config.tlsMaxVersion === 'TLS1.2' ? { maxVersion: 'TLSv1.2' as const } : {}),
-  };
-}
-
-async function readPem(world: World, flag: string, path: string): Promise<Buffer> {
-  try {
-    return await world.disk.readFile(path);
-  } catch (error) {
-    throw new OperatorError(`${flag} ${path} cannot be read`, 'Check the path and its permissions.', { cause: error });
-  }
-}
-
-function isTlsError(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_OSSL');
-}
-
-/** What OpenSSL found wrong with the files, which it does not name. */
-function certificateError(config: MemberConfig, error: unknown): OperatorError {
-  return new OperatorError(
-    `--cert-file ${config.certFile} and --key-file ${config.keyFile} cannot be used together: ${errorFrom(error).message}`,
-    'Give a certificate in PEM form and the private key that belongs to it.',
-  );
 }
 
 /** A listening error in words that name the flag. */
@@ -70,53 +34,81 @@ export function listenError(flag: string, endpoint: Endpoint, thrown: unknown): 
   );
 }
 
+/** Addresses of one flag. */
+type Addresses = readonly [flag: string, endpoints: readonly Endpoint[]];
+
+/** Connections that may wait at a gate that does not open for everybody at once. */
+const WAITING_MAX = 256;
+
 /**
- * The addresses for clients, bound before anything is made on disk: an address that is taken should be the first thing
- * to be said, and leave nothing behind. Who connects before the member is ready is refused.
+ * Addresses to listen on, bound before anything is made on disk: an address that is taken should be the first thing to
+ * be said, and leave nothing behind. Clients that connect before the member is ready are refused; other members wait.
  */
-export class ClientGate {
+export class Gate {
   readonly listeners: Listener[] = [];
   private accept: ((socket: Socket) => void) | null = null;
+  private readonly waiting: Socket[] = [];
+  private readonly waitingMax: number;
 
-  private constructor() {}
+  private constructor(waitingMax: number) {
+    this.waitingMax = waitingMax;
+  }
 
-  static async bind(world: World, config: MemberConfig): Promise<ClientGate> {
-    const gate = new ClientGate();
-    const tls = config.listenClientUrls.some(isSecure) ? await loadClientTls(world, config) : undefined;
-    const flags = [
+  static async forClients(world: World, config: MemberConfig): Promise<Gate> {
+    const addresses: Addresses[] = [
       ['--listen-client-urls', config.listenClientUrls],
       ['--listen-client-http-urls', config.listenClientHttpUrls],
       ['--listen-metrics-urls', config.listenMetricsUrls],
-    ] as const;
-    for (const [flag, endpoints] of flags) {
+    ];
+    return await new Gate(0).bind(world, config, addresses, clientCertificates(config), ['h2', 'http/1.1']);
+  }
+
+  static async forPeers(world: World, config: MemberConfig): Promise<Gate> {
+    const addresses: Addresses[] = [['--listen-peer-urls', config.listenPeerUrls]];
+    return await new Gate(WAITING_MAX).bind(world, config, addresses, peerCertificates(config), ['http/1.1']);
+  }
+
+  private async bind(
+    world: World,
+    config: MemberConfig,
+    addresses: readonly Addresses[],
+    certificates: CertificateFlags,
+    alpn: readonly string[],
+  ): Promise<this> {
+    const secure = addresses.some(([, endpoints]) => endpoints.some(isSecure));
+    const tls = secure ? await loadServerTls(world, config, certificates, alpn) : undefined;
+    for (const [flag, endpoints] of addresses) {
       for (const endpoint of endpoints) {
         const options = {
           reusePort: config.socketReusePort,
           ...(isSecure(endpoint) && tls !== undefined ? { tls } : {}),
         };
         try {
-          gate.listeners.push(await listenAt(world, socketAddressOf(endpoint), options, gate.connected));
+          this.listeners.push(await listenAt(world, socketAddressOf(endpoint), options, this.connected));
         } catch (error) {
-          await gate.close();
-          throw isTlsError(error) ? certificateError(config, error) : listenError(flag, endpoint, error);
+          await this.close();
+          throw isTlsError(error) ? certificateError(certificates, error) : listenError(flag, endpoint, error);
         }
       }
     }
-    return gate;
+    return this;
   }
 
   /** Hands everybody who connects from now on to `accept`. */
   open(accept: (socket: Socket) => void): void {
     this.accept = accept;
+    for (const socket of this.waiting.splice(0)) accept(socket);
   }
 
   async close(): Promise<void> {
+    for (const socket of this.waiting.splice(0)) socket.destroy();
     for (const listener of this.listeners) await listener.close();
   }
 
   private readonly connected = (socket: Socket): void => {
-    if (this.accept === null) socket.destroy();
-    else this.accept(socket);
+    if (this.accept !== null) this.accept(socket);
+    else if (this.waiting.length < this.waitingMax) this.waiting.push(socket);
+    else socket.destroy();
   };
 }
 

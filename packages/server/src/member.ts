@@ -1,18 +1,20 @@
 import type { Backend } from '@etsd/backend';
-import { type Logger, OperatorError, U64_ZERO, u64ToHex } from '@etsd/base';
+import { type Logger, U64_ZERO, u64ToHex } from '@etsd/base';
 import { Store } from '@etsd/mvcc';
 import { HeaderTemplate } from '@etsd/proto';
 import {
-  forceSingleMember,
-  foundCluster,
-  hasLog,
+  HttpTransport,
+  type HttpTransportOptions,
+  type LogPlace,
   type OpenedLog,
-  openExisting,
   ReplicationNode,
 } from '@etsd/replication';
 import { RpcServer } from '@etsd/rpc';
-import type { World } from '@etsd/runtime';
+import type { TlsOptions, World } from '@etsd/runtime';
 import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
+import { checkFirstStart } from './bootstrap/first-start.ts';
+import { openLog, type StartingLog } from './bootstrap/open-log.ts';
+import { MemberRemovedError } from './bootstrap/removed.ts';
 import type { MemberConfig } from './config/config.ts';
 import type { MemberContext } from './context.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
@@ -22,20 +24,28 @@ import { CompactionSlices } from './duties/compaction-slices.ts';
 import { type DiskPlace, DiskSpace } from './duties/disk-space.ts';
 import { DurableIndex } from './duties/durable-index.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
+import { versionRefusal } from './duties/version-rules.ts';
 import { HttpEdge } from './http/edge.ts';
 import { httpMember } from './http-member.ts';
 import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS, makeLimits } from './limits.ts';
-import { ClientGate, isSecure } from './listeners.ts';
+import { Gate, isSecure } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
-import { publishClusterVersion, publishMember } from './publish.ts';
+import { attachPeerMetrics } from './peer-metrics.ts';
+import { type PeerLinks, PeerSide } from './peers.ts';
+import { publishMember } from './publish.ts';
 import { isNoSpaceRaised, raiseNoSpace } from './quota.ts';
 import { registerServices, type Services } from './services.ts';
-import { CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
+import { MemberSnapshots } from './snapshots/member-snapshots.ts';
+import { recoverInstalledSnapshot } from './snapshots/recover.ts';
+import { loadPeerDialTls } from './tls.ts';
+import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
 /** Records of the store read before the event loop gets its turn while a member starts. */
 const RESTORE_SLICE = 5000;
 /** How long running calls may go on when a member stops. */
 const DRAIN_MS = 2000;
+/** A member that learns of its removal goes on this many heartbeats. */
+const REMOVED_DELAY_TICKS = 10;
 
 /** What a member is made of that differs between production and a simulated world. */
 export interface MemberParts {
@@ -50,6 +60,8 @@ export interface MemberParts {
   readonly loopDelay: LoopDelay;
   /** Called at most once, when the member cannot go on. */
   readonly fail: (error: unknown) => void;
+  /** Makes the connections to other members; a simulated world has its own. */
+  readonly connectPeers?: (options: HttpTransportOptions) => PeerLinks;
 }
 
 /** A running member. */
@@ -62,19 +74,37 @@ export interface Member {
 /** Starts one member; resolves when clients are served. Rejects with an `OperatorError` on what the operator can mend. */
 export async function startMember(parts: MemberParts): Promise<Member> {
   const { world, config, logger } = parts;
-  const gate = await ClientGate.bind(world, config);
+  const gates = await bindGates(world, config);
   try {
+    await checkFirstStart(parts);
     const directory = await openDataDirectory(world, config, logger);
     try {
-      const member = await RunningMember.open(parts, directory);
-      await member.serve(gate);
+      const member = await RunningMember.open(parts, directory, gates);
+      await member.serve();
       return member;
     } catch (error) {
       await directory.lock.release();
       throw error;
     }
   } catch (error) {
-    await gate.close();
+    await gates.clients.close();
+    await gates.peers.close();
+    throw error;
+  }
+}
+
+/** The addresses of a member. */
+interface Gates {
+  readonly clients: Gate;
+  readonly peers: Gate;
+}
+
+async function bindGates(world: World, config: MemberConfig): Promise<Gates> {
+  const peers = await Gate.forPeers(world, config);
+  try {
+    return { peers, clients: await Gate.forClients(world, config) };
+  } catch (error) {
+    await peers.close();
     throw error;
   }
 }
@@ -88,36 +118,51 @@ class RunningMember implements Member {
   private readonly state: State;
   private readonly rpc: RpcServer;
   private readonly services: Services;
+  private readonly gates: Gates;
+  private readonly links: PeerLinks;
+  private readonly peers: PeerSide;
   private readonly metrics: MemberMetrics;
+  private readonly snapshots: MemberSnapshots;
   private readonly compactions: CompactionSlices;
   private readonly commits: CommitBatches;
   private readonly diskSpace: DiskSpace;
   private autoCompaction: AutoCompaction | null = null;
   private edge: HttpEdge | null = null;
   private isStopped = false;
+  /** It has a log from before. */
+  private readonly isRestarted: boolean;
 
   private constructor(
     parts: MemberParts,
     directory: DataDirectory,
     data: OpenedData,
-    opened: OpenedLog,
+    opened: StartingLog,
     metrics: MemberMetrics,
     fullDisk: FullDisk,
+    gates: Gates,
+    dialTls: TlsOptions | null,
   ) {
     const { world, config, logger } = parts;
     const { backend, store, state, lessor } = data;
     this.parts = parts;
+    this.gates = gates;
     this.directory = directory;
     this.backend = backend;
     this.store = store;
     this.state = state;
     this.metrics = metrics;
     const durable = new DurableIndex({
-      flush: () => backend.flush(),
+      flush() {
+        state.saveProgress();
+        return backend.flush();
+      },
       appliedIndex: () => state.appliedIndex,
       lagMax: config.snapshotCount,
       failed: parts.fail,
     });
+    this.isRestarted = opened.start.bootstrap === null;
+    this.snapshots = new MemberSnapshots({ ...data, world, logger, directory: directory.snapDirectory });
+    this.links = this.connect(opened, dialTls);
     this.replication = new ReplicationNode({
       world,
       logger,
@@ -126,9 +171,12 @@ class RunningMember implements Member {
       applier: state,
       durableIndex: () => durable.read(),
       onFatal: parts.fail,
+      transport: this.links,
+      installer: this.snapshots.installer,
       heartbeatMs: config.heartbeatIntervalMs,
       electionMs: config.electionTimeoutMs,
       preVote: config.preVote,
+      electionTickAdvance: config.initialElectionTickAdvance,
       snapshotCount: config.snapshotCount,
       catchUpEntries: config.snapshotCatchupEntries,
     });
@@ -172,13 +220,29 @@ class RunningMember implements Member {
       raise: (done) => raiseNoSpace(context, { done, fail: done }),
     });
     fullDisk.noticed = () => this.diskSpace.refused();
+    this.peers = new PeerSide({
+      links: this.links,
+      gate: gates.peers,
+      state,
+      memberId: this.replication.memberId,
+      logger,
+      removed: () => this.removed(),
+    });
+    for (const { id, peerURLs } of opened.remotes) this.links.addRemote(id, peerURLs);
+    state.members.learnersMax = config.maxLearners;
     this.services = registerServices({
       context,
+      peers: this.peers,
+      links: this.links,
       diskSpace: this.diskSpace,
       lessor,
+      snapshots: this.snapshots.forClients,
       compactions: this.compactions,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
+      clusterSettings: config,
+      fail: parts.fail,
     });
+    this.snapshots.onReplaced = () => this.services.watch.hub.storeReplaced();
     state.onBatchEnd = this.batchEnd;
     this.replication.onLeadership((isLeader) => {
       if (!isLeader) this.services.expiry.demote();
@@ -192,16 +256,22 @@ class RunningMember implements Member {
       quotaBytes: memberLimits(config).quotaBytes,
       loopDelay: parts.loopDelay,
     });
+    if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);
   }
 
   /** Reads what is on disk, or founds a new cluster where nothing is. */
-  static async open(parts: MemberParts, directory: DataDirectory): Promise<RunningMember> {
-    const { config, logger } = parts;
+  static async open(parts: MemberParts, directory: DataDirectory, gates: Gates): Promise<RunningMember> {
+    const { config, logger, world } = parts;
     const metrics = new MemberMetrics();
     const fullDisk: FullDisk = { noticed: () => {} };
     const data = await openData(parts, directory, fullDisk);
     try {
-      const opened = await openLog(parts, directory, data.state, metrics, fullDisk);
+      const dialTls =
+        config.peerCertFile + config.peerTrustedCaFile === '' ? null : await loadPeerDialTls(world, config);
+      const place = logPlace(parts, directory, metrics, fullDisk);
+      const opened = await openLog({ world, config, logger, tls: dialTls, directory, state: data.state, place });
+      const refusal = versionRefusal(data.state.version, PROTOCOL_VERSION);
+      if (refusal !== null) throw refusal;
       logger.log('info', 'starting etcd server', {
         'local-member-id': u64ToHex(opened.start.memberId),
         'cluster-id': u64ToHex(opened.start.clusterId),
@@ -209,11 +279,46 @@ class RunningMember implements Member {
         'cluster-version': data.state.version.version === '' ? 'to_be_decided' : data.state.version.version,
         name: config.name,
       });
-      return new RunningMember(parts, directory, data, opened, metrics, fullDisk);
+      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls);
     } catch (error) {
       await data.backend.close();
       throw error;
     }
+  }
+
+  private connect(opened: OpenedLog, tls: TlsOptions | null): PeerLinks {
+    const { world, config, logger, connectPeers } = this.parts;
+    const options: HttpTransportOptions = {
+      world,
+      logger,
+      memberId: opened.start.memberId,
+      clusterId: opened.start.clusterId,
+      ownPeerUrls: config.initialAdvertisePeerUrls,
+      tls,
+      serverVersion: PROTOCOL_VERSION,
+      minClusterVersion: MIN_CLUSTER_VERSION,
+      electionMs: config.electionTimeoutMs,
+      host: {
+        step: (message) => this.replication.step(message),
+        isRemoved: (id) => this.state.members.isRemoved(id),
+        reportUnreachable: (id) => this.replication.reportUnreachable(id),
+        reportSnapshot: (id, failed) => this.replication.reportSnapshot(id, failed),
+        removed: () => this.removed(),
+      },
+      source: this.snapshots.source,
+      sink: this.snapshots.sink,
+    };
+    return connectPeers?.(options) ?? new HttpTransport(options);
+  }
+
+  /** The others have removed this member: its data is of no use any more. */
+  private removed(): void {
+    if (this.isStopped) return;
+    const { world, config, fail } = this.parts;
+    // Long enough for the answer to whoever asked for it.
+    world.timers.after(REMOVED_DELAY_TICKS * config.heartbeatIntervalMs, () =>
+      fail(new MemberRemovedError(config.dataDir)),
+    );
   }
 
   /** After each batch of applied entries: answers leave in the same turn. */
@@ -224,9 +329,12 @@ class RunningMember implements Member {
   };
 
   /** Waits for a leader, announces the member, then lets clients in. */
-  async serve(gate: ClientGate): Promise<void> {
+  async serve(): Promise<void> {
     const { config, logger } = this.parts;
+    if (this.isRestarted && config.initialCorruptCheck) await this.services.duties.initialCheck();
     this.replication.start();
+    this.services.duties.start();
+    this.peers.open();
     await this.untilLeaderKnown();
     this.diskSpace.start();
     const publishing = {
@@ -236,8 +344,8 @@ class RunningMember implements Member {
       isStopped: () => this.isStopped,
     };
     await publishMember(publishing, config.name, config.advertiseClientUrls);
-    if (this.state.version.version === '') await publishClusterVersion(publishing, CLUSTER_VERSION);
-    this.admitClients(gate);
+    await this.services.duties.decided;
+    this.admitClients();
     this.startAutoCompaction();
     logger.log('info', 'ready to serve client requests');
     for (const endpoint of config.listenClientUrls) {
@@ -258,8 +366,9 @@ class RunningMember implements Member {
     });
   }
 
-  private admitClients(gate: ClientGate): void {
+  private admitClients(): void {
     const { config } = this.parts;
+    const gate = this.gates.clients;
     const secure = config.listenClientUrls.some(isSecure);
     const edge = new HttpEdge(httpMember(this.replication, this.state, this.metrics.registry), {
       cors: config.cors,
@@ -294,13 +403,16 @@ class RunningMember implements Member {
     this.isStopped = true;
     const { logger } = this.parts;
     this.autoCompaction?.stop();
+    // While it leads: the next leader goes on from the times noted here.
+    await this.services.settle();
+    await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
     this.edge?.close();
     await this.rpc.drain();
-    await this.services.settle();
     this.services.stop();
     this.compactions.stop();
     this.commits.stop();
     this.diskSpace.stop();
+    await this.peers.close();
     await this.replication.stop();
     await this.backend.close();
     await this.directory.lock.release();
@@ -332,6 +444,8 @@ async function openData(parts: MemberParts, directory: DataDirectory, fullDisk: 
   const startedMs = world.clock.nowMs();
   const backend = parts.openBackend(directory.storePath, parts.fail, () => fullDisk.noticed());
   try {
+    const { snapDirectory, walDirectory } = directory;
+    await recoverInstalledSnapshot({ world, logger, walDirectory, directory: snapDirectory, backend });
     const store = new Store(backend);
     store.beginRestore();
     while (!store.restoreSlice(RESTORE_SLICE)) await turn(world);
@@ -352,15 +466,10 @@ async function openData(parts: MemberParts, directory: DataDirectory, fullDisk: 
   }
 }
 
-async function openLog(
-  parts: MemberParts,
-  directory: DataDirectory,
-  state: State,
-  metrics: MemberMetrics,
-  fullDisk: FullDisk,
-): Promise<OpenedLog> {
+/** Where the log is kept, and who hears of its writes. */
+function logPlace(parts: MemberParts, directory: DataDirectory, metrics: MemberMetrics, fullDisk: FullDisk): LogPlace {
   const { world, config, logger } = parts;
-  const place = {
+  return {
     world,
     directory: directory.walDirectory,
     logger,
@@ -376,31 +485,6 @@ async function openLog(
       },
     },
   };
-  const members = [...config.initialCluster].map(([name, peerUrls]) => ({ name, peerUrls }));
-  const founding = { members, name: config.name, token: config.initialClusterToken };
-  if (await hasLog(place)) {
-    const { appliedIndex, confState } = state;
-    const existing = await openExisting({ ...place, appliedIndex, confState, founding });
-    const { memberId } = existing.start;
-    // Neither is a member for ever: a store that was just founded, and a member that was removed, may not list it.
-    if (state.members.size > 0 && state.members.get(memberId) === undefined && !state.members.isRemoved(memberId)) {
-      await existing.log.close();
-      throw new OperatorError(
-        `the log in ${directory.walDirectory} is that of member ${u64ToHex(memberId)}, which the store ${directory.storePath} does not know`,
-        'They belong to different clusters: give --data-dir and --wal-dir of the same member.',
-      );
-    }
-    if (!config.forceNewCluster) return existing;
-    logger.log('warn', 'forcing a new cluster of this member alone');
-    return await forceSingleMember(existing, config.initialAdvertisePeerUrls, config.name);
-  }
-  if (state.appliedIndex > 0) {
-    throw new OperatorError(
-      `the store ${directory.storePath} contains entries, but there is no log in ${directory.walDirectory}`,
-      'Give --wal-dir the directory of the log that belongs to this store, or restore a backup.',
-    );
-  }
-  return await foundCluster({ ...place, ...founding });
 }
 
 function memberLimits(config: MemberConfig): ReturnType<typeof makeLimits> {

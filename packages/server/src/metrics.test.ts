@@ -12,6 +12,9 @@ describe('metrics', () => {
     histogram.observe(0.001);
     histogram.observe(0.4);
     histogram.observe(7);
+    registry.labelled('gauge', 'd_none', 'Nobody yet.', () => new Map());
+    const view = { bounds: [1], counts: [2, 1], sum: 6, count: 3 };
+    registry.labelledHistogram('e_seconds', 'By peer.', () => new Map([['To="a"', view]]));
     current = 3;
     assert.equal(
       registry.render(),
@@ -28,6 +31,12 @@ b_now 3
 # HELP c_total By kind.
 # TYPE c_total counter
 c_total{kind="x"} 2
+# HELP e_seconds By peer.
+# TYPE e_seconds histogram
+e_seconds_bucket{To="a",le="1"} 2
+e_seconds_bucket{To="a",le="+Inf"} 3
+e_seconds_sum{To="a"} 6
+e_seconds_count{To="a"} 3
 `,
     );
   });

@@ -29,19 +29,34 @@ export class Histogram {
 
   /** The lines of one histogram under this name. */
   lines(name: string): string[] {
-    const lines: string[] = [];
-    let total = 0;
-    for (let bucket = 0; bucket < this.bounds.length; bucket++) {
-      total += this.counts[bucket] as number;
-      lines.push(`${name}_bucket{le="${formatNumber(this.bounds[bucket] as number)}"} ${total}`);
-    }
-    lines.push(
-      `${name}_bucket{le="+Inf"} ${this.count}`,
-      `${name}_sum ${formatNumber(this.sum)}`,
-      `${name}_count ${this.count}`,
-    );
-    return lines;
+    const { bounds, counts, sum, count } = this;
+    return distributionLines(name, '', { bounds, counts, sum, count });
   }
+}
+
+/** A distribution as others keep it: counts by bound, and one more for what is above all bounds. */
+export interface DistributionView {
+  readonly bounds: readonly number[];
+  readonly counts: ArrayLike<number>;
+  readonly sum: number;
+  readonly count: number;
+}
+
+function distributionLines(name: string, labels: string, view: DistributionView): string[] {
+  const before = labels === '' ? '' : `${labels},`;
+  const behind = labels === '' ? '' : `{${labels}}`;
+  const lines: string[] = [];
+  let total = 0;
+  for (let bucket = 0; bucket < view.bounds.length; bucket++) {
+    total += view.counts[bucket] as number;
+    lines.push(`${name}_bucket{${before}le="${formatNumber(view.bounds[bucket] as number)}"} ${total}`);
+  }
+  lines.push(
+    `${name}_bucket{${before}le="+Inf"} ${view.count}`,
+    `${name}_sum${behind} ${formatNumber(view.sum)}`,
+    `${name}_count${behind} ${view.count}`,
+  );
+  return lines;
 }
 
 type MetricType = 'counter' | 'gauge' | 'histogram';
@@ -72,6 +87,12 @@ export class MetricRegistry {
     });
   }
 
+  /** Distributions by label, read when asked for. */
+  labelledHistogram(name: string, help: string, read: () => ReadonlyMap<string, DistributionView>): void {
+    const lines = (): string[] => [...read()].flatMap(([labels, view]) => distributionLines(name, labels, view));
+    this.metrics.push({ name, help, type: 'histogram', lines });
+  }
+
   histogram(name: string, help: string, bounds: readonly number[]): Histogram {
     const histogram = new Histogram(bounds);
     this.metrics.push({ name, help, type: 'histogram', lines: () => histogram.lines(name) });
@@ -81,12 +102,14 @@ export class MetricRegistry {
   /** The page a scraper reads. */
   render(): string {
     const sorted = [...this.metrics].sort((a, b) => (a.name < b.name ? -1 : 1));
-    return sorted
-      .map((metric) =>
-        [`# HELP ${metric.name} ${metric.help}`, `# TYPE ${metric.name} ${metric.type}`, ...metric.lines()].join('\n'),
-      )
-      .join('\n')
-      .concat('\n');
+    let page = '';
+    for (const metric of sorted) {
+      // What has no value yet, under any label, is not there.
+      const lines = metric.lines();
+      if (lines.length === 0) continue;
+      page += `# HELP ${metric.name} ${metric.help}\n# TYPE ${metric.name} ${metric.type}\n${lines.join('\n')}\n`;
+    }
+    return page;
   }
 }
 

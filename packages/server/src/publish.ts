@@ -1,6 +1,7 @@
-import { type Logger, u64ToHex } from '@etsd/base';
+import { type Logger, u64FromHalves, u64ToHex } from '@etsd/base';
 import { type EtcdError, V2Request } from '@etsd/proto';
 import type { ReplicationNode } from '@etsd/replication';
+import type { ApiReplication, ApiWaiter } from './context.ts';
 
 /** How long to wait before an announcement that failed is made again. */
 const RETRY_MS = 500;
@@ -13,20 +14,30 @@ export interface PublishParts {
 }
 
 /**
- * Proposes a write in the form that etcd up to 3.5 uses for what members say of themselves, so that such a member can
- * read our log; resolves once it is applied. Tried again until it is, or until the member stops.
+ * Proposes a write in the form that etcd up to 3.5 uses for what members say of themselves and of the cluster, so that
+ * such a member can read our log.
  */
+export function proposeV2(
+  replication: Pick<ApiReplication, 'nextRequestId' | 'propose'>,
+  path: string,
+  value: string,
+  waiter: ApiWaiter,
+): void {
+  const { high, low } = replication.nextRequestId();
+  const request = new V2Request();
+  request.ID = u64FromHalves(high, low);
+  request.method = 'PUT';
+  request.path = path;
+  request.val = value;
+  replication.propose(V2Request.encode(request), waiter);
+}
+
+/** Proposes it until it is applied, or until the member stops; then resolves. */
 function proposeUntilApplied(parts: PublishParts, path: string, value: string): Promise<void> {
   return new Promise((resolve) => {
     const attempt = (): void => {
       if (parts.isStopped()) return resolve();
-      const id = parts.replication.nextRequestId();
-      const request = new V2Request();
-      request.ID = (id.high >>> 0).toString(16).padStart(8, '0') + (id.low >>> 0).toString(16).padStart(8, '0');
-      request.method = 'PUT';
-      request.path = path;
-      request.val = value;
-      parts.replication.propose(V2Request.encode(request), {
+      proposeV2(parts.replication, path, value, {
         done: () => resolve(),
         fail: (error: EtcdError) => {
           parts.logger.log('warn', 'failed to publish to the cluster through raft', { path, error: error.message });
@@ -48,15 +59,5 @@ export async function publishMember(parts: PublishParts, name: string, clientUrl
     'local-member-attributes': `{Name:${name} ClientURLs:[${clientUrls.join(' ')}]}`,
     'request-path': path,
     'cluster-id': u64ToHex(parts.replication.clusterId),
-  });
-}
-
-/** Sets the version of the cluster where it has none yet. */
-export async function publishClusterVersion(parts: PublishParts, version: string): Promise<void> {
-  await proposeUntilApplied(parts, '/0/version', version);
-  parts.logger.log('info', 'set initial cluster version', {
-    'cluster-id': u64ToHex(parts.replication.clusterId),
-    'local-member-id': u64ToHex(parts.replication.memberId),
-    'cluster-version': version.replace(/\.\d+$/, ''),
   });
 }

@@ -1,3 +1,4 @@
+import type { U64 } from '@etsd/base';
 import { CompactionRequest, RaftRequestField } from '@etsd/proto';
 import type { Lessor } from '@etsd/state';
 import { registerAuthStatus } from './api/auth-status.ts';
@@ -7,26 +8,41 @@ import { registerHealth } from './api/health.ts';
 import { registerKv } from './api/kv.ts';
 import { LeaderGuard } from './api/leader-guard.ts';
 import { registerLease } from './api/lease.ts';
+import { PeerLeaseForwarder } from './api/lease-peers.ts';
 import { registerMaintenance } from './api/maintenance.ts';
+import { PROMOTE_PATH, Promotion } from './api/promotion.ts';
+import { Reconfiguration } from './api/reconfiguration.ts';
 import { SliceRunner } from './api/slice-runner.ts';
+import { registerSnapshot, type SnapshotFileSource } from './api/snapshot.ts';
 import { registerWatch, type WatchService } from './api/watch.ts';
-import type { MemberContext } from './context.ts';
+import type { ApiWaiter, MemberContext } from './context.ts';
+import { ClusterDuties, type ClusterDutiesSettings } from './duties/cluster-duties.ts';
 import type { CompactionSlices } from './duties/compaction-slices.ts';
+import { LearnerPromotion } from './duties/learner-promotion.ts';
 import { CHECKPOINT_INTERVAL_MS, LeaseExpiry, REVOKES_PER_SECOND } from './duties/lease-expiry.ts';
+import { routeDuties } from './http/duty-routes.ts';
+import { MEMBERS_PATH, membersRoute, promoteRoute } from './http/member-routes.ts';
+import type { PeerLinks, PeerSide } from './peers.ts';
 import { Quota } from './quota.ts';
 
 export interface ServicesParts {
   readonly context: MemberContext;
   readonly lessor: Lessor;
+  readonly snapshots: SnapshotFileSource;
+  readonly peers: PeerSide;
+  readonly links: PeerLinks;
   readonly compactions: CompactionSlices;
   readonly watchProgressIntervalMs: number;
   readonly diskSpace: { readonly isLow: boolean };
+  readonly clusterSettings: ClusterDutiesSettings;
+  readonly fail: (error: unknown) => void;
 }
 
 /** The gRPC services of a member, and the duties that belong to them. */
 export interface Services {
   readonly watch: WatchService;
   readonly expiry: LeaseExpiry;
+  readonly duties: ClusterDuties;
   /** Compacts through the log, as a client's request would. */
   compact(revision: number, done: (failure: string | undefined) => void): void;
   /** While the log still takes entries: notes in it what a restart should know. Takes a second at most. */
@@ -46,7 +62,8 @@ export function registerServices(parts: ServicesParts): Services {
   const runner = new SliceRunner(world, context.limits.sliceMs);
   registerKv({ context, quota, compactions, runner });
   registerMaintenance({ context, runner });
-  registerCluster({ context, hasPeers: false, isCaughtUp: () => false });
+  registerSnapshot(context, parts.snapshots);
+  const learners = registerMembership(parts);
   registerAuthStatus(context);
   registerHealth(context);
   const watch = registerWatch({
@@ -70,14 +87,24 @@ export function registerServices(parts: ServicesParts): Services {
     revokesPerSecond: REVOKES_PER_SECOND,
     checkpointIntervalMs: CHECKPOINT_INTERVAL_MS,
   });
+  const duties = new ClusterDuties({
+    context,
+    peers: parts.links,
+    settings: parts.clusterSettings,
+    fail: parts.fail,
+  });
+  routeDuties(parts.peers.edge, context.clusterId, duties);
   state.onTermBegin = () => {
     if (replication.isLeader) expiry.promote();
+    duties.termBegan();
   };
   expiry.start();
-  registerLease({ context, quota, lessor, expiry, guard, forwarder: null });
+  const forwarder = new PeerLeaseForwarder(parts.peers.postLease);
+  parts.peers.answerLeases(registerLease({ context, quota, lessor, expiry, guard, forwarder }));
   return {
     watch,
     expiry,
+    duties,
     compact(revision, done) {
       const body = CompactionRequest.encode(CompactionRequest.create({ revision }));
       proposeRequest(context, RaftRequestField.Compaction, body, 0, body.length, {
@@ -95,9 +122,33 @@ export function registerServices(parts: ServicesParts): Services {
       });
     },
     stop() {
+      learners?.stop();
       watch.stop();
       expiry.stop();
+      duties.stop();
       guard.stop();
     },
   };
+}
+
+/** Membership towards clients and towards the other members, and promoting learners unasked where that is wanted. */
+function registerMembership({ context, peers, links }: ServicesParts): LearnerPromotion | null {
+  const { world, config, replication, state, memberId, clusterId, logger } = context;
+  const { members } = state;
+  const activeSince = (id: U64): number | null => links.activeSince(id);
+  const rules = new Reconfiguration({
+    members,
+    memberId,
+    activeSince,
+    nowMs: () => world.clock.nowMs(),
+    isStrict: config.strictReconfigCheck,
+  });
+  const promotion = new Promotion({ context, rules, request: (...question) => links.request(...question) });
+  registerCluster({ context, rules, promotion });
+  const readBarrier = (waiter: ApiWaiter): void => replication.readBarrier(waiter);
+  peers.edge.route(MEMBERS_PATH, membersRoute({ clusterId, members, readBarrier }));
+  peers.edge.route(PROMOTE_PATH, promoteRoute(clusterId, promotion));
+  if (!config.autoPromoteLearners) return null;
+  const every = (ms: number, callback: () => void) => world.timers.every(ms, callback);
+  return new LearnerPromotion({ every, replication, members, activeSince, promotion, logger });
 }

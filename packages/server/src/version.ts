@@ -6,3 +6,6 @@ export const CLUSTER_VERSION = '3.5.0';
 
 /** Our own version, shown beside the protocol's. Kept equal to the packages' by the release script. */
 export const ETSD_VERSION = '0.1.0';
+
+/** The oldest version of a cluster that a member of this version can belong to. */
+export const MIN_CLUSTER_VERSION = '3.0.0';

@@ -15,7 +15,13 @@ export class Alarms {
 
   constructor(backend: BackendPort) {
     this.backend = backend;
-    backend.scan(ALARM, null, null, (key) => {
+    this.reload();
+  }
+
+  /** Reads what the backend says now. */
+  reload(): void {
+    this.raised = [];
+    this.backend.scan(ALARM, null, null, (key) => {
       this.raised.push(AlarmMember.decode(Buffer.from(key)));
       return true;
     });

@@ -6,6 +6,7 @@ import {
   ClusterMemberAttrSetRequest,
   ClusterVersionSetRequest,
   type ConfChange,
+  type ConfChangeV2,
   type ConfState,
   DowngradeInfoSetRequest,
   ErrCorrupt,
@@ -29,6 +30,7 @@ import { AlarmResult, MembersResult, type Waiter } from './results.ts';
 import { TxnApplier } from './txn.ts';
 import { applyV2Request } from './v2.ts';
 import { ClusterVersion } from './version.ts';
+import { checkWideChange, enterWideChange, leaveWideChange, readWideChange } from './wide-change.ts';
 
 export interface StateParts {
   readonly backend: BackendPort;
@@ -145,6 +147,72 @@ export class State {
     }
     this.progress.setConfState(toRaft(change));
     applyMembershipChange(membership, this.members);
+    this.membersResult.members = this.members.list();
+    waiter?.done(this.membersResult);
+  }
+
+  /**
+   * Puts into the open batch up to where the log is applied, also where the last entries changed nothing else: what is
+   * frozen or flushed next then says so.
+   */
+  saveProgress(): void {
+    this.progress.save();
+  }
+
+  /**
+   * Says that the backend is about to be given another content: until `reload` nothing is written. Commits what there is
+   * to say of the present state first.
+   */
+  beginReplacement(commit: () => void): void {
+    this.progress.save();
+    commit();
+    this.progress.hold();
+  }
+
+  /**
+   * Reads everything but keys and leases anew: the backend was given another state. Those two take longer and are read
+   * beside (`Store.adopt`, `Lessor.adopt`).
+   */
+  reload(): void {
+    this.progress.reload();
+    this.alarms.reload();
+    this.members.reload();
+    this.version.reload();
+  }
+
+  /**
+   * Applies a change of several members at once, or, where it names none, the step out of a joint configuration. `toRaft`
+   * as above.
+   */
+  applyWideChange(
+    index: number,
+    term: number,
+    change: ConfChangeV2,
+    toRaft: (change: ConfChangeV2 | null) => ConfState,
+    waiter: Waiter | null,
+  ): void {
+    if (!this.advance(index, term)) {
+      toRaft(change);
+      return;
+    }
+    if (change.changes.length === 0) {
+      const conf = toRaft(change);
+      this.progress.setConfState(conf);
+      leaveWideChange(conf, this.members);
+    } else {
+      const changes = readWideChange(change);
+      const error = changes === null ? ErrUnknownMethod : checkWideChange(changes, this.members);
+      if (changes === null || error !== null) {
+        toRaft(null);
+        waiter?.fail(error ?? ErrUnknownMethod);
+        return;
+      }
+      const conf = toRaft(change);
+      this.progress.setConfState(conf);
+      enterWideChange(changes, this.members);
+      // One change alone needs no joint configuration: nothing is left later.
+      if (conf.votersOutgoing.length === 0) leaveWideChange(conf, this.members);
+    }
     this.membersResult.members = this.members.list();
     waiter?.done(this.membersResult);
   }

@@ -12,7 +12,7 @@ import {
   GrpcCode,
 } from '@etsd/proto';
 import { parseJsonObject } from './go-json.ts';
-import { LEARNERS_MAX, type MemberRecord, type Members, memberFields, memberFromFields } from './members.ts';
+import { type MemberRecord, type Members, memberFields, memberFromFields } from './members.ts';
 
 const ErrUnreadable = new EtcdError(GrpcCode.InvalidArgument, 'etcdserver: malformed membership change');
 
@@ -73,7 +73,7 @@ export function checkMembershipChange(change: MembershipChange | null, members: 
 function checkAddition(change: MembershipChange, members: Members): EtcdError | null {
   if (members.get(change.id) !== undefined) return ErrMemberExist;
   if (members.hasPeerUrl(change.member?.peerURLs ?? [])) return ErrPeerURLExist;
-  if (change.member?.isLearner === true && members.learnerCount() >= LEARNERS_MAX) return ErrTooManyLearners;
+  if (change.member?.isLearner === true && members.learnerCount() >= members.learnersMax) return ErrTooManyLearners;
   return null;
 }
 

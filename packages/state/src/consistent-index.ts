@@ -24,15 +24,31 @@ export class ConsistentIndex {
   confState: ConfState | null = null;
   private dirty = false;
   private confStateDirty = false;
+  /** Another state is being put in place of this one: what is said of this one must not get into that. */
+  private isHeld = false;
   private readonly backend: BackendPort;
 
   constructor(backend: BackendPort) {
     this.backend = backend;
+    this.reload();
+    backend.beforeCommit(() => this.save());
+  }
+
+  /** Reads what the backend says now. */
+  reload(): void {
+    const { backend } = this;
     this.index = readUint64(backend.get(META, INDEX_KEY) ?? EMPTY);
     this.term = readUint64(backend.get(META, TERM_KEY) ?? EMPTY);
     const conf = backend.get(META, CONF_STATE_KEY);
-    if (conf !== null) this.confState = confStateFromJson(conf.toString('utf8'));
-    backend.beforeCommit(() => this.save());
+    this.confState = conf === null ? null : confStateFromJson(conf.toString('utf8'));
+    this.dirty = false;
+    this.confStateDirty = false;
+    this.isHeld = false;
+  }
+
+  /** Nothing is written any more until `reload`. What is to be said of the present state must have been committed. */
+  hold(): void {
+    this.isHeld = true;
   }
 
   /** Notes that the entry is applied now. Its effects must reach the backend before the next commit. */
@@ -48,7 +64,9 @@ export class ConsistentIndex {
     this.confStateDirty = true;
   }
 
-  private save(): void {
+  /** Puts into the open batch what it does not say yet, as each commit of a batch does that has other writes. */
+  save(): void {
+    if (this.isHeld) return;
     if (this.dirty) {
       this.dirty = false;
       this.backend.put(META, INDEX_KEY, uint64Bytes(this.index));

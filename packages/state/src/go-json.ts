@@ -38,20 +38,32 @@ export class JsonId {
  * called `id`, arrives as `JsonId`. Undefined for anything that is no JSON object.
  */
 export function parseJsonObject(text: string): Record<string, unknown> | undefined {
+  const parsed = parseWithIds(text);
+  return isObject(parsed) ? parsed : undefined;
+}
+
+/** The same for an array of such objects. */
+export function parseJsonObjects(text: string): Record<string, unknown>[] | undefined {
+  const parsed = parseWithIds(text);
+  return Array.isArray(parsed) && parsed.every(isObject) ? parsed : undefined;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function parseWithIds(text: string): unknown {
   const reviver: Reviver = (key, value, context) => {
     if (typeof value !== 'number' || context.source === undefined) return value;
     if (key !== 'id' && Number.isSafeInteger(value)) return value;
     const id = u64FromDecimal(context.source);
     return id === undefined ? value : new JsonId(id);
   };
-  let parsed: unknown;
   try {
-    parsed = (JSON.parse as (text: string, reviver: Reviver) => unknown)(text, reviver);
+    return (JSON.parse as (text: string, reviver: Reviver) => unknown)(text, reviver);
   } catch {
     return undefined;
   }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return undefined;
-  return parsed as Record<string, unknown>;
 }
 
 /** The strings of a JSON array; none for anything else. */

@@ -12,6 +12,7 @@ export {
 } from './conf-change.ts';
 export { confStateFromJson, confStateToJson } from './conf-state.ts';
 export { Digest, digest } from './digest.ts';
+export { goString, goStrings } from './go-json.ts';
 export {
   LEASE_TTL_MAX_SECONDS,
   Lease,
@@ -20,6 +21,7 @@ export {
   Lessor,
   type LessorBackend,
   type LessorOptions,
+  LessorReload,
   type LessorStore,
   leaseTtlMinSeconds,
 } from './lease.ts';
@@ -29,6 +31,8 @@ export {
   Members,
   type MembersListener,
   memberFromJson,
+  membersFromJson,
+  membersToJson,
   memberToJson,
 } from './members.ts';
 export type { BackendPort, LeasePort, LessorPort, RangeAnswer, RangeQuery, StorePort } from './ports.ts';

@@ -169,6 +169,13 @@ export class Lessor {
     this.listener?.replaced();
   }
 
+  /** Takes leases that were read aside in place of all known before. */
+  adopt(reload: LessorReload): void {
+    this.leases.become(reload.leases);
+    this.byKey.become(reload.byKey);
+    this.listener?.replaced();
+  }
+
   has(id: U64): boolean {
     return this.leases.has(id);
   }
@@ -274,6 +281,52 @@ export class Lessor {
     result.ttl = ttl;
     result.revision = this.options.store.revision;
     waiter.done(result);
+  }
+}
+
+/** Reads the leases of another state, and what hangs on them, in slices, while the present ones are in use. */
+export class LessorReload {
+  readonly leases = new ShardedMap<Lease>();
+  readonly byKey = new ShardedMap<Lease>();
+  private readonly source: Pick<LessorBackend, 'scan'>;
+  private readonly attached: Iterator<[Key, U64]>;
+  private from: Buffer | null = null;
+  private isRead = false;
+
+  /** `attached` says of each key that has one its lease, as `Store.restoredLeases` does. */
+  constructor(source: Pick<LessorBackend, 'scan'>, attached: Iterable<[Key, U64]>) {
+    this.source = source;
+    this.attached = attached[Symbol.iterator]();
+  }
+
+  /** Reads on for so many leases or keys; true once there are no more. */
+  slice(count: number): boolean {
+    let left = count;
+    if (!this.isRead) {
+      let next: Buffer | null = null;
+      this.source.scan(BUCKET, this.from, null, (key, value) => {
+        if (left-- === 0) {
+          next = Buffer.from(key);
+          return false;
+        }
+        const record = LeaseRecord.decode(value);
+        this.leases.set(record.ID, new Lease(record.ID, record.TTL, record.remainingTTL));
+        return true;
+      });
+      this.from = next;
+      this.isRead = next === null;
+      if (!this.isRead) return false;
+    }
+    for (; left > 0; left--) {
+      const entry = this.attached.next();
+      if (entry.done === true) return true;
+      const [key, id] = entry.value;
+      const lease = this.leases.get(id);
+      if (lease === undefined) continue;
+      lease.hold(key);
+      this.byKey.set(key, lease);
+    }
+    return false;
   }
 }
 

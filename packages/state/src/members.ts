@@ -1,12 +1,12 @@
 import { assert, CorruptionError, type U64, u64FromHex, u64ToDecimal, u64ToHex } from '@etsd/base';
-import { goString, goStrings, JsonId, parseJsonObject, stringsOf } from './go-json.ts';
+import { goString, goStrings, JsonId, parseJsonObject, parseJsonObjects, stringsOf } from './go-json.ts';
 import type { BackendPort } from './ports.ts';
 
 const MEMBERS = 'members';
 const REMOVED = 'members_removed';
 const REMOVED_VALUE = Buffer.from('removed');
 
-/** Learners a cluster may have at a time. */
+/** Learners a cluster may have at a time, where the operator does not say. */
 export const LEARNERS_MAX = 1;
 
 /** One member as the log made it. */
@@ -42,12 +42,19 @@ export interface MembersListener {
 /** The member list as applied, and the ids that were removed and must never come back. */
 export class Members {
   listener: MembersListener | null = null;
+  /** Learners there may be at a time. The same on all members, as in etcd: additions are judged by it as they are applied. */
+  learnersMax = LEARNERS_MAX;
   private readonly byId = new Map<U64, MemberRecord>();
   private readonly removed = new Set<U64>();
   private readonly backend: BackendPort;
 
   constructor(backend: BackendPort) {
     this.backend = backend;
+    this.read();
+  }
+
+  private read(): void {
+    const { backend } = this;
     backend.scan(MEMBERS, null, null, (key, value) => {
       const member = memberFromJson(value.toString('utf8'));
       if (member === undefined || u64ToHex(member.id) !== key.toString('latin1')) {
@@ -65,6 +72,31 @@ export class Members {
       if (id !== undefined) this.removed.add(id);
       return true;
     });
+  }
+
+  /** Reads what the backend says now, and tells the listener what is different. */
+  reload(): void {
+    const before = new Map(this.byId);
+    const removedBefore = new Set(this.removed);
+    this.byId.clear();
+    this.removed.clear();
+    this.read();
+    const { listener } = this;
+    if (listener === null) return;
+    for (const member of this.byId.values()) {
+      const known = before.get(member.id);
+      if (known === undefined) listener.memberAdded(member);
+      else if (memberToJson(known) !== memberToJson(member)) listener.memberUpdated(member);
+    }
+    for (const id of before.keys()) if (!this.byId.has(id)) listener.memberRemoved(id);
+    for (const id of this.removed) {
+      if (!removedBefore.has(id) && !before.has(id)) listener.memberRemoved(id);
+    }
+  }
+
+  /** The ids of those that were members once, in order. */
+  removedIds(): U64[] {
+    return [...this.removed].sort();
   }
 
   get size(): number {
@@ -181,6 +213,17 @@ export function memberFromJson(text: string): MemberRecord | undefined {
   const fields = parseJsonObject(text);
   if (fields === undefined) return undefined;
   return memberFromFields(fields);
+}
+
+/** All members as one JSON array, as etcd answers who they are. */
+export function membersToJson(members: readonly MemberRecord[]): string {
+  return `[${members.map(memberToJson).join(',')}]`;
+}
+
+/** Undefined where the text is no list of members. */
+export function membersFromJson(text: string): MemberRecord[] | undefined {
+  const members = parseJsonObjects(text)?.map(memberFromFields);
+  return members?.includes(undefined) === true ? undefined : (members as MemberRecord[] | undefined);
 }
 
 /** From an object of `parseJsonObject`. */

@@ -11,24 +11,38 @@ export class ClusterVersion {
   version = '';
   downgradeEnabled = false;
   downgradeTarget = '';
-  /** Called after each change of `version`. */
-  onChange: ((version: string) => void) | null = null;
+  /** Called when the log has set `version`, also to what it was (`previous`, empty at first). */
+  onChange: ((version: string, previous: string) => void) | null = null;
+  /** Called when the log has begun a downgrade or ended it. */
+  onDowngrade: (() => void) | null = null;
   private readonly backend: BackendPort;
 
   constructor(backend: BackendPort) {
     this.backend = backend;
+    this.read();
+  }
+
+  /** Reads what the backend says now. */
+  reload(): void {
+    const before = this.version;
+    this.read();
+    if (this.version !== before) this.onChange?.(this.version, before);
+  }
+
+  private read(): void {
+    const { backend } = this;
     this.version = backend.get(CLUSTER, VERSION_KEY)?.toString('utf8') ?? '';
     const downgrade = parseJsonObject(backend.get(CLUSTER, DOWNGRADE_KEY)?.toString('utf8') ?? '');
-    if (downgrade !== undefined) {
-      this.downgradeEnabled = downgrade['enabled'] === true;
-      this.downgradeTarget = typeof downgrade['target-version'] === 'string' ? downgrade['target-version'] : '';
-    }
+    const target = downgrade?.['target-version'];
+    this.downgradeEnabled = downgrade?.['enabled'] === true;
+    this.downgradeTarget = typeof target === 'string' ? target : '';
   }
 
   set(version: string): void {
+    const previous = this.version;
     this.version = version;
     this.backend.put(CLUSTER, VERSION_KEY, Buffer.from(version));
-    this.onChange?.(version);
+    this.onChange?.(version, previous);
   }
 
   setDowngrade(enabled: boolean, target: string): void {
@@ -36,6 +50,7 @@ export class ClusterVersion {
     this.downgradeTarget = enabled ? target : '';
     const text = `{"target-version":${goString(this.downgradeTarget)},"enabled":${enabled}}`;
     this.backend.put(CLUSTER, DOWNGRADE_KEY, Buffer.from(text));
+    this.onDowngrade?.();
   }
 }
 

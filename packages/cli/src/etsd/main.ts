@@ -1,7 +1,8 @@
 import { LmdbBackend } from '@etsd/backend/lmdb';
 import { errorChain, errorFrom, type Logger, OperatorError } from '@etsd/base';
+import type { World } from '@etsd/runtime';
 import { nodeWorld } from '@etsd/runtime/node';
-import { ETSD_VERSION, LineLogger, type Member, PROTOCOL_VERSION, startMember } from '@etsd/server';
+import { ETSD_VERSION, LineLogger, type Member, MemberRemovedError, PROTOCOL_VERSION, startMember } from '@etsd/server';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
 import { flagHelp, USAGE } from './help.ts';
 import { measureLoopDelay } from './loop-delay.ts';
@@ -14,7 +15,7 @@ const EXIT_USAGE = 2;
 const IDLE_WAIT_MS = 3000;
 
 /** The program `etsd`: reads its settings, runs one member until a signal, drains, ends as the signal would have. */
-export async function main(words: readonly string[]): Promise<void> {
+export async function main(words: readonly string[], world: World = nodeWorld()): Promise<void> {
   const args = readArguments(words);
   if (args === undefined) return;
   if (args.help) {
@@ -28,7 +29,7 @@ export async function main(words: readonly string[]): Promise<void> {
   }
   const startLogger = new LineLogger(new LogOutputs(['default']), 'info', 'json', 'etsd/main.ts');
   const settings = checkedSettings(args, words, startLogger);
-  if (settings !== undefined) await run(settings, words);
+  if (settings !== undefined) await run(settings, words, world);
 }
 
 function readArguments(words: readonly string[]): Arguments | undefined {
@@ -63,7 +64,11 @@ function checkedSettings(args: Arguments, words: readonly string[], logger: Logg
   }
 }
 
-async function run({ config, unknownVariables, outputs }: CheckedSettings, words: readonly string[]): Promise<void> {
+async function run(
+  { config, unknownVariables, outputs }: CheckedSettings,
+  words: readonly string[],
+  world: World,
+): Promise<void> {
   const logger = new LineLogger(outputs, config.logLevel, config.logFormat, 'etsd/main.ts');
   logger.log('info', 'Running: ', { args: ['etsd', ...words] });
   for (const variable of unknownVariables) {
@@ -76,8 +81,10 @@ async function run({ config, unknownVariables, outputs }: CheckedSettings, words
     isFailing = true;
     const advice = error instanceof OperatorError && error.advice !== '' ? { advice: error.advice } : {};
     const stack = error instanceof OperatorError ? {} : { stacktrace: errorFrom(error).stack };
-    logger.log('fatal', 'member stopped', { error: errorChain(error), ...advice, ...stack });
-    exitWhenIdle(backend);
+    const isRemoved = error instanceof MemberRemovedError;
+    const [level, message] = isRemoved ? (['warn', 'server error'] as const) : (['fatal', 'member stopped'] as const);
+    logger.log(level, message, { error: errorChain(error), ...advice, ...stack });
+    exitWhenIdle(backend, isRemoved ? 0 : EXIT_FAILURE);
   };
   // Doubt stops the member: whatever nobody expected is not carried on over.
   process.on('uncaughtException', fail);
@@ -87,11 +94,11 @@ async function run({ config, unknownVariables, outputs }: CheckedSettings, words
   // starting has promised nothing and just ends.
   stopOnSignal(logger, {
     stop: async () => member?.stop(),
-    exit: () => exitWhenIdle(backend),
+    exit: () => exitWhenIdle(backend, EXIT_FAILURE),
   });
   try {
     member = await startMember({
-      world: nodeWorld(),
+      world,
       config,
       logger,
       openBackend: (path, onFailure, onOutOfSpace) => {
@@ -107,11 +114,11 @@ async function run({ config, unknownVariables, outputs }: CheckedSettings, words
 }
 
 /**
- * Ends the process as failed, once the thread that writes the store is at rest: ending it at work crashes the process,
+ * Ends the process, once the thread that writes the store is at rest: ending it at work crashes the process,
  * and the exit status would be that of the crash.
  */
-function exitWhenIdle(backend: LmdbBackend | null): void {
-  const exit = (): never => process.exit(EXIT_FAILURE);
+function exitWhenIdle(backend: LmdbBackend | null, status: number): void {
+  const exit = (): never => process.exit(status);
   if (backend === null) exit();
   setTimeout(exit, IDLE_WAIT_MS);
   void backend?.idle().then(() => setImmediate(exit));

@@ -1,3 +1,4 @@
+import type { U64 } from '@etsd/base';
 import type { Message } from '@etsd/proto';
 
 /**
@@ -8,5 +9,10 @@ import type { Message } from '@etsd/proto';
 export interface Transport {
   /** The messages are the transport's from now on; the array is reused. */
   send(messages: readonly Message[]): void;
+  /**
+   * Since when the connection to a member stands, in milliseconds of the world's monotonic clock; null while it does not.
+   * Without it nobody is known to be connected, and no time-out is put down to a lost connection.
+   */
+  activeSince?(id: U64): number | null;
   close(): Promise<void>;
 }

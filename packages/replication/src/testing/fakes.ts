@@ -1,5 +1,13 @@
 import { type U64, U64_ZERO } from '@etsd/base';
-import { type ConfChange, type ConfState, Entry, type EtcdError, HardState, type WalSnapshot } from '@etsd/proto';
+import {
+  type ConfChange,
+  type ConfChangeV2,
+  type ConfState,
+  Entry,
+  type EtcdError,
+  HardState,
+  type WalSnapshot,
+} from '@etsd/proto';
 import type { Clock, Random, Timer, Timers } from '@etsd/runtime';
 import type { Applier, Waiter } from '../applier.ts';
 import type { LogStore } from '../log-store.ts';
@@ -214,6 +222,19 @@ export class RecordingApplier implements Applier {
     this.appliedIndex = index;
     this.confState = toRaft(change.nodeId === this.refused ? null : change);
     this.note(`(change ${change.type} of ${change.nodeId})`);
+    waiter?.done('changed');
+  }
+
+  applyWideChange(
+    index: number,
+    _term: number,
+    change: ConfChangeV2,
+    toRaft: (change: ConfChangeV2 | null) => ConfState,
+    waiter: Waiter | null,
+  ): void {
+    this.appliedIndex = index;
+    this.confState = toRaft(change);
+    this.note(`(${change.changes.length} changes)`);
     waiter?.done('changed');
   }
 

@@ -2,7 +2,7 @@ import { silentLogger, type U64 } from '@etsd/base';
 import { Message, MessageType, type RaftSnapshot } from '@etsd/proto';
 import { emptyState, type StoredState } from '@etsd/raft';
 import { foundingEntry, type IdentifiedMember, identify } from '../membership.ts';
-import { ReplicationNode } from '../node.ts';
+import { ReplicationNode, type ReplicationOptions } from '../node.ts';
 import { fixedRandom, ManualTime, MemoryLog, RecordingApplier, RecordingWaiter } from './fakes.ts';
 
 /** One member of a group. */
@@ -12,6 +12,8 @@ export class GroupMember {
   readonly applier: RecordingApplier;
   readonly node: ReplicationNode;
   isUp = true;
+  /** Its disk finishes nothing. */
+  hangs = false;
 
   constructor(id: U64, log: MemoryLog, applier: RecordingApplier, node: ReplicationNode) {
     this.id = id;
@@ -44,8 +46,16 @@ export class Group {
   /** Whether installing ends by itself. */
   isInstalling = true;
   private readonly isolated: Set<U64> = new Set();
+  /** Since when members are connected, as transports tell it; null: they are not. Without an entry: from the beginning. */
+  readonly activeSince: Map<U64, number | null> = new Map();
+  /** Up to where the state of a member is on disk; without an entry: all of it. */
+  readonly stateOnDisk: Map<U64, number> = new Map();
+  /** How many messages of each type were sent. */
+  readonly sent: Map<number, number> = new Map();
+  private readonly options: Partial<ReplicationOptions>;
 
-  constructor(count: number) {
+  constructor(count: number, options: Partial<ReplicationOptions> = {}) {
+    this.options = options;
     const names = Array.from({ length: count }, (_, place) => `m${place}`);
     this.founders = identify(
       names.map((name) => ({ name, peerUrls: [`http://${name}:2380`] })),
@@ -77,20 +87,26 @@ export class Group {
         bootstrap: stored === null ? this.founders.map(foundingEntry) : null,
       },
       applier,
-      durableIndex: () => applier.appliedIndex,
+      durableIndex: () => this.stateOnDisk.get(id) ?? applier.appliedIndex,
       onFatal: (error) => {
         throw error;
       },
       transport: {
         send: (messages) => {
-          for (const message of messages) this.mail.push(Message.decode(Message.encode(message)));
+          for (const message of messages) {
+            this.sent.set(message.type, (this.sent.get(message.type) ?? 0) + 1);
+            this.mail.push(Message.decode(Message.encode(message)));
+          }
         },
+        activeSince: (other) => (this.activeSince.has(other) ? (this.activeSince.get(other) ?? null) : 0),
         close: async () => {},
       },
       installer: { install: (snapshot, done) => this.install(applier, snapshot, done) },
-      requestIdOf: (data) => data.toString(),
+      requestKeyOf: (data) => data.toString(),
       snapshotCount: 20,
       catchUpEntries: 5,
+      electionTickAdvance: false,
+      ...this.options,
     });
     return new GroupMember(id, log, applier, node);
   }
@@ -116,7 +132,7 @@ export class Group {
     for (let busy = true; busy; ) {
       busy = this.time.hasTurnWork;
       this.time.endTurn();
-      for (const member of this.members) if (member.isUp && member.log.finish()) busy = true;
+      for (const member of this.members) if (member.isUp && !member.hangs && member.log.finish()) busy = true;
       const mail = this.mail;
       this.mail = [];
       for (const message of mail) {

@@ -1,6 +1,7 @@
 import type { World } from '../world.ts';
 import { NodeClock } from './clock.ts';
 import { NodeDisk } from './disk.ts';
+import { NodeNames } from './names.ts';
 import { nodeNetwork } from './network.ts';
 import { NodeRandom } from './random.ts';
 import { NodeTimers } from './timers.ts';
@@ -14,6 +15,7 @@ export function nodeWorld(): World {
     random: new NodeRandom(),
     disk: new NodeDisk(),
     network: nodeNetwork(),
+    names: new NodeNames(),
     workers: new NodeWorkers(),
   };
 }

@@ -7,6 +7,7 @@ export {
   type DiskFaults,
   type NetworkFaults,
 } from './faults.ts';
+export type { SimNames } from './names.ts';
 export type { SimLan } from './network.ts';
 export { Life, type RunLimits, type SimEvent, Simulation } from './simulation.ts';
 export { Tripwires } from './tripwires.ts';

@@ -3,6 +3,7 @@ import type { World } from '../world.ts';
 import { SimClock } from './clock.ts';
 import { SimDisk, SimMedium } from './disk.ts';
 import { type ClockFaults, calmClock, calmDisk, calmNetwork, type DiskFaults, type NetworkFaults } from './faults.ts';
+import { SimNames } from './names.ts';
 import { SimLan, SimNetwork } from './network.ts';
 import { SimRandom } from './random.ts';
 import { Life, Simulation } from './simulation.ts';
@@ -22,10 +23,12 @@ export class SimMachine {
   private life = new Life();
   private readonly simulation: Simulation;
   private readonly lan: SimLan;
+  private readonly names: SimNames;
 
-  constructor(simulation: Simulation, lan: SimLan, name: string, diskFaults: DiskFaults) {
+  constructor(simulation: Simulation, lan: SimLan, names: SimNames, name: string, diskFaults: DiskFaults) {
     this.simulation = simulation;
     this.lan = lan;
+    this.names = names;
     this.name = name;
     this.medium = new SimMedium(new Prng(simulation.prng.u32()), diskFaults);
     this.world = this.boot();
@@ -57,6 +60,7 @@ export class SimMachine {
       random: new SimRandom(new Prng(simulation.prng.u32())),
       disk: new SimDisk(simulation, life, this.medium),
       network: new SimNetwork(this.lan, life, this.name),
+      names: this.names,
       workers: new SimWorkers(simulation, life),
     };
   }
@@ -66,6 +70,7 @@ export class SimMachine {
 export class SimUniverse {
   readonly simulation: Simulation;
   readonly lan: SimLan;
+  readonly names = new SimNames();
   readonly machines: SimMachine[] = [];
 
   constructor(seed: number, networkFaults: NetworkFaults = calmNetwork()) {
@@ -74,7 +79,7 @@ export class SimUniverse {
   }
 
   addMachine(name: string, diskFaults: DiskFaults = calmDisk()): SimMachine {
-    const machine = new SimMachine(this.simulation, this.lan, name, diskFaults);
+    const machine = new SimMachine(this.simulation, this.lan, this.names, name, diskFaults);
     this.machines.push(machine);
     return machine;
   }

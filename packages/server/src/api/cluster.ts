@@ -2,12 +2,8 @@
 import { u64FromHalves } from '@etsd/base';
 import {
   type ConfChange,
-  ErrLearnerNotReady,
   ErrMemberBadURLs,
   ErrMemberNotFound,
-  ErrMemberNotLearner,
-  EtcdError,
-  GrpcCode,
   Member,
   MemberAddRequest,
   MemberAddResponse,
@@ -19,40 +15,20 @@ import {
   MemberRemoveResponse,
   MemberUpdateRequest,
   MemberUpdateResponse,
-  ErrMemberNotEnoughStarted as NotEnoughStarted,
-  unknownError,
 } from '@etsd/proto';
 import { joiningMemberId } from '@etsd/replication';
-import {
-  addMemberChange,
-  MemberRecord,
-  type MembersResult,
-  promoteMemberChange,
-  removeMemberChange,
-  updateMemberChange,
-} from '@etsd/state';
+import { addMemberChange, MemberRecord, type MembersResult, removeMemberChange, updateMemberChange } from '@etsd/state';
 import type { MemberContext } from '../context.ts';
 import { clusterHeader } from './headers.ts';
+import type { Promotion } from './promotion.ts';
+import type { Reconfiguration } from './reconfiguration.ts';
 import { type Reply, registerUnary } from './unary.ts';
 
 export interface ClusterParts {
   readonly context: MemberContext;
-  /**
-   * Whether this member can reach others. Where it can not, a second voter is refused: the cluster would wait for that
-   * one's vote for ever.
-   */
-  readonly hasPeers: boolean;
-  /** Whether a learner has caught up with the leader, as far as this member knows. */
-  readonly isCaughtUp: (id: string) => boolean;
+  readonly rules: Reconfiguration;
+  readonly promotion: Promotion;
 }
-
-const ErrNoPeers = new EtcdError(
-  GrpcCode.Unimplemented,
-  'etcdserver: a second voting member is not available in this version',
-);
-
-/** etcd 3.5 sends this one without its code. */
-const ErrMemberNotEnoughStarted = unknownError(NotEnoughStarted.message);
 
 export function registerCluster(parts: ClusterParts): void {
   const service = new ClusterService(parts);
@@ -106,22 +82,18 @@ class ClusterService {
   }
 
   add(request: MemberAddRequest, reply: Reply): void {
-    const { world, config } = this.context;
+    const { world } = this.context;
     if (!arePeerUrls(request.peerURLs)) {
       reply.fail(ErrMemberBadURLs);
       return;
     }
-    if (!request.isLearner && config.strictReconfigCheck && !this.mayAddVoter()) {
-      reply.fail(ErrMemberNotEnoughStarted);
+    const refused = this.parts.rules.againstAdding(request.isLearner);
+    if (refused !== null) {
+      reply.fail(refused);
       return;
     }
     const urls = [...request.peerURLs].sort();
     const id = joiningMemberId(urls, world.clock.wallMs() / 1000);
-    // A taken URL is left to the check at apply, whose answer is the more useful one.
-    if (!request.isLearner && !this.parts.hasPeers && !this.context.state.members.hasPeerUrl(urls)) {
-      reply.fail(ErrNoPeers);
-      return;
-    }
     this.change(addMemberChange(new MemberRecord(id, urls, request.isLearner)), reply, (members) => {
       const member = members.find((each) => each.ID === id) ?? null;
       const header = clusterHeader(this.context);
@@ -130,10 +102,9 @@ class ClusterService {
   }
 
   remove(request: MemberRemoveRequest, reply: Reply): void {
-    const { config, state } = this.context;
-    const member = state.members.get(request.ID);
-    if (config.strictReconfigCheck && member?.isLearner !== true && !this.mayRemoveVoter(request.ID)) {
-      reply.fail(ErrMemberNotEnoughStarted);
+    const refused = this.parts.rules.againstRemoving(request.ID);
+    if (refused !== null) {
+      reply.fail(refused);
       return;
     }
     this.change(removeMemberChange(request.ID), reply, (members) =>
@@ -159,18 +130,14 @@ class ClusterService {
   }
 
   promote(request: MemberPromoteRequest, reply: Reply): void {
-    const member = this.context.state.members.get(request.ID);
-    if (member === undefined || !member.isLearner) {
-      reply.fail(member === undefined ? ErrMemberNotFound : ErrMemberNotLearner);
-      return;
-    }
-    if (!this.parts.isCaughtUp(request.ID)) {
-      reply.fail(ErrLearnerNotReady);
-      return;
-    }
-    this.change(promoteMemberChange(member), reply, (members) =>
-      MemberPromoteResponse.encode(MemberPromoteResponse.create({ header: clusterHeader(this.context), members })),
-    );
+    this.parts.promotion.promote(request.ID, {
+      done: (members) => {
+        const header = clusterHeader(this.context);
+        const answer = MemberPromoteResponse.create({ header, members: members.map(toMessage) });
+        reply.answer(MemberPromoteResponse.encode(answer));
+      },
+      fail: (error) => reply.fail(error),
+    });
   }
 
   private change(change: ConfChange, reply: Reply, encode: (members: Member[]) => Buffer): void {
@@ -181,21 +148,6 @@ class ClusterService {
       done: (result) => reply.answer(encode((result as MembersResult).members.map(toMessage))),
       fail: (error) => reply.fail(error),
     });
-  }
-
-  /** A majority of the voters, the new one counted, must have started; two of which one has are let pass. */
-  private mayAddVoter(): boolean {
-    const voters = this.context.state.members.voters();
-    const started = voters.filter((member) => member.isStarted).length;
-    const count = voters.length + 1;
-    return (started === 1 && count === 2) || started >= Math.floor(count / 2) + 1;
-  }
-
-  /** A majority of those who stay must have started; so the last one can not go. */
-  private mayRemoveVoter(id: string): boolean {
-    const staying = this.context.state.members.voters().filter((member) => member.id !== id);
-    const started = staying.filter((member) => member.isStarted).length;
-    return started >= Math.floor(staying.length / 2) + 1;
   }
 }
 

@@ -1,7 +1,7 @@
 /** `grpc.health.v1.Health`: the member as a whole (the empty service name) serves; other names are not known. */
 import { EtcdError, GrpcCode, HealthCheckRequest, HealthCheckResponse, ServingStatus } from '@etsd/proto';
 import type { ApiCall, ApiHandler, MemberContext } from '../context.ts';
-import { failCall, failUnreadable } from './guards.ts';
+import { failCall, failUnreadable, refusal } from './guards.ts';
 import { registerUnary } from './unary.ts';
 
 const ErrUnknownService = new EtcdError(GrpcCode.NotFound, 'unknown service');
@@ -54,12 +54,19 @@ function encodeStatus(status: number): Buffer {
 class WatchHandler implements ApiHandler {
   readonly kind = 'unary';
   private readonly health: Health;
+  private readonly refusal: (call: ApiCall) => EtcdError | null;
 
-  constructor(health: Health) {
+  constructor(health: Health, refusal: (call: ApiCall) => EtcdError | null) {
     this.health = health;
+    this.refusal = refusal;
   }
 
   message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
+    const refused = this.refusal(call);
+    if (refused !== null) {
+      failCall(call, refused);
+      return;
+    }
     let service: string;
     try {
       service = HealthCheckRequest.decode(bytes, start, end).service;
@@ -81,13 +88,12 @@ export function registerHealth(context: MemberContext): Health {
   const health = new Health(context.limits.maxHealthWatchers);
   registerUnary(context, {
     path: '/grpc.health.v1.Health/Check',
-    learnerServes: true,
     decode: HealthCheckRequest.decode,
     run(request, reply) {
       if (request.service === '') reply.answer(health.message());
       else reply.fail(ErrUnknownService);
     },
   });
-  context.rpc.handle('/grpc.health.v1.Health/Watch', new WatchHandler(health));
+  context.rpc.handle('/grpc.health.v1.Health/Watch', new WatchHandler(health, (call) => refusal(context, call, false)));
   return health;
 }

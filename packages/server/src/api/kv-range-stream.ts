@@ -136,6 +136,10 @@ class RangeStream implements ApiWaiter, SlicedJob {
       return true;
     }
     const finished = cursor.next(MESSAGE_BYTES, MESSAGE_KEYS);
+    if (cursor.error !== null) {
+      failCall(call, cursor.error);
+      return true;
+    }
     const records = cursor.records;
     this.sent += records.length;
     if (finished) {

@@ -70,7 +70,13 @@ function setUp(): { put: ApiHandler; range: ApiHandler; store: Store } {
   const context: MemberContext = {
     world,
     logger: silentLogger,
-    config: { name: 'bench', electionTimeoutMs: 1000, heartbeatIntervalMs: 100, strictReconfigCheck: true },
+    config: {
+      name: 'bench',
+      electionTimeoutMs: 1000,
+      heartbeatIntervalMs: 100,
+      strictReconfigCheck: true,
+      autoPromoteLearners: false,
+    },
     limits: makeLimits(),
     clusterId: '00000000000000cc',
     memberId: log.memberId,

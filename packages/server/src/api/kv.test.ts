@@ -265,7 +265,7 @@ test('a member without a leader refuses who asked for one; a learner refuses all
   member.log.leader = MEMBER_ID;
   assert.ok(Buffer.isBuffer(member.ask(`${KV}Put`, PUT({ key: bytes('a') }), hasLeader)));
   member.state.members.add(new MemberRecord(MEMBER_ID, ['http://h:1'], true));
-  const refusal = '9 etcdserver: rpc not supported for learner';
+  const refusal = '14 etcdserver: rpc not supported for learner';
   assert.equal(member.ask(`${KV}Put`, PUT({ key: bytes('a') })), refusal);
   assert.equal(member.ask(`${KV}Range`, RANGE({ key: bytes('a') })), refusal);
   assert.ok(Buffer.isBuffer(member.ask(`${KV}Range`, RANGE({ key: bytes('a'), serializable: true }))));

@@ -135,6 +135,7 @@ export class LargeRange implements SlicedJob {
     if (this.isSending) return this.sendSlice();
     if (!this.isRead) {
       this.isRead = this.readSlice();
+      if (this.cursor.error !== null) return this.lost(this.cursor.error);
     } else if (this.sort !== null && !this.isOrdered) {
       this.isOrdered = this.sort.step(SLICE_SORTED);
     } else if (this.sort !== null && !this.packSorted(this.sort.records)) {
@@ -227,6 +228,11 @@ export class LargeRange implements SlicedJob {
     return !this.isSending;
   }
 
+  private lost(error: EtcdError): true {
+    failCall(this.call, error);
+    return true;
+  }
+
   /** Reads the next piece again and sends it, unless the client has not taken those before it. */
   private sendSlice(): boolean {
     const { call, chunks, cursor } = this;
@@ -236,6 +242,7 @@ export class LargeRange implements SlicedJob {
     }
     chunks.taken(call.queuedBytes);
     const isLast = cursor.next(SLICE_BYTES, SLICE_KEYS, chunks);
+    if (cursor.error !== null) return this.lost(cursor.error);
     for (const bytes of chunks.take(isLast)) call.sendPart(bytes);
     if (!isLast) return false;
     call.sendPart(this.tail);

@@ -19,7 +19,6 @@ import {
   MoveLeaderRequest,
   RaftRequestField,
   ServingStatus,
-  SnapshotRequest,
   StatusRequest,
   StatusResponse,
   writeRaftRequest,
@@ -60,12 +59,6 @@ const ROWS: [name: string, method: string, request: Buffer, answer: string][] = 
   ['unknown action', 'Alarm', alarm(9, 1), '2 etcdserver: unknown method'],
   ['unknown type', 'Alarm', alarm(1, 5), '2 etcdserver: unknown method'],
   ['nobody', 'MoveLeader', MoveLeaderRequest.encode(new MoveLeaderRequest()), '9 etcdserver: bad leader transferee'],
-  [
-    'not yet',
-    'Snapshot',
-    SnapshotRequest.encode(new SnapshotRequest()),
-    '12 etcdserver: snapshots over the network are not available in this version',
-  ],
 ];
 for (const [name, method, request, answer] of ROWS) {
   test(`${method}: ${name}`, () => assert.equal(setUp().ask(path(method), request), answer));

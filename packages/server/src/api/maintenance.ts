@@ -19,7 +19,6 @@ import {
   ErrNoInflightDowngrade,
   ErrNoLeader,
   ErrNotLeader,
-  ErrTimeoutLeaderTransfer,
   ErrUnknownMethod,
   ErrWrongDowngradeVersionFormat,
   EtcdError,
@@ -31,7 +30,6 @@ import {
   MoveLeaderRequest,
   MoveLeaderResponse,
   RaftRequestField,
-  SnapshotRequest,
   StatusRequest,
   StatusResponse,
 } from '@etsd/proto';
@@ -42,11 +40,6 @@ import { proposeRequest } from './guards.ts';
 import { responseHeader } from './headers.ts';
 import type { SlicedJob, SliceRunner } from './slice-runner.ts';
 import { type Reply, registerUnary } from './unary.ts';
-
-const ErrSnapshotUnavailable = new EtcdError(
-  GrpcCode.Unimplemented,
-  'etcdserver: snapshots over the network are not available in this version',
-);
 
 const ALARM_NAMES: Readonly<Record<number, string>> = { 0: 'NONE', 1: 'NOSPACE', 2: 'CORRUPT' };
 
@@ -90,12 +83,6 @@ export function registerMaintenance(parts: MaintenanceParts): void {
     path: path('Downgrade'),
     decode: DowngradeRequest.decode,
     run: (request, reply) => service.downgrade(request, reply),
-  });
-  registerUnary(context, {
-    path: path('Snapshot'),
-    learnerServes: true,
-    decode: SnapshotRequest.decode,
-    run: (_request, reply) => reply.fail(ErrSnapshotUnavailable),
   });
 }
 
@@ -208,20 +195,10 @@ class MaintenanceService {
       reply.fail(ErrBadLeaderTransferee);
       return;
     }
-    const error = targetID === replication.leader ? null : replication.transferLeadership(targetID);
-    if (error !== null) reply.fail(error);
-    else this.awaitLeader(targetID, reply);
-  }
-
-  private awaitLeader(target: string, reply: Reply): void {
-    const { config, limits, replication, world } = this.context;
-    const until = world.clock.nowMs() + limits.requestTimeoutMs;
-    const look = () => {
-      if (replication.leader === target) reply.answer(MoveLeaderResponse.encode(new MoveLeaderResponse()));
-      else if (world.clock.nowMs() >= until) reply.fail(ErrTimeoutLeaderTransfer);
-      else if (reply.isOpen) world.timers.after(config.heartbeatIntervalMs, look);
-    };
-    look();
+    replication.moveLeader(targetID, {
+      done: () => reply.answer(MoveLeaderResponse.encode(new MoveLeaderResponse())),
+      fail: (error) => reply.fail(error),
+    });
   }
 
   downgrade({ action, version }: DowngradeRequest, reply: Reply): void {
@@ -233,8 +210,13 @@ class MaintenanceService {
         this.withValidTarget(version, reply, (target) => this.setDowngrade(true, target, reply));
         return;
       case DowngradeAction.CANCEL:
-        if (!this.context.state.version.downgradeEnabled) reply.fail(ErrNoInflightDowngrade);
-        else this.setDowngrade(false, '', reply);
+        this.context.replication.readBarrier({
+          done: () => {
+            if (!this.context.state.version.downgradeEnabled) reply.fail(ErrNoInflightDowngrade);
+            else this.setDowngrade(false, '', reply);
+          },
+          fail: (error) => reply.fail(error),
+        });
         return;
       default:
         reply.fail(ErrUnknownMethod);

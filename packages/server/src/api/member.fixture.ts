@@ -65,7 +65,13 @@ export class TestMember {
     this.context = {
       world: this.world,
       logger: silentLogger,
-      config: { name: 'test', electionTimeoutMs: 1000, heartbeatIntervalMs: 100, strictReconfigCheck: true },
+      config: {
+        name: 'test',
+        electionTimeoutMs: 1000,
+        heartbeatIntervalMs: 100,
+        strictReconfigCheck: true,
+        autoPromoteLearners: false,
+      },
       limits: { ...makeLimits(options), ...options.limits },
       clusterId: CLUSTER_ID,
       memberId: MEMBER_ID,

@@ -1,6 +1,6 @@
 /** A stand-in for the world, the transport and the log, for tests of single services. */
 import { type U64, U64_ZERO } from '@etsd/base';
-import type { ConfChange, EtcdError } from '@etsd/proto';
+import type { ConfChange } from '@etsd/proto';
 import type { ApiCall, ApiHandler, ApiReplication, ApiServer, ApiWaiter, ApiWorld, TimerHandle } from '../context.ts';
 
 interface Pending {
@@ -217,9 +217,16 @@ export class FakeReplication implements ApiReplication {
     this.changes.push({ change, waiter });
   }
 
-  transferLeadership(to: U64): EtcdError | null {
+  /** What `matchShare` answers of everybody. */
+  share: number | null = null;
+
+  matchShare(): number | null {
+    return this.share;
+  }
+
+  moveLeader(to: U64, waiter: ApiWaiter): void {
     this.leader = to;
-    return null;
+    waiter.done(null);
   }
 
   readBarrier(waiter: ApiWaiter): void {

@@ -26,6 +26,16 @@ describe('configuration', () => {
     assert.equal(config.dataDir, 'infra1.etcd');
   });
 
+  it('takes a cluster of several members', () => {
+    const cluster = 'a=http://127.0.0.1:1,b=http://127.0.0.1:2,b=http://127.0.0.1:3';
+    const urls = 'http://127.0.0.1:1';
+    const config = buildConfig(
+      raw({ name: 'a', 'initial-cluster': cluster, 'initial-advertise-peer-urls': urls, 'listen-peer-urls': urls }),
+    );
+    assert.deepEqual(config.initialCluster.get('b'), ['http://127.0.0.1:2', 'http://127.0.0.1:3']);
+    assert.equal(config.listenPeerUrls[0]?.port, 1);
+  });
+
   it('takes the names of other releases', () => {
     assert.equal(buildConfig(raw({ 'experimental-compaction-batch-limit': '7' })).compactionBatchLimit, 7);
     assert.equal(
@@ -65,18 +75,26 @@ describe('configuration', () => {
       { 'tls-min-version': 'TLS1.3', 'tls-max-version': 'TLS1.2' },
       /^min version \(TLS1.3\) is greater than max version \(TLS1.2\)$/,
     ],
-    [
-      { name: 'x', 'initial-cluster': 'y=http://127.0.0.1:1' },
-      /^couldn't find local name "x" in the initial cluster configuration$/,
-    ],
-    [
-      { 'initial-cluster': 'default=http://localhost:2380,b=http://127.0.0.1:1' },
-      /more than one member is not available/,
-    ],
+    [{ 'listen-peer-urls': 'https://127.0.0.1:1' }, /a peer address is https, which needs --peer-cert-file/],
+    [{ 'peer-client-cert-auth': 'true' }, /--peer-client-cert-auth needs --peer-trusted-ca-file/],
     [{ 'initial-cluster': 'nonsense' }, /not of the form name=url/],
     [{ 'cert-file': 'a.pem' }, /--cert-file and --key-file must be given together/],
     [{ 'auto-tls': 'true' }, /--auto-tls is a flag of etcd that this version of etsd does not have yet/],
-    [{ 'discovery-srv': 'example.org' }, /--discovery-srv is a flag of etcd that this version/],
+    [{ discovery: 'http://127.0.0.1:1/v2/keys/x' }, /^--discovery is the discovery service of etcd 2/],
+    [
+      { 'discovery-srv': 'example.org', 'initial-cluster': 'default=http://localhost:2380' },
+      /^multiple discovery or bootstrap flags are set. Choose one of "initial-cluster", "discovery-endpoints" or/,
+    ],
+    [{ 'discovery-token': 'x' }, /^both --discovery-token and --discovery-endpoints must be set$/],
+    [{ 'discovery-endpoints': 'h:1' }, /^both --discovery-token and --discovery-endpoints must be set$/],
+    [
+      { 'discovery-token': 'x', 'discovery-endpoints': 'h:1,' },
+      /^--discovery-endpoints must not contain empty endpoints$/,
+    ],
+    [
+      { 'discovery-token': 'x', 'discovery-endpoints': 'h:1', 'initial-cluster-state': 'existing' },
+      /^discovery URL should not be set when joining existing initial cluster$/,
+    ],
     [
       { 'compaction-batch-limit': '5', 'experimental-compaction-batch-limit': '6' },
       /are the same flag and were given different values/,

@@ -1,6 +1,24 @@
-import { LOG_LEVELS, type LogLevel, OperatorError } from '@etsd/base';
+import { type LogLevel, OperatorError } from '@etsd/base';
+import { parseInitialCluster } from './initial-cluster.ts';
 import { findOption, OPTIONS } from './options.ts';
-import { type Endpoint, formatDuration, parseDuration, parseEndpoint, parseValue, type Value } from './values.ts';
+import { validate, validateDuties } from './validate.ts';
+import { type Endpoint, parseDuration, parseEndpoint, parseValue, type Value } from './values.ts';
+
+/** How the discovery service is spoken to. */
+export interface DiscoveryConfig {
+  readonly dialTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly keepaliveTimeMs: number;
+  readonly keepaliveTimeoutMs: number;
+  readonly insecureTransport: boolean;
+  readonly insecureSkipTlsVerify: boolean;
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly caFile: string;
+  /** `name` or `name:password`. */
+  readonly user: string;
+  readonly password: string;
+}
 
 /** Everything a member is told at its start, checked. Times are milliseconds, sizes bytes. */
 export interface MemberConfig {
@@ -18,12 +36,22 @@ export interface MemberConfig {
   readonly listenMetricsUrls: readonly Endpoint[];
   readonly advertiseClientUrls: readonly string[];
   readonly initialAdvertisePeerUrls: readonly string[];
-  /** Member name to its peer URLs, in the order given. */
+  /** Member name to its peer URLs, in the order given; empty where the members are yet to be discovered. */
   readonly initialCluster: ReadonlyMap<string, readonly string[]>;
   readonly initialClusterState: 'new' | 'existing';
   readonly initialClusterToken: string;
+  /** Domain whose SRV records name the members; empty where they are named otherwise. */
+  readonly discoverySrv: string;
+  readonly discoverySrvName: string;
+  /** The discovery service; empty where there is none. */
+  readonly discoveryEndpoints: readonly string[];
+  readonly discoveryToken: string;
+  readonly discovery: DiscoveryConfig;
   readonly strictReconfigCheck: boolean;
+  readonly maxLearners: number;
+  readonly autoPromoteLearners: boolean;
   readonly preVote: boolean;
+  readonly initialElectionTickAdvance: boolean;
   /** Bytes; 0 is the default of 2 GiB, below 0 unlimited. */
   readonly quotaBackendBytes: number;
   readonly backendBatchIntervalMs: number;
@@ -41,10 +69,23 @@ export interface MemberConfig {
   readonly compactionBatchLimit: number;
   readonly compactionSleepIntervalMs: number;
   readonly watchProgressNotifyIntervalMs: number;
+  readonly initialCorruptCheck: boolean;
+  /** 0 is never. */
+  readonly corruptCheckMs: number;
+  /** 0 is never. */
+  readonly compactHashCheckMs: number;
+  /** 0 is never. */
+  readonly downgradeCheckMs: number;
   readonly certFile: string;
   readonly keyFile: string;
   readonly trustedCaFile: string;
   readonly clientCertAuth: boolean;
+  /** Certificate shown to other members, as server and as client; empty where no peer address is https. */
+  readonly peerCertFile: string;
+  readonly peerKeyFile: string;
+  /** Authorities that sign certificates of members; empty: the system's, and certificates are not asked for. */
+  readonly peerTrustedCaFile: string;
+  readonly peerClientCertAuth: boolean;
   readonly tlsMinVersion: string;
   readonly tlsMaxVersion: string;
   readonly cors: readonly string[];
@@ -72,6 +113,12 @@ export type RawConfig = ReadonlyMap<string, string>;
  */
 export function buildConfig(raw: RawConfig): MemberConfig {
   const given = canonicalNames(raw);
+  if ((given.get('discovery') ?? '') !== '') {
+    throw new OperatorError(
+      '--discovery is the discovery service of etcd 2, whose API etsd does not speak',
+      'Use that of version 3: --discovery-endpoints with an etcd or etsd that others keep, and --discovery-token.',
+    );
+  }
   const values = new Map<string, Value>();
   for (const option of OPTIONS) {
     const text = given.get(option.name) ?? option.fallback;
@@ -89,6 +136,7 @@ export function buildConfig(raw: RawConfig): MemberConfig {
   }
   const config = assemble(values, given);
   validate(config, given);
+  validateDuties(values);
   return config;
 }
 
@@ -134,8 +182,10 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
   const endpoints = (name: string): Endpoint[] => list(name).map(parseEndpoint);
   const name = text('name');
   const initialAdvertisePeerUrls = list('initial-advertise-peer-urls');
+  const isDiscovered = text('discovery-srv') !== '' || list('discovery-endpoints').length > 0;
   // etcd's rule: a member that is given a name or peer addresses but no cluster is a cluster of itself.
-  const clusterText = given.get('initial-cluster') ?? initialAdvertisePeerUrls.map((url) => `${name}=${url}`).join(',');
+  const ownCluster = isDiscovered ? '' : initialAdvertisePeerUrls.map((url) => `${name}=${url}`).join(',');
+  const clusterText = given.get('initial-cluster') ?? ownCluster;
   const mode = text('auto-compaction-mode');
   return {
     name,
@@ -154,8 +204,28 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     initialCluster: parseInitialCluster(clusterText),
     initialClusterState: text('initial-cluster-state') as 'new' | 'existing',
     initialClusterToken: text('initial-cluster-token'),
+    discoverySrv: text('discovery-srv'),
+    discoverySrvName: text('discovery-srv-name'),
+    discoveryEndpoints: list('discovery-endpoints'),
+    discoveryToken: text('discovery-token'),
+    discovery: {
+      dialTimeoutMs: count('discovery-dial-timeout'),
+      requestTimeoutMs: count('discovery-request-timeout'),
+      keepaliveTimeMs: count('discovery-keepalive-time'),
+      keepaliveTimeoutMs: count('discovery-keepalive-timeout'),
+      insecureTransport: flag('discovery-insecure-transport'),
+      insecureSkipTlsVerify: flag('discovery-insecure-skip-tls-verify'),
+      certFile: text('discovery-cert'),
+      keyFile: text('discovery-key'),
+      caFile: text('discovery-cacert'),
+      user: text('discovery-user'),
+      password: text('discovery-password'),
+    },
     strictReconfigCheck: flag('strict-reconfig-check'),
+    maxLearners: count('max-learners'),
+    autoPromoteLearners: flag('auto-promote-learners'),
     preVote: flag('pre-vote'),
+    initialElectionTickAdvance: flag('initial-election-tick-advance'),
     quotaBackendBytes: count('quota-backend-bytes'),
     backendBatchIntervalMs: count('backend-batch-interval') || 100,
     backendBatchLimit: count('backend-batch-limit') || BACKEND_BATCH_LIMIT,
@@ -171,10 +241,18 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     compactionBatchLimit: count('compaction-batch-limit'),
     compactionSleepIntervalMs: count('compaction-sleep-interval'),
     watchProgressNotifyIntervalMs: count('watch-progress-notify-interval'),
+    initialCorruptCheck: flag('experimental-initial-corrupt-check'),
+    corruptCheckMs: count('corrupt-check-time'),
+    compactHashCheckMs: flag('experimental-compact-hash-check-enabled') ? count('compact-hash-check-time') : 0,
+    downgradeCheckMs: count('downgrade-check-time'),
     certFile: text('cert-file'),
     keyFile: text('key-file'),
     trustedCaFile: text('trusted-ca-file'),
     clientCertAuth: flag('client-cert-auth'),
+    peerCertFile: text('peer-cert-file'),
+    peerKeyFile: text('peer-key-file'),
+    peerTrustedCaFile: text('peer-trusted-ca-file'),
+    peerClientCertAuth: flag('peer-client-cert-auth'),
     tlsMinVersion: text('tls-min-version'),
     tlsMaxVersion: text('tls-max-version'),
     cors: list('cors'),
@@ -186,22 +264,6 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     forceNewCluster: flag('force-new-cluster'),
     unsafeNoFsync: flag('unsafe-no-fsync'),
   };
-}
-
-/** `name=url,name=url2`; a name may come several times, once per URL. */
-export function parseInitialCluster(text: string): Map<string, string[]> {
-  const members = new Map<string, string[]>();
-  if (text === '') return members;
-  for (const part of text.split(',')) {
-    const at = part.indexOf('=');
-    if (at <= 0) throw new OperatorError(`--initial-cluster has "${part}", which is not of the form name=url`);
-    const name = part.slice(0, at).trim();
-    const url = parseEndpoint(part.slice(at + 1).trim()).url;
-    const urls = members.get(name) ?? [];
-    urls.push(url);
-    members.set(name, urls);
-  }
-  return members;
 }
 
 function parseRetention(mode: string, text: string): number {
@@ -217,110 +279,4 @@ function parseRetention(mode: string, text: string): number {
     throw new OperatorError(`--auto-compaction-retention "${text}" must be hours or a duration such as 30m`);
   }
   return milliseconds;
-}
-
-function validate(config: MemberConfig, given: ReadonlyMap<string, string>): void {
-  refuseUnless(
-    ['new', 'existing'].includes(config.initialClusterState),
-    `unexpected clusterState "${config.initialClusterState}"`,
-  );
-  refuseUnless(
-    config.heartbeatIntervalMs > 0,
-    `--heartbeat-interval must be >0 (set to ${formatDuration(config.heartbeatIntervalMs)})`,
-  );
-  refuseUnless(
-    config.electionTimeoutMs > 0,
-    `--election-timeout must be >0 (set to ${formatDuration(config.electionTimeoutMs)})`,
-  );
-  refuseUnless(
-    config.electionTimeoutMs >= 5 * config.heartbeatIntervalMs,
-    `--election-timeout[${formatMs(config.electionTimeoutMs)}] should be at least as 5 times as --heartbeat-interval[${formatMs(config.heartbeatIntervalMs)}]`,
-  );
-  refuseUnless(
-    config.electionTimeoutMs <= 50_000,
-    `--election-timeout[${formatMs(config.electionTimeoutMs)}] is too long, and should be set less than 50000ms`,
-  );
-  refuseUnless(
-    !given.has('listen-client-urls') || given.has('advertise-client-urls'),
-    '--advertise-client-urls is required when --listen-client-urls is set explicitly',
-  );
-  refuseUnless(
-    ['periodic', 'revision'].includes(config.autoCompactionMode),
-    config.autoCompactionMode === ('' as string)
-      ? 'undefined auto-compaction-mode'
-      : `unknown auto-compaction-mode "${config.autoCompactionMode}"`,
-  );
-  refuseUnless(
-    ['basic', 'extensive'].includes(config.metrics),
-    `--metrics "${config.metrics}" must be basic or extensive`,
-  );
-  refuseUnless(
-    ['json', 'console'].includes(config.logFormat),
-    `--log-format "${config.logFormat}" must be json or console`,
-  );
-  refuseUnless(
-    LOG_LEVELS.includes(config.logLevel),
-    `--log-level "${config.logLevel}" must be one of ${LOG_LEVELS.join(', ')}`,
-  );
-  validateListeners(config);
-  validateTls(config);
-  validateCluster(config);
-}
-
-function validateListeners(config: MemberConfig): void {
-  refuseUnless(config.listenClientUrls.length > 0, '--listen-client-urls must name at least one address');
-  for (const endpoint of [...config.listenPeerUrls, ...config.listenClientUrls, ...config.listenMetricsUrls]) {
-    if (endpoint.port === 0 && endpoint.host.startsWith('/')) continue;
-    if (endpoint.scheme === 'unix' || endpoint.scheme === 'unixs') continue;
-    const bindable = endpoint.host === 'localhost' || /^[\d.]+$/.test(endpoint.host) || endpoint.host.includes(':');
-    refuseUnless(bindable, `expected IP in URL for binding (${endpoint.url})`);
-  }
-}
-
-function validateTls(config: MemberConfig): void {
-  const secure = config.listenClientUrls.some((endpoint) => endpoint.scheme === 'https' || endpoint.scheme === 'unixs');
-  refuseUnless(
-    (config.certFile === '') === (config.keyFile === ''),
-    '--cert-file and --key-file must be given together',
-  );
-  refuseUnless(!secure || config.certFile !== '', 'a client address is https, which needs --cert-file and --key-file');
-  refuseUnless(
-    !config.clientCertAuth || config.trustedCaFile !== '',
-    '--client-cert-auth needs --trusted-ca-file to check certificates against',
-  );
-  for (const name of ['tlsMinVersion', 'tlsMaxVersion'] as const) {
-    const flag = name === 'tlsMinVersion' ? '--tls-min-version' : '--tls-max-version';
-    refuseUnless(['', 'TLS1.2', 'TLS1.3'].includes(config[name]), `${flag} "${config[name]}" must be TLS1.2 or TLS1.3`);
-  }
-  refuseUnless(
-    !(config.tlsMinVersion === 'TLS1.3' && config.tlsMaxVersion === 'TLS1.2'),
-    'min version (TLS1.3) is greater than max version (TLS1.2)',
-  );
-}
-
-function validateCluster(config: MemberConfig): void {
-  const own = config.initialCluster.get(config.name);
-  refuseUnless(own !== undefined, `couldn't find local name "${config.name}" in the initial cluster configuration`);
-  for (const url of config.initialAdvertisePeerUrls) {
-    refuseUnless(
-      own?.includes(url) === true,
-      `--initial-cluster must include ${config.name}=${url} given --initial-advertise-peer-urls=${config.initialAdvertisePeerUrls.join(',')}`,
-    );
-  }
-  refuseUnless(
-    config.initialCluster.size === 1,
-    'a cluster of more than one member is not available in this version of etsd; give --initial-cluster this member alone',
-  );
-  refuseUnless(
-    config.initialClusterState === 'new',
-    'joining an existing cluster is not available in this version of etsd; give --initial-cluster-state new',
-  );
-}
-
-function formatMs(milliseconds: number): string {
-  return `${milliseconds}ms`;
-}
-
-function refuseUnless(condition: boolean, message: string): void {
-  if (!condition) throw new OperatorError(message);
 }

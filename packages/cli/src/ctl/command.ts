@@ -1,0 +1,21 @@
+/** What a command is: words, flags, help, and what it does. */
+import type { Context } from './context.ts';
+import type { Flag } from './flags.ts';
+
+export interface Command {
+  readonly name: string;
+  /** One line, as in the list of commands. */
+  readonly summary: string;
+  /** Its arguments as the usage line shows them. */
+  readonly usage?: string;
+  readonly description?: string;
+  /** What it is for, and what to type. */
+  readonly examples?: readonly (readonly [string, string])[];
+  readonly flags?: readonly Flag[];
+  /** Flags that the commands below have too. */
+  readonly sharedFlags?: readonly Flag[];
+  /** Heading in the list of all commands. */
+  readonly group?: string;
+  readonly commands?: readonly Command[];
+  run?(context: Context): Promise<void> | void;
+}

@@ -1,0 +1,81 @@
+import { createHash } from 'node:crypto';
+import { open, rename, rm } from 'node:fs/promises';
+import type { Command } from '../command.ts';
+import { type Context, failureOf, reasonOf } from '../context.ts';
+import { badArguments, ExitCode, Failure } from '../failure.ts';
+import { formatDuration, formatSize } from '../go.ts';
+import { Progress } from '../progress.ts';
+
+const HASH_BYTES = 32;
+
+async function download(context: Context, path: string): Promise<void> {
+  const client = await context.client();
+  const endpoints = client.endpoints;
+  if (endpoints.length !== 1) {
+    const text = `snapshot must be requested to one selected node, not multiple [${endpoints.join(' ')}]`;
+    throw new Failure(ExitCode.INTERRUPTED, text, 'name one with --endpoints');
+  }
+  const part = `${path}.part`;
+  const startMs = performance.now();
+  const progress = new Progress(context.surroundings.stderr, 'snapshot');
+  const file = await open(part, 'w', 0o600);
+  try {
+    const hash = createHash('sha256');
+    let tail = Buffer.alloc(0);
+    let total = 0;
+    for await (const piece of client.maintenance.snapshot()) {
+      await file.write(piece.blob);
+      total += piece.blob.length;
+      // All but the last 32 bytes so far is content.
+      const held = Buffer.concat([tail, piece.blob]);
+      const end = Math.max(0, held.length - HASH_BYTES);
+      hash.update(held.subarray(0, end));
+      tail = Buffer.from(held.subarray(end));
+      progress.show(total, total + piece.remainingBytes);
+    }
+    await file.sync();
+    if (total % 512 !== HASH_BYTES) {
+      throw new Failure(ExitCode.INTERRUPTED, `sha256 checksum not found [bytes: ${total}]`);
+    }
+    if (!hash.digest().equals(tail)) {
+      throw new Failure(ExitCode.INTERRUPTED, 'the snapshot is not what the server sent: its checksum differs');
+    }
+    progress.done(`fetched ${formatSize(total)} in ${formatDuration(performance.now() - startMs)}`);
+  } catch (error) {
+    await rm(part, { force: true });
+    throw error;
+  } finally {
+    await file.close();
+  }
+  await rename(part, path);
+}
+
+const save: Command = {
+  name: 'save',
+  summary: 'Save the database of one member to a file',
+  usage: 'FILE',
+  description: 'The file ends with a checksum, which a restore looks at.',
+  examples: [['', 'snapshot save backup.db --endpoints=m1:2379']],
+  async run(context) {
+    if (context.args.length !== 1)
+      throw badArguments('snapshot save expects one argument', 'write: snapshot save FILE');
+    const path = context.args[0] as string;
+    try {
+      await download(context, path);
+    } catch (error) {
+      if (error instanceof Failure) throw error;
+      if (error instanceof Error && 'syscall' in error) {
+        throw new Failure(ExitCode.INTERRUPTED, `could not open ${path}.part (open ${path}.part: ${reasonOf(error)})`);
+      }
+      throw failureOf(error, ExitCode.INTERRUPTED);
+    }
+    context.line(`Snapshot saved at ${path}`);
+  },
+};
+
+export const SNAPSHOT_COMMAND: Command = {
+  name: 'snapshot',
+  summary: 'Copies of the database',
+  group: 'Cluster maintenance',
+  commands: [save],
+};

@@ -1,0 +1,63 @@
+import { EtcdError } from '@etsd/client';
+import { Context, failureOf, type Surroundings } from './context.ts';
+import { Failure, Silent } from './failure.ts';
+import { nearest, parseFlags } from './flags.ts';
+import { commandHelp, overview } from './help.ts';
+import { COMMANDS, findCommand } from './tree.ts';
+
+/** Runs one command line; gives the exit code. */
+export async function run(words: readonly string[], surroundings: Surroundings): Promise<number> {
+  try {
+    return await execute(words, surroundings);
+  } catch (error) {
+    if (error instanceof Silent) return error.exitCode;
+    const failure = error instanceof EtcdError ? failureOf(error) : error;
+    if (!(failure instanceof Failure)) throw error;
+    surroundings.stderr.write(`Error: ${failure.message}\n`);
+    if (failure.hint !== '') surroundings.stderr.write(`(${failure.hint})\n`);
+    return failure.exitCode;
+  }
+}
+
+async function execute(words: readonly string[], surroundings: Surroundings): Promise<number> {
+  const asked = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
+  const { command, flags, ownFlags, path, words: rest } = findCommand(asked);
+  const parsed = parseFlags(rest, flags);
+  if (command === null) {
+    surroundings.stdout.write(overview(COMMANDS));
+    return 0;
+  }
+  const { run: action } = command;
+  if (parsed.values.flag('help') || action === undefined) {
+    const unknown = parsed.args[0];
+    if (action === undefined && unknown !== undefined) {
+      const names = (command.commands ?? []).map((each) => each.name);
+      const near = nearest(unknown, names);
+      const hint = near === null ? '' : `; did you mean ${near}?`;
+      surroundings.stderr.write(`unknown command "${unknown}" for "etsdctl ${path.join(' ')}"${hint}\n`);
+    }
+    surroundings.stdout.write(commandHelp(path, command, ownFlags));
+    return 0;
+  }
+  const context = new Context(parsed, surroundings);
+  try {
+    await action.call(command, context);
+    return 0;
+  } finally {
+    await context.close();
+  }
+}
+
+/** The program. */
+export async function main(words: readonly string[]): Promise<void> {
+  const { stderr, stdin, stdout } = process;
+  // Whoever reads the output may have seen enough of it.
+  stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+  const code = await run(words, { env: process.env, stdin, stdout, stderr });
+  process.exitCode = code;
+  // An input that was begun and not read to its end would keep the program alive.
+  stdout.write('', () => stderr.write('', () => process.exit(code)));
+}

@@ -1,0 +1,209 @@
+import { type U64, U64_ZERO } from '@etsd/base';
+import {
+  ErrLeaseNotFound,
+  LeaseGrantRequest,
+  type LeaseGrantResponse,
+  LeaseKeepAliveRequest,
+  type LeaseKeepAliveResponse,
+  LeaseLeasesRequest,
+  type LeaseLeasesResponse,
+  LeaseRevokeRequest,
+  type LeaseRevokeResponse,
+  LeaseTimeToLiveRequest,
+  type LeaseTimeToLiveResponse,
+} from '@etsd/proto';
+import { type Caller, sleep } from './caller.ts';
+import { clientError, isError, isRetryable } from './errors.ts';
+import type { MessageStream } from './message-stream.ts';
+import * as methods from './methods.ts';
+import { type CallOptions, RETRY_PAUSE_MAX_MS, RETRY_PAUSE_MS } from './options.ts';
+
+/** Leases: keys attached to one go when it ends, unless it is kept alive. */
+export class Leases {
+  private readonly caller: Caller;
+
+  constructor(caller: Caller) {
+    this.caller = caller;
+  }
+
+  /** A new lease of so many seconds. Nobody keeps it alive: see `hold`. */
+  grant(ttlSeconds: number, options: CallOptions & { id?: U64 } = {}): Promise<LeaseGrantResponse> {
+    const request = LeaseGrantRequest.create({ TTL: ttlSeconds, ID: options.id ?? U64_ZERO });
+    return this.caller.unary(methods.LeaseGrant, request, options);
+  }
+
+  /** A new lease that is kept alive until it is released or lost. */
+  async hold(ttlSeconds: number, options: CallOptions & { id?: U64 } = {}): Promise<HeldLease> {
+    const { clock } = this.caller.world;
+    const askedMs = clock.nowMs();
+    const granted = await this.grant(ttlSeconds, options);
+    return new HeldLease(this, this.caller, granted.ID, granted.TTL, askedMs);
+  }
+
+  /** Ends a lease, and its keys with it. */
+  revoke(id: U64, options?: CallOptions): Promise<LeaseRevokeResponse> {
+    return this.caller.unary(methods.LeaseRevoke, LeaseRevokeRequest.create({ ID: id }), options);
+  }
+
+  /** What is left of a lease; a `TTL` of −1 where there is none. */
+  timeToLive(id: U64, options: CallOptions & { keys?: boolean } = {}): Promise<LeaseTimeToLiveResponse> {
+    const request = LeaseTimeToLiveRequest.create({ ID: id, keys: options.keys ?? false });
+    return this.caller.unary(methods.LeaseTimeToLive, request, options);
+  }
+
+  list(options?: CallOptions): Promise<LeaseLeasesResponse> {
+    return this.caller.unary(methods.LeaseLeases, LeaseLeasesRequest.create(), options);
+  }
+
+  /** Renews a lease once. Throws `ErrLeaseNotFound` where there is none. */
+  async keepAliveOnce(id: U64, options: CallOptions = {}): Promise<LeaseKeepAliveResponse> {
+    await using stream = await this.caller.stream(methods.LeaseKeepAlive, { requireLeader: true, ...options });
+    stream.send(LeaseKeepAliveRequest.create({ ID: id }));
+    const response = await stream.next();
+    if (response === null || response.TTL <= 0) throw ErrLeaseNotFound;
+    return response;
+  }
+
+  /**
+   * Renews a lease every third of its time for as long as it is read from, over as many connections as it takes; ends
+   * when the server says that there is no such lease, or when it must have ended since nobody could be reached.
+   */
+  async *keepAlive(id: U64, options: CallOptions = {}): AsyncGenerator<LeaseKeepAliveResponse, void, undefined> {
+    for await (const renewal of this.renewals(id, Number.POSITIVE_INFINITY, options)) yield renewal.response;
+  }
+
+  /** As `keepAlive`, with the time of our own clock until which the lease certainly stands. */
+  async *renewals(id: U64, lastsMs: number, options: CallOptions): AsyncGenerator<Renewal, void, undefined> {
+    const { caller } = this;
+    const { clock, timers } = caller.world;
+    let stream: MessageStream<LeaseKeepAliveRequest, LeaseKeepAliveResponse> | null = null;
+    let endsMs = lastsMs;
+    let patienceMs = FIRST_ANSWER_MS;
+    let failures = 0;
+    try {
+      while (clock.nowMs() < endsMs && !isAborted(options)) {
+        try {
+          stream ??= await caller.stream(methods.LeaseKeepAlive, { requireLeader: true, ...options });
+          const current: MessageStream<LeaseKeepAliveRequest, LeaseKeepAliveResponse> = stream;
+          const askedMs = clock.nowMs();
+          current.send(LeaseKeepAliveRequest.create({ ID: id }));
+          // A member that does not answer is left for another while there still is time.
+          const impatience = timers.after(patienceMs, () => current.close());
+          const response = await current.next().finally(() => impatience.cancel());
+          if (response === null) {
+            stream = null;
+            continue;
+          }
+          if (response.TTL <= 0) return;
+          failures = 0;
+          patienceMs = (response.TTL * 1000) / 3;
+          endsMs = askedMs + response.TTL * 1000;
+          yield { response, endsMs };
+          await sleep(caller.world, Math.max(0, askedMs + patienceMs - clock.nowMs()), options.signal);
+        } catch (thrown) {
+          stream?.close();
+          stream = null;
+          const error = clientError(thrown);
+          if (caller.isClosed || isAborted(options)) return;
+          if (!caller.tokenRejected(error) && !isRetryable(error)) throw error;
+          const pauseMs = Math.min(RETRY_PAUSE_MAX_MS, RETRY_PAUSE_MS * 2 ** Math.min(failures++, 10));
+          await sleep(caller.world, pauseMs, options.signal).catch(() => {});
+        }
+      }
+    } finally {
+      stream?.close();
+    }
+  }
+}
+
+function isAborted(options: CallOptions): boolean {
+  return options.signal?.aborted === true;
+}
+
+interface Renewal {
+  readonly response: LeaseKeepAliveResponse;
+  readonly endsMs: number;
+}
+
+/** Longest wait for the first answer, when the lease's time is not known yet. */
+const FIRST_ANSWER_MS = 5000;
+
+/** A lease that is kept alive. `await using lease = await client.leases.hold(10)` gives it up at the end of the block. */
+export class HeldLease implements AsyncDisposable {
+  readonly id: U64;
+  /** Seconds, as granted. */
+  readonly ttlSeconds: number;
+  private readonly leases: Leases;
+  private readonly caller: Caller;
+  private readonly stop = new AbortController();
+  private readonly over = new AbortController();
+  private endsMs: number;
+  private readonly renewing: Promise<void>;
+
+  constructor(leases: Leases, caller: Caller, id: U64, ttlSeconds: number, grantedMs: number) {
+    this.leases = leases;
+    this.caller = caller;
+    this.id = id;
+    this.ttlSeconds = ttlSeconds;
+    this.endsMs = grantedMs + ttlSeconds * 1000;
+    this.renewing = this.renew();
+  }
+
+  /** Aborted as soon as the lease is gone or has to be taken for gone: stop what relies on it. */
+  get signal(): AbortSignal {
+    return this.over.signal;
+  }
+
+  /**
+   * Whether the lease still stands by our own clock. It looks at the time, so it says no at once after the process stood
+   * still for too long, before any timer had a chance to notice.
+   */
+  get isAlive(): boolean {
+    if (!this.over.signal.aborted && this.caller.world.clock.nowMs() >= this.endsMs) this.over.abort();
+    return !this.over.signal.aborted;
+  }
+
+  /** Ends the lease now, and its keys with it. */
+  async release(options?: CallOptions): Promise<void> {
+    this.stop.abort();
+    await this.renewing;
+    if (this.over.signal.aborted) return;
+    this.over.abort();
+    try {
+      await this.leases.revoke(this.id, options);
+    } catch (error) {
+      if (!isError(error, ErrLeaseNotFound)) throw error;
+    }
+  }
+
+  /** Stops renewing; the lease ends by itself when its time is over. */
+  async abandon(): Promise<void> {
+    this.stop.abort();
+    await this.renewing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+
+  private async renew(): Promise<void> {
+    const { clock, timers } = this.caller.world;
+    let watchdog = timers.after(this.endsMs - clock.nowMs(), () => this.expire());
+    try {
+      for await (const { endsMs } of this.leases.renewals(this.id, this.endsMs, { signal: this.stop.signal })) {
+        watchdog.cancel();
+        this.endsMs = endsMs;
+        watchdog = timers.after(endsMs - clock.nowMs(), () => this.expire());
+      }
+    } catch {
+      // Not to be mended, so the lease will run out; `signal` is how its owner hears of it.
+    } finally {
+      watchdog.cancel();
+      if (!this.stop.signal.aborted) this.over.abort();
+    }
+  }
+
+  private expire(): void {
+    if (!this.isAlive) this.stop.abort();
+  }
+}

@@ -1,0 +1,43 @@
+import type { TlsOptions } from '@etsd/runtime';
+
+/** How to reach a cluster, and as whom. */
+export interface ClientOptions {
+  /**
+   * Members to talk to, one or several: `host:port`, `http://host:port`, `https://host:port`, `unix:path`, `unixs:path`.
+   * Without a scheme TLS is used where `tls` is given.
+   */
+  readonly endpoints: string | readonly string[];
+  /** Certificates as PEM text. Needed for nothing but private authorities and client certificates. */
+  readonly tls?: TlsOptions;
+  /** Logs in with the first call and again whenever the token has ended. */
+  readonly user?: { readonly name: string; readonly password: string };
+  /** For a unary call, all attempts together; 0 for as long as it takes. Default 10 000 ms. */
+  readonly timeoutMs?: number;
+  /** For connecting to one endpoint before the next is tried. Default 2 000 ms. */
+  readonly dialTimeoutMs?: number;
+  /** Silence after which a connection with calls on it is probed, and how long the probe may take. Default 10 s and 10 s. */
+  readonly keepaliveMs?: number;
+  readonly keepaliveTimeoutMs?: number;
+}
+
+/** Of one call. */
+export interface CallOptions {
+  /** Gives up when aborted; the call then rejects with `CanceledError`. */
+  readonly signal?: AbortSignal;
+  /** Instead of the client's `timeoutMs`; 0 for as long as it takes. */
+  readonly timeoutMs?: number;
+  /** This endpoint and no other; it need not be one of the client's. */
+  readonly endpoint?: string;
+  /** Refuse at once, or end the stream, while the member knows of no leader. */
+  readonly requireLeader?: boolean;
+}
+
+export const DEFAULT_TIMEOUT_MS = 10_000;
+export const DEFAULT_DIAL_TIMEOUT_MS = 2_000;
+export const DEFAULT_KEEPALIVE_MS = 10_000;
+/** Pause once every endpoint was tried, at first and at most. */
+export const RETRY_PAUSE_MS = 25;
+export const RETRY_PAUSE_MAX_MS = 1_000;
+/** Pause after a failed attempt to connect to an endpoint, at first and at most. */
+export const DIAL_BACKOFF_MS = 100;
+export const DIAL_BACKOFF_MAX_MS = 5_000;

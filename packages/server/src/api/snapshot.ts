@@ -1,0 +1,145 @@
+/** `Maintenance.Snapshot`: the store of one moment as a bbolt file, in pieces, and the file's SHA-256 as the last piece. */
+import { createHash } from 'node:crypto';
+import { errorFrom } from '@etsd/base';
+import { EtcdError, GrpcCode, SnapshotResponse, varintSize, writeVarint } from '@etsd/proto';
+import type { ApiCall, ApiHandler, MemberContext } from '../context.ts';
+import type { SnapshotFile } from '../snapshots/snapshot-files.ts';
+import { failCall, refusal } from './guards.ts';
+
+/** Of one message, as etcd's. */
+const MESSAGE_BYTES = 32 * 1024;
+/** Sent ahead of what the client has taken. */
+const WINDOW_BYTES = 1024 * 1024;
+
+/** Where the files come from (`SnapshotFiles`). */
+export interface SnapshotFileSource {
+  take(isWanted: () => boolean): Promise<SnapshotFile | null>;
+}
+
+export function registerSnapshot(context: MemberContext, files: SnapshotFileSource): void {
+  context.rpc.handle('/etcdserverpb.Maintenance/Snapshot', new SnapshotHandler(context, files));
+}
+
+class SnapshotHandler implements ApiHandler {
+  readonly kind = 'unary';
+  private readonly context: MemberContext;
+  private readonly files: SnapshotFileSource;
+
+  constructor(context: MemberContext, files: SnapshotFileSource) {
+    this.context = context;
+    this.files = files;
+  }
+
+  /** The request has no fields. */
+  message(call: ApiCall): void {
+    const refused = refusal(this.context, call, true);
+    if (refused !== null) {
+      failCall(call, refused);
+      return;
+    }
+    const stream = new SnapshotStream(call, this.context);
+    call.context = stream;
+    void stream.run(this.files);
+  }
+
+  closed(call: ApiCall): void {
+    if (call.context instanceof SnapshotStream) call.context.cancel();
+  }
+
+  drained(call: ApiCall): void {
+    if (call.context instanceof SnapshotStream) call.context.drained();
+  }
+}
+
+const TAG_REMAINING = 2 << 3;
+const TAG_BLOB = (3 << 3) | 2;
+
+/** A `SnapshotResponse` up to its blob, which is sent from where it lies. */
+function messageHead(remaining: number, blobBytes: number): Buffer {
+  const remainingBytes = remaining === 0 ? 0 : 1 + varintSize(remaining);
+  const head = Buffer.allocUnsafe(remainingBytes + 1 + varintSize(blobBytes));
+  let at = 0;
+  if (remaining > 0) {
+    head[at++] = TAG_REMAINING;
+    at = writeVarint(head, at, remaining);
+  }
+  head[at++] = TAG_BLOB;
+  writeVarint(head, at, blobBytes);
+  return head;
+}
+
+/** One snapshot on its way to a client, never further ahead of it than the window. */
+class SnapshotStream {
+  private readonly call: ApiCall;
+  private readonly context: MemberContext;
+  private isOver = false;
+  private wake: (() => void) | null = null;
+
+  constructor(call: ApiCall, context: MemberContext) {
+    this.call = call;
+    this.context = context;
+  }
+
+  async run(files: SnapshotFileSource): Promise<void> {
+    const { logger } = this.context;
+    try {
+      const file = await files.take(() => !this.isOver);
+      if (file === null) return;
+      try {
+        await this.send(file);
+      } finally {
+        file.close();
+      }
+    } catch (error) {
+      const reason = errorFrom(error);
+      logger.log('warn', 'failed to send a database snapshot to a client', { error: reason.message });
+      if (!this.isOver) failCall(this.call, new EtcdError(GrpcCode.Unknown, reason.message));
+    }
+  }
+
+  private async send(file: SnapshotFile): Promise<void> {
+    const { call } = this;
+    const hash = createHash('sha256');
+    let left = file.size;
+    this.context.logger.log('info', 'sending database snapshot to client', { 'total-bytes': file.size });
+    let reading = file.read();
+    for (let piece = await reading; piece !== null; piece = await reading) {
+      if (this.isOver) return;
+      // The disk works on the next piece while this one is sent.
+      reading = file.read();
+      reading.catch(() => {});
+      hash.update(piece);
+      for (let at = 0; at < piece.length; at += MESSAGE_BYTES) {
+        const blob = piece.subarray(at, at + MESSAGE_BYTES);
+        left -= blob.length;
+        const head = messageHead(left, blob.length);
+        call.sendChunks([head, blob], head.length + blob.length);
+        if (this.isOver) return;
+      }
+      while (call.queuedBytes > WINDOW_BYTES) {
+        await this.taken();
+        if (this.isOver) return;
+      }
+    }
+    call.send(SnapshotResponse.encode(SnapshotResponse.create({ remainingBytes: 0, blob: hash.digest() })));
+    call.end();
+    this.context.logger.log('info', 'sent database snapshot to client', { 'total-bytes': file.size });
+  }
+
+  private taken(): Promise<void> {
+    return new Promise((resolve) => {
+      this.wake = resolve;
+    });
+  }
+
+  drained(): void {
+    const wake = this.wake;
+    this.wake = null;
+    wake?.();
+  }
+
+  cancel(): void {
+    this.isOver = true;
+    this.drained();
+  }
+}

@@ -1,0 +1,36 @@
+import { type Disk, joinPath } from '@etsd/runtime';
+
+/** A snapshot that was received, under etcd's name for it: the index it stands at, in hexadecimal. */
+const RECEIVED = /^([0-9a-f]{16})\.snap\.db$/;
+
+/** Of files that a crash may leave behind and nobody needs. */
+const TEMPORARY_SUFFIX = '.snapshot.tmp';
+
+export function receivedPath(directory: string, index: number): string {
+  return joinPath(directory, `${index.toString(16).padStart(16, '0')}.snap.db`);
+}
+
+export function temporaryPath(directory: string, name: string): string {
+  return joinPath(directory, `${name}${TEMPORARY_SUFFIX}`);
+}
+
+/** Whether any snapshot was received that is still there. */
+export async function hasReceived(disk: Disk, directory: string): Promise<boolean> {
+  return (await disk.list(directory)).some((name) => RECEIVED.test(name));
+}
+
+/** Removes received snapshots up to an index. */
+export async function removeReceived(disk: Disk, directory: string, index: number): Promise<void> {
+  for (const name of await disk.list(directory)) {
+    const digits = RECEIVED.exec(name)?.[1];
+    if (digits !== undefined && Number.parseInt(digits, 16) <= index) await disk.remove(joinPath(directory, name));
+  }
+}
+
+/** Removes everything that only a running member has a use for. */
+export async function removeLeftovers(disk: Disk, directory: string): Promise<void> {
+  await removeReceived(disk, directory, Number.MAX_SAFE_INTEGER);
+  for (const name of await disk.list(directory)) {
+    if (name.endsWith(TEMPORARY_SUFFIX)) await disk.remove(joinPath(directory, name));
+  }
+}

@@ -1,0 +1,40 @@
+/** Everything about snapshots that a member is wired from. */
+import type { Backend } from '@etsd/backend';
+import type { Logger } from '@etsd/base';
+import type { Store } from '@etsd/mvcc';
+import type { World } from '@etsd/runtime';
+import type { Lessor, State } from '@etsd/state';
+import { MemberSnapshotInstaller } from './installer.ts';
+import { MemberSnapshotSink } from './sink.ts';
+import { SnapshotFiles } from './snapshot-files.ts';
+import { MemberSnapshotSource } from './source.ts';
+
+export interface MemberSnapshotsParts {
+  readonly world: Pick<World, 'clock' | 'disk' | 'timers'>;
+  readonly logger: Logger;
+  /** `member/snap`, which exists. */
+  readonly directory: string;
+  readonly backend: Backend;
+  readonly store: Store;
+  readonly lessor: Lessor;
+  readonly state: State;
+}
+
+export class MemberSnapshots {
+  /** What clients are sent (`Maintenance.Snapshot`); separate from the peers', so that slow clients keep nobody waiting. */
+  readonly forClients: SnapshotFiles;
+  readonly source: MemberSnapshotSource;
+  readonly sink: MemberSnapshotSink;
+  readonly installer: MemberSnapshotInstaller;
+  /** Called when the state was replaced: set to the watch hub's `storeReplaced`. */
+  onReplaced: (() => void) | null = null;
+
+  constructor(parts: MemberSnapshotsParts) {
+    const { world, logger, directory, backend, state } = parts;
+    const shared = { world, logger, directory, backend, saveProgress: () => state.saveProgress() };
+    this.forClients = new SnapshotFiles({ ...shared, prefix: 'client' });
+    this.source = new MemberSnapshotSource(new SnapshotFiles({ ...shared, prefix: 'peer' }), logger);
+    this.sink = new MemberSnapshotSink({ world, logger, directory, appliedIndex: () => state.appliedIndex });
+    this.installer = new MemberSnapshotInstaller({ ...parts, replaced: () => this.onReplaced?.() });
+  }
+}

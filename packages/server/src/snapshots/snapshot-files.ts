@@ -1,0 +1,176 @@
+import type { Backend } from '@etsd/backend';
+import { errorFrom, type Logger, OperatorError, RingQueue } from '@etsd/base';
+import type { DiskFile, World } from '@etsd/runtime';
+import { temporaryPath } from './file-names.ts';
+import { type FrozenState, readFrozenState } from './frozen-state.ts';
+import { type Pause, writeStoreToBolt } from './store-file.ts';
+
+/** Read from a snapshot's file at once. */
+const PIECE_BYTES = 256 * 1024;
+/** Room that a snapshot must leave on the disk. */
+const SPARE_BYTES = 64 * 1024 * 1024;
+/** Files that exist at a time: each is as large as the store. */
+const FILES_MAX = 3;
+
+export interface SnapshotFilesParts {
+  readonly world: Pick<World, 'clock' | 'disk' | 'timers'>;
+  readonly logger: Logger;
+  /** Where the files are made. */
+  readonly directory: string;
+  readonly backend: Backend;
+  /** What begins the files' names, so that two of these do not get in each other's way. */
+  readonly prefix: string;
+  /** Puts into the backend up to where the log is applied. */
+  readonly saveProgress: () => void;
+}
+
+/** A bbolt file of the state of one moment. Must be closed, which removes it. */
+export class SnapshotFile {
+  /** Bytes. */
+  readonly size: number;
+  readonly state: FrozenState;
+  private readonly file: DiskFile;
+  private readonly release: () => void;
+  private position = 0;
+  private isReading = false;
+  private isClosed = false;
+
+  constructor(size: number, state: FrozenState, file: DiskFile, release: () => void) {
+    this.size = size;
+    this.state = state;
+    this.file = file;
+    this.release = release;
+  }
+
+  /** The next piece, in a buffer of its own; null at the end, or once it was closed. One at a time. */
+  async read(): Promise<Buffer | null> {
+    const length = Math.min(PIECE_BYTES, this.size - this.position);
+    if (length === 0 || this.isClosed) return null;
+    const piece = Buffer.allocUnsafeSlow(length);
+    this.isReading = true;
+    try {
+      await this.fill(piece);
+    } finally {
+      this.isReading = false;
+      if (this.isClosed) this.release();
+    }
+    this.position += length;
+    return piece;
+  }
+
+  private fill(piece: Buffer): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.file.read(piece, 0, piece.length, this.position, (error, bytesRead) => {
+        if (error !== null) reject(error);
+        else if (bytesRead < piece.length) reject(new Error(`${this.file.path} was cut while it was read`));
+        else resolve();
+      });
+    });
+  }
+
+  /** May be called more than once, also while a read is under way. */
+  close(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    if (!this.isReading) this.release();
+  }
+}
+
+/**
+ * Makes bbolt files of the store, one after the other, while everything else goes on. The state is frozen in the moment a
+ * file is begun, so each contains everything that was applied before it was asked for. A file is written first and sent
+ * afterwards: its size is known then, and the store is held frozen only as long as the disk takes, not the receiver.
+ */
+export class SnapshotFiles {
+  private readonly parts: SnapshotFilesParts;
+  private readonly waiting = new RingQueue<() => void>();
+  private present = 0;
+  private isWriting = false;
+  private made = 0;
+
+  constructor(parts: SnapshotFilesParts) {
+    this.parts = parts;
+  }
+
+  /** A file of the present state; waits its turn. `isWanted` is asked when that comes: null where nobody wants it. */
+  async take(isWanted: () => boolean = () => true): Promise<SnapshotFile | null> {
+    while (this.isWriting || this.present >= FILES_MAX) {
+      await new Promise<void>((resolve) => this.waiting.push(resolve));
+    }
+    if (!isWanted()) {
+      this.wakeNext();
+      return null;
+    }
+    this.isWriting = true;
+    this.present++;
+    try {
+      return await this.write();
+    } catch (error) {
+      this.present--;
+      throw error;
+    } finally {
+      this.isWriting = false;
+      this.wakeNext();
+    }
+  }
+
+  private wakeNext(): void {
+    this.waiting.take()?.();
+  }
+
+  private async write(): Promise<SnapshotFile> {
+    const { world, backend, directory, logger, prefix, saveProgress } = this.parts;
+    const { disk, clock } = world;
+    await this.checkRoom();
+    const path = temporaryPath(directory, `${prefix}-${++this.made}`);
+    await disk.remove(path);
+    saveProgress();
+    const frozen = backend.snapshot();
+    const startMs = clock.nowMs();
+    let size: number;
+    let state: FrozenState;
+    try {
+      state = readFrozenState(frozen);
+      size = await writeStoreToBolt(frozen, disk, path, { pause: this.pause, isDurable: false });
+    } finally {
+      frozen.close();
+    }
+    const { index, term } = state;
+    const took = `${(clock.nowMs() - startMs).toFixed(1)}ms`;
+    logger.log('info', 'made a database snapshot', { index, term, bytes: size, took });
+    const file = await disk.open(path, 'read');
+    return new SnapshotFile(size, state, file, () => this.release(file));
+  }
+
+  private async checkRoom(): Promise<void> {
+    const { world, backend, directory } = this.parts;
+    const needed = backend.inUseBytes() + SPARE_BYTES;
+    const free = await world.disk.freeBytes(directory);
+    if (free >= needed) return;
+    throw new OperatorError(
+      `no room on the disk of ${directory} for a snapshot: ${free} bytes are free, ${needed} are needed`,
+      'Free space on that disk, then try again.',
+    );
+  }
+
+  private readonly pause: Pause = () => new Promise((resolve) => this.parts.world.timers.endOfTurn(resolve));
+
+  /** Whoever waits for room gets it in any case: a file that cannot be removed is removed at the next start. */
+  private release(file: DiskFile): void {
+    const { disk } = this.parts.world;
+    const freed = (): void => {
+      this.present--;
+      this.wakeNext();
+    };
+    file
+      .close()
+      .then(() => disk.remove(file.path))
+      .then(freed, (error: unknown) => {
+        this.parts.logger.log('warn', 'cannot remove a snapshot file', {
+          path: file.path,
+          error: errorFrom(error).message,
+        });
+        freed();
+      });
+  }
+}

@@ -1,0 +1,11 @@
+export { type CheckOptions, checkHistory, type Verdict } from './check-history.ts';
+export { checkHashes } from './hashes.ts';
+export type * from './history.ts';
+export { describeOperation } from './history.ts';
+export { checkLeases, type LeaseLimits } from './leases.ts';
+export { type Interval, type Model, type SearchResult, searchOrder } from './linearizability.ts';
+export { checkRegisters } from './register.ts';
+export { type Change, checkLog, covers, logFromWatches, type MergedLog, RevisionLog, sameKey } from './revision-log.ts';
+export { checkRevisions } from './revisions.ts';
+export { checkStoreOrder, type LeaseEnd, type StoreOrder } from './store-order.ts';
+export { checkWatches, checkWatchesReach } from './watch-rules.ts';

@@ -1,0 +1,255 @@
+import { differenceOf, evaluate, hasWritten, sameChanges } from './evaluate.ts';
+import { describeOperation, type KvOperation, type Violation, type WatchRecord } from './history.ts';
+import type { Change, RevisionLog } from './revision-log.ts';
+
+/** Everything a lease held was deleted, and no client had asked for it in a request that deletes. */
+export interface LeaseEnd {
+  readonly lease: string;
+  readonly revision: number;
+  /** When somebody first saw it; Infinity if nobody did. */
+  seenAt: number;
+}
+
+export interface StoreOrder {
+  readonly violations: Violation[];
+  readonly leaseEnds: LeaseEnd[];
+  /** For each revision that a client wrote, who did. */
+  readonly writers: Map<number, KvOperation>;
+}
+
+/**
+ * Is the whole store linearizable? Revisions number the writes, so nothing has to be searched: each operation has its
+ * place (a write at its revision, a read behind the revision of its answer), and it is right if
+ *
+ * - what it answered follows from the log before that place,
+ * - what it wrote is what the log has there, and nobody else wrote it,
+ * - no operation that had ended before another one began stands behind it,
+ * - every revision has somebody who wrote it: a client, also one that got no answer, or a lease that ended.
+ *
+ * Herlihy and Wing, "Linearizability" (1990): such an order of all operations, each between its call and its return, is
+ * the definition itself. Serializable reads have to fit a place too, but may stand before their call.
+ */
+export function checkStoreOrder(
+  operations: readonly KvOperation[],
+  log: RevisionLog,
+  watches: readonly WatchRecord[] = [],
+): StoreOrder {
+  const check = new OrderCheck(operations, log);
+  check.place();
+  check.matchUnanswered();
+  check.realTime(watches);
+  return { violations: check.violations, leaseEnds: check.leaseEnds, writers: check.writers };
+}
+
+/** Knows, for any moment, the newest revision that somebody had been told by then. */
+class Horizon {
+  private readonly times: number[] = [];
+  private readonly revisions: number[] = [];
+
+  /** Moments with the revision that was known from then on. */
+  constructor(points: { at: number; revision: number }[]) {
+    points.sort((a, b) => a.at - b.at);
+    let newest = 0;
+    for (const { at, revision } of points) {
+      if (revision <= newest) continue;
+      newest = revision;
+      this.times.push(at);
+      this.revisions.push(revision);
+    }
+  }
+
+  /** The newest revision known before `moment`. */
+  before(moment: number): number {
+    let low = 0;
+    let high = this.times.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.times[middle] as number) < moment) low = middle + 1;
+      else high = middle;
+    }
+    return low === 0 ? 0 : (this.revisions[low - 1] as number);
+  }
+
+  /** The first moment at which a revision or a later one was known; Infinity if that never came. */
+  reached(revision: number): number {
+    let low = 0;
+    let high = this.revisions.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.revisions[middle] as number) < revision) low = middle + 1;
+      else high = middle;
+    }
+    return this.times[low] ?? Number.POSITIVE_INFINITY;
+  }
+}
+
+class OrderCheck {
+  readonly violations: Violation[] = [];
+  readonly leaseEnds: LeaseEnd[] = [];
+  readonly writers = new Map<number, KvOperation>();
+  private readonly operations: readonly KvOperation[];
+  private readonly log: RevisionLog;
+
+  constructor(operations: readonly KvOperation[], log: RevisionLog) {
+    this.operations = operations;
+    this.log = log;
+  }
+
+  private wrong(rule: string, text: string): void {
+    this.violations.push({ rule, text });
+  }
+
+  /** Each answered operation against the log at its place. */
+  place(): void {
+    for (const operation of this.operations) {
+      if (operation.outcome !== 'ok') continue;
+      const { revision } = operation;
+      if (revision < 1 || revision > this.log.last) {
+        this.wrong(
+          'durability',
+          `revision ${revision} was answered, the log ends at ${this.log.last}: ${describeOperation(operation)}`,
+        );
+        continue;
+      }
+      const writes = hasWritten(operation);
+      const expected = evaluate(operation, this.log, writes ? revision - 1 : revision);
+      const rule = operation.serializable ? 'serializable read' : 'linearizability';
+      if (expected.succeeded !== operation.succeeded) {
+        this.wrong(rule, `the condition was ${expected.succeeded}: ${describeOperation(operation)}`);
+        continue;
+      }
+      for (const [index, result] of expected.results.entries()) {
+        const difference = differenceOf(result, operation.results[index]);
+        if (difference !== null) this.wrong(rule, `${difference}: ${describeOperation(operation)}`);
+      }
+      if (writes) this.claim(operation, revision, expected.changes);
+    }
+  }
+
+  private claim(operation: KvOperation, revision: number, changes: readonly Change[]): void {
+    const other = this.writers.get(revision);
+    if (other !== undefined) {
+      this.wrong(
+        'one writer',
+        `two wrote ${revision}:\n  ${describeOperation(other)}\n  ${describeOperation(operation)}`,
+      );
+      return;
+    }
+    this.writers.set(revision, operation);
+    const actual = this.log.changesAt(revision);
+    if (sameChanges(changes, actual)) return;
+    this.wrong('durability', `the log has ${JSON.stringify(actual)} there: ${describeOperation(operation)}`);
+  }
+
+  /** The revisions nobody claims: whose are they? */
+  matchUnanswered(): void {
+    const byValue = new Map<string, KvOperation>();
+    const deleting: KvOperation[] = [];
+    for (const operation of this.operations) {
+      if (operation.outcome !== 'unknown') continue;
+      const steps = [...operation.success, ...operation.failure];
+      let puts = false;
+      for (const step of steps) {
+        if (step.do !== 'put') continue;
+        puts = true;
+        byValue.set(step.value, operation);
+      }
+      if (!puts && steps.some((step) => step.do === 'delete')) deleting.push(operation);
+    }
+    const taken = new Set<KvOperation>();
+    for (let revision = 2; revision <= this.log.last; revision++) {
+      if (this.writers.has(revision) || !this.log.has(revision)) continue;
+      const changes = this.log.changesAt(revision);
+      const put = changes.find((change) => change.kv !== null)?.kv;
+      const candidates = put === undefined || put === null ? deleting : [byValue.get(put.value)];
+      const writer = candidates.find(
+        (one) =>
+          one !== undefined && !taken.has(one) && sameChanges(evaluate(one, this.log, revision - 1).changes, changes),
+      );
+      if (writer !== undefined) {
+        taken.add(writer);
+        this.writers.set(revision, writer);
+      } else if (!this.endsLease(revision, changes)) {
+        this.wrong(
+          'no invention',
+          `nobody wrote revision ${revision}: ${JSON.stringify(changes)}${this.explain(changes)}`,
+        );
+      }
+    }
+  }
+
+  /** Whether a revision deletes exactly what one lease held. */
+  private endsLease(revision: number, changes: readonly Change[]): boolean {
+    const [first] = changes;
+    const lease = first === undefined ? undefined : this.log.at(first.key, revision - 1)?.lease;
+    if (lease === undefined || lease === '0' || changes.some((change) => change.kv !== null)) return false;
+    const held = this.log.heldBy(lease, revision - 1);
+    if (held.length !== changes.length || !changes.every((change) => held.includes(change.key))) return false;
+    this.leaseEnds.push({ lease, revision, seenAt: Number.POSITIVE_INFINITY });
+    return true;
+  }
+
+  private explain(changes: readonly Change[]): string {
+    const values = new Set(changes.map((change) => change.kv?.value));
+    const culprit = this.operations.find((operation) =>
+      [...operation.success, ...operation.failure].some((step) => step.do === 'put' && values.has(step.value)),
+    );
+    return culprit === undefined ? '' : `; compare ${describeOperation(culprit)}`;
+  }
+
+  /** Nothing stands behind what began after it had ended, and nothing is seen before it was asked for. */
+  realTime(watches: readonly WatchRecord[]): void {
+    const known: { at: number; revision: number }[] = [];
+    for (const operation of this.operations) {
+      if (operation.outcome === 'ok') known.push({ at: operation.end, revision: operation.revision });
+    }
+    for (const watch of watches) {
+      for (const { at, events } of watch.responses) {
+        const last = events.at(-1);
+        if (last !== undefined) known.push({ at, revision: last.kv.mod });
+      }
+    }
+    const horizon = new Horizon(known);
+    const writes = new Set(this.writers.values());
+    for (const operation of this.operations) {
+      if (operation.outcome !== 'ok' || operation.serializable || writes.has(operation)) continue;
+      const least = horizon.before(operation.start);
+      if (operation.revision < least) {
+        this.wrong('real time', `${least} was known before it began: ${describeOperation(operation)}`);
+      }
+    }
+    for (const [revision, operation] of this.writers) {
+      const least = horizon.before(operation.start);
+      if (revision <= least) {
+        this.wrong(
+          'real time',
+          `wrote ${revision}, and ${least} was known before it began: ${describeOperation(operation)}`,
+        );
+      }
+    }
+    this.noForesight(watches);
+    for (const end of this.leaseEnds) end.seenAt = horizon.reached(end.revision);
+  }
+
+  private noForesight(watches: readonly WatchRecord[]): void {
+    // For each revision, the latest moment at which a write up to there was asked for.
+    const asked: number[] = [0, 0];
+    for (let revision = 2; revision <= this.log.last; revision++) {
+      asked.push(Math.max(asked[revision - 1] as number, this.writers.get(revision)?.start ?? 0));
+    }
+    for (const operation of this.operations) {
+      if (operation.outcome !== 'ok' || operation.revision > this.log.last) continue;
+      if (operation.end < (asked[operation.revision] as number)) {
+        this.wrong('no foresight', `it ended before its revision was asked for: ${describeOperation(operation)}`);
+      }
+    }
+    for (const watch of watches) {
+      for (const { at, events } of watch.responses) {
+        const mod = events.at(-1)?.kv.mod ?? 0;
+        if (at < (asked[mod] ?? 0)) {
+          this.wrong('no foresight', `watch ${watch.id} at ${watch.member} sent ${mod} before it was asked for`);
+        }
+      }
+    }
+  }
+}

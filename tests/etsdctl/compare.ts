@@ -1,0 +1,41 @@
+/** The same commands by the real etcdctl and by ours, each against a fresh server of its own. */
+import { join } from 'node:path';
+import type { Step } from '../etcdctl/steps.ts';
+import { differences, type Entry, transcript } from '../etcdctl/transcript.ts';
+import { NODE, ROOT } from '../support/binaries.ts';
+import type { Product } from '../support/server.ts';
+
+const ETSDCTL = [NODE, join(ROOT, 'packages/cli/bin/etsdctl.ts')];
+
+export interface Comparison {
+  /** Commands whose output and exit code were compared. */
+  compared: number;
+  /** Commands left out, since etcdctl crashes on them. */
+  crashes: number;
+  difference: string | null;
+}
+
+export async function compare(product: Product, steps: readonly Step[]): Promise<Comparison> {
+  const [theirs, ours] = await Promise.all([transcript(product, steps), transcript(product, steps, ETSDCTL)]);
+  const crashed = theirs.map((entry) => entry.stderr.includes('panic: '));
+  const left = theirs.filter((_entry, index) => !crashed[index]).map(comparable);
+  const right = ours.filter((_entry, index) => !crashed[index]).map(comparable);
+  return {
+    compared: left.length,
+    crashes: theirs.length - left.length,
+    difference: differences(left, right),
+  };
+}
+
+/** What scripts go by. Help is not: ours is another text on purpose, and after a mistake it is not printed at all. */
+function comparable(entry: Entry): Entry {
+  const stdout = entry.stdout
+    .replace(/^NAME:\n[\s\S]*/, '')
+    .replace(/^[A-Z][^\n]*\.\n\n(?: [\s\S]*\n\n)?Available Commands:[\s\S]*/, '');
+  const errors = entry.stderr.split('\n').filter((line) => /^(Error|Failed|watch was canceled|command \[)/.test(line));
+  return {
+    ...entry,
+    stdout: stdout.replace(/^ets?dctl version|^etcdctl version/, 'version').replaceAll('etsdctl', 'etcdctl'),
+    stderr: [...new Set(errors)].join('\n'),
+  };
+}
