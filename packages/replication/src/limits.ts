@@ -29,12 +29,6 @@ export const SNAPSHOT_BYTES = 256 * 1024 * 1024;
 export const APPLY_SLICE_MS = 5;
 
 /**
- * Entries applied between two looks at the clock; a power of two. A look costs a hundredth of a put, and an entry may be a
- * transaction or a deletion of thousands of keys.
- */
-export const APPLY_CLOCK_INTERVAL = 1;
-
-/**
  * For how long a follower on which nobody waits may not hear of what is committed, in milliseconds, and from how many
  * writes a second on. Readers of serializable ranges and watchers there see it that much later.
  */
