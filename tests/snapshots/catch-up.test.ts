@@ -2,8 +2,12 @@
 // also where one of the two is real etcd. Method: three members with a short log; one is stopped while keys, leases,
 // history and members change; afterwards hashes, members and leases are compared, before and after another restart.
 import assert from 'node:assert/strict';
+import { type ExecFileSyncOptions, execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { needsPeer } from '../support/binaries.ts';
+import { findPeerProgram, needsPeer } from '../support/binaries.ts';
 import type { Message } from '../support/client.ts';
 import { type ClusterMember, TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';
@@ -119,4 +123,73 @@ describe('catching up by a snapshot', () => {
     const isMixed = [each.leader, each.third, each.away].includes('etcd');
     test(each.title, { skip: isMixed && needsPeer('etcd') }, () => run(each));
   }
+});
+
+/** A new member of one kind is sent everything by a leader of the other, and leads afterwards. */
+async function joins(leaderProduct: Product, newcomer: Product): Promise<void> {
+  const cluster = await TestCluster.start({ products: [leaderProduct], flags: FLAGS });
+  try {
+    const [leader] = cluster.members as [ClusterMember];
+    await cluster.agreed();
+    for (let i = 0; i < PUTS; i++) await put(cluster, `key${i % 50}`, 'v'.repeat(i));
+    const added = await cluster.addMember(newcomer);
+    await added.start();
+    await compare(cluster, leader);
+    assert.ok(
+      added.logs.some((line) => line.includes('"applied snapshot"')),
+      'it was sent a snapshot',
+    );
+    await cluster.moveLeader(added);
+    await put(cluster, 'under the new leader', 'x');
+    await compare(cluster, added);
+  } finally {
+    await cluster.dispose();
+  }
+}
+
+/** etsd joins an etcd that was restored with its revision lifted, which leaves a record without key or value. */
+async function joinLifted(): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'lifted-'));
+  const cluster = await TestCluster.start({ products: ['etcd'], flags: FLAGS });
+  try {
+    const [first] = cluster.members as [ClusterMember];
+    for (let i = 0; i < 20; i++) await put(cluster, `key${i}`, 'v');
+    const { dataDir, membership } = first;
+    const saved = join(directory, 'saved.db');
+    execFileSync(
+      findPeerProgram('etcdctl') as string,
+      ['--endpoints', first.address, 'snapshot', 'save', saved],
+      QUIET,
+    );
+    await first.stop();
+    rmSync(join(dataDir, 'member.etcd'), { recursive: true });
+    const flags = ['--name', membership.name, '--initial-cluster', membership.initialCluster];
+    flags.push('--initial-cluster-token', membership.token);
+    flags.push('--initial-advertise-peer-urls', membership.advertisePeerUrl);
+    flags.push('--data-dir', join(dataDir, 'member.etcd'), '--bump-revision', '1000', '--mark-compacted');
+    execFileSync(findPeerProgram('etcdutl') as string, ['snapshot', 'restore', saved, ...flags], QUIET);
+    await first.start();
+    for (let i = 0; i < PUTS; i++) await put(cluster, `more${i}`, 'v');
+    const added = await cluster.addMember('etsd');
+    await added.start();
+    await compare(cluster, first);
+    assert.ok((await revisionOf(cluster, added)) > 1000);
+    await cluster.ask('KV/Compact', { revision: '1100', physical: true });
+    await compare(cluster, first);
+    const all = { key: Buffer.from([0]), range_end: Buffer.from([0]), count_only: true, serializable: true };
+    const count = (await cluster.client(added).call('KV/Range', all, 5000)).response?.['count'];
+    assert.equal(count, String(20 + PUTS));
+  } finally {
+    await cluster.dispose();
+    rmSync(directory, { recursive: true });
+  }
+}
+
+const QUIET: ExecFileSyncOptions = { stdio: ['ignore', 'pipe', 'pipe'] };
+
+describe('joining by a snapshot', () => {
+  test('etsd joins etsd', () => joins('etsd', 'etsd'));
+  test('etsd joins real etcd', { skip: needsPeer('etcd') }, () => joins('etcd', 'etsd'));
+  test('etsd joins an etcd whose revision was lifted by a restore', { skip: needsPeer('etcd', 'etcdutl') }, joinLifted);
+  test('real etcd joins etsd', { skip: needsPeer('etcd') }, () => joins('etsd', 'etcd'));
 });

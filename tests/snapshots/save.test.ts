@@ -6,10 +6,15 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { BoltFile } from '@etsd/boltfile';
+import { nodeWorld } from '@etsd/runtime/node';
+import { checkSavedSnapshot, summariseSnapshot } from '@etsd/server';
 import { findPeerProgram, needsPeer } from '../support/binaries.ts';
 import { Client, type Message } from '../support/client.ts';
 import { freePort, startServer, TestServer } from '../support/server.ts';
 
+const world = nodeWorld();
+const NO_PAUSE = (): Promise<void> => Promise.resolve();
 const skip = needsPeer('etcd', 'etcdctl', 'etcdutl');
 
 function tool(name: string, ...args: string[]): string {
@@ -54,6 +59,12 @@ test('etcdctl saves, etcdutl restores, and a real etcd has it all', { skip }, as
     tool('etcdctl', '--endpoints', ours.address, 'snapshot', 'save', file);
     assert.equal(statSync(file).size % 512, 32, 'pages and the checksum behind them');
     const status = JSON.parse(tool('etcdutl', 'snapshot', 'status', file, '-w', 'json'));
+    const { disk } = world;
+    assert.deepEqual(await checkSavedSnapshot(disk, file, NO_PAUSE), { bytes: status.totalSize, hasChecksum: true });
+    const bolt = await BoltFile.open(disk, file);
+    const { hash, revision, totalKeys, totalSize } = await summariseSnapshot(bolt, NO_PAUSE);
+    await bolt.close();
+    assert.deepEqual({ hash, revision, totalKey: totalKeys, totalSize }, status, 'our summary is that of etcdutl');
     const now = await ask(client, 'Maintenance/Status', {});
     assert.equal(status.revision, Number((now['header'] as Message)['revision']));
     const cluster = `infra1=http://127.0.0.1:${peerPort}`;
@@ -83,6 +94,7 @@ test('etcdctl saves, etcdutl restores, and a real etcd has it all', { skip }, as
   } finally {
     client.close();
     restored?.close();
+    await world.workers.close();
     await ours.dispose();
     await theirs.dispose();
     rmSync(directory, { recursive: true, force: true });

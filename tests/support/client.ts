@@ -131,6 +131,12 @@ export class Stream {
   }
 }
 
+function metadataOf(headers: Readonly<Record<string, string>>): grpc.Metadata {
+  const metadata = new grpc.Metadata();
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
+  return metadata;
+}
+
 export class Client {
   private readonly raw: grpc.Client;
 
@@ -146,7 +152,12 @@ export class Client {
   }
 
   /** Never rejects for what the server answers: errors are outcomes. */
-  call(name: string, request: Message, deadlineMs = 20_000): Promise<Outcome> {
+  call(
+    name: string,
+    request: Message,
+    deadlineMs = 20_000,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Outcome> {
     const method = methodOf(name);
     return new Promise((resolve, reject) => {
       // A message that the schema cannot express is a mistake of the test and throws right here.
@@ -156,7 +167,7 @@ export class Client {
         (body: Buffer) => body,
         method.responseDeserialize,
         bytes,
-        new grpc.Metadata(),
+        metadataOf(headers),
         { deadline: Date.now() + deadlineMs },
         (error, response) => {
           if (error !== null)
@@ -194,12 +205,13 @@ export class Client {
     });
   }
 
-  stream(name: string): Stream {
+  stream(name: string, headers: Readonly<Record<string, string>> = {}): Stream {
     const method = methodOf(name);
     const call = this.raw.makeBidiStreamRequest(
       method.path,
       (message: object) => method.requestSerialize(canonical(message as Message)),
       method.responseDeserialize,
+      metadataOf(headers),
     );
     return new Stream(call as unknown as grpc.ClientDuplexStream<object, object>);
   }

@@ -31,7 +31,7 @@ export interface Membership {
   name: string;
   /** Where the others reach it, if not on the peer port itself. */
   advertisePeerUrl: string;
-  /** `NAME=URL,…` of all members. */
+  /** `NAME=URL,…` of all members; empty where they are to be discovered. */
   initialCluster: string;
   state: 'new' | 'existing';
   token: string;
@@ -134,7 +134,8 @@ export class TestServer {
       ...['--name', name, '--data-dir', join(this.dataDir, 'member.etcd')],
       ...['--listen-client-urls', clientUrl, '--advertise-client-urls', clientUrl],
       ...['--listen-peer-urls', peerUrl, '--initial-advertise-peer-urls', advertisePeerUrl],
-      ...['--initial-cluster', initialCluster, '--initial-cluster-token', token],
+      ...(initialCluster === '' ? [] : ['--initial-cluster', initialCluster]),
+      ...['--initial-cluster-token', token],
       ...(state === 'existing' ? ['--initial-cluster-state', 'existing'] : []),
       ...this.flags,
     ];

@@ -12,7 +12,7 @@ export {
 } from './limits.ts';
 export { type RangeOptions, type RangeResult, WHOLE_RANGE } from './range.ts';
 export { Restore } from './restore.ts';
-export { isTombstoneKey, revisionKey, revisionMain, revisionSub } from './revision.ts';
+export { isRevisionKey, isTombstoneKey, revisionKey, revisionMain, revisionSub } from './revision.ts';
 export { FoundKey, Store, type StoreOptions } from './store.ts';
 export {
   type PublishedChanges,

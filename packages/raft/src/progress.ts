@@ -35,6 +35,8 @@ export class Progress {
   isLearner: boolean;
   /** Highest commit index told to the follower. */
   sentCommit = 0;
+  /** Somebody on the follower waits for the commit index to come to here: it proposed, or reads. */
+  awaitedCommit = 0;
   readonly inflights: Inflights;
 
   constructor(id: U64, next: number, isLearner: boolean, inflightMax: number, inflightBytesMax: number) {
@@ -51,6 +53,7 @@ export class Progress {
     this.next = lastIndex + 1;
     this.recentActive = false;
     this.sentCommit = 0;
+    this.awaitedCommit = 0;
   }
 
   becomeProbe(): void {

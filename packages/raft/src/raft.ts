@@ -86,6 +86,10 @@ export class Raft {
   abstains = false;
   /** The log or the commit index moved: followers are to be told before the next hand-out. */
   broadcastPending = false;
+  /** A commit index that nobody waits for need not be told at once; see `RawNode.delayCommits`. */
+  delaysCommits = false;
+  /** The commit index was not told to somebody, as nobody waits for it there. */
+  hasUntoldCommit = false;
   /** Followers are being told, and these are the entries that the last of them was sent; see `entriesFrom`. */
   isBroadcasting = false;
   shared: Entry[] | null = null;
@@ -158,6 +162,7 @@ export class Raft {
     this.pendingConfIndex = 0;
     this.broadcastPending = false;
     this.heartbeatPending = false;
+    this.hasUntoldCommit = false;
     this.reads.clear();
     this.readsBeforeCommit = [];
   }

@@ -63,6 +63,11 @@ function answer(raft: Raft, request: Message, context: Buffer, index: number): v
   message.index = index;
   message.entries = request.entries;
   raft.send(message);
+  // The reader waits until that is applied there, hence until it is known there to be committed.
+  const progress = raft.progress.get(reader);
+  if (progress === undefined || progress.sentCommit >= index) return;
+  progress.awaitedCommit = Math.max(progress.awaitedCommit, index);
+  raft.broadcastPending = true;
 }
 
 /** Follower: the leader's answer to a forwarded read. */

@@ -45,10 +45,22 @@ const NO_ENTRIES: readonly Entry[] = [];
 /** As many appends as the follower's window takes; an empty one where only the commit index is news. */
 export function sendAppends(raft: Raft, progress: Progress): void {
   const tellable = Math.min(raft.log.committed, progress.next - 1);
-  let sent = sendAppend(raft, progress, progress.sentCommit < tellable);
+  const isNews = progress.sentCommit < tellable;
+  const mayWait = isNews && raft.delaysCommits && !isCommitAwaited(raft, progress);
+  let sent = sendAppend(raft, progress, isNews && !mayWait);
+  if (mayWait && !sent) raft.hasUntoldCommit = true;
   while (sent && progress.state === REPLICATE && progress.next <= raft.log.lastIndex) {
     sent = sendAppend(raft, progress, false);
   }
+}
+
+/** Whether the follower is to hear of the commit index at once: for a client of its own, or for a change of members. */
+function isCommitAwaited(raft: Raft, progress: Progress): boolean {
+  return (
+    progress.state !== REPLICATE ||
+    progress.awaitedCommit > progress.sentCommit ||
+    raft.pendingConfIndex > progress.sentCommit
+  );
 }
 
 /**

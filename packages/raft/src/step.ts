@@ -1,4 +1,4 @@
-import { EMPTY, U64_ZERO } from '@etsd/base';
+import { EMPTY, type U64, U64_ZERO } from '@etsd/base';
 import { type Entry, EntryType, type Message, MessageType, ProtoError } from '@etsd/proto';
 import { ConfChangeError, changedMembership, confChangeOf } from './conf-change.ts';
 import {
@@ -118,7 +118,9 @@ function stepLeader(raft: Raft, message: Message): void {
       checkQuorum(raft);
       return;
     case MessageType.MsgProp:
-      if (canPropose(raft)) for (const entry of message.entries) appendProposal(raft, entry);
+      if (!canPropose(raft)) return;
+      for (const entry of message.entries) appendProposal(raft, entry);
+      awaitCommit(raft, message.from, raft.log.lastIndex);
       return;
     case MessageType.MsgReadIndex:
       handleReadIndex(raft, message);
@@ -147,6 +149,12 @@ function stepLeader(raft: Raft, message: Message): void {
       return;
     default:
   }
+}
+
+/** A follower has somebody who waits until it knows that this index is committed. */
+function awaitCommit(raft: Raft, id: U64, index: number): void {
+  const progress = raft.progress.get(id);
+  if (progress !== undefined && index > progress.awaitedCommit) progress.awaitedCommit = index;
 }
 
 /** Whether the leader takes proposals: not when it is no voter any more, not while it hands over. */

@@ -31,6 +31,13 @@ export const APPLY_SLICE_MS = 5;
 /** How many entries are applied between two looks at the clock. A power of two. */
 export const APPLY_CLOCK_INTERVAL = 32;
 
+/**
+ * For how long a follower on which nobody waits may not hear of what is committed, in milliseconds, and from how many
+ * writes a second on. Readers of serializable ranges and watchers there see it that much later.
+ */
+export const COMMIT_DELAY_MS = 1;
+export const COMMIT_DELAY_WRITES_PER_SECOND = 200;
+
 /** What a request may take beside two election timeouts, in milliseconds. etcd's number. */
 export const REQUEST_TIMEOUT_MS = 5000;
 

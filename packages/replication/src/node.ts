@@ -23,6 +23,7 @@ import { ForwardedProposals, wideChangeKey } from './forwarded.ts';
 import {
   APPLY_GAP_MAX,
   CATCH_UP_ENTRIES,
+  COMMIT_DELAY_WRITES_PER_SECOND,
   PROPOSAL_BYTES_MAX,
   READ_RETRY_MS,
   REQUEST_TIMEOUT_MS,
@@ -118,6 +119,8 @@ export class ReplicationNode {
   private advanceUntil: number;
   /** Ticks for which this member has led with a disk that hangs. */
   private stalledTicks = 0;
+  /** Writes that were finished at the last tick. */
+  private finishedBefore = 0;
   private ticker: Timer | null = null;
   private readonly heartbeatMs: number;
   private readonly timers: Timers;
@@ -469,6 +472,7 @@ export class ReplicationNode {
     if (this.isStopped) return;
     this.tickCount++;
     this.raft.tick();
+    this.measureLoad();
     this.watchDisk();
     if (this.tickCount <= this.advanceUntil) this.advanceElection();
     this.expire();
@@ -479,6 +483,14 @@ export class ReplicationNode {
     this.pump.run();
     this.cutter.check();
   };
+
+  /** With many writes a second the commit index travels with the entries of the next. */
+  private measureLoad(): void {
+    const { finished } = this.pump.writes;
+    const perSecond = ((finished - this.finishedBefore) * 1000) / this.heartbeatMs;
+    this.finishedBefore = finished;
+    this.raft.delayCommits(perSecond >= COMMIT_DELAY_WRITES_PER_SECOND);
+  }
 
   /**
    * A member that starts has waited long enough when the others are connected and nobody leads: the wait is there to let

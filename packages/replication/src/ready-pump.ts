@@ -12,7 +12,7 @@ import { confChangeV2Of, type PendingWrite, type RawNode } from '@etsd/raft';
 import type { Clock, Timers } from '@etsd/runtime';
 import type { Applier, SnapshotInstaller } from './applier.ts';
 import { type ForwardedProposals, wideChangeKey } from './forwarded.ts';
-import { APPLY_CLOCK_INTERVAL, APPLY_SLICE_MS } from './limits.ts';
+import { APPLY_CLOCK_INTERVAL, APPLY_SLICE_MS, COMMIT_DELAY_MS } from './limits.ts';
 import type { LogStore } from './log-store.ts';
 import type { Transport } from './peers/transport.ts';
 import type { Proposals } from './proposals.ts';
@@ -66,6 +66,8 @@ export class ReadyPump {
   private isResumed = false;
   /** A run follows as soon as the callback of the disk returns. */
   private isAwake = false;
+  /** The followers will be told the commit index soon. */
+  private isTelling = false;
 
   constructor(parts: PumpParts) {
     this.parts = parts;
@@ -128,7 +130,18 @@ export class ReadyPump {
       parts.stateChanged();
     }
     if (hasWritten) parts.log.flush();
+    if (raft.hasUntoldCommit && !this.isTelling) {
+      this.isTelling = true;
+      parts.timers.after(COMMIT_DELAY_MS, this.tellCommits);
+    }
   }
+
+  private readonly tellCommits = (): void => {
+    this.isTelling = false;
+    if (this.isStopped) return;
+    this.raft.tellCommits();
+    this.run();
+  };
 
   /** Several writes may become durable at once; what follows from them is done together. */
   private durable(write: PendingWrite): void {

@@ -1,6 +1,6 @@
 import { U64_ZERO } from '@etsd/base';
 import type { EtcdError } from '@etsd/proto';
-import { AlarmType, ErrTimeout } from '@etsd/proto';
+import { AlarmType } from '@etsd/proto';
 import type { ReplicationNode } from '@etsd/replication';
 import type { State } from '@etsd/state';
 import type { HttpMember } from './http/routes.ts';
@@ -26,7 +26,7 @@ export function httpMember(replication: ReplicationNode, state: State, metrics: 
       new Promise((resolve) => {
         replication.readBarrier({
           done: () => resolve(undefined),
-          fail: (error: EtcdError) => resolve(error === ErrTimeout ? 'context deadline exceeded' : error.message),
+          fail: (error: EtcdError) => resolve(error.message),
         });
       }),
     metricsPage: () => metrics.render(),

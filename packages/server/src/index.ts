@@ -4,6 +4,7 @@ export { type Health, registerHealth } from './api/health.ts';
 export { type CompactionWatch, type KvParts, registerKv } from './api/kv.ts';
 export { type MaintenanceParts, registerMaintenance } from './api/maintenance.ts';
 export { SliceRunner } from './api/slice-runner.ts';
+export { MemberRemovedError } from './bootstrap/removed.ts';
 export { buildConfig, type MemberConfig, type RawConfig, readValue } from './config/config.ts';
 export { parseInitialCluster } from './config/initial-cluster.ts';
 export { findOption, nearestOption, OPTIONS, type Option, type OptionStatus } from './config/options.ts';
@@ -25,4 +26,20 @@ export { DEFAULT_QUOTA_BYTES, type LimitOptions, type Limits, makeLimits, REQUES
 export { LineLogger, type LogSink } from './log-lines.ts';
 export { type Member, type MemberParts, startMember } from './member.ts';
 export { LEASE_COST_BYTES, Quota } from './quota.ts';
+export { MemberSnapshots, type MemberSnapshotsParts } from './snapshots/member-snapshots.ts';
+export { type RecoverParts, recoverInstalledSnapshot } from './snapshots/recover.ts';
+export {
+  checkSavedSnapshot,
+  type SavedSnapshot,
+  type SnapshotSummary,
+  summariseSnapshot,
+} from './snapshots/saved-file.ts';
+export {
+  checkStoreFile,
+  type Pause,
+  readBoltIntoBackend,
+  type WriteOptions,
+  writeStoreToBolt,
+} from './snapshots/store-file.ts';
+export { type V2Membership, v2StoreJson } from './snapshots/v2-store.ts';
 export { CLUSTER_VERSION, ETSD_VERSION, PROTOCOL_VERSION } from './version.ts';

@@ -14,7 +14,7 @@ import type { TlsOptions, World } from '@etsd/runtime';
 import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
 import { checkFirstStart } from './bootstrap/first-start.ts';
 import { openLog, type StartingLog } from './bootstrap/open-log.ts';
-import { removedError } from './bootstrap/removed.ts';
+import { MemberRemovedError } from './bootstrap/removed.ts';
 import type { MemberConfig } from './config/config.ts';
 import type { MemberContext } from './context.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
@@ -316,7 +316,9 @@ class RunningMember implements Member {
     if (this.isStopped) return;
     const { world, config, fail } = this.parts;
     // Long enough for the answer to whoever asked for it.
-    world.timers.after(REMOVED_DELAY_TICKS * config.heartbeatIntervalMs, () => fail(removedError(config.dataDir)));
+    world.timers.after(REMOVED_DELAY_TICKS * config.heartbeatIntervalMs, () =>
+      fail(new MemberRemovedError(config.dataDir)),
+    );
   }
 
   /** After each batch of applied entries: answers leave in the same turn. */
@@ -401,10 +403,11 @@ class RunningMember implements Member {
     this.isStopped = true;
     const { logger } = this.parts;
     this.autoCompaction?.stop();
+    // While it leads: the next leader goes on from the times noted here.
+    await this.services.settle();
     await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
     this.edge?.close();
     await this.rpc.drain();
-    await this.services.settle();
     this.services.stop();
     this.compactions.stop();
     this.commits.stop();

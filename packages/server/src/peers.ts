@@ -7,6 +7,7 @@ import type { LeaseRouter } from './api/lease-router.ts';
 import { readBody } from './http/body.ts';
 import { PeerEdge, type PeerHandler } from './http/peer-edge.ts';
 import type { Gate } from './listeners.ts';
+import { MemberLines } from './member-lines.ts';
 
 /** Connections to the other members; `HttpTransport`, or what stands for it in a simulated world. */
 export type PeerLinks = Pick<
@@ -46,17 +47,23 @@ export class PeerSide {
 
   /** Connects to the members known, and from now on to those that join. */
   private followMembers(): void {
-    const { links, memberId, removed } = this.parts;
+    const { links, logger, memberId, removed } = this.parts;
     const { members } = this.parts.state;
     for (const { id, peerURLs } of members.list()) if (id !== memberId) links.addPeer(id, peerURLs);
+    const lines = new MemberLines(logger, members);
     members.listener = {
-      memberAdded: ({ id, peerURLs }) => {
+      memberAdded: (member) => {
+        const { id, peerURLs } = member;
+        lines.memberAdded(member);
         if (id !== memberId) links.addPeer(id, peerURLs);
       },
-      memberUpdated: ({ id, peerURLs }) => {
+      memberUpdated: (member) => {
+        const { id, peerURLs } = member;
+        lines.memberUpdated(member);
         if (id !== memberId) links.updatePeer(id, peerURLs);
       },
       memberRemoved: (id) => {
+        lines.memberRemoved(id);
         if (id === memberId) removed();
         else links.removePeer(id);
       },

@@ -2,7 +2,7 @@ import { LmdbBackend } from '@etsd/backend/lmdb';
 import { errorChain, errorFrom, type Logger, OperatorError } from '@etsd/base';
 import type { World } from '@etsd/runtime';
 import { nodeWorld } from '@etsd/runtime/node';
-import { ETSD_VERSION, LineLogger, type Member, PROTOCOL_VERSION, startMember } from '@etsd/server';
+import { ETSD_VERSION, LineLogger, type Member, MemberRemovedError, PROTOCOL_VERSION, startMember } from '@etsd/server';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
 import { flagHelp, USAGE } from './help.ts';
 import { measureLoopDelay } from './loop-delay.ts';
@@ -81,8 +81,10 @@ async function run(
     isFailing = true;
     const advice = error instanceof OperatorError && error.advice !== '' ? { advice: error.advice } : {};
     const stack = error instanceof OperatorError ? {} : { stacktrace: errorFrom(error).stack };
-    logger.log('fatal', 'member stopped', { error: errorChain(error), ...advice, ...stack });
-    exitWhenIdle(backend);
+    const isRemoved = error instanceof MemberRemovedError;
+    const [level, message] = isRemoved ? (['warn', 'server error'] as const) : (['fatal', 'member stopped'] as const);
+    logger.log(level, message, { error: errorChain(error), ...advice, ...stack });
+    exitWhenIdle(backend, isRemoved ? 0 : EXIT_FAILURE);
   };
   // Doubt stops the member: whatever nobody expected is not carried on over.
   process.on('uncaughtException', fail);
@@ -92,7 +94,7 @@ async function run(
   // starting has promised nothing and just ends.
   stopOnSignal(logger, {
     stop: async () => member?.stop(),
-    exit: () => exitWhenIdle(backend),
+    exit: () => exitWhenIdle(backend, EXIT_FAILURE),
   });
   try {
     member = await startMember({
@@ -112,11 +114,11 @@ async function run(
 }
 
 /**
- * Ends the process as failed, once the thread that writes the store is at rest: ending it at work crashes the process,
+ * Ends the process, once the thread that writes the store is at rest: ending it at work crashes the process,
  * and the exit status would be that of the crash.
  */
-function exitWhenIdle(backend: LmdbBackend | null): void {
-  const exit = (): never => process.exit(EXIT_FAILURE);
+function exitWhenIdle(backend: LmdbBackend | null, status: number): void {
+  const exit = (): never => process.exit(status);
   if (backend === null) exit();
   setTimeout(exit, IDLE_WAIT_MS);
   void backend?.idle().then(() => setImmediate(exit));

@@ -54,7 +54,10 @@ export class TestMember {
   private readonly options: RaftOptions;
   private readonly observer: Observer;
 
-  constructor(options: RaftOptions, disk: TestDisk, observer: Observer) {
+  private readonly delaysCommits: boolean;
+
+  constructor(options: RaftOptions, disk: TestDisk, observer: Observer, delaysCommits = false) {
+    this.delaysCommits = delaysCommits;
     this.id = options.id;
     this.disk = disk;
     this.options = options;
@@ -72,6 +75,7 @@ export class TestMember {
       applied: disk.applied,
       confState: disk.confState,
     });
+    node.delayCommits(this.delaysCommits);
     this.toApply = disk.applied;
     return node;
   }

@@ -57,6 +57,9 @@ export class Scenario implements Observer {
       case 'campaign':
         member().node.campaign();
         return;
+      case 'tell':
+        member().node.tellCommits();
+        return;
       case 'tick':
         for (let count = 0; count < Number(words[1] ?? 1); count++) member().node.tick();
         return;
@@ -174,7 +177,7 @@ export class Scenario implements Observer {
       appendBytesMax: Number(options.get('append-bytes') ?? 1024 * 1024),
       draw: (bound: number) => (number - 1) % bound,
     };
-    const member = new TestMember(raftOptions, disk, this);
+    const member = new TestMember(raftOptions, disk, this, options.get('delay-commits') === 'yes');
     this.members.push(member);
     const out = this.out;
     this.out = [];

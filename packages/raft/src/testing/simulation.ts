@@ -125,7 +125,7 @@ export class Simulation implements Observer {
         appendBytesMax,
         draw,
       };
-      this.members.push(new TestMember(options, disk, this));
+      this.members.push(new TestMember(options, disk, this, random.chance(0.5)));
     }
     this.committed = founders;
     for (let index = 1; index <= founders; index++) this.committedTerms.set(index, { entry: 1, seen: 1 });
@@ -192,6 +192,7 @@ export class Simulation implements Observer {
         break;
       case 'flush':
         member.flushState();
+        if (member.isUp) member.node.tellCommits();
         break;
       case 'report':
         this.report(member);

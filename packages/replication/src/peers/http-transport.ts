@@ -7,7 +7,7 @@ import { APPEND_STREAM, AppendCache, AppendEncoder, MessageEncoder, type StreamK
 import { type Identity, identityHeaders, REMOVED_SENDER, WRONG_RECEIVER } from './headers.ts';
 import { HttpClient, type TlsDial } from './http-client.ts';
 import { PeerRoutes } from './http-routes.ts';
-import { REMOTES_MAX, SWEEP_MS } from './limits.ts';
+import { PAUSE_MS, REMOTES_MAX, SWEEP_MS } from './limits.ts';
 import { LinkCounters } from './link-counters.ts';
 import { PeerLink } from './peer-link.ts';
 import { type SnapshotSink, type SnapshotSource, sendSnapshot } from './snapshot-transfer.ts';
@@ -72,6 +72,7 @@ export class HttpTransport implements Transport {
   /** Members to whom something was lost in this turn. */
   private readonly lostTo: Set<U64> = new Set();
   private readonly sweeper: Timer;
+  private sweptMs: number;
   private isRemoved = false;
   private isClosed = false;
 
@@ -94,6 +95,7 @@ export class HttpTransport implements Transport {
       drained: (id, kind) => this.links.get(id)?.writer(kind).flush(world.clock.nowMs()),
       detach: (id, kind, sink) => this.detach(id, kind, sink),
     });
+    this.sweptMs = world.clock.nowMs();
     this.sweeper = world.timers.every(SWEEP_MS, this.sweep, { ref: false });
   }
 
@@ -307,6 +309,10 @@ export class HttpTransport implements Transport {
 
   private readonly sweep = (): void => {
     const nowMs = this.options.world.clock.nowMs();
+    const pauseMs = nowMs - this.sweptMs;
+    this.sweptMs = nowMs;
+    // A pause of this process is no silence of the others: first let us read what they have said meanwhile.
+    if (pauseMs > PAUSE_MS) return;
     for (const link of this.links.values()) link.sweep(nowMs);
   };
 

@@ -26,6 +26,9 @@ export const HEARTBEAT_MS = 5000 / 3;
 /** How often streams are looked at, in milliseconds. */
 export const SWEEP_MS = 500;
 
+/** Two looks further apart than this, in milliseconds, mean that this process was held up. */
+export const PAUSE_MS = 2000;
+
 /** Wait before a stream is dialled again, in milliseconds; doubled up to the second. */
 export const REDIAL_MIN_MS = 100;
 export const REDIAL_MAX_MS = 1000;

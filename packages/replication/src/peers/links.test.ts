@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterEach, describe, it } from 'node:test';
 import { type U64, u64FromNumber, u64ToHex } from '@etsd/base';
 import { Entry, Message, MessageType } from '@etsd/proto';
-import { PIPELINE_POSTS_MAX, PIPELINE_QUEUE_MAX, STREAM_QUEUE_BYTES_MAX } from './limits.ts';
+import { PIPELINE_POSTS_MAX, PIPELINE_QUEUE_MAX, STREAM_QUEUE_BYTES_MAX, SWEEP_MS } from './limits.ts';
 import { probedTime } from './prober.ts';
 import { CLUSTER, fastWorld, NotingHost, Station, until } from './testing/loopback.ts';
 
@@ -130,14 +130,14 @@ describe('links', () => {
   it('stay up while idle, by signs of life alone', async () => {
     const left = await station(1);
     const right = await station(2);
-    const world = fastWorld(20);
+    const world = fastWorld(5);
     left.open(new NotingHost(), { world });
     right.open(new NotingHost(), { world });
     left.transport.addPeer(right.id, [right.url]);
     right.transport.addPeer(left.id, [left.url]);
     await until('both active', () => bothActive(left, right));
     const since = left.transport.activeSince(right.id)!;
-    await until('some time', () => world.clock.nowMs() - since > 20_000);
+    await until('some time', () => world.clock.nowMs() - since > 9000);
     assert.equal(left.transport.activeSince(right.id), since);
   });
 });
@@ -157,37 +157,41 @@ describe('a peer that', () => {
       call.on('response', (response) => response.pause().on('error', () => {}));
       call.on('socket', (socket: Socket) => closing.push(() => void socket.destroy()));
       call.end();
-      await until(`its ${kind} stream`, () => at.logger.lines.filter((line) => line.includes(kind)).length > 0);
     }
-    await until('both', () => at.logger.lines.filter((line) => line.includes('set message encoder')).length >= 2);
+    const hex = u64ToHex(id);
+    const isItsStream = (line: string): boolean => line.includes('set message encoder') && line.includes(`"${hex}"`);
+    await until('both its streams', () => at.logger.lines.filter(isItsStream).length === 2);
   }
 
-  it('does not read is sent no more than the bound, reported, given up, and slows nobody', async () => {
-    const left = await station(1);
-    const right = await station(2);
-    const host = new NotingHost();
-    const rightHost = new NotingHost();
-    const world = fastWorld(10);
-    left.open(host, { world });
-    right.open(rightHost, { world });
+  it('does not read is sent no more than the bound, is reported, and slows nobody', async () => {
+    const [left, right, host, rightHost] = await pair();
+    await until('the other active', () => bothActive(left, right));
     const slow = u64FromNumber(3);
     left.transport.addPeer(slow, [NOBODY]);
     await deaf(left, slow);
-    left.transport.addPeer(right.id, [right.url]);
-    right.transport.addPeer(left.id, [left.url]);
-    await until('the other active', () => bothActive(left, right));
+    const counters = left.transport.counters.get(slow)!;
     const before = process.memoryUsage().arrayBuffers;
     let sent = 0;
-    while (!host.unreachable.includes(slow)) {
+    while (counters.sentFailures === 0) {
       assert.ok(sent < 200, 'nothing was dropped');
       left.transport.send([bigAppend(left.id, slow, sent), heartbeat(left.id, right.id, ++sent)]);
       await until(`heartbeat ${sent}`, () => rightHost.messages.length === sent);
     }
     const taken = process.memoryUsage().arrayBuffers - before;
     assert.ok(taken < 2 * STREAM_QUEUE_BYTES_MAX, `${taken} bytes for a deaf peer`);
+    await until('the report', () => host.unreachable.includes(slow));
+  });
+
+  it('takes nothing for too long is given up, with a line and a report', async () => {
+    const left = await station(1);
+    const host = new NotingHost();
+    const slow = u64FromNumber(3);
+    left.open(host, { world: fastWorld(10) }).addPeer(slow, [NOBODY]);
+    await deaf(left, slow);
+    for (let index = 0; index < 20; index++) left.transport.send([bigAppend(left.id, slow, index)]);
     const isGivenUp = (line: string): boolean => line.includes('stream-writer-type') && line.includes('i/o timeout');
     await until('its end', () => left.logger.lines.some(isGivenUp));
-    assert.ok(left.transport.counters.get(slow)!.sentFailures > 0);
+    await until('the report', () => host.unreachable.includes(slow));
   });
 
   it('sends frames that are none is cut off, with a line, and tried again', async () => {
@@ -220,6 +224,34 @@ describe('a peer that', () => {
       [7],
     );
     assert.equal(left.transport.counters.get(right.id)!.receivedFailures, 2);
+  });
+
+  it('could not be heard because this process stood still is not given up for that', async () => {
+    const left = await station(1);
+    const right = await station(2);
+    const { timers, random, clock } = fastWorld(1);
+    let leapMs = 0;
+    const leaping = { nowMs: () => clock.nowMs() + leapMs, wallMs: () => clock.wallMs() };
+    const sweeps: (() => void)[] = [];
+    const every: typeof timers.every = (ms, callback, options) => {
+      if (ms === SWEEP_MS) sweeps.push(callback);
+      return timers.every(ms, callback, options);
+    };
+    const world = { clock: leaping, random, timers: { ...timers, every } };
+    left.open(new NotingHost(), { world });
+    right.open(new NotingHost());
+    left.transport.addPeer(right.id, [right.url]);
+    right.transport.addPeer(left.id, [left.url]);
+    await until('both active', () => bothActive(left, right));
+    const since = left.transport.activeSince(right.id);
+    const received = left.transport.counters.get(right.id)!.receivedBytes;
+    leapMs = 60_000;
+    for (const sweep of sweeps) sweep();
+    assert.equal(left.transport.activeSince(right.id), since);
+    // What the other said meanwhile is read now.
+    right.transport.send([heartbeat(right.id, left.id)]);
+    await until('its word', () => left.transport.counters.get(right.id)!.receivedBytes > received);
+    assert.equal(left.transport.activeSince(right.id), since);
   });
 
   it('says nothing on its stream is given up after the silence allowed', async () => {

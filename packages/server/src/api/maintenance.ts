@@ -210,8 +210,13 @@ class MaintenanceService {
         this.withValidTarget(version, reply, (target) => this.setDowngrade(true, target, reply));
         return;
       case DowngradeAction.CANCEL:
-        if (!this.context.state.version.downgradeEnabled) reply.fail(ErrNoInflightDowngrade);
-        else this.setDowngrade(false, '', reply);
+        this.context.replication.readBarrier({
+          done: () => {
+            if (!this.context.state.version.downgradeEnabled) reply.fail(ErrNoInflightDowngrade);
+            else this.setDowngrade(false, '', reply);
+          },
+          fail: (error) => reply.fail(error),
+        });
         return;
       default:
         reply.fail(ErrUnknownMethod);

@@ -79,7 +79,7 @@ test('without a leader the request ends with its time', () => {
   member.world.advance(6500);
   assert.deepEqual(outcomes, []);
   member.world.advance(600);
-  assert.deepEqual(outcomes, ['etcdserver: request timed out']);
+  assert.deepEqual(outcomes, ['etcdserver: no leader']);
 });
 
 test('a failure is the same after its way over HTTP', () => {

@@ -7,6 +7,7 @@ import {
   ErrLearnerNotReady,
   ErrMemberNotFound,
   ErrMemberNotLearner,
+  ErrNoLeader,
   ErrNotLeader,
   ErrTimeout,
   EtcdError,
@@ -95,7 +96,7 @@ export class Promotion {
     const { replication, world } = context;
     const leftMs = deadlineMs - world.clock.nowMs();
     const again = (): void => {
-      if (leftMs <= RETRY_MS) waiter.fail(ErrTimeout);
+      if (leftMs <= RETRY_MS) waiter.fail(replication.leader === U64_ZERO ? ErrNoLeader : ErrTimeout);
       else world.timers.after(RETRY_MS, () => this.attempt(id, deadlineMs, waiter));
     };
     if (replication.isLeader) {

@@ -31,7 +31,10 @@ export class Reconfiguration {
     this.parts = parts;
   }
 
-  /** A majority of the voters, the new one counted, must have started, and this member be connected to all of them. */
+  /**
+   * A majority of the voters, the new one counted, must have started, and be connected to this member; connections are
+   * asked for a learner as well, as if it were to vote. Somebody who is alone has nobody to be connected to.
+   */
   againstAdding(isLearner: boolean): EtcdError | null {
     if (!this.parts.isStrict) return null;
     const voters = this.parts.members.voters();
@@ -39,7 +42,7 @@ export class Reconfiguration {
     const count = voters.length + 1;
     // One of two: the way from one member to several must be open.
     if (!isLearner && !(started === 1 && count === 2) && started < quorumOf(count)) return ErrMemberNotEnoughStarted;
-    return this.connected(voters) === voters.length ? null : ErrUnhealthy;
+    return voters.length === 1 || this.connected(voters) >= quorumOf(count) ? null : ErrUnhealthy;
   }
 
   /** A majority of those who stay must have started, and be connected unless it is a dead one that goes. */

@@ -13,7 +13,7 @@ import {
 import type { MemberRecord, State } from '@etsd/state';
 import type { DataDirectory } from '../data-directory.ts';
 import { findBeginning } from './begin.ts';
-import { removedError } from './removed.ts';
+import { MemberRemovedError } from './removed.ts';
 import type { BootstrapParts } from './surroundings.ts';
 import { checkNoTwin } from './twin.ts';
 
@@ -74,7 +74,7 @@ async function resumedFounding(parts: OpenLogParts): Promise<Founding> {
 
 function checkIsMember({ state, directory, config }: OpenLogParts, memberId: U64): void {
   const { members } = state;
-  if (members.isRemoved(memberId)) throw removedError(config.dataDir);
+  if (members.isRemoved(memberId)) throw new MemberRemovedError(config.dataDir);
   // A store that was just founded, or that of a member that joins, does not list it yet.
   if (members.size === 0 || members.get(memberId) !== undefined) return;
   throw new OperatorError(

@@ -1,4 +1,5 @@
 /** The plain HTTP side of a client address: /version, /health, /livez, /readyz, /metrics. */
+import { ErrTimeout } from '@etsd/proto';
 
 /** A request without a body, as both HTTP/1.1 and HTTP/2 bring it. */
 export interface HttpQuestion {
@@ -37,6 +38,7 @@ export interface HttpPolicy {
   readonly secure: boolean;
 }
 
+const TIMEOUT = ErrTimeout.message;
 const TEXT = 'text/plain; charset=utf-8';
 
 /** Answers one request. Never throws, never rejects. */
@@ -94,7 +96,10 @@ async function healthReason(member: HttpMember, url: URL): Promise<string | unde
   if (url.searchParams.get('serializable') === 'true') return undefined;
   if (!member.hasLeader()) return 'RAFT NO LEADER';
   const failure = await member.probeRead();
-  return failure === undefined ? undefined : `RANGE ERROR:${failure}`;
+  // etcd limits the time of this one probe itself, which is how its failure reads.
+  return failure === undefined
+    ? undefined
+    : `RANGE ERROR:${failure === TIMEOUT ? 'context deadline exceeded' : failure}`;
 }
 
 type Check = (member: HttpMember) => Promise<string | undefined>;

@@ -14,6 +14,11 @@ export function temporaryPath(directory: string, name: string): string {
   return joinPath(directory, `${name}${TEMPORARY_SUFFIX}`);
 }
 
+/** Whether any snapshot was received that is still there. */
+export async function hasReceived(disk: Disk, directory: string): Promise<boolean> {
+  return (await disk.list(directory)).some((name) => RECEIVED.test(name));
+}
+
 /** Removes received snapshots up to an index. */
 export async function removeReceived(disk: Disk, directory: string, index: number): Promise<void> {
   for (const name of await disk.list(directory)) {

@@ -3,7 +3,7 @@ import type { Logger } from '@etsd/base';
 import { ConfState, SnapshotMetadata } from '@etsd/proto';
 import type { World } from '@etsd/runtime';
 import { newestSnapshot } from '@etsd/wal';
-import { receivedPath, removeLeftovers } from './file-names.ts';
+import { hasReceived, receivedPath, removeLeftovers } from './file-names.ts';
 import { readFrozenState } from './frozen-state.ts';
 import { fillFromReceived } from './installer.ts';
 
@@ -26,7 +26,9 @@ export interface RecoverParts {
 export async function recoverInstalledSnapshot(parts: RecoverParts): Promise<boolean> {
   const { world, logger, walDirectory, directory, backend } = parts;
   const { disk, timers } = world;
-  const recorded = (await disk.stat(walDirectory)) === null ? null : await newestSnapshot(disk, walDirectory);
+  // Reading the log for its records takes a while: it is done only where there is something to install.
+  const isNeeded = (await hasReceived(disk, directory)) && (await disk.stat(walDirectory)) !== null;
+  const recorded = isNeeded ? await newestSnapshot(disk, walDirectory) : null;
   let isInstalled = false;
   if (recorded !== null && recorded.index > readFrozenState(backend).index) {
     const { index, term } = recorded;

@@ -1,10 +1,10 @@
 import { CorruptionError, type Logger, OperatorError } from '@etsd/base';
-import { BoltFile, checkBoltFile } from '@etsd/boltfile';
+import { BoltFile } from '@etsd/boltfile';
 import type { Message } from '@etsd/proto';
 import type { SnapshotSink } from '@etsd/replication';
 import type { Disk, DiskFile, World } from '@etsd/runtime';
 import { receivedPath, removeReceived, temporaryPath } from './file-names.ts';
-import type { Pause } from './store-file.ts';
+import { checkStoreFile, type Pause } from './store-file.ts';
 
 export interface SinkParts {
   readonly world: Pick<World, 'clock' | 'disk' | 'timers'>;
@@ -59,7 +59,7 @@ export class MemberSnapshotSink implements SnapshotSink {
         const what = `a snapshot of ${bytes} bytes came, its file has ${file.size}`;
         throw new CorruptionError(what, path, 'The sender will send it again.');
       }
-      await checkBoltFile(file, this.pause);
+      await checkStoreFile(file, this.pause);
     } finally {
       await file.close();
     }

@@ -8,7 +8,8 @@ import { describe, test } from 'node:test';
 import { type Backend, MemoryBackend } from '@etsd/backend';
 import { openLmdb } from '@etsd/backend/lmdb';
 import { EMPTY, silentLogger, U64_ZERO } from '@etsd/base';
-import { Store, type StoreOptions, WatchHub } from '@etsd/mvcc';
+import { BoltWriter } from '@etsd/boltfile';
+import { revisionKey, Store, type StoreOptions, WatchHub } from '@etsd/mvcc';
 import {
   ConfChange,
   ConfChangeType,
@@ -19,6 +20,7 @@ import {
   Message,
   MessageType,
   RaftSnapshot,
+  SnapshotMetadata,
   WalSnapshot,
   WatchResponse,
 } from '@etsd/proto';
@@ -246,6 +248,54 @@ for (const kind of ['memory', 'lmdb'] as const) {
         [],
       );
       await from.close();
+      await to.close();
+    });
+
+    test('a file that is whole but no store is refused before raft hears of it', async () => {
+      const rows: readonly (readonly [string, RegExp, (write: BoltWriter) => void])[] = [
+        ['nothing', /"key" and "meta" are not both there/, () => {}],
+        [
+          'a bucket of a later version',
+          /has a bucket "later", which this version does not know/,
+          (write) => {
+            write.beginBucket('later');
+            write.endBucket();
+          },
+        ],
+        [
+          'a key that is no revision',
+          /a record is none .*bucket key, record 6162/,
+          (write) => {
+            write.beginBucket('key');
+            write.add(Buffer.from('ab'), EMPTY);
+            write.endBucket();
+          },
+        ],
+        [
+          'a value that is no record',
+          /a record is none/,
+          (write) => {
+            write.beginBucket('key');
+            write.add(revisionKey(2, 0), Buffer.from([0xff]));
+            write.endBucket();
+          },
+        ],
+      ];
+      const to = new Side(backend());
+      for (const [name, message, fill] of rows) {
+        const path = join(to.directory, 'given');
+        const writer = await BoltWriter.create(world.disk, path);
+        fill(writer);
+        await writer.finish(false);
+        const bytes = readFileSync(path);
+        rmSync(path);
+        const metadata = SnapshotMetadata.create({ index: 5, term: 1, confState: new ConfState() });
+        const given = Message.create({ type: MessageType.MsgSnap, snapshot: RaftSnapshot.create({ metadata }) });
+        const body = async function* (): AsyncGenerator<Buffer> {
+          yield bytes;
+        };
+        await assert.rejects(to.snapshots.sink.receive(given, body()), message, name);
+      }
       await to.close();
     });
   });

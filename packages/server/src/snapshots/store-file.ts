@@ -4,12 +4,19 @@
  */
 import { type Backend, type BackendReader, BUCKETS, type Bucket } from '@etsd/backend';
 import { CorruptionError, OperatorError } from '@etsd/base';
-import { type BoltFile, BoltWriter } from '@etsd/boltfile';
+import { type BoltFile, BoltWriter, checkBoltFile } from '@etsd/boltfile';
+import { isRevisionKey, isTombstoneKey } from '@etsd/mvcc';
+import { KeyValueView } from '@etsd/proto';
 import type { Disk } from '@etsd/runtime';
 
-/** What is moved between two pauses: a few milliseconds of the event loop at most. */
-const SLICE_RECORDS = 500;
-const SLICE_BYTES = 256 * 1024;
+/** What is moved between two pauses: about half a millisecond of the event loop. */
+const SLICE_RECORDS = 200;
+const SLICE_BYTES = 64 * 1024;
+/** Of what is read: bytes that may wait for the engine. */
+const PENDING_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Of what is only looked at. */
+const LEAVES_AT_ONCE = 16;
 
 /** A bucket that etcd's own tests leave behind. */
 const IGNORED_BUCKET = 'test';
@@ -90,6 +97,55 @@ class BucketCopy {
 }
 
 /**
+ * Reads the whole file and throws where it is damaged, or is no store that this version can take: better before anybody
+ * relies on it than while it is installed.
+ */
+export async function checkStoreFile(file: BoltFile, pause: Pause): Promise<void> {
+  await checkBoltFile(file, pause);
+  const records = new RecordCheck(file);
+  let found = 0;
+  for (const bucket of await file.buckets()) {
+    const name = bucket.name.toString('latin1');
+    if (name === IGNORED_BUCKET) continue;
+    if (!isBucket(name)) throw unknownBucket(file, name);
+    if (name === 'key' || name === 'meta') found++;
+    const cursor = file.leaves(bucket);
+    let leaves = 0;
+    for (let leaf = await cursor.next(); leaf !== null; leaf = await cursor.next()) {
+      for (let index = 0; index < leaf.count; index++) {
+        if (leaf.isBucket(index)) throw nestedBucket(file, name);
+        if (name === 'key') records.check(leaf.key(index), leaf.value(index));
+      }
+      if (++leaves % LEAVES_AT_ONCE === 0) await pause();
+    }
+  }
+  if (found < 2) throw notStore(file, 'the buckets "key" and "meta" are not both there', 'pages of its root');
+}
+
+/** Whether records of the bucket `key` are such. */
+class RecordCheck {
+  private readonly file: BoltFile;
+  private readonly view = new KeyValueView();
+
+  constructor(file: BoltFile) {
+    this.file = file;
+  }
+
+  check(key: Buffer, value: Buffer): void {
+    const { view } = this;
+    let isRecord = isRevisionKey(key);
+    try {
+      view.parse(value, 0, value.length);
+    } catch {
+      isRecord = false;
+    }
+    // An empty one is what a restore with `--bump-revision` leaves.
+    if (isRecord && (isTombstoneKey(key) || view.version > 0 || value.length === 0)) return;
+    throw notStore(this.file, 'a record is none', `bucket key, record ${key.toString('hex', 0, 32)}`);
+  }
+}
+
+/**
  * Puts everything in the file into `target`, an empty backend, and commits it; flushing is left to the caller. Reading
  * checks the whole of every bucket. Throws a `CorruptionError` where the file is damaged and an `OperatorError` where it
  * holds something that this version does not know.
@@ -98,12 +154,7 @@ export async function readBoltIntoBackend(file: BoltFile, target: Backend, pause
   for (const bucket of await file.buckets()) {
     const name = bucket.name.toString('latin1');
     if (name === IGNORED_BUCKET) continue;
-    if (!isBucket(name)) {
-      throw new OperatorError(
-        `${file.path} has a bucket "${name}", which this version does not know`,
-        'It comes from a newer version; use that one here too.',
-      );
-    }
+    if (!isBucket(name)) throw unknownBucket(file, name);
     const cursor = file.leaves(bucket);
     let records = 0;
     let bytes = 0;
@@ -118,7 +169,9 @@ export async function readBoltIntoBackend(file: BoltFile, target: Backend, pause
         bytes += key.length + value.length;
       }
       if (records < SLICE_RECORDS && bytes < SLICE_BYTES) continue;
-      await committed(target);
+      // Not waited for each time: the engine puts several batches into one transaction where the disk is slow.
+      if (target.pendingBytes > PENDING_BYTES_MAX) await committed(target);
+      else target.commit();
       await pause();
       records = 0;
       bytes = 0;
@@ -131,12 +184,20 @@ function isBucket(name: string): name is Bucket {
   return (BUCKETS as readonly string[]).includes(name);
 }
 
-function nestedBucket(file: BoltFile, name: string): CorruptionError {
-  return new CorruptionError(
-    'a bucket lies within one of the store',
-    `${file.path}, bucket ${name}`,
-    'Use another copy of this file, or take a new snapshot from a healthy member.',
+function unknownBucket(file: BoltFile, name: string): OperatorError {
+  return new OperatorError(
+    `${file.path} has a bucket "${name}", which this version does not know`,
+    'It comes from a newer version; use that one here too.',
   );
+}
+
+function nestedBucket(file: BoltFile, name: string): CorruptionError {
+  return notStore(file, 'a bucket lies within one of the store', `bucket ${name}`);
+}
+
+function notStore(file: BoltFile, what: string, where: string): CorruptionError {
+  const advice = 'Use another copy of this file, or take a new snapshot from a healthy member.';
+  return new CorruptionError(what, `${file.path}, ${where}`, advice);
 }
 
 function committed(target: Backend): Promise<void> {

@@ -1,0 +1,91 @@
+/** What `snapshot save` leaves on the operator's disk: a bbolt file, and behind it the SHA-256 of its bytes. */
+import { createHash } from 'node:crypto';
+import { CorruptionError, crc32c } from '@etsd/base';
+import type { BoltFile } from '@etsd/boltfile';
+import type { Disk } from '@etsd/runtime';
+import type { Pause } from './store-file.ts';
+
+const CHECKSUM_BYTES = 32;
+/** bbolt's pages are multiples of this. A file that is not one, by just the size of a checksum, has one. */
+const SECTOR_BYTES = 512;
+const PIECE_BYTES = 256 * 1024;
+
+export interface SavedSnapshot {
+  /** Bytes of the bbolt file. */
+  readonly bytes: number;
+  /** Whether there is a checksum behind it. A copy of a member's own file has none. */
+  readonly hasChecksum: boolean;
+}
+
+/** Reads a saved file to its end and throws a `CorruptionError` where its checksum is another. */
+export async function checkSavedSnapshot(disk: Disk, path: string, pause: Pause): Promise<SavedSnapshot> {
+  const file = await disk.open(path, 'read');
+  try {
+    const size = await file.size();
+    if (size % SECTOR_BYTES !== CHECKSUM_BYTES) return { bytes: size, hasChecksum: false };
+    const bytes = size - CHECKSUM_BYTES;
+    const hash = createHash('sha256');
+    const read = (length: number, position: number): Promise<Buffer> => {
+      const target = Buffer.allocUnsafe(length);
+      return new Promise((resolve, reject) => {
+        file.read(target, 0, length, position, (error, bytesRead) => {
+          if (error !== null) reject(error);
+          else resolve(target.subarray(0, bytesRead));
+        });
+      });
+    };
+    for (let at = 0; at < bytes; at += PIECE_BYTES) {
+      hash.update(await read(Math.min(PIECE_BYTES, bytes - at), at));
+      await pause();
+    }
+    if (!hash.digest().equals(await read(CHECKSUM_BYTES, bytes))) {
+      throw new CorruptionError(
+        'snapshot: expected and computed sha256 differ',
+        `${path}, byte ${bytes}`,
+        'Use another copy of this file, or save a new one.',
+      );
+    }
+    return { bytes, hasChecksum: true };
+  } finally {
+    await file.close();
+  }
+}
+
+export interface SnapshotSummary {
+  /** CRC-32C over the names, keys and values of all buckets, as `etcdutl snapshot status` prints it. */
+  readonly hash: number;
+  /** Of the last change. */
+  readonly revision: number;
+  /** Keys of all buckets. */
+  readonly totalKeys: number;
+  /** Bytes of the file's pages. */
+  readonly totalSize: number;
+}
+
+const LEAVES_AT_ONCE = 16;
+const TWO_32 = 0x1_0000_0000;
+
+/** What a snapshot holds, read whole and checked on the way. */
+export async function summariseSnapshot(file: BoltFile, pause: Pause): Promise<SnapshotSummary> {
+  let hash = 0;
+  let revision = 0;
+  let totalKeys = 0;
+  let leaves = 0;
+  for (const bucket of await file.buckets()) {
+    const isKeys = bucket.name.toString('latin1') === 'key';
+    hash = crc32c(bucket.name, 0, bucket.name.length, hash);
+    const cursor = file.leaves(bucket);
+    for (let leaf = await cursor.next(); leaf !== null; leaf = await cursor.next()) {
+      for (let index = 0; index < leaf.count; index++) {
+        const key = leaf.key(index);
+        const value = leaf.value(index);
+        hash = crc32c(key, 0, key.length, hash);
+        hash = crc32c(value, 0, value.length, hash);
+        totalKeys++;
+        if (isKeys && key.length >= 8) revision = key.readUInt32BE(0) * TWO_32 + key.readUInt32BE(4);
+      }
+      if (++leaves % LEAVES_AT_ONCE === 0) await pause();
+    }
+  }
+  return { hash, revision, totalKeys, totalSize: file.size };
+}

@@ -1,0 +1,62 @@
+/** The alarm for space in a cluster: the first member that is full stops what adds data on all of them. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { needsPeer } from '../support/binaries.ts';
+import type { Message } from '../support/client.ts';
+import { type ClusterMember, TestCluster } from '../support/cluster.ts';
+
+const MEBIBYTE = 1024 * 1024;
+const VALUE = Buffer.alloc(MEBIBYTE, 'x');
+
+async function health(member: ClusterMember, query = ''): Promise<string> {
+  const answer = await fetch(`http://${member.address}/health${query}`);
+  return `${answer.status} ${(await answer.text()).trim()}`;
+}
+
+// Goal: as with etcd: raised once, seen by all, and gone after compaction, defragmentation and disarming.
+test('one full member stops all, until the operator has made room', { skip: needsPeer('etcd') }, async () => {
+  const cluster = await TestCluster.start({
+    products: ['etsd', 'etsd', 'etcd'],
+    flags: ['--quota-backend-bytes', String(20 * MEBIBYTE)],
+  });
+  try {
+    const [first] = cluster.members as [ClusterMember];
+    let refusal = '';
+    let revision = '';
+    for (let at = 0; at < 100 && refusal === ''; at++) {
+      const outcome = await cluster.client(first).call('KV/Put', { key: Buffer.from('k'), value: VALUE });
+      if (outcome.response === null) refusal = `${outcome.code} ${outcome.message}`;
+      else revision = (outcome.response['header'] as Message)['revision'] as string;
+    }
+    assert.equal(refusal, '8 etcdserver: mvcc: database space exceeded');
+    const { alarms } = await cluster.ask('Maintenance/Alarm', { action: 'GET' });
+    const raised = (alarms as Message[]).map(({ memberID, alarm }) => `memberID:${memberID} alarm:${alarm} `);
+    assert.ok(raised.length >= 1);
+    for (const member of cluster.members) {
+      const client = cluster.client(member);
+      const put = await client.call('KV/Put', { key: Buffer.from('small') });
+      assert.equal(put.message, 'etcdserver: mvcc: database space exceeded', member.product);
+      assert.equal((await client.call('Lease/LeaseGrant', { TTL: 10 })).code, 8);
+      assert.equal((await client.call('KV/Range', { key: Buffer.from('k'), count_only: true })).code, 0);
+      assert.equal((await client.call('KV/DeleteRange', { key: Buffer.from('small') })).code, 0);
+      assert.deepEqual((await client.expect('Maintenance/Status', {}))['errors'], raised);
+      assert.equal(await health(member), '503 {"health":"false","reason":"ALARM NOSPACE"}');
+      assert.equal(await health(member, '?exclude=NOSPACE'), '200 {"health":"true","reason":""}');
+    }
+    await cluster.ask('KV/Compact', { revision, physical: true });
+    for (const member of cluster.members) await cluster.client(member).expect('Maintenance/Defragment', {});
+    for (const { memberID, alarm } of alarms as Message[]) {
+      await cluster.ask('Maintenance/Alarm', { action: 'DEACTIVATE', memberID, alarm });
+    }
+    for (const member of cluster.members) {
+      await cluster.client(member).expect('KV/Put', { key: Buffer.from('small') });
+      assert.equal(await health(member), '200 {"health":"true","reason":""}');
+    }
+    const { header } = await cluster.ask('KV/Range', { key: Buffer.from('k'), count_only: true });
+    const hashes = await cluster.hashes(Number((header as Message)['revision']));
+    const told = [...hashes.values()].map(({ hash, compactRevision }) => `${hash} compacted at ${compactRevision}`);
+    assert.equal(new Set(told).size, 1, told.join(', '));
+  } finally {
+    await cluster.dispose();
+  }
+});
