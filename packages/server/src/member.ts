@@ -261,6 +261,7 @@ class RunningMember implements Member {
       lessor,
       hub: this.services.watch.hub,
       quotaBytes: memberLimits(config).quotaBytes,
+      clusterVersion: () => state.version.version,
       loopDelay: parts.loopDelay,
     });
     if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);
