@@ -422,6 +422,7 @@ class RunningMember implements Member {
     this.diskSpace.stop();
     await this.peers.close();
     await this.replication.stop();
+    this.snapshots.stop();
     await this.backend.close();
     await this.directory.lock.release();
     logger.log('info', 'closed etcd server', { name: this.parts.config.name, 'data-dir': this.parts.config.dataDir });
