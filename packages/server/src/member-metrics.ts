@@ -102,6 +102,11 @@ export class MemberMetrics {
     gauge('etcd_debugging_mvcc_watcher_total', 'Total number of watchers.', () => hub.watcherCount);
     gauge('etcd_debugging_mvcc_slow_watcher_total', 'Total number of unsynced slow watchers.', () => hub.slowCount);
     counter('etcd_debugging_mvcc_events_total', 'Total number of events sent by this member.', () => hub.eventsTotal);
+    gauge(
+      'etsd_wal_oldest_unfinished_sync_seconds',
+      'Age of the oldest write to the log that is not durable yet; 0 if there is none.',
+      () => replication.oldestUnfinishedSyncMs / 1000,
+    );
     gauge('etsd_leases', 'Leases that exist.', () => lessor.size);
     gauge('etsd_watch_unsynced_watchers', 'Watchers that are behind and fed from history.', () => hub.slowCount);
     const one =
