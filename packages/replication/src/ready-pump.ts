@@ -263,7 +263,8 @@ export class ReadyPump {
     if (error !== null) this.fail(error);
   };
 
-  private fail(error: Error): void {
+  /** Going on is unsafe: stops, and says so. */
+  fail(error: Error): void {
     if (this.isStopped) return;
     this.isStopped = true;
     this.parts.failed(error);

@@ -28,12 +28,14 @@ export { type Member, type MemberParts, startMember } from './member.ts';
 export { LEASE_COST_BYTES, Quota } from './quota.ts';
 export { MemberSnapshots, type MemberSnapshotsParts } from './snapshots/member-snapshots.ts';
 export { type RecoverParts, recoverInstalledSnapshot } from './snapshots/recover.ts';
+export { type RestoreOptions, restoreSnapshot } from './snapshots/restore.ts';
 export {
   checkSavedSnapshot,
   type SavedSnapshot,
   type SnapshotSummary,
   summariseSnapshot,
 } from './snapshots/saved-file.ts';
+export { SnapshotMetrics } from './snapshots/snapshot-metrics.ts';
 export {
   checkStoreFile,
   type Pause,
