@@ -4,10 +4,14 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { LmdbBackend } from '@etsd/backend/lmdb';
+import { Prng } from '@etsd/base';
 import { needsPeer } from '../support/binaries.ts';
 import type { Message } from '../support/client.ts';
 import { type ClusterMember, TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';
+
+/** How long members are kept busy. */
+const LOAD_MS = 8000;
 
 /** Changes the last byte of the newest record of a member of etsd that does not run. */
 async function spoil(member: ClusterMember): Promise<void> {
@@ -145,6 +149,47 @@ test('a member whose data differs does not start where it is to compare before',
     await follower.ended(20_000);
     assert.equal(follower.exitCode, 1);
     assert.match(follower.tail(), /found data inconsistency with peers/);
+  } finally {
+    await cluster.dispose();
+  }
+});
+
+// Goal: comparing while everything changes, on whoever leads, never accuses anybody: hashes are made in slices, between
+// writes, deletions and compactions.
+test('members that are well are not accused, however busy they are', { skip: needsPeer('etcd') }, async () => {
+  const cluster = await TestCluster.start({
+    products: ['etsd', 'etsd', 'etcd'],
+    flags: [
+      ...['--experimental-corrupt-check-time', '100ms', '--experimental-compact-hash-check-enabled'],
+      ...['--experimental-compact-hash-check-time', '150ms'],
+    ],
+  });
+  try {
+    const until = Date.now() + LOAD_MS;
+    let revision = 0;
+    const work = async (seed: number): Promise<void> => {
+      const prng = new Prng(seed);
+      while (Date.now() < until) {
+        const client = cluster.client(cluster.members[prng.below(3)] as ClusterMember);
+        const key = Buffer.from(`k${prng.below(300)}`);
+        const outcome = prng.chance(0.3)
+          ? await client.call('KV/DeleteRange', { key })
+          : await client.call('KV/Put', { key, value: Buffer.alloc(prng.below(4000), seed) });
+        const header = outcome.response?.['header'] as Message | undefined;
+        if (header !== undefined) revision = Math.max(revision, Number(header['revision']));
+      }
+    };
+    const compact = async (): Promise<void> => {
+      for (let at = 0; Date.now() < until; at++) {
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        await cluster.client(cluster.members[at % 3] as ClusterMember).call('KV/Compact', { revision: revision - 20 });
+        if (at % 10 === 5) await cluster.moveLeader(cluster.members[((at / 5) % 3) | 0] as ClusterMember);
+      }
+    };
+    await Promise.all([...Array.from({ length: 8 }, (_, seed) => work(seed + 1)), compact()]);
+    assert.deepEqual(await alarms(cluster), []);
+    const checks = cluster.members.flatMap(({ logs }) => logs.filter((line) => line.includes('on whole cluster')));
+    assert.ok(checks.length > 0, 'the hashes of compactions were compared');
   } finally {
     await cluster.dispose();
   }

@@ -79,37 +79,40 @@ for (const [products, leaders] of [
   });
 }
 
-// Goal: a client that renews in time keeps its lease and its stream while the leader is killed; one that does not loses it.
-test('renewals go on through the death of the leader', async () => {
-  const cluster = await TestCluster.start({ products: ['etsd', 'etsd', 'etsd'] });
-  try {
-    const leader = await cluster.agreed();
-    const [follower] = cluster.members.filter((member) => member !== leader) as [ClusterMember];
-    const { ID: kept } = await cluster.ask('Lease/LeaseGrant', { TTL: 5 });
-    const { ID: lost } = await cluster.ask('Lease/LeaseGrant', { TTL: 3 });
-    const stream = cluster.client(follower).stream('Lease/LeaseKeepAlive');
-    let sent = 0;
-    const send = (): void => {
-      sent++;
-      stream.send({ ID: kept });
-    };
-    stream.onMessage = (message) => {
-      assert.equal(message['TTL'], '5');
-      if (sent < 60) setTimeout(send, 100);
-      if (sent === 5) void leader.kill();
-    };
-    send();
-    await stream.until(30_000, 'all renewals are answered', () => stream.received.length === 60);
-    await cluster.agreed();
-    const left = await timeToLive(cluster, follower, kept as string);
-    assert.ok(Number(left['TTL']) >= 3);
-    await eventually(20_000, 'the other lease expires', async () =>
-      (await timeToLive(cluster, follower, lost as string))['TTL'] === '-1' ? true : null,
-    );
-  } finally {
-    await cluster.dispose();
-  }
-});
+// Goal: a client that renews in time keeps its lease and its stream while the leader dies or hangs; one that
+// does not loses it.
+for (const end of ['dies', 'hangs'] as const) {
+  test(`renewals go on while the leader ${end}`, async () => {
+    const cluster = await TestCluster.start({ products: ['etsd', 'etsd', 'etsd'] });
+    try {
+      const leader = await cluster.agreed();
+      const [follower] = cluster.members.filter((member) => member !== leader) as [ClusterMember];
+      const { ID: kept } = await cluster.ask('Lease/LeaseGrant', { TTL: 5 });
+      const { ID: lost } = await cluster.ask('Lease/LeaseGrant', { TTL: 3 });
+      const stream = cluster.client(follower).stream('Lease/LeaseKeepAlive');
+      let sent = 0;
+      const send = (): void => {
+        sent++;
+        stream.send({ ID: kept });
+      };
+      stream.onMessage = (message) => {
+        assert.equal(message['TTL'], '5');
+        if (sent < 60) setTimeout(send, 100);
+        if (sent === 5 && end === 'dies') void leader.kill();
+        else if (sent === 5) leader.pause();
+      };
+      send();
+      await stream.until(30_000, 'all renewals are answered', () => stream.received.length === 60);
+      const left = await timeToLive(cluster, follower, kept as string);
+      assert.ok(Number(left['TTL']) >= 3);
+      await eventually(20_000, 'the other lease expires', async () =>
+        (await timeToLive(cluster, follower, lost as string))['TTL'] === '-1' ? true : null,
+      );
+    } finally {
+      await cluster.dispose();
+    }
+  });
+}
 
 // Goal: an orderly stop of the leader hands the remaining times on, to seconds, as nothing else would for so short a run.
 test('a leader that is stopped tells how much time long leases have left', async () => {

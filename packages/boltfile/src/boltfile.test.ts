@@ -72,6 +72,7 @@ test('random contents, with every page size, are read back', async () => {
       const path = pathIn(directory, `random-${seed}`);
       await writeFile(disk, path, content, pageSize);
       assert.deepEqual(await readFile(disk, path), content);
+      assert.deepEqual(await readFile(disk, path, { reusesMemory: true }), content);
       await check(disk, path);
       await disk.remove(path);
     });

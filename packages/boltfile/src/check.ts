@@ -1,4 +1,4 @@
-import { FREELIST, PAGE_HEADER, readU64 } from './page.ts';
+import { FREELIST, PAGE_HEADER, type Page, readU64 } from './page.ts';
 import { type BoltBucket, type BoltFile, PageSet } from './reader.ts';
 
 /** What a whole file was found to hold. */
@@ -14,9 +14,14 @@ export interface BoltCheck {
 
 /**
  * Reads everything and throws a `CorruptionError` at the first thing that cannot be: damage, a page that two places
- * claim, a page that is in use and listed as free. `pause` is awaited now and then, so that others get their turn.
+ * claim, a page that is in use and listed as free. `pause` is awaited now and then, so that others get their turn. `visit`
+ * is shown every leaf with the bucket it belongs to, those of a bucket in order; what it throws ends the check.
  */
-export async function checkBoltFile(file: BoltFile, pause: () => Promise<void>): Promise<BoltCheck> {
+export async function checkBoltFile(
+  file: BoltFile,
+  pause: () => Promise<void>,
+  visit: (bucket: BoltBucket, leaf: Page) => void = () => {},
+): Promise<BoltCheck> {
   const seen = new PageSet(file.meta.pageCount);
   const waiting: BoltBucket[] = [file.root];
   let buckets = 0;
@@ -25,6 +30,7 @@ export async function checkBoltFile(file: BoltFile, pause: () => Promise<void>):
   for (let bucket = waiting.pop(); bucket !== undefined; bucket = waiting.pop()) {
     const cursor = file.leaves(bucket, seen);
     for (let leaf = await cursor.next(); leaf !== null; leaf = await cursor.next()) {
+      visit(bucket, leaf);
       for (let index = 0; index < leaf.count; index++) {
         if (leaf.isBucket(index)) {
           buckets++;
@@ -40,7 +46,7 @@ export async function checkBoltFile(file: BoltFile, pause: () => Promise<void>):
   return { pages: file.meta.pageCount, usedPages: seen.count - freePages, freePages, buckets, keys };
 }
 
-const LEAVES_AT_ONCE = 64;
+const LEAVES_AT_ONCE = 8;
 /** A count of this says that the first number of the list is the count. */
 const COUNT_IN_LIST = 0xffff;
 

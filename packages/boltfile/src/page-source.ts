@@ -1,13 +1,18 @@
+import { EMPTY } from '@etsd/base';
 import type { DiskFile } from '@etsd/runtime';
 import { PAGE_BYTES_MAX, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN } from './limits.ts';
 import { damaged, PAGE_HEADER, readU64 } from './page.ts';
 
 /** Reads `length` bytes at `position`, fewer only at the end of the file. */
-export function readAt(file: DiskFile, position: number, length: number): Promise<Buffer> {
-  const target = Buffer.allocUnsafeSlow(length);
+export function readAt(
+  file: DiskFile,
+  position: number,
+  length: number,
+  target: Buffer = Buffer.allocUnsafeSlow(length),
+): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     file.read(target, 0, length, position, (error, bytesRead) => {
-      if (error === null) resolve(bytesRead === length ? target : target.subarray(0, bytesRead));
+      if (error === null) resolve(bytesRead === target.length ? target : target.subarray(0, bytesRead));
       else reject(error);
     });
   });
@@ -15,23 +20,32 @@ export function readAt(file: DiskFile, position: number, length: number): Promis
 
 /**
  * Pages by number, read through one window that grows while pages are asked for in the order of the file: what was
- * written in one go is read in large pieces, and what lies scattered costs little more than itself. A window is never
- * used again for other bytes, so views of pages stay right.
+ * written in one go is read in large pieces, and what lies scattered costs little more than itself. Unless it is told to
+ * reuse it, a window is never used again for other bytes, and views of pages stay right.
  */
 export class PageSource {
   readonly path: string;
   readonly pageSize: number;
   readonly pageCount: number;
   private readonly file: DiskFile;
-  private window: Buffer = Buffer.alloc(0);
+  private window: Buffer = EMPTY;
   private windowStart = 0;
+  private windowEnd = 0;
   private windowBytes = WINDOW_BYTES_MIN;
+  /** One window for everything; null where each has memory of its own. */
+  private readonly reused: Buffer | null;
 
-  constructor(file: DiskFile, pageSize: number, pageCount: number) {
+  constructor(file: DiskFile, pageSize: number, pageCount: number, reusesMemory: boolean) {
     this.file = file;
     this.path = file.path;
     this.pageSize = pageSize;
     this.pageCount = pageCount;
+    this.reused = reusesMemory ? Buffer.allocUnsafeSlow(Math.max(pageSize, WINDOW_BYTES_MAX)) : null;
+  }
+
+  /** Bytes of a page in a form that outlives the reading of the next one. */
+  kept(bytes: Buffer): Buffer {
+    return this.reused === null ? bytes : Buffer.from(bytes);
   }
 
   /** The page with its overflow. Throws `CorruptionError` where it is not what its number says. */
@@ -56,16 +70,20 @@ export class PageSource {
   }
 
   private async fetch(position: number): Promise<void> {
-    const end = this.windowStart + this.window.length;
+    const end = this.windowEnd;
     const isNext = position >= end && position - end <= this.windowBytes;
     this.windowBytes = isNext ? Math.min(WINDOW_BYTES_MAX, this.windowBytes * 2) : WINDOW_BYTES_MIN;
-    const length = Math.max(this.pageSize, this.windowBytes);
-    const window = await readAt(this.file, position, Math.min(length, this.pageCount * this.pageSize - position));
+    const wanted = Math.max(this.pageSize, this.windowBytes);
+    const length = Math.min(wanted, this.pageCount * this.pageSize - position);
+    // Until it is read, the old window is none: with one memory for all it is being overwritten.
+    this.window = EMPTY;
+    const window = await readAt(this.file, position, length, this.reused?.subarray(0, length));
     if (window.length < this.pageSize) {
       throw this.damaged(Math.floor(position / this.pageSize), 'the file ends before it does');
     }
     this.window = window;
     this.windowStart = position;
+    this.windowEnd = position + window.length;
   }
 
   damaged(page: number, what: string): Error {

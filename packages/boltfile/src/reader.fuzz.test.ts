@@ -32,7 +32,7 @@ test('a damaged file is read, or refused with the page; never anything else', as
     await forSeeds(1500, async (prng) => {
       writeFileSync(path, prng.chance(0.3) ? mutate(prng, whole) : aimed(prng, whole));
       try {
-        const file = await BoltFile.open(disk, path);
+        const file = await BoltFile.open(disk, path, { reusesMemory: prng.chance(0.5) });
         try {
           await checkBoltFile(file, NO_PAUSE);
         } finally {

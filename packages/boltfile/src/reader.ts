@@ -1,7 +1,7 @@
 import { CorruptionError } from '@etsd/base';
 import type { Disk, DiskFile } from '@etsd/runtime';
 import { DEPTH_MAX } from './limits.ts';
-import { ADVICE_DAMAGED, BUCKET_HEADER, type Meta, Page, readMeta, readU64 } from './page.ts';
+import { ADVICE_DAMAGED, BRANCH, BUCKET_HEADER, type Meta, Page, readMeta, readU64 } from './page.ts';
 import { PageSource, readAt } from './page-source.ts';
 
 /** The smallest and the largest distance between the two metas. */
@@ -111,7 +111,8 @@ export class LeafCursor {
     for (let part = id; part < id + bytes.length / source.pageSize; part++) {
       if (!this.seen.add(part)) throw source.damaged(part, 'it is reached twice');
     }
-    const page = new Page(id, bytes, (what) => source.damaged(id, what));
+    const isBranch = bytes.readUInt16LE(8) === BRANCH;
+    const page = new Page(id, isBranch ? source.kept(bytes) : bytes, (what) => source.damaged(id, what));
     if (page.count > 0) this.checkBounds(page, from, to);
     if (page.isLeaf) return page;
     if (page.count === 0) throw source.damaged(id, 'a branch without children');
@@ -128,12 +129,17 @@ export class LeafCursor {
     if (to !== null && last.compare(to) >= 0) this.outOfOrder(page);
     if (!page.isLeaf) return;
     if (this.lastKey !== null && this.lastKey.compare(first) >= 0) this.outOfOrder(page);
-    this.lastKey = last;
+    this.lastKey = this.source.kept(last);
   }
 
   private outOfOrder(page: Page): never {
     throw this.source.damaged(page.id, 'its keys are out of order with those of other pages');
   }
+}
+
+export interface BoltOptions {
+  /** Pages are valid only until the next one is read, and reading makes no garbage. For walks that keep nothing. */
+  readonly reusesMemory?: boolean;
 }
 
 /**
@@ -148,19 +154,19 @@ export class BoltFile {
   readonly root: BoltBucket;
   private readonly file: DiskFile;
 
-  private constructor(file: DiskFile, meta: Meta) {
+  private constructor(file: DiskFile, meta: Meta, reusesMemory: boolean) {
     this.path = file.path;
     this.file = file;
     this.meta = meta;
-    this.pages = new PageSource(file, meta.pageSize, meta.pageCount);
+    this.pages = new PageSource(file, meta.pageSize, meta.pageCount, reusesMemory);
     this.root = new BoltBucket(Buffer.alloc(0), meta.rootPage, meta.rootSequence, 0, null);
   }
 
   /** Opens the file in the state of its last whole transaction. Bytes behind its pages are not looked at. */
-  static async open(disk: Disk, path: string): Promise<BoltFile> {
+  static async open(disk: Disk, path: string, { reusesMemory = false }: BoltOptions = {}): Promise<BoltFile> {
     const file = await disk.open(path, 'read');
     try {
-      return new BoltFile(file, await newestMeta(file));
+      return new BoltFile(file, await newestMeta(file), reusesMemory);
     } catch (error) {
       await file.close();
       throw error;
@@ -201,11 +207,11 @@ export class BoltFile {
     const value = leaf.value(index);
     if (value.length < BUCKET_HEADER) throw fail(`element ${index} is too short for a bucket`);
     if (depth > DEPTH_MAX) throw fail('buckets lie too deep in each other');
-    const name = leaf.key(index);
+    const name = this.pages.kept(leaf.key(index));
     const rootPage = readU64(value, 0);
     const sequence = readU64(value, 8);
     if (rootPage !== 0) return new BoltBucket(name, rootPage, sequence, depth, null);
-    const inside = value.subarray(BUCKET_HEADER);
+    const inside = this.pages.kept(value.subarray(BUCKET_HEADER));
     if (inside.length < BUCKET_HEADER) throw fail(`the bucket in element ${index} has no page`);
     const page = new Page(leaf.id, inside, fail);
     if (!page.isLeaf) throw fail(`the page of the bucket in element ${index} is no leaf`);

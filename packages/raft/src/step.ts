@@ -46,6 +46,7 @@ export function tick(raft: Raft): void {
     // Whoever was to take over did not: go on leading rather than refuse proposals for ever (Raft thesis §3.10).
     abortTransfer(raft);
     if (raft.role === LEADER) handOverIfNoVoter(raft);
+    if (raft.role === LEADER && raft.heldProposals.length > 0 && canPropose(raft)) releaseProposals(raft);
   }
   if (raft.role === LEADER && raft.heartbeatElapsed >= raft.options.heartbeatTicks) {
     raft.heartbeatElapsed = 0;
@@ -118,9 +119,7 @@ function stepLeader(raft: Raft, message: Message): void {
       checkQuorum(raft);
       return;
     case MessageType.MsgProp:
-      if (!canPropose(raft)) return;
-      for (const entry of message.entries) appendProposal(raft, entry);
-      awaitCommit(raft, message.from, raft.log.lastIndex);
+      takeProposals(raft, message);
       return;
     case MessageType.MsgReadIndex:
       handleReadIndex(raft, message);
@@ -148,6 +147,31 @@ function stepLeader(raft: Raft, message: Message): void {
       startTransfer(raft, message.from);
       return;
     default:
+  }
+}
+
+/** Messages of followers that are held while leadership is handed over; more are dropped, as all are in etcd. */
+const HELD_PROPOSALS_MAX = 1024;
+
+function takeProposals(raft: Raft, message: Message): void {
+  if (!canPropose(raft)) {
+    if (raft.heldProposals.length < HELD_PROPOSALS_MAX) raft.heldProposals.push(message);
+    return;
+  }
+  for (const entry of message.entries) appendProposal(raft, entry);
+  awaitCommit(raft, message.from, raft.log.lastIndex);
+}
+
+/**
+ * What followers proposed while leadership was handed over: whoever sent it thinks that it is on its way, and nobody else
+ * will propose it again.
+ */
+function releaseProposals(raft: Raft): void {
+  const held = raft.heldProposals;
+  raft.heldProposals = [];
+  for (const message of held) {
+    if (raft.role === LEADER) takeProposals(raft, message);
+    else passToLeader(raft, message);
   }
 }
 
@@ -231,6 +255,7 @@ function hearLeader(raft: Raft, message: Message): void {
   if (isCampaigning(raft)) raft.becomeFollower(raft.term, message.from);
   raft.electionElapsed = 0;
   raft.leader = message.from;
+  if (raft.heldProposals.length > 0) releaseProposals(raft);
   if (message.type === MessageType.MsgApp) handleAppend(raft, message);
   else if (message.type === MessageType.MsgHeartbeat) handleHeartbeat(raft, message);
   else handleSnapshot(raft, message);

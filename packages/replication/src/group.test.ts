@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2 } from '@etsd/proto';
+import { ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2, HardState } from '@etsd/proto';
 import { RecordingWaiter } from './testing/fakes.ts';
 import { Group } from './testing/group.ts';
 
@@ -178,6 +178,26 @@ test('several members change at once through a joint configuration, asked of a l
       assert.equal(applier.seen.at(-1), '(0 changes)');
     }
   }
+});
+
+test('a member that lost what it had promised stops with one clear line', () => {
+  const group = new Group(3);
+  const fatal: string[] = [];
+  group.onFatal = (error) => fatal.push(error.message);
+  group.settle();
+  group.pass(2500);
+  for (const text of ['a', 'b', 'c']) group.leader.propose(text);
+  group.settle();
+  group.pass(300);
+  const forgetful = group.follower();
+  group.crash(forgetful);
+  // A backup of yesterday was put in its place: the leader knows that it had acknowledged more.
+  forgetful.log.durable = forgetful.log.durable.slice(0, 4);
+  forgetful.log.hardState = HardState.create({ ...forgetful.log.hardState, commit: 4 });
+  const back = group.restart(forgetful);
+  group.pass(300);
+  assert.deepEqual(fatal, ['raft log: the commit index is behind the end of the log; the log was lost']);
+  assert.equal(back.propose('x').outcome, 'etcdserver: server stopped');
 });
 
 test('the log is kept for a member that is just being served', () => {

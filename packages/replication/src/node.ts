@@ -1,11 +1,9 @@
 import { assert, type Logger, type U64, U64_ZERO } from '@etsd/base';
 import {
-  ConfChange,
-  ConfChangeV2,
-  EntryType,
+  type ConfChange,
+  type ConfChangeV2,
   ErrBadLeaderTransferee,
   ErrContextDeadlineExceeded,
-  ErrMemberNotEnoughStarted,
   ErrNotLeader,
   ErrRequestTooManyRequests,
   ErrStopped,
@@ -14,12 +12,14 @@ import {
   type EtcdError,
   type Message,
 } from '@etsd/proto';
-import { FORWARDED, RAFT_DEFAULTS, type RaftTracer, RawNode, REFUSED, ROLE_NAMES } from '@etsd/raft';
+import { FORWARDED, RAFT_DEFAULTS, type RaftTracer, RawNode, ROLE_NAMES } from '@etsd/raft';
 import type { Clock, Random, Timer, Timers } from '@etsd/runtime';
 import type { Applier, RequestKeyOf, SnapshotInstaller, Waiter } from './applier.ts';
 import type { StartState } from './bootstrap.ts';
-import { DiskWatchdog } from './disk-watchdog.ts';
-import { ForwardedProposals, wideChangeKey } from './forwarded.ts';
+import { ChangeProposals } from './change-proposals.ts';
+import { DiskGuard } from './disk-guard.ts';
+import { ElectionAdvance } from './election-advance.ts';
+import { ForwardedProposals } from './forwarded.ts';
 import {
   APPLY_GAP_MAX,
   CATCH_UP_ENTRIES,
@@ -101,12 +101,11 @@ export class ReplicationNode {
   private readonly proposals = new Proposals();
   private readonly forwarded: ForwardedProposals;
   private readonly parked = new Parked();
-  /** Membership changes that wait, for a leader or for another change. */
-  private readonly parkedChanges = new Parked();
-  private readonly parkedWideChanges = new Parked();
+  private readonly changes: ChangeProposals;
   private readonly reads = new Reads();
   private readonly requestIds: RequestIds;
-  private readonly watchdog: DiskWatchdog;
+  private readonly disk: DiskGuard;
+  private readonly advance: ElectionAdvance;
   private readonly transfers: Transfers;
   private readonly timeOuts: TimeOuts;
   private readonly listeners: LeadershipListener[] = [];
@@ -114,11 +113,6 @@ export class ReplicationNode {
   private tickCount = 0;
   private readonly timeoutTicks: number;
   private readonly retryTicks: number;
-  private readonly electionTicks: number;
-  /** Until which tick the wait for the first election may still be shortened. */
-  private advanceUntil: number;
-  /** Ticks for which this member has led with a disk that hangs. */
-  private stalledTicks = 0;
   /** Writes that were finished at the last tick. */
   private finishedBefore = 0;
   private ticker: Timer | null = null;
@@ -145,15 +139,14 @@ export class ReplicationNode {
     this.heartbeatMs = heartbeatMs;
     this.timeoutTicks = Math.ceil((REQUEST_TIMEOUT_MS + 2 * electionMs) / heartbeatMs);
     this.retryTicks = Math.max(1, Math.round(READ_RETRY_MS / heartbeatMs));
-    this.electionTicks = Math.max(2, Math.round(electionMs / heartbeatMs));
-    this.advanceUntil = options.electionTickAdvance === false ? 0 : Math.ceil(TICK_ADVANCE_WAIT_MS / heartbeatMs);
+    const electionTicks = Math.max(2, Math.round(electionMs / heartbeatMs));
     this.requestIds = new RequestIds(start.memberId, world.clock.wallMs());
     this.forwarded = new ForwardedProposals(options.requestKeyOf ?? requestKeysOf(start.memberId));
     this.raft = new RawNode(
       {
         ...RAFT_DEFAULTS,
         id: start.memberId,
-        electionTicks: this.electionTicks,
+        electionTicks,
         preVote: options.preVote ?? RAFT_DEFAULTS.preVote,
         tracer: options.tracer ?? null,
         checkQuorum: options.checkQuorum ?? RAFT_DEFAULTS.checkQuorum,
@@ -162,13 +155,15 @@ export class ReplicationNode {
       start.stored,
     );
     if (start.bootstrap !== null) this.raft.bootstrap(start.bootstrap);
-    this.watchdog = new DiskWatchdog(this.electionTicks);
+    const advanceMs = options.electionTickAdvance === false ? 0 : TICK_ADVANCE_WAIT_MS;
+    this.advance = new ElectionAdvance(this.raft, this.transport, electionTicks, Math.ceil(advanceMs / heartbeatMs));
+    this.changes = new ChangeProposals(this.raft, this.proposals, this.forwarded);
     this.transfers = new Transfers(this.raft);
     this.timeOuts = new TimeOuts({
       raft: this.raft,
       transport: this.transport,
       clock: world.clock,
-      lossTicks: 2 * this.electionTicks,
+      lossTicks: 2 * electionTicks,
       tickMs: heartbeatMs,
     });
     this.pump = new ReadyPump({
@@ -185,6 +180,16 @@ export class ReplicationNode {
       clock: world.clock,
       stateChanged: () => this.stateChanged(),
       failed: (error) => this.failed(error),
+    });
+    this.disk = new DiskGuard({
+      raft: this.raft,
+      writes: this.pump.writes,
+      transport: this.transport,
+      logger: this.logger,
+      electionTicks,
+      stalled: () => {
+        if (!this.raft.isOnlyVoter) this.reads.failAll(ErrUnhealthy);
+      },
     });
     this.cutter = new LogCutter({
       raft: this.raft,
@@ -242,13 +247,7 @@ export class ReplicationNode {
   }
   /** Proposals of this member whose result is not known yet. */
   get pendingProposals(): number {
-    return (
-      this.proposals.length +
-      this.forwarded.size +
-      this.parked.length +
-      this.parkedChanges.length +
-      this.parkedWideChanges.length
-    );
+    return this.proposals.length + this.forwarded.size + this.parked.length + this.changes.length;
   }
 
   /** How long the oldest write to the log that is not durable has taken so far, in milliseconds; 0 where there is none. */
@@ -260,7 +259,7 @@ export class ReplicationNode {
    * and serves no linearizable reads.
    */
   get isDiskStalled(): boolean {
-    return this.watchdog.isStalled;
+    return this.disk.isStalled;
   }
 
   /** A fresh request id; the object is reused by the next call. */
@@ -307,7 +306,7 @@ export class ReplicationNode {
       waiter.fail(ErrStopped);
       return;
     }
-    this.placeChange(ConfChange.encode(change), this.tickCount, waiter);
+    this.changes.propose(change, this.tickCount, waiter);
     this.pump.schedule();
   }
 
@@ -324,28 +323,8 @@ export class ReplicationNode {
       return;
     }
     assert(change.changes.length > 0, 'replication: a joint configuration is left by itself');
-    this.placeWideChange(ConfChangeV2.encode(change), this.tickCount, waiter);
+    this.changes.proposeWide(change, this.tickCount, waiter);
     this.pump.schedule();
-  }
-
-  private readonly placeChange = (data: Buffer, since: number, waiter: Waiter): void => {
-    const index = this.raft.proposeConfChange(EntryType.EntryConfChange, data);
-    if (index === FORWARDED) this.forwarded.addWithId(ConfChange.decode(data).id, since, waiter);
-    else if (!this.isPlaced(index, data, since, waiter)) this.parkedChanges.add(data, since, waiter);
-  };
-
-  private readonly placeWideChange = (data: Buffer, since: number, waiter: Waiter): void => {
-    const index = this.raft.proposeConfChange(EntryType.EntryConfChangeV2, data);
-    if (index === FORWARDED) this.forwarded.addWithId(wideChangeKey(ConfChangeV2.decode(data)), since, waiter);
-    else if (!this.isPlaced(index, data, since, waiter)) this.parkedWideChanges.add(data, since, waiter);
-  };
-
-  /** Whether a membership change is in the log or refused for good; otherwise it must wait. */
-  private isPlaced(index: number, data: Buffer, since: number, waiter: Waiter): boolean {
-    if (index > 0) this.proposals.add(index, this.raft.term, data.length, since, waiter);
-    else if (index === REFUSED) waiter.fail(ErrMemberNotEnoughStarted);
-    else return false;
-    return true;
   }
 
   /**
@@ -363,7 +342,7 @@ export class ReplicationNode {
       waiter.done(null);
       return;
     }
-    if (this.watchdog.isStalled && !this.raft.isOnlyVoter) {
+    if (this.disk.isStalled && !this.raft.isOnlyVoter) {
       waiter.fail(ErrUnhealthy);
       return;
     }
@@ -394,7 +373,13 @@ export class ReplicationNode {
   /** A message of another member. */
   step(message: Message): void {
     if (this.isStopped) return;
-    this.raft.step(message);
+    try {
+      this.raft.step(message);
+    } catch (error) {
+      // A broken promise of the other member, or of our own disk: nothing that the connection could be blamed for.
+      this.pump.fail(error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
     this.pump.schedule();
   }
 
@@ -473,8 +458,8 @@ export class ReplicationNode {
     this.tickCount++;
     this.raft.tick();
     this.measureLoad();
-    this.watchDisk();
-    if (this.tickCount <= this.advanceUntil) this.advanceElection();
+    this.disk.look();
+    this.advance.look(this.tickCount);
     this.expire();
     this.transfers.look(this.tickCount);
     this.unpark();
@@ -492,59 +477,10 @@ export class ReplicationNode {
     this.raft.delayCommits(perSecond >= COMMIT_DELAY_WRITES_PER_SECOND);
   }
 
-  /**
-   * A member that starts has waited long enough when the others are connected and nobody leads: the wait is there to let
-   * a leader be heard, and it would be by now. Two ticks stay, for a leader that is slow.
-   */
-  private advanceElection(): void {
-    const { raft, transport } = this;
-    if (transport?.activeSince === undefined) return;
-    let active = 0;
-    for (const id of raft.progress.keys()) if (id !== raft.id && transport.activeSince(id) !== null) active++;
-    if (active <= 1) return;
-    this.advanceUntil = 0;
-    if (raft.leader !== U64_ZERO) return;
-    for (let tick = 2; tick < this.electionTicks; tick++) raft.tick();
-  }
-
-  /**
-   * With a disk that hangs nothing can be promised: a leader hands over, for the others can commit without its disk, and
-   * if nobody has taken over after an election time-out it just steps down. No campaign before the disk works again.
-   */
-  private watchDisk(): void {
-    const { raft, watchdog } = this;
-    if (watchdog.look(this.pump.writes)) this.diskChanged(watchdog.isStalled);
-    if (!watchdog.isStalled || !raft.isLeader || raft.isOnlyVoter) {
-      this.stalledTicks = 0;
-      return;
-    }
-    const successor = bestSuccessor(raft, this.transport);
-    if (successor !== null && this.stalledTicks === 0) raft.transferLeader(successor);
-    else if (successor === null || this.stalledTicks >= this.electionTicks) raft.stepDown();
-    this.stalledTicks++;
-  }
-
-  private diskChanged(isStalled: boolean): void {
-    this.raft.abstain(isStalled);
-    if (!isStalled) {
-      this.logger.log('info', 'the disk of the log works again');
-      return;
-    }
-    this.logger.log(
-      'warn',
-      'the disk of the log hangs; this member gives leadership up and serves no linearizable reads',
-      {
-        oldestUnfinishedSyncMs: Math.round(this.oldestUnfinishedSyncMs),
-      },
-    );
-    if (!this.raft.isOnlyVoter) this.reads.failAll(ErrUnhealthy);
-  }
-
   /** Offers raft again what it did not take. */
   private unpark(): void {
     if (this.parked.length > 0) this.parked.drain(this.place);
-    if (this.parkedChanges.length > 0) this.parkedChanges.drain(this.placeChange);
-    if (this.parkedWideChanges.length > 0) this.parkedWideChanges.drain(this.placeWideChange);
+    this.changes.retry();
   }
 
   /** Asks for the read rounds that were last asked for at that tick or before. */
@@ -558,8 +494,7 @@ export class ReplicationNode {
     if (this.forwarded.isDue(tick)) this.forwarded.expire(tick, this.timeOuts.reason(tick, this.tickCount));
     // Nobody ever took these.
     this.parked.expire(tick, ErrContextDeadlineExceeded);
-    this.parkedChanges.expire(tick, ErrContextDeadlineExceeded);
-    this.parkedWideChanges.expire(tick, ErrContextDeadlineExceeded);
+    this.changes.expire(tick, ErrContextDeadlineExceeded);
     this.reads.expire(tick);
   }
 
@@ -598,8 +533,7 @@ export class ReplicationNode {
     this.proposals.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
     this.forwarded.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
     this.parked.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
-    this.parkedChanges.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
-    this.parkedWideChanges.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
+    this.changes.expire(Number.MAX_SAFE_INTEGER, ErrStopped);
     this.reads.failAll(ErrStopped);
     this.transfers.failAll(ErrStopped);
   }

@@ -7,6 +7,8 @@ import type { HttpMember } from './http/routes.ts';
 import type { MetricRegistry } from './metrics.ts';
 import { PROTOCOL_VERSION } from './version.ts';
 
+const DISK_HANGS = 'the disk of the log hangs';
+
 /** What the plain HTTP routes ask, answered from the parts of a member. */
 export function httpMember(replication: ReplicationNode, state: State, metrics: MetricRegistry): HttpMember {
   return {
@@ -24,6 +26,11 @@ export function httpMember(replication: ReplicationNode, state: State, metrics: 
     ],
     probeRead: () =>
       new Promise((resolve) => {
+        // A member that is alone could still read, but it can promise nothing.
+        if (replication.isDiskStalled) {
+          resolve(DISK_HANGS);
+          return;
+        }
         replication.readBarrier({
           done: () => resolve(undefined),
           fail: (error: EtcdError) => resolve(error.message),

@@ -35,6 +35,7 @@ export {
   type SnapshotSummary,
   summariseSnapshot,
 } from './snapshots/saved-file.ts';
+export { SnapshotMetrics } from './snapshots/snapshot-metrics.ts';
 export {
   checkStoreFile,
   type Pause,

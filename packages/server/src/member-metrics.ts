@@ -4,8 +4,9 @@ import type { Store, WatchHub } from '@etsd/mvcc';
 import type { ReplicationNode } from '@etsd/replication';
 import type { Lessor } from '@etsd/state';
 import type { LoopDelay } from './duties/loop-delay.ts';
+import { shownVersion } from './duties/version-rules.ts';
 import { DISK_BUCKETS, type Histogram, MetricRegistry } from './metrics.ts';
-import { CLUSTER_VERSION, ETSD_VERSION, PROTOCOL_VERSION } from './version.ts';
+import { ETSD_VERSION, PROTOCOL_VERSION } from './version.ts';
 
 export interface MeasuredParts {
   readonly replication: ReplicationNode;
@@ -14,6 +15,8 @@ export interface MeasuredParts {
   readonly lessor: Lessor;
   readonly hub: WatchHub;
   readonly quotaBytes: number;
+  /** Empty until it is decided. */
+  readonly clusterVersion: () => string;
   readonly loopDelay: LoopDelay;
 }
 
@@ -39,7 +42,7 @@ export class MemberMetrics {
   }
 
   /** Declares everything that is read from the running parts. */
-  attach({ replication, store, backend, lessor, hub, quotaBytes, loopDelay }: MeasuredParts): void {
+  attach({ replication, store, backend, lessor, hub, quotaBytes, clusterVersion, loopDelay }: MeasuredParts): void {
     const { registry } = this;
     let leaderChanges = 0;
     let leader = U64_ZERO;
@@ -99,6 +102,11 @@ export class MemberMetrics {
     gauge('etcd_debugging_mvcc_watcher_total', 'Total number of watchers.', () => hub.watcherCount);
     gauge('etcd_debugging_mvcc_slow_watcher_total', 'Total number of unsynced slow watchers.', () => hub.slowCount);
     counter('etcd_debugging_mvcc_events_total', 'Total number of events sent by this member.', () => hub.eventsTotal);
+    gauge(
+      'etsd_wal_oldest_unfinished_sync_seconds',
+      'Age of the oldest write to the log that is not durable yet; 0 if there is none.',
+      () => replication.oldestUnfinishedSyncMs / 1000,
+    );
     gauge('etsd_leases', 'Leases that exist.', () => lessor.size);
     gauge('etsd_watch_unsynced_watchers', 'Watchers that are behind and fed from history.', () => hub.slowCount);
     const one =
@@ -115,7 +123,10 @@ export class MemberMetrics {
       'gauge',
       'etcd_cluster_version',
       "Which version is running. 1 for 'cluster_version' label with current cluster version",
-      one(`cluster_version="${CLUSTER_VERSION.replace(/\.\d+$/, '')}"`),
+      () => {
+        const version = clusterVersion();
+        return version === '' ? new Map() : new Map([[`cluster_version="${shownVersion(version)}"`, 1]]);
+      },
     );
     registry.labelled(
       'gauge',

@@ -37,6 +37,7 @@ import { isNoSpaceRaised, raiseNoSpace } from './quota.ts';
 import { registerServices, type Services } from './services.ts';
 import { MemberSnapshots } from './snapshots/member-snapshots.ts';
 import { recoverInstalledSnapshot } from './snapshots/recover.ts';
+import { SnapshotMetrics } from './snapshots/snapshot-metrics.ts';
 import { loadPeerDialTls } from './tls.ts';
 import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
@@ -161,7 +162,13 @@ class RunningMember implements Member {
       failed: parts.fail,
     });
     this.isRestarted = opened.start.bootstrap === null;
-    this.snapshots = new MemberSnapshots({ ...data, world, logger, directory: directory.snapDirectory });
+    this.snapshots = new MemberSnapshots({
+      ...data,
+      world,
+      logger,
+      directory: directory.snapDirectory,
+      metrics: new SnapshotMetrics(metrics.registry),
+    });
     this.links = this.connect(opened, dialTls);
     this.replication = new ReplicationNode({
       world,
@@ -254,6 +261,7 @@ class RunningMember implements Member {
       lessor,
       hub: this.services.watch.hub,
       quotaBytes: memberLimits(config).quotaBytes,
+      clusterVersion: () => state.version.version,
       loopDelay: parts.loopDelay,
     });
     if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);

@@ -15,8 +15,8 @@ export type PeerLinks = Pick<
   'send' | 'close' | 'addPeer' | 'addRemote' | 'updatePeer' | 'removePeer' | 'activeSince' | 'handle' | 'request'
 >;
 
-/** Time for a question about a lease to be answered. */
-const LEASE_POST_TIMEOUT_MS = 5000;
+/** Time for a question about a lease to be answered: soon after it there is another leader to ask, if this one hangs. */
+const LEASE_POST_TIMEOUT_MS = 1500;
 /** The largest body of a post about a lease. */
 const LEASE_BODY_MAX = 64 * 1024;
 

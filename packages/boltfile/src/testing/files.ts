@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Disk, joinPath } from '@etsd/runtime';
 import { nodeWorld } from '@etsd/runtime/node';
-import { BoltFile } from '../reader.ts';
+import { BoltFile, type BoltOptions } from '../reader.ts';
 import { BoltWriter } from '../writer.ts';
 
 /** Buckets in order, each with its keys in order. */
@@ -35,8 +35,8 @@ export async function writeFile(disk: Disk, path: string, content: Content, page
   return await writer.finish(true);
 }
 
-export async function readFile(disk: Disk, path: string): Promise<Content> {
-  const file = await BoltFile.open(disk, path);
+export async function readFile(disk: Disk, path: string, options: BoltOptions = {}): Promise<Content> {
+  const file = await BoltFile.open(disk, path, options);
   try {
     const content: [string, [Buffer, Buffer][]][] = [];
     for (const bucket of await file.buckets()) {

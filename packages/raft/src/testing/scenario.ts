@@ -174,6 +174,7 @@ export class Scenario implements Observer {
       preVote: options.get('prevote') !== 'off',
       checkQuorum: options.get('checkquorum') !== 'off',
       inflightMax: Number(options.get('inflight') ?? 512),
+      inflightBytesMax: Number(options.get('inflight-bytes') ?? 0),
       appendBytesMax: Number(options.get('append-bytes') ?? 1024 * 1024),
       draw: (bound: number) => (number - 1) % bound,
     };

@@ -19,6 +19,9 @@ export const MESSAGE_STREAM = 'message';
 export const APPEND_STREAM = 'msgapp';
 export type StreamKind = typeof MESSAGE_STREAM | typeof APPEND_STREAM;
 
+/** What etcd's log calls them. */
+export const STREAM_NAMES = { [MESSAGE_STREAM]: 'stream Message', [APPEND_STREAM]: 'stream MsgApp v2' } as const;
+
 const SIGN_OF_LIFE = 0;
 const CONTINUED_APPEND = 1;
 const WHOLE_APPEND = 2;

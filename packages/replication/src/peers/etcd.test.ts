@@ -144,7 +144,7 @@ class Mixed {
 
   get hasStreams(): boolean {
     const { transport } = this.station;
-    return this.others.every(({ name }) => transport.activeSince(this.idOf(name)) !== null);
+    return this.others.every(({ name }) => transport.counters.get(this.idOf(name))?.streams === 4);
   }
 
   async stop(): Promise<void> {

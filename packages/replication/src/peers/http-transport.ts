@@ -3,7 +3,7 @@ import { EMPTY, type Logger, type U64, U64_ZERO, u64ToHex } from '@etsd/base';
 import { type Message, MessageType } from '@etsd/proto';
 import type { Clock, Random, Timer, Timers } from '@etsd/runtime';
 import { messageFault } from './check-message.ts';
-import { APPEND_STREAM, AppendCache, AppendEncoder, MessageEncoder, type StreamKind } from './codec.ts';
+import { APPEND_STREAM, AppendCache, AppendEncoder, MessageEncoder, STREAM_NAMES, type StreamKind } from './codec.ts';
 import { type Identity, identityHeaders, REMOVED_SENDER, WRONG_RECEIVER } from './headers.ts';
 import { HttpClient, type TlsDial } from './http-client.ts';
 import { PeerRoutes } from './http-routes.ts';
@@ -290,7 +290,10 @@ export class HttpTransport implements Transport {
     }
     const encoder = kind === APPEND_STREAM ? new AppendEncoder(this.appends) : new MessageEncoder();
     link.writer(kind).attach(sink, encoder, this.options.world.clock.nowMs());
-    this.options.logger.log('info', 'set message encoder', { 'remote-peer-id': u64ToHex(id), 'stream-type': kind });
+    this.options.logger.log('info', 'set message encoder', {
+      'remote-peer-id': u64ToHex(id),
+      'stream-type': STREAM_NAMES[kind],
+    });
     link.streamsChanged();
     link.seen();
   }

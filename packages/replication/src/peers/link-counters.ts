@@ -24,8 +24,10 @@ export class Distribution {
   }
 }
 
-/** What happened on the links to one member since the start: the `etcd_network_*` figures. They only grow. */
+/** What happened on the links to one member since the start: the `etcd_network_*` figures. They only grow, but for those of now. */
 export class LinkCounters {
+  /** Streams that are up now, of four. */
+  streams = 0;
   sentBytes = 0;
   receivedBytes = 0;
   sentFailures = 0;

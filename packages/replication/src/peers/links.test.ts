@@ -58,8 +58,9 @@ function bigAppend(from: U64, to: U64, index: number): Message {
   return Message.create({ type: MessageType.MsgApp, from, to, term: 1, logTerm: 1, index, entries });
 }
 
+/** All streams between them are up. */
 const bothActive = (left: Station, right: Station): boolean =>
-  left.transport.activeSince(right.id) !== null && right.transport.activeSince(left.id) !== null;
+  left.transport.counters.get(right.id)?.streams === 4 && right.transport.counters.get(left.id)?.streams === 4;
 
 describe('links', () => {
   it('come up, go down when cut, and come back', async () => {
@@ -85,10 +86,27 @@ describe('links', () => {
     left.transport.addPeer(right.id, [NOBODY, right.url]);
     await until('both active', () => bothActive(left, right));
     left.transport.updatePeer(right.id, [NOBODY]);
+    left.transport.updatePeer(right.id, [NOBODY]);
     assert.notEqual(left.transport.activeSince(right.id), null, 'what stands stays');
     left.transport.updatePeer(right.id, [right.url]);
     left.transport.send([heartbeat(left.id, right.id)]);
     await until('a message', () => rightHost.messages.length > 0);
+  });
+
+  it('work where only one side can reach the other', async () => {
+    const [left, right, leftHost, rightHost] = await pair();
+    left.transport.updatePeer(right.id, [NOBODY]);
+    left.cut();
+    right.cut();
+    left.mend();
+    right.mend();
+    const streams = (): number => right.transport.counters.get(left.id)!.streams;
+    await until('half of the streams', () => streams() === 2 && left.transport.counters.get(right.id)!.streams === 2);
+    assert.notEqual(left.transport.activeSince(right.id), null);
+    assert.notEqual(right.transport.activeSince(left.id), null);
+    left.transport.send([heartbeat(left.id, right.id)]);
+    right.transport.send([heartbeat(right.id, left.id)]);
+    await until('messages both ways', () => leftHost.messages.length > 0 && rightHost.messages.length > 0);
   });
 
   it('over unix sockets', async () => {

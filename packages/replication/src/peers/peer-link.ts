@@ -1,7 +1,7 @@
 import { type Logger, type U64, u64ToHex } from '@etsd/base';
 import { type Message, MessageType } from '@etsd/proto';
 import type { Clock, Random, Timers } from '@etsd/runtime';
-import { APPEND_STREAM, MESSAGE_STREAM, type StreamKind } from './codec.ts';
+import { APPEND_STREAM, MESSAGE_STREAM, STREAM_NAMES, type StreamKind } from './codec.ts';
 import type { Identity } from './headers.ts';
 import type { HttpClient } from './http-client.ts';
 import type { LinkCounters } from './link-counters.ts';
@@ -109,9 +109,15 @@ export class PeerLink {
     if (!this.isClosed) this.shared.removed();
   }
 
-  /** A stream came up or went down. */
+  /**
+   * A stream came up or went down. Any one of them shows that a connection can be made one way or the other, which is
+   * enough for messages to flow both ways: where streams cannot be dialled from the other side, it takes posts.
+   */
   streamsChanged(): void {
-    const isActive = this.messageWriter.isAttached && (this.readers[0]?.isConnected ?? false);
+    let streams = (this.messageWriter.isAttached ? 1 : 0) + (this.appendWriter.isAttached ? 1 : 0);
+    for (const reader of this.readers) if (reader.isConnected) streams++;
+    this.counters.streams = streams;
+    const isActive = streams > 0;
     if (isActive === (this.activeSince !== null)) return;
     const fields = { 'peer-id': u64ToHex(this.id) };
     if (isActive) {
@@ -129,7 +135,7 @@ export class PeerLink {
   /** A connection to send on is gone, with what was queued for it. */
   writerLost(kind: StreamKind, error: string): void {
     this.logger.log('warn', 'lost TCP streaming connection with remote peer', {
-      'stream-writer-type': kind,
+      'stream-writer-type': STREAM_NAMES[kind],
       'local-member-id': u64ToHex(this.identity.memberId),
       'remote-peer-id': u64ToHex(this.id),
       error,
@@ -152,7 +158,7 @@ export class PeerLink {
   }
 
   update(urls: readonly string[]): void {
-    this.urls.update(urls);
+    if (!this.urls.update(urls)) return;
     for (const reader of this.readers) reader.redial();
   }
 
@@ -169,5 +175,6 @@ export class PeerLink {
     this.appendWriter.close();
     this.messageWriter.close();
     this.pipeline.close();
+    this.counters.streams = 0;
   }
 }

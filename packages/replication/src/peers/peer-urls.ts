@@ -39,15 +39,20 @@ export function parsePeerUrl(url: string): PeerAddress | null {
 export class PeerUrls {
   private addresses: PeerAddress[] = [];
   private place = 0;
+  private known = '';
 
   constructor(urls: readonly string[]) {
     this.update(urls);
   }
 
-  /** Takes other URLs; those that are no addresses are left out. */
-  update(urls: readonly string[]): void {
+  /** Takes other URLs; those that are no addresses are left out. Returns whether they differ from the known ones. */
+  update(urls: readonly string[]): boolean {
+    const text = urls.join(',');
+    if (text === this.known) return false;
+    this.known = text;
     this.addresses = urls.map(parsePeerUrl).filter((address) => address !== null);
     this.place = 0;
+    return true;
   }
 
   /** The address to use now, null if there is none. */

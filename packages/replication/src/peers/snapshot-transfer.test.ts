@@ -136,7 +136,8 @@ describe('snapshots between members', () => {
   afterEach(() => pair.close());
 
   it('arrives whole, with its message, and raft is told behind it', async () => {
-    pair = await new Pair(20 * 1024 * 1024 + 5).open();
+    pair = new Pair(20 * 1024 * 1024 + 5);
+    await pair.open();
     pair.send();
     assert.equal(await pair.outcome(), `${pair.to.id} finished`);
     assert.equal(pair.sink.consumed, pair.source.size);
@@ -151,7 +152,8 @@ describe('snapshots between members', () => {
   });
 
   it('waits for a receiver whose disk is slow, with little in memory, while messages go on', async () => {
-    pair = await new Pair(200 * 1024 * 1024).open();
+    pair = new Pair(200 * 1024 * 1024);
+    await pair.open();
     pair.sink.hold();
     pair.send();
     await until('the beginning', () => pair.sink.message !== null);
@@ -182,7 +184,8 @@ describe('snapshots between members', () => {
   });
 
   it('says so when the receiver cannot keep it, and raft there does not hear of it', async () => {
-    pair = await new Pair(5 * 1024 * 1024).open();
+    pair = new Pair(5 * 1024 * 1024);
+    await pair.open();
     pair.sink.failure = new Error('disk full');
     pair.send();
     assert.equal(await pair.outcome(), `${pair.to.id} failed`);
@@ -192,7 +195,8 @@ describe('snapshots between members', () => {
   });
 
   it('a connection that is cut fails both ends', async () => {
-    pair = await new Pair(200 * 1024 * 1024).open();
+    pair = new Pair(200 * 1024 * 1024);
+    await pair.open();
     pair.sink.hold();
     pair.send();
     await until('the beginning', () => pair.sink.message !== null);
@@ -206,7 +210,8 @@ describe('snapshots between members', () => {
 
   for (const difference of [-1, 1]) {
     it(`a file ${difference < 0 ? 'longer' : 'shorter'} than it said is not taken for whole`, async () => {
-      pair = await new Pair(3 * 1024 * 1024).open();
+      pair = new Pair(3 * 1024 * 1024);
+      await pair.open();
       pair.source.claimed += difference;
       pair.send();
       assert.equal(await pair.outcome(), `${pair.to.id} failed`);
@@ -216,7 +221,8 @@ describe('snapshots between members', () => {
   }
 
   it('sends one at a time to the same member', async () => {
-    pair = await new Pair(50 * 1024 * 1024).open();
+    pair = new Pair(50 * 1024 * 1024);
+    await pair.open();
     pair.sink.hold();
     pair.send();
     await until('the beginning', () => pair.sink.message !== null);

@@ -7,6 +7,7 @@ import {
   type FrameDecoder,
   FrameError,
   MessageDecoder,
+  STREAM_NAMES,
   type StreamKind,
 } from './codec.ts';
 import { CLUSTER_MISMATCH, headerText, INCOMPATIBLE_VERSION, identityHeaders, versionOrder } from './headers.ts';
@@ -99,7 +100,7 @@ export class StreamReader {
     const { link, kind } = this;
     this.lastFailure = '';
     link.logger.log('info', 'established TCP streaming connection with remote peer', {
-      'stream-reader-type': kind,
+      'stream-reader-type': STREAM_NAMES[kind],
       'local-member-id': u64ToHex(link.identity.memberId),
       'remote-peer-id': u64ToHex(link.id),
     });
@@ -113,7 +114,7 @@ export class StreamReader {
     this.attempt = null;
     if (this.isClosed) return;
     const fields = {
-      'stream-reader-type': kind,
+      'stream-reader-type': STREAM_NAMES[kind],
       'local-member-id': u64ToHex(link.identity.memberId),
       'remote-peer-id': u64ToHex(link.id),
       error: failure,
@@ -157,15 +158,22 @@ export class StreamReader {
   /** The URLs changed: what stands stays, what is being tried begins anew. */
   redial(): void {
     if (this.isConnected) return;
-    this.attempt?.giveUp('peer URLs changed');
+    this.abandon();
     this.hurry();
+  }
+
+  /** Ends what is being tried without a word. */
+  private abandon(): void {
+    const { attempt } = this;
+    this.attempt = null;
+    attempt?.giveUp('abandoned');
   }
 
   close(): void {
     this.isClosed = true;
     this.timer?.cancel();
     this.timer = null;
-    this.attempt?.giveUp('closed');
+    this.abandon();
   }
 }
 

@@ -43,6 +43,10 @@ export class Group {
   private mail: Message[] = [];
   /** Snapshots being installed. */
   installs: (() => void)[] = [];
+  /** A member cannot go on. */
+  onFatal: (error: Error) => void = (error) => {
+    throw error;
+  };
   /** Whether installing ends by itself. */
   isInstalling = true;
   private readonly isolated: Set<U64> = new Set();
@@ -88,9 +92,7 @@ export class Group {
       },
       applier,
       durableIndex: () => this.stateOnDisk.get(id) ?? applier.appliedIndex,
-      onFatal: (error) => {
-        throw error;
-      },
+      onFatal: (error) => this.onFatal(error),
       transport: {
         send: (messages) => {
           for (const message of messages) {

@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto';
 import { errorFrom } from '@etsd/base';
 import { EtcdError, GrpcCode, SnapshotResponse, varintSize, writeVarint } from '@etsd/proto';
 import type { ApiCall, ApiHandler, MemberContext } from '../context.ts';
-import type { SnapshotFile } from '../snapshots/snapshot-files.ts';
 import { failCall, refusal } from './guards.ts';
 
 /** Of one message, as etcd's. */
@@ -11,9 +10,17 @@ const MESSAGE_BYTES = 32 * 1024;
 /** Sent ahead of what the client has taken. */
 const WINDOW_BYTES = 1024 * 1024;
 
+/** A file of the store (`SnapshotFile`). */
+export interface SentFile {
+  readonly size: number;
+  /** The next piece, which stays as it is; null at the end. */
+  read(): Promise<Buffer | null>;
+  close(): void;
+}
+
 /** Where the files come from (`SnapshotFiles`). */
 export interface SnapshotFileSource {
-  take(isWanted: () => boolean): Promise<SnapshotFile | null>;
+  take(isWanted: () => boolean): Promise<SentFile | null>;
 }
 
 export function registerSnapshot(context: MemberContext, files: SnapshotFileSource): void {
@@ -97,7 +104,7 @@ class SnapshotStream {
     }
   }
 
-  private async send(file: SnapshotFile): Promise<void> {
+  private async send(file: SentFile): Promise<void> {
     const { call } = this;
     const hash = createHash('sha256');
     let left = file.size;

@@ -147,6 +147,7 @@ export class ClusterDuties {
       const shown = shownVersion(version);
       if (previous === '') logger.log('info', 'set initial cluster version', { ...who, 'cluster-version': shown });
       else logger.log('info', 'updated cluster version', { ...who, from: shownVersion(previous), to: shown });
+      if (version !== previous) logger.log('info', 'enabled capabilities for version', { 'cluster-version': shown });
       const refusal = versionRefusal(state.version, PROTOCOL_VERSION);
       if (refusal !== null) this.parts.fail(refusal);
     };

@@ -9,7 +9,9 @@ import { confStateToJson, type Lessor, LessorReload, type State } from '@etsd/st
 import { purgeSnapshots, writeSnapshotFile } from '@etsd/wal';
 import { receivedPath, removeReceived } from './file-names.ts';
 import { numberBytes, readFrozenState } from './frozen-state.ts';
+import type { SnapshotMetrics } from './snapshot-metrics.ts';
 import { type Pause, readBoltIntoBackend } from './store-file.ts';
+import { pauser } from './turns.ts';
 
 /** Read at once while the new state's index and leases are built: about two milliseconds. */
 const SLICE_RECORDS = 1000;
@@ -24,6 +26,7 @@ export interface InstallerParts {
   readonly store: Store;
   readonly lessor: Lessor;
   readonly state: State;
+  readonly metrics: SnapshotMetrics;
   /** The watch hub: the store has another state now. */
   readonly replaced: () => void;
 }
@@ -46,31 +49,39 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
   }
 
   install(snapshot: RaftSnapshot, done: (error: Error | null) => void): void {
+    const { metrics } = this.parts;
+    metrics.isInstalling = true;
+    const finished = (error: Error | null): void => {
+      metrics.isInstalling = false;
+      done(error);
+    };
     this.run(snapshot).then(
-      () => done(null),
-      (error: unknown) => done(errorFrom(error)),
+      () => finished(null),
+      (error: unknown) => finished(errorFrom(error)),
     );
   }
 
   private async run(snapshot: RaftSnapshot): Promise<void> {
-    const { world, logger, directory, backend, store, lessor, state, replaced } = this.parts;
+    const { world, logger, directory, backend, store, lessor, state, metrics, replaced } = this.parts;
     const { disk, clock } = world;
     const metadata = snapshot.metadata;
     assert(metadata !== null, 'a snapshot has a position');
     const { index, term } = metadata;
     const startMs = clock.nowMs();
+    const pause = pauser(world);
     logger.log('info', 'applying snapshot', { 'current-applied-index': state.appliedIndex, 'snapshot-index': index });
     await writeSnapshotFile(disk, directory, snapshot);
+    metrics.fileSync.observe((clock.nowMs() - startMs) / 1000);
     state.beginReplacement(() => backend.commit());
     store.beginReplacement();
     const restore = { store: null as Restore | null, lessor: null as LessorReload | null };
     await backend.replace(
       async (fresh) => {
-        await fillFromReceived({ disk, directory, metadata, fresh, pause: this.pause });
+        await fillFromReceived({ disk, directory, metadata, fresh, pause });
         restore.store = new Restore(new KeyIndex(), fresh.snapshot());
-        while (!restore.store.slice(SLICE_RECORDS)) await this.pause();
+        while (!restore.store.slice(SLICE_RECORDS)) await pause();
         restore.lessor = new LessorReload(fresh, restore.store.leases);
-        while (!restore.lessor.slice(SLICE_RECORDS)) await this.pause();
+        while (!restore.lessor.slice(SLICE_RECORDS)) await pause();
       },
       () => {
         store.adopt(restore.store as Restore);
@@ -90,8 +101,6 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
       took: `${(clock.nowMs() - startMs).toFixed(1)}ms`,
     });
   }
-
-  private readonly pause: Pause = () => new Promise((resolve) => this.parts.world.timers.endOfTurn(resolve));
 }
 
 export interface FillParts {

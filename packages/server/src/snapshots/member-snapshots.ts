@@ -7,6 +7,7 @@ import type { Lessor, State } from '@etsd/state';
 import { MemberSnapshotInstaller } from './installer.ts';
 import { MemberSnapshotSink } from './sink.ts';
 import { SnapshotFiles } from './snapshot-files.ts';
+import type { SnapshotMetrics } from './snapshot-metrics.ts';
 import { MemberSnapshotSource } from './source.ts';
 
 export interface MemberSnapshotsParts {
@@ -18,6 +19,7 @@ export interface MemberSnapshotsParts {
   readonly store: Store;
   readonly lessor: Lessor;
   readonly state: State;
+  readonly metrics: SnapshotMetrics;
 }
 
 export class MemberSnapshots {
@@ -30,11 +32,11 @@ export class MemberSnapshots {
   onReplaced: (() => void) | null = null;
 
   constructor(parts: MemberSnapshotsParts) {
-    const { world, logger, directory, backend, state } = parts;
-    const shared = { world, logger, directory, backend, saveProgress: () => state.saveProgress() };
+    const { world, logger, directory, backend, state, metrics } = parts;
+    const shared = { world, logger, directory, backend, metrics, saveProgress: () => state.saveProgress() };
     this.forClients = new SnapshotFiles({ ...shared, prefix: 'client' });
     this.source = new MemberSnapshotSource(new SnapshotFiles({ ...shared, prefix: 'peer' }), logger);
-    this.sink = new MemberSnapshotSink({ world, logger, directory, appliedIndex: () => state.appliedIndex });
+    this.sink = new MemberSnapshotSink({ world, logger, directory, metrics, appliedIndex: () => state.appliedIndex });
     this.installer = new MemberSnapshotInstaller({ ...parts, replaced: () => this.onReplaced?.() });
   }
 }

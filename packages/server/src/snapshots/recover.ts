@@ -6,9 +6,10 @@ import { newestSnapshot } from '@etsd/wal';
 import { hasReceived, receivedPath, removeLeftovers } from './file-names.ts';
 import { readFrozenState } from './frozen-state.ts';
 import { fillFromReceived } from './installer.ts';
+import { pauser } from './turns.ts';
 
 export interface RecoverParts {
-  readonly world: Pick<World, 'disk' | 'timers'>;
+  readonly world: Pick<World, 'clock' | 'disk' | 'timers'>;
   readonly logger: Logger;
   /** Of the log. */
   readonly walDirectory: string;
@@ -25,7 +26,7 @@ export interface RecoverParts {
  */
 export async function recoverInstalledSnapshot(parts: RecoverParts): Promise<boolean> {
   const { world, logger, walDirectory, directory, backend } = parts;
-  const { disk, timers } = world;
+  const { disk } = world;
   // Reading the log for its records takes a while: it is done only where there is something to install.
   const isNeeded = (await hasReceived(disk, directory)) && (await disk.stat(walDirectory)) !== null;
   const recorded = isNeeded ? await newestSnapshot(disk, walDirectory) : null;
@@ -36,7 +37,7 @@ export async function recoverInstalledSnapshot(parts: RecoverParts): Promise<boo
     logger.log('info', 'installing a snapshot that was received before the last stop', { 'snapshot-index': index });
     const confState = recorded.confState ?? new ConfState();
     const metadata = SnapshotMetadata.create({ index, term, confState });
-    const pause = () => new Promise<void>((resolve) => timers.endOfTurn(resolve));
+    const pause = pauser(world);
     await backend.replace((fresh) => fillFromReceived({ disk, directory, metadata, fresh, pause }));
     isInstalled = true;
   }

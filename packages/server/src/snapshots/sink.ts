@@ -2,14 +2,17 @@ import { CorruptionError, type Logger, OperatorError } from '@etsd/base';
 import { BoltFile } from '@etsd/boltfile';
 import type { Message } from '@etsd/proto';
 import type { SnapshotSink } from '@etsd/replication';
-import type { Disk, DiskFile, World } from '@etsd/runtime';
+import type { DiskFile, World } from '@etsd/runtime';
 import { receivedPath, removeReceived, temporaryPath } from './file-names.ts';
-import { checkStoreFile, type Pause } from './store-file.ts';
+import type { SnapshotMetrics } from './snapshot-metrics.ts';
+import { checkStoreFile } from './store-file.ts';
+import { pauser } from './turns.ts';
 
 export interface SinkParts {
   readonly world: Pick<World, 'clock' | 'disk' | 'timers'>;
   readonly logger: Logger;
   readonly directory: string;
+  readonly metrics: SnapshotMetrics;
   /** Received snapshots up to here are of no use any more. */
   readonly appliedIndex: () => number;
 }
@@ -27,7 +30,7 @@ export class MemberSnapshotSink implements SnapshotSink {
   }
 
   async receive(message: Message, body: AsyncIterable<Buffer>): Promise<void> {
-    const { world, directory, logger, appliedIndex } = this.parts;
+    const { world, directory, logger, metrics, appliedIndex } = this.parts;
     const { disk, clock } = world;
     const metadata = message.snapshot?.metadata ?? null;
     if (metadata === null) throw new OperatorError('a snapshot came without its position', 'Look at its sender.');
@@ -37,7 +40,7 @@ export class MemberSnapshotSink implements SnapshotSink {
     await disk.remove(path);
     let bytes = 0;
     try {
-      bytes = await store(disk, path, body);
+      bytes = await this.store(path, body);
       await this.check(path, bytes);
     } catch (error) {
       await disk.remove(path);
@@ -45,44 +48,47 @@ export class MemberSnapshotSink implements SnapshotSink {
     }
     await disk.rename(path, receivedPath(directory, metadata.index));
     await disk.syncDirectory(directory);
+    const tookMs = clock.nowMs() - startMs;
+    metrics.received.observe(tookMs / 1000);
     logger.log('debug', 'checked and kept a database snapshot', {
       'snapshot-index': metadata.index,
       bytes,
-      took: `${(clock.nowMs() - startMs).toFixed(1)}ms`,
+      took: `${tookMs.toFixed(1)}ms`,
     });
   }
 
-  private async check(path: string, bytes: number): Promise<void> {
-    const file = await BoltFile.open(this.parts.world.disk, path);
+  /** Writes the body to a new file, durably; its length. */
+  private async store(path: string, body: AsyncIterable<Buffer>): Promise<number> {
+    const { world, metrics } = this.parts;
+    const file = await world.disk.open(path, 'create');
     try {
-      if (file.size !== bytes) {
-        const what = `a snapshot of ${bytes} bytes came, its file has ${file.size}`;
-        throw new CorruptionError(what, path, 'The sender will send it again.');
+      let position = 0;
+      for await (const piece of body) {
+        await write(file, piece, position);
+        position += piece.length;
       }
-      await checkStoreFile(file, this.pause);
+      const startMs = world.clock.nowMs();
+      await new Promise<void>((resolve, reject) => {
+        file.sync((error) => (error === null ? resolve() : reject(error)));
+      });
+      metrics.receivedSync.observe((world.clock.nowMs() - startMs) / 1000);
+      return position;
     } finally {
       await file.close();
     }
   }
 
-  private readonly pause: Pause = () => new Promise((resolve) => this.parts.world.timers.endOfTurn(resolve));
-}
-
-/** Writes the body to a new file, durably; its length. */
-async function store(disk: Disk, path: string, body: AsyncIterable<Buffer>): Promise<number> {
-  const file = await disk.open(path, 'create');
-  try {
-    let position = 0;
-    for await (const piece of body) {
-      await write(file, piece, position);
-      position += piece.length;
+  private async check(path: string, bytes: number): Promise<void> {
+    const file = await BoltFile.open(this.parts.world.disk, path, { reusesMemory: true });
+    try {
+      if (file.size !== bytes) {
+        const what = `a snapshot of ${bytes} bytes came, its file has ${file.size}`;
+        throw new CorruptionError(what, path, 'The sender will send it again.');
+      }
+      await checkStoreFile(file, pauser(this.parts.world));
+    } finally {
+      await file.close();
     }
-    await new Promise<void>((resolve, reject) => {
-      file.sync((error) => (error === null ? resolve() : reject(error)));
-    });
-    return position;
-  } finally {
-    await file.close();
   }
 }
 

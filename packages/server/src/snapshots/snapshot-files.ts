@@ -3,7 +3,9 @@ import { errorFrom, type Logger, OperatorError, RingQueue } from '@etsd/base';
 import type { DiskFile, World } from '@etsd/runtime';
 import { temporaryPath } from './file-names.ts';
 import { type FrozenState, readFrozenState } from './frozen-state.ts';
-import { type Pause, writeStoreToBolt } from './store-file.ts';
+import type { SnapshotMetrics } from './snapshot-metrics.ts';
+import { writeStoreToBolt } from './store-file.ts';
+import { pauser } from './turns.ts';
 
 /** Read from a snapshot's file at once. */
 const PIECE_BYTES = 256 * 1024;
@@ -18,6 +20,7 @@ export interface SnapshotFilesParts {
   /** Where the files are made. */
   readonly directory: string;
   readonly backend: Backend;
+  readonly metrics: SnapshotMetrics;
   /** What begins the files' names, so that two of these do not get in each other's way. */
   readonly prefix: string;
   /** Puts into the backend up to where the log is applied. */
@@ -119,7 +122,7 @@ export class SnapshotFiles {
   }
 
   private async write(): Promise<SnapshotFile> {
-    const { world, backend, directory, logger, prefix, saveProgress } = this.parts;
+    const { world, backend, directory, logger, metrics, prefix, saveProgress } = this.parts;
     const { disk, clock } = world;
     await this.checkRoom();
     const path = temporaryPath(directory, `${prefix}-${++this.made}`);
@@ -131,13 +134,14 @@ export class SnapshotFiles {
     let state: FrozenState;
     try {
       state = readFrozenState(frozen);
-      size = await writeStoreToBolt(frozen, disk, path, { pause: this.pause, isDurable: false });
+      size = await writeStoreToBolt(frozen, disk, path, { pause: pauser(world), isDurable: false });
     } finally {
       frozen.close();
     }
     const { index, term } = state;
-    const took = `${(clock.nowMs() - startMs).toFixed(1)}ms`;
-    logger.log('info', 'made a database snapshot', { index, term, bytes: size, took });
+    const tookMs = clock.nowMs() - startMs;
+    metrics.made.observe(tookMs / 1000);
+    logger.log('info', 'made a database snapshot', { index, term, bytes: size, took: `${tookMs.toFixed(1)}ms` });
     const file = await disk.open(path, 'read');
     return new SnapshotFile(size, state, file, () => this.release(file));
   }
@@ -152,8 +156,6 @@ export class SnapshotFiles {
       'Free space on that disk, then try again.',
     );
   }
-
-  private readonly pause: Pause = () => new Promise((resolve) => this.parts.world.timers.endOfTurn(resolve));
 
   /** Whoever waits for room gets it in any case: a file that cannot be removed is removed at the next start. */
   private release(file: DiskFile): void {

@@ -9,7 +9,9 @@ import { Store } from '@etsd/mvcc';
 import { ConfState, Message, MessageType, RaftSnapshot } from '@etsd/proto';
 import { nodeWorld } from '@etsd/runtime/node';
 import { Lessor, State } from '@etsd/state';
+import { MetricRegistry } from '../metrics.ts';
 import { MemberSnapshots } from './member-snapshots.ts';
+import { SnapshotMetrics } from './snapshot-metrics.ts';
 
 const KEYS = Number(process.argv[2] ?? 100_000);
 const world = nodeWorld();
@@ -23,7 +25,9 @@ function open(name: string) {
   store.open();
   const lessor = new Lessor({ store, backend, ttlMinSeconds: 2 });
   const state = new State({ backend, store, lessor });
-  const snapshots = new MemberSnapshots({ world, logger: silentLogger, directory, backend, store, lessor, state });
+  const metrics = new SnapshotMetrics(new MetricRegistry());
+  const parts = { world, logger: silentLogger, directory, backend, store, lessor, state, metrics };
+  const snapshots = new MemberSnapshots(parts);
   return { directory, backend, store, state, snapshots };
 }
 

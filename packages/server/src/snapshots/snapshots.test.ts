@@ -27,9 +27,11 @@ import {
 import { nodeWorld } from '@etsd/runtime/node';
 import { digest, Lessor, MemberRecord, memberToJson, State } from '@etsd/state';
 import { decodeSnapshotFile, Wal } from '@etsd/wal';
+import { MetricRegistry } from '../metrics.ts';
 import { receivedPath } from './file-names.ts';
 import { MemberSnapshots } from './member-snapshots.ts';
 import { recoverInstalledSnapshot } from './recover.ts';
+import { SnapshotMetrics } from './snapshot-metrics.ts';
 
 const world = nodeWorld();
 test.after(() => world.workers.close());
@@ -59,7 +61,9 @@ class Side {
     this.hub = new WatchHub(this.store, { fragmentBytes: 1 << 20, wake: () => {} });
     this.store.listener = this.hub;
     const { backend: b, store, lessor, state, directory } = this;
-    this.snapshots = new MemberSnapshots({ world, logger: silentLogger, directory, backend: b, store, lessor, state });
+    const metrics = new SnapshotMetrics(new MetricRegistry());
+    const parts = { world, logger: silentLogger, directory, store, lessor, state, metrics };
+    this.snapshots = new MemberSnapshots({ ...parts, backend: b });
     this.snapshots.onReplaced = () => this.hub.storeReplaced();
   }
 

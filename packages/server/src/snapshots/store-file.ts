@@ -9,19 +9,16 @@ import { isRevisionKey, isTombstoneKey } from '@etsd/mvcc';
 import { KeyValueView } from '@etsd/proto';
 import type { Disk } from '@etsd/runtime';
 
-/** What is moved between two pauses: about half a millisecond of the event loop. */
+/** What is moved between two looks at the clock: about half a millisecond of the event loop. */
 const SLICE_RECORDS = 200;
 const SLICE_BYTES = 64 * 1024;
 /** Of what is read: bytes that may wait for the engine. */
 const PENDING_BYTES_MAX = 16 * 1024 * 1024;
 
-/** Of what is only looked at. */
-const LEAVES_AT_ONCE = 16;
-
 /** A bucket that etcd's own tests leave behind. */
 const IGNORED_BUCKET = 'test';
 
-/** Gives everybody else their turn. */
+/** Gives everybody else their turn, if it is time to (`turns.ts`). */
 export type Pause = () => Promise<void>;
 
 export interface WriteOptions {
@@ -101,24 +98,24 @@ class BucketCopy {
  * relies on it than while it is installed.
  */
 export async function checkStoreFile(file: BoltFile, pause: Pause): Promise<void> {
-  await checkBoltFile(file, pause);
   const records = new RecordCheck(file);
   let found = 0;
-  for (const bucket of await file.buckets()) {
-    const name = bucket.name.toString('latin1');
-    if (name === IGNORED_BUCKET) continue;
-    if (!isBucket(name)) throw unknownBucket(file, name);
-    if (name === 'key' || name === 'meta') found++;
-    const cursor = file.leaves(bucket);
-    let leaves = 0;
-    for (let leaf = await cursor.next(); leaf !== null; leaf = await cursor.next()) {
+  await checkBoltFile(file, pause, (bucket, leaf) => {
+    if (bucket.depth === 0) {
       for (let index = 0; index < leaf.count; index++) {
-        if (leaf.isBucket(index)) throw nestedBucket(file, name);
-        if (name === 'key') records.check(leaf.key(index), leaf.value(index));
+        const name = leaf.key(index).toString('latin1');
+        if (!leaf.isBucket(index)) throw notStore(file, 'a record lies outside of all buckets', `key ${name}`);
+        if (name === 'key' || name === 'meta') found++;
+        else if (name !== IGNORED_BUCKET && !isBucket(name)) throw unknownBucket(file, name);
       }
-      if (++leaves % LEAVES_AT_ONCE === 0) await pause();
+      return;
     }
-  }
+    const name = bucket.name.toString('latin1');
+    for (let index = 0; index < leaf.count; index++) {
+      if (leaf.isBucket(index)) throw nestedBucket(file, name);
+      if (name === 'key') records.check(leaf.key(index), leaf.value(index));
+    }
+  });
   if (found < 2) throw notStore(file, 'the buckets "key" and "meta" are not both there', 'pages of its root');
 }
 

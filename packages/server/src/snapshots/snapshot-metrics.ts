@@ -1,0 +1,47 @@
+import { DISK_BUCKETS, type Histogram, type MetricRegistry } from '../metrics.ts';
+
+/** Upper bounds in seconds of what takes as long as a whole store: from 10 ms and from 100 ms, doubled, as etcd's. */
+const SNAPSHOT_BUCKETS: readonly number[] = Array.from({ length: 17 }, (_, power) => 0.01 * 2 ** power);
+const SAVE_BUCKETS: readonly number[] = Array.from({ length: 10 }, (_, power) => 0.1 * 2 ** power);
+
+/** The figures of snapshots, under etcd's names; the transport has those of what is on its way. */
+export class SnapshotMetrics {
+  /** Making a file of the store. */
+  readonly made: Histogram;
+  /** Syncing a received file. */
+  readonly receivedSync: Histogram;
+  /** Receiving, syncing and checking a file. */
+  readonly received: Histogram;
+  /** Writing the small file of an installed snapshot. */
+  readonly fileSync: Histogram;
+  isInstalling = false;
+
+  constructor(registry: MetricRegistry) {
+    this.made = registry.histogram(
+      'etcd_disk_backend_snapshot_duration_seconds',
+      'The latency distribution of backend snapshots.',
+      SNAPSHOT_BUCKETS,
+    );
+    this.receivedSync = registry.histogram(
+      'etcd_snap_db_fsync_duration_seconds',
+      'The latency distributions of fsyncing .snap.db file',
+      DISK_BUCKETS,
+    );
+    this.received = registry.histogram(
+      'etcd_snap_db_save_total_duration_seconds',
+      'The total latency distributions of v3 snapshot save',
+      SAVE_BUCKETS,
+    );
+    this.fileSync = registry.histogram(
+      'etcd_snap_fsync_duration_seconds',
+      'The latency distributions of fsync called by snap.',
+      DISK_BUCKETS,
+    );
+    registry.value(
+      'gauge',
+      'etcd_server_snapshot_apply_in_progress_total',
+      '1 if the server is applying the incoming snapshot. 0 if none.',
+      () => (this.isInstalling ? 1 : 0),
+    );
+  }
+}
