@@ -67,10 +67,9 @@ describe('help', () => {
         for (const flag of command.flags ?? []) assert.ok(stdout.includes(`--${flag.name}=`), flag.name);
         for (const [, example] of command.examples ?? []) {
           assert.ok(example.startsWith(path[0] as string), `${example} is no example of ${path.join(' ')}`);
-          const known = [...program.globalFlags, ...(command.flags ?? [])]
-            .map((flag) => flag.name)
-            .concat('cluster');
-          for (const [, name] of (example.split(' -- ')[0] as string).matchAll(/ --([a-z-]+)/g)) assert.ok(known.includes(name as string), example);
+          const known = [...program.globalFlags, ...(command.flags ?? [])].map((flag) => flag.name).concat('cluster');
+          for (const [, name] of (example.split(' -- ')[0] as string).matchAll(/ --([a-z-]+)/g))
+            assert.ok(known.includes(name as string), example);
         }
       }
     });
