@@ -1,9 +1,17 @@
 /** Goal: no event is lost and none is seen twice, whatever ends the stream. Method: a scripted member, simulated time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Event, KeyValue, type WatchCreateRequest, type WatchRequest, type WatchResponse } from '@etsd/proto';
+import {
+  Event,
+  KeyValue,
+  SnapshotRequest,
+  type WatchCreateRequest,
+  type WatchRequest,
+  type WatchResponse,
+} from '@etsd/proto';
+import { Caller } from './caller.ts';
 import { WatchCanceledError } from './errors.ts';
-import { Watch } from './methods.ts';
+import { Snapshot, Watch } from './methods.ts';
 import { type Asked, headerAt, Neighbourhood } from './testing/neighbours.ts';
 
 type WatchCall = Asked<WatchRequest, WatchResponse>;
@@ -144,4 +152,31 @@ test('a watch ends when it is closed, also while it waits for a member', async (
   around.home.world.timers.after(500, () => watch.close());
   await around.outcome(reading);
   await client.close();
+});
+
+test('a slow reader holds the server back instead of filling memory', async () => {
+  const around = new Neighbourhood();
+  const member = await around.member('m');
+  const messages = 200;
+  let queued = 0;
+  member.on(Snapshot, 'unary', (call) => {
+    for (let i = 0; i < messages; i++) call.send({ blob: Buffer.alloc(100_000, i) });
+    queued = call.call.queuedBytes;
+    call.call.end();
+  });
+  const caller = new Caller(around.home.world, { endpoints: 'm:2379' });
+  const stream = await around.outcome(caller.stream(Snapshot));
+  stream.sendLast(SnapshotRequest.create());
+  await around.pass(5000);
+  assert.ok(queued > 10_000_000, 'there was more to send than the window takes');
+  assert.ok(stream.heldBytes > 0 && stream.heldBytes < 4_000_000, `${stream.heldBytes} bytes held`);
+  const reading = (async () => {
+    let count = 0;
+    for (let piece = await stream.next(); piece !== null; piece = await stream.next()) {
+      assert.equal(piece.blob[0], count++ & 255);
+    }
+    return count;
+  })();
+  assert.equal(await around.outcome(reading), messages);
+  caller.close();
 });
