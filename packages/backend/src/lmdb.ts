@@ -392,7 +392,7 @@ export class LmdbBackend implements Backend {
     this.closed = true;
     this.paused = true;
     await this.idle();
-    await this.file.root.close();
+    await this.file.close();
     for (const left of [this.path, `${this.path}-lock`]) rmSync(left, { force: true });
   }
 
@@ -415,7 +415,7 @@ export class LmdbBackend implements Backend {
     for (const file of this.retired) {
       if (this.openSnapshots.has(file)) continue;
       this.retired.delete(file);
-      await file.root.close();
+      await file.discard();
     }
   }
 
@@ -432,7 +432,7 @@ export class LmdbBackend implements Backend {
     } finally {
       this.closed = true;
       await this.idle();
-      if (this.failure === null) await this.file.root.close();
+      if (this.failure === null) await this.file.close();
       else this.file.abandon();
     }
   }

@@ -350,6 +350,7 @@ class RunningMember implements Member {
       logger,
       after: (ms: number, callback: () => void) => this.parts.world.timers.after(ms, callback),
       isStopped: () => this.isStopped,
+      members: this.state.members,
     };
     await publishMember(publishing, config.name, config.advertiseClientUrls);
     await this.services.duties.decided;
