@@ -35,7 +35,7 @@ const WEIGHTS: Readonly<Record<FaultKind, number>> = {
   'one-way': 4,
   delay: 2,
   'slow-disk': 3,
-  'kill-all': 0.7,
+  'kill-all': 0.4,
   'move-leader': 2,
   defragment: 1,
 };

@@ -56,6 +56,7 @@ export class Watcher {
 
   /** Ends it. Whether it was to get everything to the end of the run, or nobody wants to know any more. */
   close(toTheEnd: boolean): void {
+    if (this.isOver) return;
     this.isOver = true;
     if (!toTheEnd && this.current?.ended === 'open') this.current.ended = 'lost';
     clearInterval(this.timer);

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { startNameServer } from '../../packages/runtime/src/node/testing/name-server.ts';
 import { needsPeer } from '../support/binaries.ts';
 import { Client, type Message } from '../support/client.ts';
 import { type ClusterMember, TestCluster } from '../support/cluster.ts';
@@ -172,6 +173,27 @@ test('a wrong token is refused, and a stranger’s cluster', async () => {
   assert.match(await lastWords(stranger), /^error validating peerURLs .*: member count is unequal$/);
 });
 
+test('a member of another cluster at a peer URL is survived, and said in a few lines', async () => {
+  const [one, other] = await Promise.all([clusterOf('etsd'), clusterOf('etsd')]);
+  const [inner, stranger] = [one.members[0] as ClusterMember, other.members[0] as ClusterMember];
+  const peerURLs = [stranger.membership.advertisePeerUrl];
+  await one.client(inner).expect('Cluster/MemberAdd', { peerURLs, isLearner: true });
+  const complaints = (of: ClusterMember): number =>
+    of.logs.filter((line) => line.includes('cluster ID mismatch')).length;
+  await eventually(10_000, 'both have noticed', () =>
+    complaints(inner) > 0 && complaints(stranger) > 0 ? true : null,
+  );
+  const { lineCount } = stranger;
+  // Each puts twenty keys through its log meanwhile: time for many attempts of the other.
+  for (let count = 0; count < 20; count++) {
+    await put(one, `k${count}`);
+    await put(other, `k${count}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  assert.ok(complaints(inner) <= 4 && complaints(stranger) <= 4, `${complaints(inner)}, ${complaints(stranger)}`);
+  assert.ok(stranger.lineCount - lineCount < 10, 'no flood');
+});
+
 test('after a restart the flags about the cluster count no more', async () => {
   const cluster = await clusterOf('etsd', 'etsd', 'etsd');
   await put(cluster, 'k');
@@ -233,6 +255,33 @@ for (const keeper of ['etsd', 'etcd'] as Product[]) {
     await one.start();
   });
 }
+
+test('members find each other through the records of a domain', async () => {
+  const ports = [await freePort(), await freePort(), await freePort()];
+  const records = ports.map((port) => ({ target: 'localhost', port, priority: 0, weight: 0 }));
+  const server = await startNameServer(new Map([['_etcd-server-blue._tcp.example.test', records]]));
+  const script = join(import.meta.dirname, 'named-member.ts');
+  const members: TestServer[] = [];
+  try {
+    for (const port of ports) {
+      const advertisePeerUrl = `http://localhost:${port}`;
+      const name = `m${port}`;
+      const membership = { name, advertisePeerUrl, initialCluster: '', state: 'new' as const, token: 'srv' };
+      const flags = ['--discovery-srv', 'example.test', '--discovery-srv-name', 'blue'];
+      const env = { TEST_NAME_SERVER: server.address };
+      const one = new TestServer({ product: 'etsd', script, env, flags, membership }, await freePort(), port);
+      disposables.push(one);
+      members.push(one);
+    }
+    await Promise.all(members.map((each) => each.start()));
+    const client = new Client((members[0] as TestServer).address);
+    const list = (await client.expect('Cluster/MemberList', { linearizable: true }))['members'] as Message[];
+    client.close();
+    assert.deepEqual(list.map((each) => each['name'] as string).sort(), ports.map((port) => `m${port}`).sort());
+  } finally {
+    server.close();
+  }
+});
 
 function prefix(text: string): Message {
   const key = Buffer.from(text);

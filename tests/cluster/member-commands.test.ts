@@ -11,6 +11,13 @@ import { memberCommands } from './member-commands.ts';
 const skip = needsPeer('etcd');
 let wanted: Promise<string[]> | null = null;
 
+test('commands about five members of which some are down', { skip, timeout: 180_000 }, async () => {
+  const five = (product: Product): Promise<string[]> => memberCommands(Array<Product>(5).fill(product));
+  const etcdAnswers = await five('etcd');
+  assert.deepEqual(await five('etsd'), etcdAnswers);
+  assert.ok(etcdAnswers.length >= 10, 'the course was gone through');
+});
+
 for (const products of [
   ['etsd', 'etsd', 'etsd'],
   ['etcd', 'etsd', 'etsd'],

@@ -46,6 +46,7 @@ const ODD_BYTES = [0, 0, 1, 0x2f, 0x61, 0x61, 0x7f, 0x80, 0xfe, 0xff, 0xff];
  */
 export class Generator {
   private readonly prng: Prng;
+  private readonly txnRevisions: boolean;
   private readonly leases: string[] = [];
   private readonly weights: [number, () => Op][];
   private totalWeight = 0;
@@ -56,8 +57,9 @@ export class Generator {
   private deletesInTxn = true;
   private view: View = { revision: 1, compactRevision: 0, streams: [] };
 
-  constructor(prng: Prng) {
+  constructor(prng: Prng, txnRevisions = true) {
     this.prng = prng;
+    this.txnRevisions = txnRevisions;
     for (let index = 1; index <= 12; index++) this.leases.push(String(index * 1000 + 7));
     this.leases.push('1', '-1', '-77', INT64_MAX, INT64_MIN, '4611686018427387905', '72057594037927936');
     this.weights = [
@@ -175,7 +177,7 @@ export class Generator {
       key,
       range_end: this.rangeEnd(key),
       limit: this.limit(),
-      revision: this.revision(),
+      revision: alone || this.txnRevisions ? this.revision() : '0',
       sort_order: sorted ? this.prng.pick(['NONE', 'ASCEND', 'DESCEND']) : alone && this.seldom(0.01) ? 7 : 'NONE',
       // Never a target outside the enumeration: it ends etcd 3.5 with a nil dereference.
       sort_target: sorted ? this.prng.pick(SORT_TARGETS) : 'KEY',

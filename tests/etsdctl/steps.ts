@@ -125,10 +125,9 @@ function protobuf(format: string, message: string): Omit<shared.Step, 'args'> {
   return format === 'protobuf' ? { message } : {};
 }
 
-/** A member that never starts leaves the cluster of one without its majority, so these come one after the other. */
+/** A second member that votes would leave this one, which stays alone, without a majority. */
 const MEMBERS: shared.Step[] = [
-  step('member add learner --learner --peer-urls=http://127.0.0.1:1', { mask: NEW_MEMBER }),
-  ...inFormats('member list', 'Cluster/MemberList', { mask: NEW_MEMBER }),
+  ...inFormats('member list', 'Cluster/MemberList'),
   step('member list --hex'),
   step('member add'),
   step('member add x'),
@@ -154,6 +153,9 @@ const MEMBERS: shared.Step[] = [
   step('move-leader 1 2'),
   step('member'),
   step('member nope'),
+  // Last, since the order of two members is that of their ids, which depend on the time.
+  step('member add learner --learner --peer-urls=http://127.0.0.1:1', { mask: NEW_MEMBER }),
+  step('member add another --learner --peer-urls=http://127.0.0.1:2'),
 ];
 
 /** Beginnings of commands, flags in other places, mistakes. */

@@ -1,60 +1,16 @@
 /** Goal: clients over TLS, with and without certificates of their own. Method: certificates made by openssl, etcdctl. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { findPeerProgram, needsPeer } from '../support/binaries.ts';
+import { hasOpenssl, makeCertificates } from '../support/certificates.ts';
 import { freePort, startServer, type TestServer } from '../support/server.ts';
 import { aloneIn, run, scratch } from './program.ts';
 
-function hasOpenssl(): boolean {
-  try {
-    execFileSync('openssl', ['version'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 const skip = needsPeer('etcdctl') || (!hasOpenssl() && 'openssl not found');
 
-/** An authority, and certificates of it for the server and a client; another authority with a client of its own. */
-function makeCertificates(): string {
-  const folder = scratch();
-  const openssl = (...words: string[]): void => void execFileSync('openssl', words, { cwd: folder, stdio: 'ignore' });
-  writeFileSync(
-    join(folder, 'san'),
-    'subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n',
-  );
-  for (const [authority, names] of [
-    ['ca', ['server', 'client']],
-    ['other-ca', ['stranger']],
-  ] as const) {
-    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-    openssl(
-      'req',
-      '-x509',
-      ...key,
-      '-subj',
-      `/CN=${authority}`,
-      '-days',
-      '2',
-      '-keyout',
-      `${authority}.key`,
-      '-out',
-      `${authority}.pem`,
-    );
-    for (const name of names) {
-      openssl('req', ...key, '-subj', `/CN=${name}`, '-keyout', `${name}.key`, '-out', `${name}.csr`);
-      const signer = ['-CA', `${authority}.pem`, '-CAkey', `${authority}.key`, '-CAcreateserial'];
-      openssl('x509', '-req', '-in', `${name}.csr`, ...signer, '-days', '2', '-extfile', 'san', '-out', `${name}.pem`);
-    }
-  }
-  return folder;
-}
-
-const folder = skip === false ? makeCertificates() : '';
+const folder = skip === false ? makeCertificates(scratch()) : '';
 const at = (name: string): string => join(folder, name);
 
 async function startSecure(flags: string[]): Promise<{ server: TestServer; url: string }> {

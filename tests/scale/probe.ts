@@ -3,7 +3,7 @@
  * ETSD_PROBE_FILE at every SIGUSR2. Each reading begins a new period. With ETSD_PROBE_PROFILE set it also samples what ran
  * and names, for each of the longest turns, the functions that took it; that costs time itself.
  */
-import { renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { type Profiler, Session } from 'node:inspector';
 import { createHistogram, monitorEventLoopDelay, type PerformanceEntry, PerformanceObserver } from 'node:perf_hooks';
 
@@ -37,6 +37,11 @@ export interface LongTurn {
   /** Pauses for garbage within it, by the clock, and their kinds. */
   gcMs: number;
   gcKinds: string;
+  /**
+   * Time that the host of a virtual machine took away from all its processors, within it or up to a tenth of a second
+   * before: the system counts it as processor time of whoever ran.
+   */
+  readonly stolenMs: number;
   /** Page faults within it: ones that had to wait for a disk, and the others. */
   readonly majorFaults: number;
   readonly minorFaults: number;
@@ -50,6 +55,9 @@ const LONGEST = 8;
 const FUNCTIONS = 6;
 const PROFILE_INTERVAL_US = 250;
 const PROFILE_AFTER_MS = 1500;
+const STOLEN_EVERY_MS = 100;
+/** The unit of /proc/stat. */
+const MS_PER_TICK = 10;
 const GC_KINDS: Readonly<Record<number, string>> = { 1: 'minor', 4: 'major', 8: 'incremental', 16: 'weak' };
 
 /** What the loop was held by since the last reading. */
@@ -62,6 +70,7 @@ class Probe {
   private cpu = process.threadCpuUsage();
   private usage = process.resourceUsage();
   private atMs = performance.now();
+  private stolenMs = stolen();
   private overCpu = 0;
   private overClock = 0;
   private longest: LongTurn[] = [];
@@ -70,6 +79,9 @@ class Probe {
     this.loop.enable();
     this.observer.observe({ entryTypes: ['gc'] });
     setInterval(() => this.turned(), RESOLUTION_MS).unref();
+    setInterval(() => {
+      this.stolenMs = stolen();
+    }, STOLEN_EVERY_MS).unref();
     this.session = profiles ? new Session() : null;
     this.session?.connect();
     this.session?.post('Profiler.enable');
@@ -91,7 +103,9 @@ class Probe {
       const usage = process.resourceUsage();
       const majorFaults = usage.majorPageFault - this.usage.majorPageFault;
       const minorFaults = usage.minorPageFault - this.usage.minorPageFault;
-      this.longest.push({ atMs, cpuMs, clockMs, gcMs: 0, gcKinds: '', majorFaults, minorFaults, functions: [] });
+      const stolenMs = cpuMs > BOUND_MS / 2 ? stolen() - this.stolenMs : 0;
+      const turn = { atMs, cpuMs, clockMs, gcMs: 0, gcKinds: '', stolenMs, majorFaults, minorFaults, functions: [] };
+      this.longest.push(turn);
       this.longest.sort((a, b) => b.cpuMs - a.cpuMs);
       this.longest.length = Math.min(this.longest.length, LONGEST);
     }
@@ -158,6 +172,16 @@ class Probe {
     this.cpu = process.threadCpuUsage();
     this.usage = process.resourceUsage();
     this.atMs = performance.now();
+  }
+}
+
+/** Of the whole machine since its start, as far as the system knows. */
+function stolen(): number {
+  try {
+    const fields = readFileSync('/proc/stat', 'latin1').split('\n', 1)[0]?.split(/\s+/) ?? [];
+    return Number(fields[8] ?? 0) * MS_PER_TICK;
+  } catch {
+    return 0;
   }
 }
 

@@ -29,6 +29,9 @@ export interface Status {
 
 export type ClusterMember = TestServer;
 
+/** Several programs start at once, perhaps on few processors. */
+const READY_MS = 90_000;
+
 /** Several members as child processes, of either product, also mixed. */
 export class TestCluster {
   readonly members: ClusterMember[] = [];
@@ -147,7 +150,7 @@ export class TestCluster {
 
   /** Adds a member of this product to the running cluster and prepares its process, which joins when it is started. */
   async addMember(product: Product, { isLearner = false } = {}): Promise<ClusterMember> {
-    const member = await this.prepareMember(product);
+    const member = await this.newcomer(product);
     const request = { peerURLs: [member.membership.advertisePeerUrl], isLearner };
     await this.ask('Cluster/MemberAdd', request, /already exists/);
     const own = await this.idOf(member);
@@ -156,6 +159,12 @@ export class TestCluster {
       return (one['peerURLs'] as string[]).map((url) => `${name}=${url}`).join(',');
     });
     member.membership.initialCluster = list.filter((one) => !one.startsWith('=')).join(',');
+    return member;
+  }
+
+  /** A process that will join this cluster once somebody has added it and told it the initial cluster. */
+  async newcomer(product: Product): Promise<ClusterMember> {
+    const member = await this.prepareMember(product);
     member.membership.state = 'existing';
     return member;
   }
@@ -172,7 +181,6 @@ export class TestCluster {
   /** Takes a member out of the cluster, ends its process and forgets its data. */
   async removeMember(member: ClusterMember): Promise<void> {
     await this.ask('Cluster/MemberRemove', { ID: await this.idOf(member) }, /member not found/);
-    this.members.splice(this.members.indexOf(member), 1);
     await this.forget(member);
   }
 
@@ -247,6 +255,7 @@ export class TestCluster {
     const server = new TestServer(
       {
         product,
+        readyMs: READY_MS,
         ...(flags === undefined ? {} : { flags }),
         ...(dataRoot === undefined ? {} : { dataRoot }),
         ...(script === undefined ? {} : { script }),
@@ -266,7 +275,9 @@ export class TestCluster {
     return server;
   }
 
-  private async forget(member: ClusterMember): Promise<void> {
+  /** Ends the process of a member that the cluster no longer has, and removes its data. */
+  async forget(member: ClusterMember): Promise<void> {
+    this.members.splice(this.members.indexOf(member), 1);
     this.clients.get(member)?.close();
     this.clients.delete(member);
     await member.dispose();

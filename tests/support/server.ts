@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findPeerProgram, NODE, ROOT } from './binaries.ts';
+import { Client } from './client.ts';
 import { Signal } from './conditions.ts';
 
 /** Which store a test runs against: real etcd, or ours. */
@@ -86,7 +87,8 @@ export class TestServer {
   private readonly readyMs: number;
   private readonly ownsDataDir: boolean;
   private child: ChildProcess | null = null;
-  private isReady = false;
+  /** Whether the process said that it serves. */
+  isReady = false;
   private partial = '';
   private logFile: WriteStream | null = null;
   private readonly changed = new Signal();
@@ -113,6 +115,11 @@ export class TestServer {
   /** `127.0.0.1:PORT` of the client listener. */
   get address(): string {
     return `127.0.0.1:${this.clientPort}`;
+  }
+
+  /** A client of its own connection. */
+  connect(): Client {
+    return new Client(this.address);
   }
 
   get pid(): number {

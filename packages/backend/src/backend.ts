@@ -43,10 +43,10 @@ export interface Backend extends BackendReader {
   put(bucket: Bucket, key: Buffer, value: Buffer): void;
 
   /**
-   * Puts `slab[start, end)` into the bucket `key` under the 17 bytes of a revision: the same as `put`, at a fraction of
-   * its cost. Within a batch revisions must ascend.
+   * Puts `slab[start, end)` into the bucket `key` under the 17 bytes of a revision, or the 18 of a deletion's: the same as
+   * `put`, at a fraction of its cost. Within a batch revisions must ascend.
    */
-  putRecord(main: number, sub: number, slab: Slab, start: number, end: number): void;
+  putRecord(main: number, sub: number, slab: Slab, start: number, end: number, isTombstone?: boolean): void;
 
   /** The record of a revision in the bucket `key`, or null: the same as `get`. */
   getRecord(main: number, sub: number): Buffer | null;

@@ -28,8 +28,8 @@ export class Batch {
     this.bytes += key.length + (value === null ? 0 : value.length);
   }
 
-  addRecord(main: number, sub: number, slab: Slab, start: number, end: number): void {
-    this.records.add(main, sub, slab, start, end);
+  addRecord(main: number, sub: number, slab: Slab, start: number, end: number, isTombstone: boolean): void {
+    this.records.add(main, sub, slab, start, end, isTombstone);
     this.operations++;
     this.bytes += RECORD_KEY_BYTES + end - start;
   }

@@ -207,7 +207,7 @@ export class LmdbFile {
   }
 
   private writeRecords(batch: Batch): void {
-    const { mains, subs, slabs, starts, ends, length } = batch.records;
+    const { mains, subs, slabs, starts, ends, tombstones, length } = batch.records;
     const table = this.tables[KEY_BUCKET] as unknown as RecordWrites;
     for (let i = 0; i < length; i++) {
       const slab = slabs[i] as Slab;
@@ -215,6 +215,7 @@ export class LmdbFile {
       slab.end = ends[i] as number;
       REVISION.main = mains[i] as number;
       REVISION.sub = subs[i] as number;
+      REVISION.isTombstone = tombstones[i] as boolean;
       void table.put(REVISION, slab);
     }
   }
@@ -222,6 +223,7 @@ export class LmdbFile {
   readRecord(main: number, sub: number): Buffer | null {
     REVISION.main = main;
     REVISION.sub = sub;
+    REVISION.isTombstone = false;
     const value = (this.tables[KEY_BUCKET] as unknown as RecordReads).getBinaryFast(REVISION);
     return value === undefined ? null : stableView(value);
   }

@@ -99,8 +99,8 @@ export class LmdbBackend implements Backend {
     return found !== ABSENT ? found : this.file.read(index, name, undefined);
   }
 
-  putRecord(main: number, sub: number, slab: Slab, start: number, end: number): void {
-    this.overlay.open.addRecord(main, sub, slab, start, end);
+  putRecord(main: number, sub: number, slab: Slab, start: number, end: number, isTombstone = false): void {
+    this.overlay.open.addRecord(main, sub, slab, start, end, isTombstone);
   }
 
   getRecord(main: number, sub: number): Buffer | null {

@@ -51,7 +51,7 @@ function applyBatch(tables: readonly Table[], batch: Batch): void {
   const records = batch.records;
   // Values are copied: in the file they would be too, and whoever changes a value afterwards must not get away with it.
   for (let i = 0; i < records.length; i++) {
-    const key = recordKey(records.mains[i] as number, records.subs[i] as number);
+    const key = recordKey(records.mains[i] as number, records.subs[i] as number, records.tombstones[i] as boolean);
     (tables[KEY_BUCKET] as Table).set(key, Buffer.from(records.record(i)));
   }
   for (let bucket = 0; bucket < tables.length; bucket++) {
@@ -99,15 +99,15 @@ export class MemoryBackend implements Backend {
     this.overlay.write(bucket, key, value);
   }
 
-  putRecord(main: number, sub: number, slab: Slab, start: number, end: number): void {
+  putRecord(main: number, sub: number, slab: Slab, start: number, end: number, isTombstone = false): void {
     assert(!this.closed, 'the backend is open');
-    this.overlay.open.addRecord(main, sub, slab, start, end);
+    this.overlay.open.addRecord(main, sub, slab, start, end, isTombstone);
   }
 
   getRecord(main: number, sub: number): Buffer | null {
     const found = this.overlay.findRecord(main, sub);
     if (found !== ABSENT) return found;
-    return (this.tables[KEY_BUCKET] as Table).values.get(recordKey(main, sub)) ?? null;
+    return (this.tables[KEY_BUCKET] as Table).values.get(recordKey(main, sub, false)) ?? null;
   }
 
   delete(bucket: Bucket, key: Buffer): void {

@@ -87,7 +87,7 @@ function lookUp(batch: Batch, bucket: number, key: Key): Buffer | null | typeof 
 function lookUpRecord(batch: Batch, main: number, sub: number): Buffer | null | typeof ABSENT {
   const layer = batch.layers[KEY_BUCKET] as Layer | null;
   if (layer !== null) {
-    const value = layer.entries.get(recordKey(main, sub));
+    const value = layer.entries.get(recordKey(main, sub, false));
     if (value !== undefined) return value;
   }
   return batch.records.find(main, sub) ?? ABSENT;

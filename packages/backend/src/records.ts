@@ -6,12 +6,15 @@ import type { Slab } from './slab.ts';
 export class RevisionKey {
   main = 0;
   sub = 0;
+  isTombstone = false;
 
   writeTo(target: Buffer, offset: number): number {
     writeU64(target, offset, this.main);
     target[offset + 8] = 0x5f;
     writeU64(target, offset + 9, this.sub);
-    return offset + 17;
+    if (!this.isTombstone) return offset + 17;
+    target[offset + 17] = TOMBSTONE_MARK;
+    return offset + 18;
   }
 }
 
@@ -27,15 +30,18 @@ function writeU64(target: Buffer, offset: number, value: number): void {
   target[offset + 7] = value;
 }
 
-const scratch = Buffer.alloc(17);
+/** Behind the revision of a deletion. */
+const TOMBSTONE_MARK = 0x74;
+
+const scratch = Buffer.alloc(18);
 const scratchKey = new RevisionKey();
 
-/** The 17 bytes of a revision as a key. */
-export function recordKey(main: number, sub: number): Key {
+/** The bytes of a revision as a key. */
+export function recordKey(main: number, sub: number, isTombstone: boolean): Key {
   scratchKey.main = main;
   scratchKey.sub = sub;
-  scratchKey.writeTo(scratch, 0);
-  return keyFromBytes(scratch);
+  scratchKey.isTombstone = isTombstone;
+  return keyFromBytes(scratch, 0, scratchKey.writeTo(scratch, 0));
 }
 
 /**
@@ -48,6 +54,7 @@ export class RecordRun {
   readonly slabs: Slab[] = [];
   readonly starts: number[] = [];
   readonly ends: number[] = [];
+  readonly tombstones: boolean[] = [];
   /** The same as a layer, as far as somebody wanted to scan it. */
   private readonly layer = new Layer();
 
@@ -55,7 +62,7 @@ export class RecordRun {
     return this.mains.length;
   }
 
-  add(main: number, sub: number, slab: Slab, start: number, end: number): void {
+  add(main: number, sub: number, slab: Slab, start: number, end: number, isTombstone: boolean): void {
     const length = this.mains.length;
     if (length > 0) {
       const last = this.mains[length - 1] as number;
@@ -66,9 +73,10 @@ export class RecordRun {
     this.slabs.push(slab);
     this.starts.push(start);
     this.ends.push(end);
+    this.tombstones.push(isTombstone);
   }
 
-  /** The record, as a view, or null. */
+  /** The record, as a view, or null where there is none or a deletion. */
   find(main: number, sub: number): Buffer | null {
     const { mains, subs } = this;
     let low = 0;
@@ -79,7 +87,8 @@ export class RecordRun {
       if (at < main || (at === main && (subs[middle] as number) < sub)) low = middle + 1;
       else high = middle;
     }
-    return low < mains.length && mains[low] === main && subs[low] === sub ? this.record(low) : null;
+    const isThere = low < mains.length && mains[low] === main && subs[low] === sub && !this.tombstones[low];
+    return isThere ? this.record(low) : null;
   }
 
   record(index: number): Buffer {
@@ -89,7 +98,8 @@ export class RecordRun {
 
   asLayer(): Layer {
     for (let i = this.layer.entries.size; i < this.mains.length; i++) {
-      this.layer.set(recordKey(this.mains[i] as number, this.subs[i] as number), this.record(i));
+      const key = recordKey(this.mains[i] as number, this.subs[i] as number, this.tombstones[i] as boolean);
+      this.layer.set(key, this.record(i));
     }
     return this.layer;
   }

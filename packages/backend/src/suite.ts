@@ -151,12 +151,17 @@ export function backendSuite(factory: BackendFactory): void {
       assert.equal(reader.get('key', key('5', '1'))?.toString(), 'five-one');
       assert.equal(reader.get('key', key('10000000007', '2'))?.toString(), 'far');
       assert.equal(reader.get('key', key('5', '2')), null);
+      const deletion = Buffer.concat([key('10000000007', '3'), bytes('t')]);
+      assert.equal(reader.get('key', deletion)?.toString(), 'deletion');
+      assert.equal(reader.get('key', key('10000000007', '3')), null);
       assert.deepEqual(
         dump(reader, 'key').map((line) => line.slice(18)),
-        ['five', 'five-one', 'far'],
+        ['five', 'five-one', 'far', '=deletion'],
       );
     };
-    assert.equal(backend.pendingOperations, 3);
+    slab.bytes.write('deletion', 900, 'latin1');
+    backend.putRecord(2 ** 40 + 7, 3, slab, 900, 908, true);
+    assert.equal(backend.pendingOperations, 4);
     for (let round = 0; round < 2; round++) {
       check(backend);
       const snapshot = backend.snapshot();
@@ -165,6 +170,7 @@ export function backendSuite(factory: BackendFactory): void {
       assert.equal(backend.getRecord(5, 1)?.toString(), 'five-one');
       assert.equal(backend.getRecord(2 ** 40 + 7, 2)?.toString(), 'far');
       assert.equal(backend.getRecord(2 ** 40 + 7, 1), null);
+      assert.equal(backend.getRecord(2 ** 40 + 7, 3), null, 'a deletion is no record of a key');
       await committed(backend);
     }
     put(2 ** 40 + 8, 0, 'gone soon', 300);
@@ -175,7 +181,7 @@ export function backendSuite(factory: BackendFactory): void {
       assert.equal(backend.getRecord(5, 0), null);
       assert.deepEqual(
         dump(backend, 'key').map((line) => line.slice(18)),
-        ['five-one', 'far'],
+        ['five-one', 'far', '=deletion'],
       );
       await committed(backend);
     }

@@ -9,8 +9,9 @@ if (major < WANTED[0] || (major === WANTED[0] && minor < WANTED[1])) {
   const launch = await import('../src/launch.ts');
   launch.useCompileCache();
   const { main } = await import('../src/ctl/main.ts');
+  const { ETSDCTL } = await import('../src/ctl/program.ts');
   launch.saveCompileCache();
-  await main(process.argv.slice(2));
+  await main(ETSDCTL, process.argv.slice(2));
 }
 
 export {};

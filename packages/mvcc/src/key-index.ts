@@ -163,6 +163,15 @@ export class KeyIndex implements SlotKeys {
 
   /** A new revision of a key that is in the index; version 0 is a deletion. */
   update(key: Key, slot: number, main: number, sub: number, created: number, version: number): void {
+    const before = this.version(slot);
+    this.renew(slot, main, sub, created, version);
+    if (before > 0 === version > 0) return;
+    this.tree.locate(key);
+    this.tree.addLive(version > 0 ? 1 : -1);
+  }
+
+  /** The same; where a key came into being or was deleted the caller tells the tree, once for many keys of a leaf. */
+  renew(slot: number, main: number, sub: number, created: number, version: number): void {
     const { doubles, ints } = this.chunks[slot >> CHUNK_BITS] as SlotChunk;
     const at = (slot & CHUNK_MASK) * DOUBLES;
     const int = (slot & CHUNK_MASK) * INTS;
@@ -180,9 +189,6 @@ export class KeyIndex implements SlotKeys {
     ints[int + SUB] = sub;
     doubles[at + CREATED] = created;
     doubles[at + VERSION] = version;
-    if (before > 0 === version > 0) return;
-    this.tree.locate(key);
-    this.tree.addLive(version > 0 ? 1 : -1);
   }
 
   /** Finds the revision of a key that a reader at `revision` sees; false where there is none. */

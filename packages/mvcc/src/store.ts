@@ -189,40 +189,59 @@ export class Store {
       const slot = index.find(key);
       if (slot < 0 || index.version(slot) === 0) return 0;
       this.deleteSlot(key, slot);
+      index.tree.locate(key);
+      index.tree.addLive(-1);
       return 1;
     }
     if (isEmptyRange(key, rangeEnd)) return 0;
-    const slots: number[] = [];
     const { tree } = index;
+    let deleted = 0;
     let leaf: Leaf | null = index.seek(key);
     let at = tree.index;
     while (leaf !== null) {
       const behind = rangeEnd === OPEN_END ? leaf.length : tree.countBelow(leaf, rangeEnd);
-      const end = leaf.live === 0 ? 0 : behind;
-      for (; at < end; at++) {
-        const slot = leaf.slot(at);
-        if (index.version(slot) > 0) slots.push(slot);
-      }
+      if (leaf.live > 0) deleted += this.deleteInLeaf(leaf, at, behind);
       if (behind < leaf.length) break;
       leaf = leaf.next;
       at = 0;
     }
-    for (const slot of slots) this.deleteSlot(index.keyOf(slot), slot);
-    return slots.length;
+    return deleted;
   }
 
+  /** Deletes the live keys in [from, to) of a leaf. */
+  private deleteInLeaf(leaf: Leaf, from: number, to: number): number {
+    const { index } = this;
+    let last: Key = '';
+    let deleted = 0;
+    for (let at = from; at < to; at++) {
+      const slot = leaf.slot(at);
+      if (index.version(slot) === 0) continue;
+      last = index.keyOf(slot);
+      this.deleteSlot(last, slot);
+      deleted++;
+    }
+    if (deleted > 0) {
+      index.tree.locate(last);
+      index.tree.addLive(-deleted);
+    }
+    return deleted;
+  }
+
+  /** Deletes a live key; the caller tells the tree that it is dead. */
   private deleteSlot(key: Key, slot: number): void {
     const index = this.index;
     const main = this.revision + 1;
     const sub = this.changes;
     const size = 1 + lengthDelimitedSize(key.length);
-    const record = Buffer.allocUnsafe(size);
-    record[0] = 0x0a;
-    writeLatin1(record, writeVarint(record, 1, key.length), key);
-    this.backend.put('key', sharedRevisionKey(main, sub, true), record);
+    const cache = this.cache;
+    cache.reserve(main, sub, size);
+    const { slab, offset } = cache;
+    slab.bytes[offset] = KEY_TAG;
+    writeLatin1(slab.bytes, writeVarint(slab.bytes, offset + 1, key.length), key);
+    this.backend.putRecord(main, sub, slab, offset, offset + size, true);
     const previousMain = index.main(slot);
     const previousSub = index.sub(slot);
-    index.update(key, slot, main, sub, 0, 0);
+    index.renew(slot, main, sub, 0, 0);
     this.changes = sub + 1;
     if (this.listener !== null && this.listener.watcherCount > 0)
       this.published.add(key, EMPTY, true, previousMain, previousSub);
@@ -440,6 +459,9 @@ export class Store {
     };
   }
 }
+
+/** Field 1 of a KeyValue, the only one a deletion has. */
+const KEY_TAG = 0x0a;
 
 const NOTHING = (): void => {};
 

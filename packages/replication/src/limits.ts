@@ -28,9 +28,6 @@ export const SNAPSHOT_BYTES = 256 * 1024 * 1024;
 /** How long one slice of applying may hold the event loop, in milliseconds. */
 export const APPLY_SLICE_MS = 5;
 
-/** How many entries are applied between two looks at the clock. A power of two. */
-export const APPLY_CLOCK_INTERVAL = 32;
-
 /**
  * For how long a follower on which nobody waits may not hear of what is committed, in milliseconds, and from how many
  * writes a second on. Readers of serializable ranges and watchers there see it that much later.

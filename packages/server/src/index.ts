@@ -28,6 +28,7 @@ export { type Member, type MemberParts, startMember } from './member.ts';
 export { LEASE_COST_BYTES, Quota } from './quota.ts';
 export { MemberSnapshots, type MemberSnapshotsParts } from './snapshots/member-snapshots.ts';
 export { type RecoverParts, recoverInstalledSnapshot } from './snapshots/recover.ts';
+export { type RestoreOptions, restoreSnapshot } from './snapshots/restore.ts';
 export {
   checkSavedSnapshot,
   type SavedSnapshot,

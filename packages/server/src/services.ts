@@ -3,12 +3,15 @@ import { CompactionRequest, RaftRequestField } from '@etsd/proto';
 import type { Lessor } from '@etsd/state';
 import { registerAuthStatus } from './api/auth-status.ts';
 import { registerCluster } from './api/cluster.ts';
+import { registerElection } from './api/election.ts';
 import { proposeRequest, refusal } from './api/guards.ts';
 import { registerHealth } from './api/health.ts';
+import { KeyQueue } from './api/key-queue.ts';
 import { registerKv } from './api/kv.ts';
 import { LeaderGuard } from './api/leader-guard.ts';
 import { registerLease } from './api/lease.ts';
 import { PeerLeaseForwarder } from './api/lease-peers.ts';
+import { registerLock } from './api/lock.ts';
 import { registerMaintenance } from './api/maintenance.ts';
 import { PROMOTE_PATH, Promotion } from './api/promotion.ts';
 import { Reconfiguration } from './api/reconfiguration.ts';
@@ -79,6 +82,9 @@ export function registerServices(parts: ServicesParts): Services {
     access: null,
   });
   store.listener = watch.hub;
+  const queue = new KeyQueue(context, quota, watch);
+  registerLock(context, queue);
+  registerElection(context, queue);
   const expiry = new LeaseExpiry({
     world,
     replication,

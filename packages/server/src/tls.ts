@@ -64,6 +64,8 @@ export async function loadPeerDialTls(world: World, config: MemberConfig): Promi
     ...(certFile === '' ? {} : { cert: await readPem(world, certFlag, certFile) }),
     ...(keyFile === '' ? {} : { key: await readPem(world, keyFlag, keyFile) }),
     ...(caFile === '' ? {} : { ca: await readPem(world, caFlag, caFile) }),
+    // Members found through records and certified by the system's authorities are certified for the domain, as with etcd.
+    ...(caFile === '' && config.discoverySrv !== '' ? { serverName: config.discoverySrv } : {}),
     ...versions(config),
   };
 }

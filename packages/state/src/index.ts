@@ -15,7 +15,6 @@ export { Digest, digest } from './digest.ts';
 export { goString, goStrings } from './go-json.ts';
 export {
   LEASE_TTL_MAX_SECONDS,
-  Lease,
   type LeaseListener,
   LeaseResult,
   Lessor,
@@ -25,6 +24,7 @@ export {
   type LessorStore,
   leaseTtlMinSeconds,
 } from './lease.ts';
+export { Lease, LeaseTable } from './lease-table.ts';
 export {
   LEARNERS_MAX,
   MemberRecord,

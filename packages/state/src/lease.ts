@@ -6,7 +6,7 @@
  * Each lease is a record in the bucket `lease`, as etcd's: the id in eight bytes, big-endian, and a `leasepb.Lease`.
  * Which keys hang on it is not stored there: each key's record names its lease.
  */
-import { type HeapNode, type Key, ShardedMap, type U64, U64_ZERO, u64WriteBytes } from '@etsd/base';
+import { type Key, ShardedMap, type U64, U64_ZERO, u64WriteBytes } from '@etsd/base';
 import {
   ErrLeaseExist,
   ErrLeaseNotFound,
@@ -17,6 +17,8 @@ import {
   LeaseRecord,
   type LeaseRevokeRequest,
 } from '@etsd/proto';
+
+import { type Lease, LeaseTable } from './lease-table.ts';
 
 /** The longest time to live that can be granted, in seconds. */
 export const LEASE_TTL_MAX_SECONDS = 9_000_000_000;
@@ -61,64 +63,6 @@ export class LeaseResult {
   revision = 0;
 }
 
-/**
- * One lease. The last five fields are a place for whoever keeps deadlines, so that a million leases need no second
- * object each: nothing in this package reads them.
- */
-export class Lease implements HeapNode {
-  readonly id: U64;
-  /** Seconds, as granted. */
-  readonly ttl: number;
-  /** Seconds left at the last checkpoint; 0 where there was none since the last renewal. */
-  remaining: number;
-  /** Most leases have no key or one: a set is made for the second. */
-  private held: Key | Set<Key> | null = null;
-
-  /** Which term of office of the owner the other fields are from; they mean nothing in another. */
-  epoch = 0;
-  /** When the lease expires, in the owner's milliseconds. */
-  deadline = 0;
-  /** The owner has asked for it to be revoked. */
-  revoking = false;
-  heapKey = 0;
-  heapIndex = -1;
-
-  constructor(id: U64, ttl: number, remaining: number) {
-    this.id = id;
-    this.ttl = ttl;
-    this.remaining = remaining;
-  }
-
-  get keyCount(): number {
-    if (this.held === null) return 0;
-    return typeof this.held === 'string' ? 1 : this.held.size;
-  }
-
-  /** The keys that hang on it, in order. */
-  sortedKeys(): Key[] {
-    if (this.held === null) return [];
-    return typeof this.held === 'string' ? [this.held] : [...this.held].sort(compareKeys);
-  }
-
-  /** See `Lessor.attach`. */
-  hold(key: Key): void {
-    if (this.held === null) this.held = key;
-    else if (typeof this.held !== 'string') this.held.add(key);
-    else if (this.held !== key) this.held = new Set([this.held, key]);
-  }
-
-  /** See `Lessor.detach`. */
-  letGo(key: Key): void {
-    if (this.held === key) this.held = null;
-    else if (this.held !== null && typeof this.held !== 'string') this.held.delete(key);
-  }
-}
-
-/** By bytes, whatever the language of the machine. */
-function compareKeys(a: Key, b: Key): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
 export interface LessorOptions {
   readonly store: LessorStore;
   readonly backend: LessorBackend;
@@ -134,8 +78,8 @@ export function leaseTtlMinSeconds(electionMs: number): number {
 export class Lessor {
   /** Hears of grants and revokes; null while nobody keeps deadlines. */
   listener: LeaseListener | null = null;
-  /** By id. The order is that of the map: no one may rely on it for what the log says. */
-  readonly leases = new ShardedMap<Lease>();
+  /** By id. The order is that of the table: no one may rely on it for what the log says. */
+  readonly leases = new LeaseTable();
   private readonly byKey = new ShardedMap<Lease>();
   private readonly options: LessorOptions;
   private readonly result = new LeaseResult();
@@ -163,7 +107,7 @@ export class Lessor {
     this.byKey.clear();
     this.options.backend.scan(BUCKET, null, null, (_key, value) => {
       const record = LeaseRecord.decode(value);
-      this.leases.set(record.ID, new Lease(record.ID, record.TTL, record.remainingTTL));
+      this.leases.add(record.ID, record.TTL, record.remainingTTL);
       return true;
     });
     this.listener?.replaced();
@@ -221,8 +165,7 @@ export class Lessor {
       waiter?.fail(error);
       return;
     }
-    const lease = new Lease(id, Math.max(request.TTL, this.options.ttlMinSeconds), 0);
-    this.leases.set(id, lease);
+    const lease = this.leases.add(id, Math.max(request.TTL, this.options.ttlMinSeconds), 0);
     this.persist(lease);
     this.listener?.granted(lease);
     this.answer(waiter, lease.id, lease.ttl);
@@ -252,7 +195,7 @@ export class Lessor {
       }
       store.end();
     }
-    this.leases.delete(lease.id);
+    this.leases.delete(lease);
     this.options.backend.delete(BUCKET, idBytes(lease.id));
     this.listener?.revoked(lease);
     this.answer(waiter, lease.id, lease.ttl);
@@ -286,7 +229,7 @@ export class Lessor {
 
 /** Reads the leases of another state, and what hangs on them, in slices, while the present ones are in use. */
 export class LessorReload {
-  readonly leases = new ShardedMap<Lease>();
+  readonly leases = new LeaseTable();
   readonly byKey = new ShardedMap<Lease>();
   private readonly source: Pick<LessorBackend, 'scan'>;
   private readonly attached: Iterator<[Key, U64]>;
@@ -310,7 +253,7 @@ export class LessorReload {
           return false;
         }
         const record = LeaseRecord.decode(value);
-        this.leases.set(record.ID, new Lease(record.ID, record.TTL, record.remainingTTL));
+        this.leases.add(record.ID, record.TTL, record.remainingTTL);
         return true;
       });
       this.from = next;

@@ -19,3 +19,16 @@ export interface Command {
   readonly commands?: readonly Command[];
   run?(context: Context): Promise<void> | void;
 }
+
+/** A program made of commands. */
+export interface Program {
+  readonly name: string;
+  /** What it is for, as the first line of its help. */
+  readonly summary: string;
+  readonly commands: readonly Command[];
+  /** What every command understands, beside `--help`. */
+  readonly globalFlags: readonly Flag[];
+  /** Headings of the list of commands, in order. */
+  readonly groups: readonly string[];
+  readonly examples: readonly string[];
+}

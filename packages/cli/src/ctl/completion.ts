@@ -1,5 +1,5 @@
 /** Completion scripts. They hold the words themselves, so that a tab costs no start of this program. */
-import type { Command } from './command.ts';
+import type { Command, Program } from './command.ts';
 import type { Flag } from './flags.ts';
 
 interface Entry {
@@ -38,11 +38,11 @@ function key(path: string): string {
   return path.replaceAll('-', '_').replaceAll(' ', '_');
 }
 
-function bash(entries: readonly Entry[]): string {
+function bash(entries: readonly Entry[], name: string): string {
   const paths = entries.map((entry) => key(entry.path)).filter((path) => path !== '');
   const cases = entries.map((entry) => `    ${key(entry.path) || '""'}) words="${wordsOf(entry).join(' ')}" ;;`);
-  return `# bash completion of etsdctl: source <(etsdctl completion bash)
-_etsdctl() {
+  return `# bash completion of ${name}: source <(${name} completion bash)
+_${name}() {
   local known_paths="${paths.join(' ')}"
   local words_before=("\${COMP_WORDS[@]:1:COMP_CWORD-1}") words=""
 ${FIND_PATH}
@@ -51,13 +51,13 @@ ${cases.join('\n')}
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}")
 }
-complete -o default -F _etsdctl etsdctl
+complete -o default -F _${name} ${name}
 `;
 }
 
-function zsh(entries: readonly Entry[]): string {
-  const describe = (name: string, text: string): string =>
-    `'${name}:${text.replaceAll("'", "'\\''").replaceAll(':', '\\:')}'`;
+function zsh(entries: readonly Entry[], name: string): string {
+  const describe = (word: string, text: string): string =>
+    `'${word}:${text.replaceAll("'", "'\\''").replaceAll(':', '\\:')}'`;
   const paths = entries.map((entry) => key(entry.path)).filter((path) => path !== '');
   const cases = entries.map((entry) => {
     const words = [
@@ -66,9 +66,9 @@ function zsh(entries: readonly Entry[]): string {
     ];
     return `    ${key(entry.path) || '""'}) choices=(${words.join(' ')}) ;;`;
   });
-  return `#compdef etsdctl
-# zsh completion of etsdctl: source <(etsdctl completion zsh)
-_etsdctl() {
+  return `#compdef ${name}
+# zsh completion of ${name}: source <(${name} completion zsh)
+_${name}() {
   local known_paths="${paths.join(' ')}"
   local -a words_before choices
   words_before=("\${(@)words[2,CURRENT-1]}")
@@ -76,9 +76,9 @@ ${FIND_PATH}
   case "$path" in
 ${cases.join('\n')}
   esac
-  _describe -o etsdctl choices || _files
+  _describe -o ${name} choices || _files
 }
-compdef _etsdctl etsdctl
+compdef _${name} ${name}
 `
     .replace('local path=""', 'local route=""')
     .replaceAll('$path', '$route')
@@ -86,8 +86,8 @@ compdef _etsdctl etsdctl
     .replaceAll('path="$', 'route="$');
 }
 
-function fish(entries: readonly Entry[]): string {
-  const lines = ['# fish completion of etsdctl: etsdctl completion fish | source'];
+function fish(entries: readonly Entry[], name: string): string {
+  const lines = [`# fish completion of ${name}: ${name} completion fish | source`];
   const quoted = (text: string): string => text.replaceAll("'", "\\'");
   for (const entry of entries) {
     const words = entry.path === '' ? [] : entry.path.split(' ');
@@ -96,26 +96,26 @@ function fish(entries: readonly Entry[]): string {
     const conditions = [...seen, ...(next === '' ? [] : [`not __fish_seen_subcommand_from ${next}`])];
     const when = conditions.length === 0 ? '' : ` -n '${conditions.join('; and ')}'`;
     for (const command of entry.commands) {
-      lines.push(`complete -c etsdctl -f${when} -a ${command.name} -d '${quoted(command.summary)}'`);
+      lines.push(`complete -c ${name} -f${when} -a ${command.name} -d '${quoted(command.summary)}'`);
     }
     for (const flag of entry.flags) {
       const short = flag.short === undefined ? '' : ` -s ${flag.short}`;
       const value = flag.kind === 'bool' ? '' : ' -r';
-      lines.push(`complete -c etsdctl${when} -l ${flag.name}${short}${value} -d '${quoted(flag.help)}'`);
+      lines.push(`complete -c ${name}${when} -l ${flag.name}${short}${value} -d '${quoted(flag.help)}'`);
     }
   }
   return `${[...new Set(lines)].join('\n')}\n`;
 }
 
-function powershell(entries: readonly Entry[]): string {
+function powershell(entries: readonly Entry[], name: string): string {
   const rows = entries.map(
     (entry) =>
       `    '${entry.path}' = @(${wordsOf(entry)
         .map((word) => `'${word}'`)
         .join(', ')})`,
   );
-  return `# PowerShell completion of etsdctl: etsdctl completion powershell | Out-String | Invoke-Expression
-Register-ArgumentCompleter -Native -CommandName etsdctl -ScriptBlock {
+  return `# PowerShell completion of ${name}: ${name} completion powershell | Out-String | Invoke-Expression
+Register-ArgumentCompleter -Native -CommandName ${name} -ScriptBlock {
   param($wordToComplete, $commandAst, $cursorPosition)
   $known = @{
 ${rows.join('\n')}
@@ -132,10 +132,6 @@ ${rows.join('\n')}
 
 export const SHELLS = { bash, fish, powershell, zsh } as const;
 
-export function completionScript(
-  shell: keyof typeof SHELLS,
-  commands: readonly Command[],
-  globals: readonly Flag[],
-): string {
-  return SHELLS[shell](entriesOf(commands, globals));
+export function completionScript(shell: keyof typeof SHELLS, program: Program): string {
+  return SHELLS[shell](entriesOf(program.commands, program.globalFlags), program.name);
 }

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { type CallOptions, type ClientOptions, EtcdClient, EtcdError, TimeoutError } from '@etsd/client';
 import type { TlsOptions } from '@etsd/runtime';
+import type { Program } from './command.ts';
 import { applyEnvironment } from './environment.ts';
 import { badArguments, ExitCode, Failure } from './failure.ts';
 import type { FlagValues, Parsed } from './flags.ts';
@@ -33,11 +34,13 @@ export class Context {
   /** How many of `args` came before `--`; −1 without one. */
   readonly beforeDash: number;
   readonly surroundings: Surroundings;
+  readonly program: Program;
   private readonly clients: EtcdClient[] = [];
   private known: Style | null = null;
   private standing: EtcdClient | null = null;
 
-  constructor(parsed: Parsed, surroundings: Surroundings) {
+  constructor(parsed: Parsed, surroundings: Surroundings, program: Program) {
+    this.program = program;
     this.flags = parsed.values;
     this.args = parsed.args;
     this.beforeDash = parsed.beforeDash;
@@ -49,8 +52,10 @@ export class Context {
   /** Looks at the environment and at what all commands share. Flags that cannot be are refused here. */
   prepare(): void {
     if (this.known !== null) return;
-    applyEnvironment(this.flags, this.surroundings.env);
-    this.known = styleOf(this.flags.text('write-out'), this.flags.flag('hex'));
+    const { flags, program } = this;
+    const knows = (name: string): boolean => program.globalFlags.some((each) => each.name === name);
+    if (knows('endpoints')) applyEnvironment(flags, this.surroundings.env);
+    this.known = styleOf(flags.text('write-out'), knows('hex') && flags.flag('hex'));
   }
 
   /** The client of the cluster that the global flags name, logged in where they name a user. */

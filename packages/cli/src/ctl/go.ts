@@ -1,6 +1,5 @@
 /** Values in the form in which programs written in Go read and print them; scripts rely on it to the letter. */
 import { type U64, u64FromDecimal, u64FromHex } from '@etsd/base';
-import { Failure } from './failure.ts';
 
 // ── numbers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -135,10 +134,11 @@ export function formatSize(bytes: number): string {
   if (bytes < 10) return `${bytes} B`;
   const step = Math.min(SIZE_UNITS.length - 1, Math.floor(Math.log(bytes) / Math.log(1000)));
   const value = Math.floor((bytes / 1000 ** step) * 10 + 0.5) / 10;
-  return `${value < 10 ? value.toFixed(1) : value.toFixed(0)} ${SIZE_UNITS[step]}`;
+  return `${value < 10 ? value.toFixed(1) : roundedToEven(value)} ${SIZE_UNITS[step]}`;
 }
 
-/** Rejects with this exit code. */
-export function refuse(exitCode: number, message: string): never {
-  throw new Failure(exitCode, message);
+/** A half goes to the even neighbour, as Go has it. */
+function roundedToEven(value: number): number {
+  const below = Math.floor(value);
+  return value - below === 0.5 ? below + (below % 2) : Math.round(value);
 }

@@ -1,11 +1,6 @@
 /** Help pages: what it is for, examples, flags; the list of commands in groups. */
-import type { Command } from './command.ts';
+import type { Command, Program } from './command.ts';
 import type { Flag } from './flags.ts';
-
-const PROGRAM = 'etsdctl';
-
-/** Headings of the list of commands, in order. */
-const GROUPS = ['Keys and values', 'Locks and elections', 'Cluster maintenance', 'Users and roles', 'Other'] as const;
 
 function columns(rows: readonly (readonly [string, string])[], indent = '  '): string {
   const width = Math.max(0, ...rows.map(([left]) => left.length));
@@ -25,37 +20,42 @@ function flagSection(title: string, flags: readonly Flag[]): string {
 }
 
 /** All commands, grouped. */
-export function overview(commands: readonly Command[]): string {
-  let out = `${PROGRAM} reads, writes and looks after an etcd or etsd cluster.\n`;
-  for (const group of GROUPS) {
+export function overview({ name, summary, commands, groups, examples }: Program): string {
+  let out = `${summary}\n`;
+  for (const group of groups) {
     const rows = commands
       .filter((command) => command.group === group)
       .map((each) => [each.name, each.summary] as const);
     if (rows.length > 0) out += `\n${group}:\n${columns(rows)}\n`;
   }
-  out += `\nUsage:\n  ${PROGRAM} [flags] COMMAND\n\n`;
-  out += `Examples:\n  ${PROGRAM} put foo bar\n  ${PROGRAM} get foo\n  ${PROGRAM} watch app/ --prefix\n\n`;
-  out += `Use "${PROGRAM} COMMAND --help" for more about a command.\n`;
-  out += `Use "${PROGRAM} options" for the flags that all commands have.\n`;
+  out += `\nUsage:\n  ${name} [flags] COMMAND\n\n`;
+  out += `Examples:\n${examples.map((words) => `  ${name} ${words}\n`).join('')}\n`;
+  out += `Use "${name} COMMAND --help" for more about a command.\n`;
+  out += `Use "${name} options" for the flags that all commands have.\n`;
   return out;
 }
 
 /** The flags that all commands have. */
 export function globalOptions(flags: readonly Flag[]): string {
-  return (
-    `The following flags can be given to any command:\n\n${columns([...flags].map(flagRow))}\n\n` +
-    'Each can be set in the environment too: ETCDCTL_ENDPOINTS stands for --endpoints, and so on.\n'
-  );
+  const hint = 'Each can be set in the environment too: ETCDCTL_ENDPOINTS stands for --endpoints, and so on.\n';
+  const hasEnvironment = flags.some((each) => each.name === 'endpoints');
+  const list = columns([...flags].map(flagRow));
+  return `The following flags can be given to any command:\n\n${list}\n${hasEnvironment ? `\n${hint}` : ''}`;
 }
 
 /** One command, or the commands below it. */
-export function commandHelp(path: readonly string[], command: Command, flags: readonly Flag[]): string {
-  const line = [PROGRAM, ...path].join(' ');
+export function commandHelp(
+  program: string,
+  path: readonly string[],
+  command: Command,
+  flags: readonly Flag[],
+): string {
+  const line = [program, ...path].join(' ');
   let out = `${command.summary}.\n`;
   if (command.description !== undefined) out += `\n${command.description.replace(/^/gm, '  ').replace(/^ +$/gm, '')}\n`;
   const { commands = [], examples = [] } = command;
   if (examples.length > 0) {
-    const shown = examples.map(([what, words]) => `${what === '' ? '' : `  # ${what}\n`}  ${PROGRAM} ${words}`);
+    const shown = examples.map(([what, words]) => `${what === '' ? '' : `  # ${what}\n`}  ${program} ${words}`);
     out += `\nExamples:\n${shown.join('\n\n')}\n`;
   }
   if (commands.length > 0) {
@@ -65,6 +65,6 @@ export function commandHelp(path: readonly string[], command: Command, flags: re
   const usage = command.usage === undefined ? '' : ` ${command.usage}`;
   out += `\nUsage:\n  ${line}${commands.length > 0 ? ' COMMAND' : usage} [options]\n\n`;
   if (commands.length > 0) out += `Use "${line} COMMAND --help" for more about a command.\n`;
-  out += `Use "${PROGRAM} options" for the flags that all commands have.\n`;
+  out += `Use "${program} options" for the flags that all commands have.\n`;
   return out;
 }

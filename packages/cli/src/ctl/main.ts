@@ -1,14 +1,15 @@
 import { EtcdError } from '@etsd/client';
+import type { Program } from './command.ts';
 import { Context, failureOf, type Surroundings } from './context.ts';
 import { Failure, Silent } from './failure.ts';
 import { nearest, parseFlags } from './flags.ts';
 import { commandHelp, overview } from './help.ts';
-import { COMMANDS, findCommand } from './tree.ts';
+import { findCommand } from './tree.ts';
 
 /** Runs one command line; gives the exit code. */
-export async function run(words: readonly string[], surroundings: Surroundings): Promise<number> {
+export async function run(program: Program, words: readonly string[], surroundings: Surroundings): Promise<number> {
   try {
-    return await execute(words, surroundings);
+    return await execute(program, words, surroundings);
   } catch (error) {
     if (error instanceof Silent) return error.exitCode;
     const failure = error instanceof EtcdError ? failureOf(error) : error;
@@ -19,12 +20,12 @@ export async function run(words: readonly string[], surroundings: Surroundings):
   }
 }
 
-async function execute(words: readonly string[], surroundings: Surroundings): Promise<number> {
+async function execute(program: Program, words: readonly string[], surroundings: Surroundings): Promise<number> {
   const asked = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
-  const { command, flags, ownFlags, path, words: rest } = findCommand(asked);
+  const { command, flags, ownFlags, path, words: rest } = findCommand(program, asked);
   const parsed = parseFlags(rest, flags);
   if (command === null) {
-    surroundings.stdout.write(overview(COMMANDS));
+    surroundings.stdout.write(overview(program));
     return 0;
   }
   const { run: action } = command;
@@ -34,12 +35,12 @@ async function execute(words: readonly string[], surroundings: Surroundings): Pr
       const names = (command.commands ?? []).map((each) => each.name);
       const near = nearest(unknown, names);
       const hint = near === null ? '' : `; did you mean ${near}?`;
-      surroundings.stderr.write(`unknown command "${unknown}" for "etsdctl ${path.join(' ')}"${hint}\n`);
+      surroundings.stderr.write(`unknown command "${unknown}" for "${program.name} ${path.join(' ')}"${hint}\n`);
     }
-    surroundings.stdout.write(commandHelp(path, command, ownFlags));
+    surroundings.stdout.write(commandHelp(program.name, path, command, ownFlags));
     return 0;
   }
-  const context = new Context(parsed, surroundings);
+  const context = new Context(parsed, surroundings, program);
   try {
     await action.call(command, context);
     return 0;
@@ -49,14 +50,14 @@ async function execute(words: readonly string[], surroundings: Surroundings): Pr
 }
 
 /** The program. */
-export async function main(words: readonly string[]): Promise<void> {
+export async function main(program: Program, words: readonly string[]): Promise<void> {
   const { stderr, stdin, stdout } = process;
   // Whoever reads the output may have seen enough of it.
   stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
     throw error;
   });
-  const code = await run(words, { env: process.env, stdin, stdout, stderr });
+  const code = await run(program, words, { env: process.env, stdin, stdout, stderr });
   process.exitCode = code;
   // An input that was begun and not read to its end would keep the program alive.
   stdout.write('', () => stderr.write('', () => process.exit(code)));

@@ -1,69 +1,34 @@
-/** All commands, and finding the one that is meant. */
-import type { Command } from './command.ts';
-import { AUTH_COMMAND, ROLE_COMMAND, USER_COMMAND } from './commands/auth.ts';
-import { CHECK_COMMAND } from './commands/check.ts';
-import { CONCURRENCY_COMMANDS } from './commands/concurrency.ts';
-import { ENDPOINT_COMMAND } from './commands/endpoint.ts';
-import { COMPACTION_COMMAND, KV_COMMANDS } from './commands/kv.ts';
-import { LEASE_COMMAND } from './commands/lease.ts';
-import { ALARM_COMMAND, DEFRAG_COMMAND, DOWNGRADE_COMMAND } from './commands/maintenance.ts';
-import { MAKE_MIRROR_COMMAND } from './commands/make-mirror.ts';
-import { MEMBER_COMMAND, MOVE_LEADER_COMMAND } from './commands/member.ts';
-import { SNAPSHOT_COMMAND } from './commands/snapshot.ts';
-import { TXN_COMMAND } from './commands/txn.ts';
-import { VERSION_COMMAND } from './commands/version.ts';
-import { WATCH_COMMAND } from './commands/watch.ts';
+/** Finding the command that is meant, and the commands that every program has. */
+import type { Command, Program } from './command.ts';
 import { completionScript, SHELLS } from './completion.ts';
 import { Failure } from './failure.ts';
 import { type Flag, nearest } from './flags.ts';
-import { GLOBAL_FLAGS, HELP_FLAG } from './global-flags.ts';
+import { HELP_FLAG } from './global-flags.ts';
 import { globalOptions } from './help.ts';
 
-const COMPLETION_COMMAND: Command = {
-  name: 'completion',
-  summary: 'Print a completion script for a shell',
-  group: 'Other',
-  examples: [
-    ['For this shell (bash)', 'completion bash > /tmp/etsdctl && source /tmp/etsdctl'],
-    ['For every shell (fish)', 'completion fish > ~/.config/fish/completions/etsdctl.fish'],
-  ],
-  commands: (Object.keys(SHELLS) as (keyof typeof SHELLS)[]).map((shell) => ({
-    name: shell,
-    summary: `Print the script for ${shell}`,
-    run: (context) => context.write(completionScript(shell, COMMANDS, GLOBAL_FLAGS)),
-  })),
-};
-
-const OPTIONS_COMMAND: Command = {
-  name: 'options',
-  summary: 'Print the flags that all commands have',
-  group: 'Other',
-  run: (context) => context.write(globalOptions(GLOBAL_FLAGS)),
-};
-
-export const COMMANDS: readonly Command[] = [
-  ...KV_COMMANDS,
-  TXN_COMMAND,
-  WATCH_COMMAND,
-  LEASE_COMMAND,
-  ...CONCURRENCY_COMMANDS,
-  ALARM_COMMAND,
-  CHECK_COMMAND,
-  COMPACTION_COMMAND,
-  DEFRAG_COMMAND,
-  DOWNGRADE_COMMAND,
-  ENDPOINT_COMMAND,
-  MAKE_MIRROR_COMMAND,
-  MEMBER_COMMAND,
-  MOVE_LEADER_COMMAND,
-  SNAPSHOT_COMMAND,
-  AUTH_COMMAND,
-  ROLE_COMMAND,
-  USER_COMMAND,
-  COMPLETION_COMMAND,
-  OPTIONS_COMMAND,
-  VERSION_COMMAND,
-];
+/** Completion, and the page of global flags. */
+export function generalCommands(program: () => Program): readonly Command[] {
+  const shells = Object.keys(SHELLS) as (keyof typeof SHELLS)[];
+  return [
+    {
+      name: 'completion',
+      summary: 'Print a completion script for a shell',
+      group: 'Other',
+      description: 'The script holds all words itself, so that a tab is quick. Load it where the shell starts.',
+      commands: shells.map((shell) => ({
+        name: shell,
+        summary: `Print the script for ${shell}`,
+        run: (context) => context.write(completionScript(shell, program())),
+      })),
+    },
+    {
+      name: 'options',
+      summary: 'Print the flags that all commands have',
+      group: 'Other',
+      run: (context) => context.write(globalOptions(program().globalFlags)),
+    },
+  ];
+}
 
 export interface Found {
   /** Null where no command was named. */
@@ -108,9 +73,9 @@ function named(commands: readonly Command[], word: string): Command | null {
 }
 
 /** Finds the command. Throws `Failure` for a first word that is none. */
-export function findCommand(all: readonly string[]): Found {
-  let commands = COMMANDS;
-  let flags: Flag[] = [...GLOBAL_FLAGS, HELP_FLAG];
+export function findCommand(program: Program, all: readonly string[]): Found {
+  let { commands } = program;
+  let flags: Flag[] = [...program.globalFlags, HELP_FLAG];
   let ownFlags: Flag[] = [];
   let command: Command | null = null;
   let words = [...all];
@@ -124,10 +89,10 @@ export function findCommand(all: readonly string[]): Found {
       if (command !== null) break;
       const near = nearest(
         word,
-        COMMANDS.map((each) => each.name),
+        program.commands.map((each) => each.name),
       );
-      const hint = near === null ? "Run 'etsdctl --help' for usage." : `did you mean ${near}?`;
-      throw new Failure(1, `unknown command "${word}" for "etsdctl"`, hint);
+      const hint = near === null ? `Run '${program.name} --help' for usage.` : `did you mean ${near}?`;
+      throw new Failure(1, `unknown command "${word}" for "${program.name}"`, hint);
     }
     words = [...words.slice(0, at), ...words.slice(at + 1)];
     command = next;

@@ -85,12 +85,34 @@ client-transport-security:
     assert.equal(config.certFile, 'a.pem');
   });
 
+  it('describes a discovery service in sections of sections, as etcd 3.6 does', () => {
+    const text = `discovery-config:
+  token: t
+  client:
+    endpoints: [http://a:1, http://b:1]
+    request-timeout: 3000000000
+    secure: {cacert: ca.pem, insecure-transport: false}
+    auth: {username: u, password: p}
+`;
+    const { discovery, discoveryEndpoints, discoveryToken } = buildConfig(readConfigFile('etsd.yml', text));
+    assert.deepEqual([discoveryToken, discoveryEndpoints], ['t', ['http://a:1', 'http://b:1']]);
+    assert.deepEqual([discovery.requestTimeoutMs, discovery.caFile, discovery.user], [3000, 'ca.pem', 'u']);
+  });
+
   it('may be JSON or empty', () => {
     assert.deepEqual([...readConfigFile('x', '{"name": "a"}')], [['name', 'a']]);
     assert.deepEqual([...readConfigFile('x', '')], []);
   });
 
-  for (const text of ['nmae: a', '- a', 'a: [', 'client-transport-security: {nope: 1}', 'name: {a: 1}']) {
+  for (const text of [
+    'nmae: a',
+    '- a',
+    'a: [',
+    'client-transport-security: {nope: 1}',
+    'discovery-config: {client: {secure: {nope: 1}}}',
+    'client-transport-security: {constructor: 1}',
+    'name: {a: 1}',
+  ]) {
     it(`refuses ${JSON.stringify(text)} and names the file`, () =>
       assert.throws(
         () => readConfigFile('etsd.yml', text),

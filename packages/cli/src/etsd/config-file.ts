@@ -2,8 +2,13 @@ import { OperatorError } from '@etsd/base';
 import { findOption, formatDuration, nearestOption } from '@etsd/server';
 import { parse, YAMLParseError } from 'yaml';
 
-/** Sections of the file and the flags their keys stand for. */
-const SECTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+/** The flags that the keys of a section stand for; a section may have sections of its own. */
+interface Section {
+  readonly [key: string]: string | Section;
+}
+
+/** Sections of the file. */
+const SECTIONS: Readonly<Record<string, Section>> = {
   'client-transport-security': {
     'cert-file': 'cert-file',
     'key-file': 'key-file',
@@ -26,6 +31,24 @@ const SECTIONS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'allowed-hostname': 'peer-cert-allowed-hostname',
     'skip-client-san-verification': 'peer-skip-client-san-verification',
   },
+  'discovery-config': {
+    token: 'discovery-token',
+    client: {
+      endpoints: 'discovery-endpoints',
+      'dial-timeout': 'discovery-dial-timeout',
+      'request-timeout': 'discovery-request-timeout',
+      'keepalive-time': 'discovery-keepalive-time',
+      'keepalive-timeout': 'discovery-keepalive-timeout',
+      secure: {
+        cert: 'discovery-cert',
+        key: 'discovery-key',
+        cacert: 'discovery-cacert',
+        'insecure-transport': 'discovery-insecure-transport',
+        'insecure-skip-tls-verify': 'discovery-insecure-skip-tls-verify',
+      },
+      auth: { username: 'discovery-user', password: 'discovery-password' },
+    },
+  },
   'socket-options': { 'reuse-port': 'socket-reuse-port', 'reuse-address': 'socket-reuse-address' },
 };
 
@@ -47,20 +70,31 @@ export function readConfigFile(path: string, text: string): Map<string, string> 
     throw new OperatorError(`${path} must hold settings as "name: value"`);
   }
   for (const [key, value] of Object.entries(document)) {
-    const section = SECTIONS[key];
+    const section = Object.hasOwn(SECTIONS, key) ? SECTIONS[key] : undefined;
     if (section === undefined) {
       if (value !== null) settings.set(checkedName(path, key), settingText(path, key, value));
       continue;
     }
-    if (value === null) continue;
-    if (typeof value !== 'object' || Array.isArray(value)) throw new OperatorError(`${path}: ${key} must be a section`);
-    for (const [inner, innerValue] of Object.entries(value)) {
-      const flag = section[inner];
-      if (flag === undefined) throw new OperatorError(`${path}: unknown setting "${inner}" in ${key}`);
-      if (innerValue !== null) settings.set(flag, settingText(path, flag, innerValue));
-    }
+    readSection(path, key, section, value, settings);
   }
   return settings;
+}
+
+function readSection(
+  path: string,
+  name: string,
+  section: Section,
+  value: unknown,
+  settings: Map<string, string>,
+): void {
+  if (value === null) return;
+  if (typeof value !== 'object' || Array.isArray(value)) throw new OperatorError(`${path}: ${name} must be a section`);
+  for (const [key, inner] of Object.entries(value as object)) {
+    const flag = Object.hasOwn(section, key) ? section[key] : undefined;
+    if (flag === undefined) throw new OperatorError(`${path}: unknown setting "${key}" in ${name}`);
+    if (typeof flag !== 'string') readSection(path, `${name}.${key}`, flag, inner, settings);
+    else if (inner !== null) settings.set(flag, settingText(path, flag, inner));
+  }
 }
 
 function checkedName(path: string, key: string): string {

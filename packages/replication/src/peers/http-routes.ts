@@ -14,6 +14,7 @@ import {
 import type { LinkCounters } from './link-counters.ts';
 import type { LinkShared } from './peer-link.ts';
 import { probeAnswer } from './prober.ts';
+import { Refusals } from './refusals.ts';
 import { IncomingSnapshot, type SnapshotSink } from './snapshot-transfer.ts';
 import type { StreamSink } from './stream-writer.ts';
 
@@ -42,6 +43,7 @@ const STREAM_PREFIX = '/raft/stream/';
 export class PeerRoutes {
   private readonly host: RouteHost;
   private readonly clusterId: string;
+  private readonly refusals = new Refusals();
   private receives = 0;
   /** Bytes of posts that are not complete yet. */
   private postedBytes = 0;
@@ -83,13 +85,16 @@ export class PeerRoutes {
     const reason = incompatibility(host.identity, request.headers);
     if (reason === null) return true;
     request.resume();
-    host.logger.log('warn', 'request from a peer refused', {
+    const fields = {
       'remote-peer-server-from': headerText(request.headers, 'x-server-from'),
       'remote-peer-server-version': headerText(request.headers, 'x-server-version'),
       'remote-peer-cluster-id': headerText(request.headers, 'x-etcd-cluster-id'),
       'remote-addr': request.socket.remoteAddress ?? '',
       error: reason,
-    });
+    };
+    if (this.refusals.isNews(Object.values(fields).join(' '), host.world.clock.nowMs())) {
+      host.logger.log('warn', 'request from a peer refused', fields);
+    }
     refuse(response, 412, reason);
     return false;
   }

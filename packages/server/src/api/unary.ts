@@ -4,6 +4,8 @@ import { failCall, failUnreadable, refusal } from './guards.ts';
 
 /** The way back to whoever called: outlives the call, and is silent once the call is gone. */
 export class Reply {
+  /** Called where the call ends before it is answered: the client has given up, or its time is over. */
+  onHangUp: (() => void) | null = null;
   private call: ApiCall | null;
 
   constructor(call: ApiCall) {
@@ -28,7 +30,7 @@ export class Reply {
 
   /** The call ended. */
   close(): void {
-    this.call = null;
+    if (this.take() !== null) this.onHangUp?.();
   }
 
   private take(): ApiCall | null {

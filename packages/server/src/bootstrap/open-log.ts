@@ -13,9 +13,14 @@ import {
 import type { MemberRecord, State } from '@etsd/state';
 import type { DataDirectory } from '../data-directory.ts';
 import { findBeginning } from './begin.ts';
+import { otherUrls } from './plan-checks.ts';
+import { askForCluster } from './remote-cluster.ts';
 import { MemberRemovedError } from './removed.ts';
 import type { BootstrapParts } from './surroundings.ts';
 import { checkNoTwin } from './twin.ts';
+
+/** As where a cluster is founded: whoever is not up yet is not waited for. */
+const ASK_MS = 1000;
 
 export interface OpenLogParts extends BootstrapParts {
   readonly directory: DataDirectory;
@@ -31,7 +36,10 @@ export interface StartingLog extends OpenedLog {
 /** Opens the log that is there, or makes the first. Rejects with an `OperatorError` on what the operator can mend. */
 export async function openLog(parts: OpenLogParts): Promise<StartingLog> {
   const { place, state, directory } = parts;
-  if (await hasLog(place)) return { ...(await continueLog(parts)), remotes: [] };
+  if (await hasLog(place)) {
+    const opened = await continueLog(parts);
+    return { ...opened, remotes: await remotesOf(parts, opened) };
+  }
   if (state.appliedIndex > 0) {
     throw new OperatorError(
       `the store ${directory.storePath} contains entries, but there is no log in ${directory.walDirectory}`,
@@ -43,6 +51,16 @@ export async function openLog(parts: OpenLogParts): Promise<StartingLog> {
   const { memberId, clusterId, members } = beginning;
   const opened = await joinCluster({ ...place, memberId, clusterId });
   return { ...opened, remotes: members.filter(({ id }) => id !== memberId) };
+}
+
+/** The others as they know themselves, for a member that joined and was ended before it had heard from any of them. */
+async function remotesOf(parts: OpenLogParts, { start }: OpenedLog): Promise<readonly MemberRecord[]> {
+  const { world, config, logger, tls, state } = parts;
+  if (state.members.size > 0 || start.bootstrap !== null || start.stored.entries.length > 0) return [];
+  const urls = otherUrls(parts, { members: config.initialCluster, token: config.initialClusterToken });
+  const remote = await askForCluster(urls, { world, logger, tls, timeoutMs: ASK_MS, warns: true });
+  if (remote === null || remote.id !== start.clusterId) return [];
+  return remote.members.filter(({ id }) => id !== start.memberId);
 }
 
 /** The flags about the cluster count no more, except where a crash cut the foundation short. */

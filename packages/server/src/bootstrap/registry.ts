@@ -74,7 +74,7 @@ class StoreRegistry implements Registry {
 
   async size(): Promise<string | null> {
     const [found] = (await this.range(`${this.prefix}/_config/size`, false)).kvs;
-    return found === undefined ? null : found.value.toString('utf8');
+    return found === undefined ? null : found.value.toString('utf8').trim();
   }
 
   async members(): Promise<Registration[]> {
@@ -82,7 +82,7 @@ class StoreRegistry implements Registry {
     const { kvs } = await this.range(prefix, true);
     return kvs.map(({ key, value, createRevision }) => ({
       id: key.toString('utf8').slice(prefix.length + 1),
-      value: value.toString('utf8'),
+      value: value.toString('utf8').trim(),
       createRevision,
     }));
   }

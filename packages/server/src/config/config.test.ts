@@ -162,7 +162,13 @@ describe('addresses', () => {
     });
   });
 
-  for (const url of ['http://127.0.0.1', 'http://127.0.0.1:99999', 'http://127.0.0.1:1/path', 'tcp://127.0.0.1:1']) {
+  for (const url of [
+    'http://127.0.0.1',
+    'http://127.0.0.1:99999',
+    'http://127.0.0.1:1/path',
+    'http://127.0.0.1:1/',
+    'tcp://127.0.0.1:1',
+  ]) {
     it(`refuses ${url}`, () => assert.throws(() => parseEndpoint(url), OperatorError));
   }
 });

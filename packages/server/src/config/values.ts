@@ -77,7 +77,7 @@ export function parseEndpoint(url: string): Endpoint {
   if (address === null || Number(address[2]) > 65_535) {
     throw new OperatorError(`URL address does not have the form "host:port": ${url}`);
   }
-  if ((authority?.[2] ?? '') !== '' && authority?.[2] !== '/') {
+  if ((authority?.[2] ?? '') !== '') {
     throw new OperatorError(`URL must not contain a path: ${url}`);
   }
   const host = (address[1] as string).replace(/^\[|\]$/g, '');

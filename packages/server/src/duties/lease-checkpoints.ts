@@ -5,9 +5,8 @@
  * one and a half intervals, however long it is, and a million leases cost a few entries a second. On an orderly stop
  * the rest is written down too. Members that are real etcd apply these entries like their own.
  */
-import type { ShardedMap } from '@etsd/base';
 import { LeaseCheckpoint, LeaseCheckpointRequest, RaftRequestField, writeRaftRequest } from '@etsd/proto';
-import type { Lease } from '@etsd/state';
+import type { Lease, LeaseTable } from '@etsd/state';
 import type { ApiReplication, ApiWaiter, ApiWorld } from '../context.ts';
 
 /** Checkpoints in one entry of the log, as etcd's. */
@@ -22,7 +21,7 @@ const FINAL_LOSS_MIN_SECONDS = 10;
 export interface LeaseCheckpointsParts {
   readonly world: ApiWorld;
   readonly replication: Pick<ApiReplication, 'propose' | 'nextRequestId'>;
-  readonly leases: Pick<ShardedMap<Lease>, 'size' | 'values'>;
+  readonly leases: Pick<LeaseTable, 'size' | 'values'>;
   /** Whole seconds a lease has left; below zero where its deadline is not known (yet). */
   readonly secondsLeft: (lease: Lease) => number;
   readonly intervalMs: number;

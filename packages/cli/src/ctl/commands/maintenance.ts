@@ -1,7 +1,7 @@
 import { AlarmResponse } from '@etsd/proto';
 import type { Command } from '../command.ts';
 import { failureOf } from '../context.ts';
-import { badArguments, ExitCode, Failure, Silent } from '../failure.ts';
+import { badArguments, ExitCode, Silent } from '../failure.ts';
 import { flag } from '../flags.ts';
 import { alarmView } from '../views/cluster.ts';
 import { endpointsOf } from './endpoint.ts';
@@ -56,8 +56,9 @@ export const DEFRAG_COMMAND: Command = {
   async run(context) {
     const directory = context.flags.text('data-dir');
     if (directory !== '') {
-      const text = `Failed to defragment etcd data[${directory}]: use "etsdutl defrag --data-dir ${directory}"`;
-      throw new Failure(ExitCode.ERROR, text);
+      const { defragment } = await import('../../utl/files.ts');
+      await defragment(context, directory);
+      return;
     }
     const client = await context.client();
     let failures = 0;

@@ -5,6 +5,7 @@ import { type Context, failureOf, reasonOf } from '../context.ts';
 import { badArguments, ExitCode, Failure } from '../failure.ts';
 import { formatDuration, formatSize } from '../go.ts';
 import { Progress } from '../progress.ts';
+import { RESTORE_FLAGS } from '../restore-flags.ts';
 
 const HASH_BYTES = 32;
 
@@ -73,9 +74,33 @@ const save: Command = {
   },
 };
 
+const statusMoved: Command = {
+  name: 'status',
+  summary: 'Print checksum, revision and size of a snapshot; now: etsdutl snapshot status',
+  usage: 'FILE',
+  async run(context) {
+    const { fileArgument, snapshotStatus } = await import('../../utl/files.ts');
+    context.warn('Deprecated: Use `etsdutl snapshot status` instead.\n');
+    context.prepare();
+    context.print(await snapshotStatus(fileArgument(context, 'snapshot status')));
+  },
+};
+
+const restoreMoved: Command = {
+  name: 'restore',
+  summary: 'Make a data directory out of a snapshot; now: etsdutl snapshot restore',
+  usage: 'FILE --data-dir DIRECTORY',
+  flags: RESTORE_FLAGS,
+  async run(context) {
+    const { fileArgument, restore } = await import('../../utl/files.ts');
+    context.warn('Deprecated: Use `etsdutl snapshot restore` instead.\n');
+    await restore(context, fileArgument(context, 'snapshot restore'));
+  },
+};
+
 export const SNAPSHOT_COMMAND: Command = {
   name: 'snapshot',
   summary: 'Copies of the database',
   group: 'Cluster maintenance',
-  commands: [save],
+  commands: [restoreMoved, save, statusMoved],
 };

@@ -15,7 +15,7 @@ export const VERSION_COMMAND: Command = {
   summary: 'Print the version of this program',
   group: 'Other',
   run(context) {
-    context.line(`etsdctl version: ${programVersion()}`);
+    context.line(`${context.program.name} version: ${programVersion()}`);
     context.line(`API version: ${API_VERSION}`);
   },
 };

@@ -1,0 +1,230 @@
+/** What works on files instead of on a cluster; etsdctl has some of it too, under its old names. */
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LmdbBackend } from '@etsd/backend/lmdb';
+import { CorruptionError, type LogFields, type Logger, type LogLevel, OperatorError } from '@etsd/base';
+import { BoltFile } from '@etsd/boltfile';
+import { type KvHashResult, Store } from '@etsd/mvcc';
+import { nodeWorld } from '@etsd/runtime/node';
+import {
+  checkStoreFile,
+  parseInitialCluster,
+  readBoltIntoBackend,
+  restoreSnapshot,
+  type SnapshotSummary,
+  summariseSnapshot,
+} from '@etsd/server';
+import type { Context } from '../ctl/context.ts';
+import { reasonOf } from '../ctl/context.ts';
+import { badArguments, ExitCode, Failure } from '../ctl/failure.ts';
+import { formatSize } from '../ctl/go.ts';
+import { jsonObject } from '../ctl/go-json.ts';
+import type { View } from '../ctl/view.ts';
+import { field } from '../ctl/views/fields.ts';
+
+const world = nodeWorld();
+const HASH_SLICE_BYTES = 1024 * 1024;
+/** Everybody else: there is nobody. */
+const pause = (): Promise<void> => Promise.resolve();
+
+/** An error of a file as the end of a command. */
+function fileFailure(error: unknown, path: string): unknown {
+  if (error instanceof CorruptionError) {
+    const text = `snapshot file integrity check failed. 1 errors found.\n${error.message}`;
+    return new Failure(ExitCode.ERROR, text, error.advice);
+  }
+  if (error instanceof OperatorError) return new Failure(ExitCode.ERROR, error.message, error.advice);
+  if (error instanceof Error && 'syscall' in error)
+    return new Failure(ExitCode.ERROR, `stat ${path}: ${reasonOf(error)}`);
+  return error;
+}
+
+async function withFile<T>(path: string, use: (file: BoltFile) => Promise<T>): Promise<T> {
+  try {
+    const file = await BoltFile.open(world.disk, path);
+    try {
+      return await use(file);
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw fileFailure(error, path);
+  }
+}
+
+/** The one file that a command is about. */
+export function fileArgument(context: Context, command: string): string {
+  const [path] = context.args;
+  if (path !== undefined && context.args.length === 1) return path;
+  throw badArguments(`${command} requires exactly one argument`, `write: ${command} FILE`);
+}
+
+// ── status ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export async function snapshotStatus(path: string): Promise<View> {
+  return statusView(await withFile(path, (file) => summariseSnapshot(file, pause)));
+}
+
+function statusView({ hash, revision, totalKeys, totalSize }: SnapshotSummary): View {
+  const row = [hash.toString(16), String(revision), String(totalKeys), formatSize(totalSize)];
+  return {
+    simple: () => `${row.join(', ')}\n`,
+    table: () => ({ headings: ['HASH', 'REVISION', 'TOTAL KEYS', 'TOTAL SIZE'], rows: [row] }),
+    json: () =>
+      jsonObject({
+        hash: String(hash),
+        revision: String(revision),
+        totalKey: String(totalKeys),
+        totalSize: String(totalSize),
+      }),
+    fields: () =>
+      field('Hash', hash) + field('Revision', revision) + field('Keys', totalKeys) + field('Size', totalSize),
+  };
+}
+
+// ── hashkv ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** HashKV of the keys in a file, as a member that has them would compute it. */
+export async function hashSnapshot(path: string, revision: number): Promise<View> {
+  const directory = mkdtempSync(join(tmpdir(), 'etsdutl-'));
+  let failure: Error | null = null;
+  const backend = new LmdbBackend(join(directory, 'store.mdb'), (error) => {
+    failure = error;
+  });
+  try {
+    return await withFile(path, async (file) => {
+      await checkStoreFile(file, pause);
+      await readBoltIntoBackend(file, backend, pause);
+      const store = new Store(backend);
+      store.open();
+      const job = store.hashKv(revision);
+      if (job instanceof Error) throw new Failure(ExitCode.ERROR, job.message);
+      while (!job.slice(HASH_SLICE_BYTES)) await pause();
+      if (failure !== null) throw failure;
+      return hashView(job);
+    });
+  } finally {
+    await backend.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function hashView({ hash, hashRevision, compactRevision }: KvHashResult): View {
+  const row = [hash, hashRevision, compactRevision].map(String);
+  return {
+    simple: () => `${row.join(', ')}\n`,
+    table: () => ({ headings: ['HASH', 'HASH REVISION', 'COMPACT REVISION'], rows: [row] }),
+    json: () =>
+      jsonObject({
+        hash: String(hash),
+        hashRevision: String(hashRevision),
+        compactRevision: String(compactRevision),
+      }),
+    fields: () =>
+      field('Hash', hash) + field('Hash revision', hashRevision) + field('Compact revision', compactRevision),
+  };
+}
+
+// ── restore ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export async function restore(context: Context, path: string): Promise<void> {
+  const { flags } = context;
+  const bump = flags.number('bump-revision');
+  if (bump > 0 !== flags.flag('mark-compacted')) {
+    throw badArguments(
+      '--mark-compacted required if --revision-bump > 0',
+      'give both --bump-revision and --mark-compacted',
+    );
+  }
+  const name = flags.text('name');
+  const logger = new StderrLogger(context);
+  try {
+    const cluster = parseInitialCluster(flags.text('initial-cluster'));
+    const members = [...cluster].map(([member, peerUrls]) => ({ name: member, peerUrls }));
+    const own = cluster.get(name);
+    const advertised = flags.list('initial-advertise-peer-urls');
+    if (own !== undefined && [...own].sort().join() !== [...advertised].sort().join()) {
+      const text = `--initial-cluster has ${name}=${own.join(',')} but missing from --initial-advertise-peer-urls=${advertised.join(',')}`;
+      throw new OperatorError(text, 'Give both the same URLs for this member.');
+    }
+    await restoreSnapshot({
+      world,
+      logger,
+      path,
+      members,
+      name,
+      token: flags.text('initial-cluster-token'),
+      dataDir: flags.text('data-dir') === '' ? `${name}.etcd` : flags.text('data-dir'),
+      walDir: flags.text('wal-dir'),
+      skipHashCheck: flags.flag('skip-hash-check'),
+      bumpRevision: bump,
+      openBackend: openStore,
+    });
+  } catch (error) {
+    throw fileFailure(error, path);
+  } finally {
+    await world.workers.close();
+  }
+}
+
+function openStore(path: string): LmdbBackend {
+  return new LmdbBackend(path, (error) => {
+    throw error;
+  });
+}
+
+/** Logs as etcdutl prints them: time, level, message, fields. */
+class StderrLogger implements Logger {
+  enabled(): boolean {
+    return true;
+  }
+
+  private readonly context: Context;
+
+  constructor(context: Context) {
+    this.context = context;
+  }
+
+  log(level: LogLevel, message: string, fields: LogFields = {}): void {
+    const time = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+    this.context.warn(`${time}\t${level}\t${message}\t${JSON.stringify(fields)}`);
+  }
+}
+
+// ── defrag ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Rewrites the store of a data directory that no member uses. */
+export async function defragment(context: Context, dataDir: string): Promise<void> {
+  const { disk } = world;
+  const store = join(dataDir, 'member', 'snap', 'store.mdb');
+  const logger = new StderrLogger(context);
+  if ((await disk.stat(store)) === null) {
+    const isEtcd = (await disk.stat(join(dataDir, 'member', 'snap', 'db'))) !== null;
+    const what = isEtcd ? 'a data directory of etcd' : 'no data directory';
+    throw new Failure(
+      ExitCode.ERROR,
+      `Failed to defragment etcd data[${dataDir}] (it is ${what})`,
+      isEtcd ? 'use etcdutl' : '',
+    );
+  }
+  let lock: Awaited<ReturnType<typeof disk.lock>>;
+  try {
+    lock = await disk.lock(join(dataDir, 'member', 'lock'));
+  } catch {
+    const text = `Failed to defragment etcd data[${dataDir}] (a member is using it)`;
+    throw new Failure(ExitCode.ERROR, text, 'stop the member, or use: etsdctl defrag');
+  }
+  try {
+    logger.log('info', 'defragmenting', { path: store });
+    const backend = openStore(store);
+    const before = backend.sizeBytes();
+    await backend.defragment();
+    const after = backend.sizeBytes();
+    await backend.close();
+    logger.log('info', 'finished defragmenting directory', { path: store, before, after });
+  } finally {
+    await lock.release();
+  }
+}

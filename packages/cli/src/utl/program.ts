@@ -1,0 +1,96 @@
+/** etsdutl and all its commands. */
+import type { Command, Program } from '../ctl/command.ts';
+import { VERSION_COMMAND } from '../ctl/commands/version.ts';
+import type { Context } from '../ctl/context.ts';
+import { ExitCode, Failure } from '../ctl/failure.ts';
+import { flag } from '../ctl/flags.ts';
+import { RESTORE_FLAGS } from '../ctl/restore-flags.ts';
+import { generalCommands } from '../ctl/tree.ts';
+import { defragment, fileArgument, hashSnapshot, restore, snapshotStatus } from './files.ts';
+
+const GROUP = 'Files of a cluster';
+
+function requireDataDir({ flags }: Context, form: string): void {
+  if (flags.isGiven('data-dir')) return;
+  throw new Failure(ExitCode.ERROR, 'required flag(s) "data-dir" not set', `write: ${form}`);
+}
+
+const snapshot: Command = {
+  name: 'snapshot',
+  summary: 'Saved snapshots',
+  group: GROUP,
+  commands: [
+    {
+      name: 'restore',
+      summary: 'Make a data directory out of a snapshot',
+      usage: 'FILE --data-dir DIRECTORY',
+      description: [
+        'The data is what was saved, the cluster is a new one: run it once for each of its members, with the same FILE,',
+        '--initial-cluster and --initial-cluster-token.',
+      ].join('\n'),
+      examples: [
+        ['A cluster of one', 'snapshot restore backup.db --data-dir data'],
+        [
+          'A member of three',
+          'snapshot restore backup.db --data-dir m1.etcd --name m1 --initial-advertise-peer-urls http://10.0.0.1:2380 ' +
+            '--initial-cluster m1=http://10.0.0.1:2380,m2=http://10.0.0.2:2380,m3=http://10.0.0.3:2380',
+        ],
+      ],
+      flags: RESTORE_FLAGS,
+      run(context) {
+        requireDataDir(context, 'snapshot restore FILE --data-dir DIRECTORY');
+        return restore(context, fileArgument(context, 'snapshot restore'));
+      },
+    },
+    {
+      name: 'status',
+      summary: 'Print checksum, revision and size of a snapshot',
+      usage: 'FILE',
+      description: 'In simple format: hash, revision, keys of all buckets, size. Reads and checks the whole file.',
+      examples: [['As a table', 'snapshot status backup.db -w table']],
+      async run(context) {
+        context.prepare();
+        context.print(await snapshotStatus(fileArgument(context, 'snapshot status')));
+      },
+    },
+  ],
+};
+
+const hashkv: Command = {
+  name: 'hashkv',
+  summary: 'Print the checksum that members compare, out of a snapshot',
+  usage: 'FILE',
+  group: GROUP,
+  description: 'In simple format: hash, revision up to which it was computed, compacted revision.',
+  examples: [['To compare with: etsdctl endpoint hashkv --rev=7', 'hashkv backup.db --rev=7']],
+  flags: [flag('rev', 'int', '0', 'only up to this revision; 0 for all')],
+  async run(context) {
+    context.prepare();
+    context.print(await hashSnapshot(fileArgument(context, 'hashkv'), context.flags.number('rev')));
+  },
+};
+
+const defrag: Command = {
+  name: 'defrag',
+  summary: 'Give back the space that deleted data held',
+  usage: '--data-dir DIRECTORY',
+  group: GROUP,
+  description: 'For a data directory that no member uses; a running member is asked with: etsdctl defrag.',
+  examples: [['', 'defrag --data-dir m1.etcd']],
+  flags: [flag('data-dir', 'string', '', 'data directory of a member that is stopped')],
+  async run(context) {
+    requireDataDir(context, 'defrag --data-dir DIRECTORY');
+    await defragment(context, context.flags.text('data-dir'));
+  },
+};
+
+export const ETSDUTL: Program = {
+  name: 'etsdutl',
+  summary: 'etsdutl works on files of a cluster: snapshots, and data directories that no member uses.',
+  commands: [defrag, hashkv, snapshot, ...generalCommands(() => ETSDUTL), VERSION_COMMAND],
+  globalFlags: [
+    flag('write-out', 'string', 'simple', 'format of results: simple, json, fields, protobuf or table', 'w'),
+  ],
+  groups: [GROUP, 'Other'],
+  examples: ['snapshot status backup.db', 'snapshot restore backup.db --data-dir data'],
+};
