@@ -3,6 +3,7 @@ import { GrpcCode } from '@etsd/proto';
 import { type CallReceiver, type ClientCall, type GrpcChannel, type Metadata, RpcError } from '@etsd/rpc';
 import type { Method } from './caller.ts';
 import { CanceledError, clientError } from './errors.ts';
+import { STREAM_HELD_BYTES } from './options.ts';
 
 /** A stream of messages both ways, read one by one. Ends with `null`, or throws what the call ended with. */
 export class MessageStream<Request, Response> implements CallReceiver, AsyncDisposable {
@@ -11,6 +12,8 @@ export class MessageStream<Request, Response> implements CallReceiver, AsyncDisp
   private readonly signal: AbortSignal | undefined;
   private readonly arrived = new RingQueue<Response>();
   private readonly onAbort: () => void;
+  /** Bytes of what has arrived and was not read yet. */
+  heldBytes = 0;
   private wake: (() => void) | null = null;
   private outcome: Error | 'ended' | null = null;
 
@@ -46,7 +49,12 @@ export class MessageStream<Request, Response> implements CallReceiver, AsyncDisp
         this.wake = resolve;
       });
     }
-    return this.arrived.take() as Response;
+    const response = this.arrived.take() as Response;
+    if (this.arrived.length === 0) {
+      this.heldBytes = 0;
+      this.call.resume();
+    }
+    return response;
   }
 
   /** Ends the call; a reader that waits is thrown `CanceledError`. */
@@ -60,6 +68,8 @@ export class MessageStream<Request, Response> implements CallReceiver, AsyncDisp
 
   message(_call: ClientCall, bytes: Buffer, start: number, end: number): void {
     this.arrived.push(this.method.response.decode(Buffer.from(bytes.subarray(start, end))));
+    this.heldBytes += end - start;
+    if (this.heldBytes > STREAM_HELD_BYTES) this.call.pause();
     this.stir();
   }
 

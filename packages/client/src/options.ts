@@ -41,3 +41,5 @@ export const RETRY_PAUSE_MAX_MS = 1_000;
 /** Pause after a failed attempt to connect to an endpoint, at first and at most. */
 export const DIAL_BACKOFF_MS = 100;
 export const DIAL_BACKOFF_MAX_MS = 5_000;
+/** What a stream holds for a reader that is slower than the server; beyond it the server is held back. */
+export const STREAM_HELD_BYTES = 1024 * 1024;

@@ -154,6 +154,17 @@ export class ClientCall extends GrpcStream {
     this.connection.outputEnded(this);
   }
 
+  /** The server is to hold back what follows; what its window allows still comes, a message that it has begun too. */
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  resume(): void {
+    if (!this.isPaused) return;
+    this.isPaused = false;
+    if (!this.isClosed && this.id !== 0) this.afterData();
+  }
+
   /** Gives up; the receiver is told CANCELLED. */
   cancel(): void {
     this.abandon(StatusCode.CANCELLED, 'context canceled');

@@ -180,6 +180,9 @@ export abstract class GrpcStream extends Stream implements MessageSink, Expiring
 
   // ── receiving ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** The other side is not let send on beyond its window, for a message that it has begun excepted. */
+  protected isPaused = false;
+
   override receiveData(bytes: Buffer, start: number, end: number, endStream: boolean): void {
     if (!this.isListening) return;
     const length = end - start - PREFIX_BYTES;
@@ -205,7 +208,7 @@ export abstract class GrpcStream extends Stream implements MessageSink, Expiring
   }
 
   /** Accounts for what is held of an unfinished message, and lets the other side send on. */
-  private afterData(): void {
+  protected afterData(): void {
     const { connection, reader } = this;
     const held = reader === null ? 0 : reader.heldBytes;
     if (held !== this.heldBytes && !connection.receive.hold(this, held)) return;
@@ -217,8 +220,8 @@ export abstract class GrpcStream extends Stream implements MessageSink, Expiring
     const missing = held === 0 || reader === null ? 0 : reader.missingBytes;
     if (missing > this.receiveWindow) {
       if (missing > window) connection.receive.grant(this, missing - this.receiveWindow);
-      else connection.receive.creditStream(this, window - this.receiveWindow);
-    } else if (held === 0 && this.receiveWindow < window >> 1) {
+      else connection.receive.creditStream(this, (this.isPaused ? missing : window) - this.receiveWindow);
+    } else if (held === 0 && !this.isPaused && this.receiveWindow < window >> 1) {
       connection.receive.creditStream(this, window - this.receiveWindow);
     }
   }

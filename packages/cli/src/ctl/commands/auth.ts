@@ -22,10 +22,8 @@ function exactly(args: readonly string[], count: number, problem: string, form: 
 const enable: Command = {
   name: 'enable',
   summary: 'Require users to log in',
-  description: 'The user "root" has to exist.',
-  examples: [
-    ['Once there is a root user', 'user add root && etsdctl user grant-role root root && etsdctl auth enable'],
-  ],
+  description: 'The user "root" has to exist, with a password; it is given the role "root" where it has it not.',
+  examples: [['After: etsdctl user add root', 'auth enable']],
   async run(context) {
     exactly(context.args, 0, 'auth enable command does not accept any arguments', 'auth enable');
     const client = await context.client();

@@ -1,0 +1,167 @@
+/** Goal: mistakes are named and answered with the right form, help is whole, and Go's forms are met to the letter. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { PassThrough } from 'node:stream';
+import { describe, test } from 'node:test';
+import { ETSDUTL } from '../utl/program.ts';
+import type { Command, Program } from './command.ts';
+import { wordsOf } from './commands/txn.ts';
+import { completionScript } from './completion.ts';
+import { formatDuration, formatSize, parseDuration, parseHexId, parseInteger, quote, unquote } from './go.ts';
+import { run } from './main.ts';
+import { ETSDCTL } from './program.ts';
+
+async function typed(program: Program, line: string): Promise<{ code: number; stdout: string; stderr: string }> {
+  const text = (stream: PassThrough): string => (stream.read() as Buffer | null)?.toString() ?? '';
+  const stdin = new PassThrough();
+  const stdout = new PassThrough();
+  const stderr = new PassThrough();
+  stdin.end();
+  const words = line.split(' ').filter((word) => word !== '');
+  const code = await run(program, words, { env: {}, stdin: stdin as never, stdout, stderr });
+  return { code, stdout: text(stdout), stderr: text(stderr) };
+}
+
+describe('mistakes', () => {
+  const cases: [string, number, RegExp][] = [
+    ['gte a', 1, /^Error: unknown command "gte" for "etsdctl"\n\(did you mean get\?\)\n$/],
+    ['get a --prefx', 1, /^Error: unknown flag: --prefx\n\(did you mean --prefix\?\)\n$/],
+    ['get a --limit=x', 1, /invalid argument "x" for "--limit" flag: .*\n\(write --limit=10\)/],
+    ['get a --limit', 1, /flag needs an argument: --limit\n\(write --limit=10\)/],
+    ['put a -v', 1, /unknown shorthand flag: 'v' in -v\n\(a value or command that begins with "-" goes behind "--"\)/],
+    ['put', 128, /put command needs 1 argument and input from stdin or 2 arguments\n\(write: put KEY VALUE\)/],
+    ['get a -w xml', 4, /unsupported output format\n\(--write-out is one of fields, json, protobuf, simple, table\)/],
+    ['get a --order=up', 4, /bad sort order up\n\(it is one of ASCEND, DESCEND\)/],
+    ['lease revoke xyz', 128, /bad lease ID arg \(strconv.ParseInt: parsing "xyz": invalid syntax\)/],
+    ['get a --endpoints=nowhere', 2, /"nowhere" is no endpoint; one looks like 127\.0\.0\.1:2379/],
+    ['get a --cert=x', 128, /KeyFile and CertFile must both be present/],
+  ];
+  for (const [line, code, message] of cases) {
+    test(line, async () => {
+      const result = await typed(ETSDCTL, line);
+      assert.equal(result.code, code);
+      assert.match(result.stderr, message);
+      assert.equal(result.stdout, '');
+    });
+  }
+});
+
+function leaves(commands: readonly Command[], path: readonly string[] = []): [string[], Command][] {
+  return commands.flatMap((command) => {
+    const at = [...path, command.name];
+    return command.commands === undefined ? [[at, command] as [string[], Command]] : leaves(command.commands, at);
+  });
+}
+
+describe('help', () => {
+  for (const program of [ETSDCTL, ETSDUTL]) {
+    test(`every command of ${program.name} has a page, and every example is a command line that parses`, async () => {
+      const overview = await typed(program, '');
+      assert.equal(overview.code, 0);
+      for (const command of program.commands) assert.ok(overview.stdout.includes(`  ${command.name} `), command.name);
+      for (const [path, command] of leaves(program.commands)) {
+        const { code, stdout } = await typed(program, `${path.join(' ')} --help`);
+        assert.equal(code, 0);
+        assert.ok(stdout.startsWith(`${command.summary}.\n`));
+        assert.match(stdout, new RegExp(`Usage:\\n  ${program.name} ${path.join(' ')}`));
+        for (const flag of command.flags ?? []) assert.ok(stdout.includes(`--${flag.name}=`), flag.name);
+        for (const [, example] of command.examples ?? []) {
+          assert.ok(example.startsWith(path[0] as string), `${example} is no example of ${path.join(' ')}`);
+          const known = [...program.globalFlags, ...(command.flags ?? [])].map((flag) => flag.name).concat('cluster');
+          for (const [, name] of (example.split(' -- ')[0] as string).matchAll(/ --([a-z-]+)/g))
+            assert.ok(known.includes(name as string), example);
+        }
+      }
+    });
+  }
+
+  test('groups without a command show what is below them', async () => {
+    const { code, stdout } = await typed(ETSDCTL, 'lease');
+    assert.equal(code, 0);
+    assert.match(stdout, /Available Commands:\n {2}grant /);
+  });
+});
+
+describe('completion', () => {
+  const complete = (words: string): string[] => {
+    const script = completionScript('bash', ETSDCTL);
+    const typed = words.split(' ');
+    const shell = `${script}\nCOMP_WORDS=(${typed.map((word) => `'${word}'`).join(' ')})\nCOMP_CWORD=${typed.length - 1}\n_etsdctl\nprintf '%s\\n' "\${COMPREPLY[@]}"`;
+    return spawnSync('bash', ['-c', shell], { encoding: 'utf8' }).stdout.trim().split('\n');
+  };
+
+  test('bash completes commands, commands below them, and flags of either', () => {
+    assert.deepEqual(complete('etsdctl comp'), ['compaction', 'completion']);
+    assert.deepEqual(complete('etsdctl lease ti'), ['timetolive']);
+    assert.deepEqual(complete('etsdctl --hex lease keep'), ['keep-alive']);
+    assert.deepEqual(complete('etsdctl lease keep-alive --o'), ['--once']);
+    assert.deepEqual(complete('etsdctl get --pri'), ['--print-value-only']);
+  });
+
+  test('every shell is given all words', () => {
+    for (const shell of ['bash', 'zsh', 'fish', 'powershell'] as const) {
+      const script = completionScript(shell, ETSDCTL);
+      for (const word of ['timetolive', 'grant-permission', 'print-value-only', 'write-out']) {
+        assert.ok(script.includes(word), `${shell} ${word}`);
+      }
+    }
+  });
+});
+
+describe('forms of Go', () => {
+  test('durations', () => {
+    const cases: [number, string][] = [
+      [0, '0s'],
+      [0.000001, '1ns'],
+      [0.5702, '570.2µs'],
+      [2.846816, '2.846816ms'],
+      [1000, '1s'],
+      [90_500, '1m30.5s'],
+      [3_600_000, '1h0m0s'],
+    ];
+    for (const [ms, text] of cases) assert.equal(formatDuration(ms), text);
+    assert.equal(parseDuration('1m30.5s'), 90_500);
+    assert.equal(parseDuration('-1.5h'), -5_400_000);
+    assert.equal(parseDuration('300ms'), 300);
+    for (const wrong of ['', '1', 's', '1x', '1s2']) assert.equal(parseDuration(wrong), undefined);
+  });
+
+  test('sizes', () => {
+    const cases: [number, string][] = [
+      [0, '0 B'],
+      [9, '9 B'],
+      [20_480, '20 kB'],
+      [24_576, '25 kB'],
+      [2_147_483_648, '2.1 GB'],
+      [999, '999 B'],
+    ];
+    for (const [bytes, text] of cases) assert.equal(formatSize(bytes), text);
+  });
+
+  test('quoted text, both ways', () => {
+    const cases: [Buffer, string][] = [
+      [Buffer.from('plain "x" \\'), '"plain \\"x\\" \\\\"'],
+      [Buffer.from([0, 7, 10, 0x7f, 0xff, 0xc3]), '"\\x00\\a\\n\\x7f\\xff\\xc3"'],
+      [Buffer.from('schön ☃ 𝄞 \u200b'), '"schön ☃ 𝄞 \\u200b"'],
+    ];
+    for (const [bytes, text] of cases) {
+      assert.equal(quote(bytes), text);
+      assert.deepEqual(unquote(text), bytes);
+    }
+    for (const wrong of ['', '"', 'x', '"\\q"', '"a"b"', '"\n"']) assert.equal(unquote(wrong), null);
+  });
+
+  test('numbers and ids', () => {
+    assert.equal(parseInteger('-12'), -12);
+    assert.match(String(parseInteger('9223372036854775808999')), /value out of range/);
+    assert.deepEqual(parseHexId('77', 'ParseInt'), { id: '0000000000000077' });
+    assert.deepEqual(parseHexId('-1', 'ParseInt'), { id: 'ffffffffffffffff' });
+    assert.ok('problem' in parseHexId('ffffffffffffffff', 'ParseInt'));
+    assert.ok('id' in parseHexId('ffffffffffffffff', 'ParseUint'));
+    assert.ok('problem' in parseHexId('0x1', 'ParseUint'));
+  });
+
+  test('words of a line', () => {
+    assert.deepEqual(wordsOf(`put "a b" 'c "d' e --lease=1`), ['put', 'a b', 'c "d', 'e', '--lease=1']);
+  });
+});
