@@ -115,6 +115,11 @@ class ChaosRun implements Scene {
     try {
       if (this.options.torment === undefined) await this.torment(until);
       else await this.options.torment(this);
+    } catch (error) {
+      // What was seen up to here is judged all the same.
+      this.violations.push({ rule: 'does as asked', text: String((error as Error).stack) });
+    }
+    try {
       await this.recover();
     } finally {
       for (const worker of workers) worker.stop();

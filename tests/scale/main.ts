@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { findPeerProgram } from '../support/binaries.ts';
 import type { Product } from '../support/server.ts';
+import { control } from './control.ts';
 import { manyKeys } from './keys.ts';
 import { largeRange } from './large-range.ts';
 import { manyLeases } from './leases.ts';
@@ -14,13 +15,15 @@ const { values } = parseArgs({
     'range-keys': { type: 'string', default: '200000' },
     leases: { type: 'string', default: '1000000' },
     'snapshot-keys': { type: 'string', default: '1000000' },
-    only: { type: 'string', default: 'keys,range,leases,snapshot,upkeep' },
+    only: { type: 'string', default: 'control,keys,range,leases,snapshot,upkeep' },
     product: { type: 'string', multiple: true },
   },
 });
 const products = (values.product ?? (findPeerProgram('etcd') === null ? ['etsd'] : ['etcd', 'etsd'])) as Product[];
 const only = values.only.split(',');
+const CONTROL_SECONDS = 20;
 
+if (only.includes('control')) console.log(JSON.stringify({ control: control(CONTROL_SECONDS) }));
 if (only.includes('keys')) {
   for (const product of products) console.log(JSON.stringify(await manyKeys(product, Number(values.keys))));
 }

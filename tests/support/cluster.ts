@@ -154,7 +154,7 @@ export class TestCluster {
     const request = { peerURLs: [member.membership.advertisePeerUrl], isLearner };
     await this.ask('Cluster/MemberAdd', request, /already exists/);
     const own = await this.idOf(member);
-    const list = ((await this.ask('Cluster/MemberList', {}))['members'] as Message[]).map((one) => {
+    const list = ((await this.ask('Cluster/MemberList', { linearizable: true }))['members'] as Message[]).map((one) => {
       const name = one['ID'] === own ? member.membership.name : (one['name'] as string);
       return (one['peerURLs'] as string[]).map((url) => `${name}=${url}`).join(',');
     });
@@ -171,7 +171,7 @@ export class TestCluster {
 
   /** The id under which the cluster knows a member. */
   async idOf(member: ClusterMember): Promise<string> {
-    const list = (await this.ask('Cluster/MemberList', {}))['members'] as Message[];
+    const list = (await this.ask('Cluster/MemberList', { linearizable: true }))['members'] as Message[];
     const { advertisePeerUrl, name } = member.membership;
     const id = list.find((one) => (one['peerURLs'] as string[]).includes(advertisePeerUrl))?.['ID'];
     if (id === undefined) throw new Error(`${name} is not in the cluster`);

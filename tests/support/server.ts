@@ -1,11 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, mkdtempSync, rmSync, type WriteStream } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findPeerProgram, NODE, ROOT } from './binaries.ts';
 import { Client } from './client.ts';
 import { Signal } from './conditions.ts';
+import { freePort } from './ports.ts';
+
+export { freePort } from './ports.ts';
 
 /** Which store a test runs against: real etcd, or ours. */
 export type Product = 'etcd' | 'etsd';
@@ -47,19 +49,6 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => pr
 
 const READY_TEXT = 'ready to serve client requests';
 const LOG_LINES_KEPT = 2000;
-
-/** A port nobody listened on a moment ago, from outside the range the system hands to outgoing connections. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 20_000);
-    const free = await new Promise<boolean>((resolve) => {
-      const probe = createServer();
-      probe.once('error', () => resolve(false));
-      probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
-    });
-    if (free) return port;
-  }
-}
 
 /**
  * One member of either product as a child process. The object outlives the process: `kill` or `stop`, then `start`

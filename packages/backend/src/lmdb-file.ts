@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, existsSync, openSync, readSync, statfsSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, ftruncate, openSync, readSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errorFrom, type Key, keyFromBytes, OperatorError } from '@etsd/base';
 import { type Database, open, type RootDatabase } from 'lmdb';
@@ -36,6 +36,8 @@ const SYSTEM_TABLE = 'etsd';
 const FORMAT_KEY = 'format';
 /** What opening a file may add to the disk: the lock file, and in a new one the first page of each bucket. */
 const OPEN_BYTES = 1024 * 1024;
+/** Of a file that is discarded: its meta pages and some more. */
+const FIRST_PAGES_BYTES = 64 * 1024;
 /** LMDB's limit on keys with pages of 4096 bytes. */
 export const KEY_BYTES_MAX = 1978;
 /** The number near the start of the first page of each file of LMDB. */
@@ -108,11 +110,13 @@ export class LmdbFile {
   path: string;
   readonly root: RootDatabase<Buffer, string>;
   readonly tables: Table[];
+  /** The file, whatever its name is by then. */
+  private readonly fd: number;
 
   constructor(path: string) {
     this.path = path;
     // LMDB would create the file readable for everybody.
-    closeSync(openSync(path, 'a', 0o600));
+    this.fd = openSync(path, 'a', 0o600);
     this.root = open<Buffer, string>({
       path,
       noSubdir: true,
@@ -131,6 +135,7 @@ export class LmdbFile {
       this.checkFormat();
     } catch (error) {
       void this.root.close();
+      closeSync(this.fd);
       throw error;
     }
     this.tables = BUCKETS.map((name) => this.root.openDB(name, { ...TABLE_OPTIONS } as never));
@@ -250,12 +255,27 @@ export class LmdbFile {
     };
   }
 
+  async close(): Promise<void> {
+    await this.root.close();
+    closeSync(this.fd);
+  }
+
+  /**
+   * Closes a file that has no name any more. Its content goes first, in a thread: unmapping and freeing a gigabyte would
+   * hold the event loop for 50 ms. Nothing may read it any more; what LMDB itself may look at, the first pages, stays.
+   */
+  async discard(): Promise<void> {
+    await new Promise<void>((resolve) => ftruncate(this.fd, FIRST_PAGES_BYTES, () => resolve()));
+    await this.close();
+  }
+
   /**
    * Closes the file at once, though a transaction was refused: lmdb's own `close` would wait forever for its end. Nothing
    * may be under way.
    */
   abandon(): void {
     (this.root as unknown as { env: { close(): void } }).env.close();
+    closeSync(this.fd);
   }
 
   /** Resolves when all that was committed is on disk. */

@@ -48,6 +48,7 @@ export class LmdbBackend implements Backend {
   private catchUp: RingQueue<Batch> | null = null;
   private catchUpBytes = 0;
   private defragmenting: Promise<void> | null = null;
+  private replacing: Promise<void> | null = null;
   /** While a new file is in use whose name is not yet durable. */
   private renaming: Promise<void> | null = null;
   private readonly openSnapshots = new Map<LmdbFile, number>();
@@ -280,7 +281,9 @@ export class LmdbBackend implements Backend {
     return this.sizes;
   }
 
+  /** While the whole content is being exchanged there is nothing to do: a file just filled has no holes. */
   defragment(): Promise<void> {
+    if (this.replacing !== null) return this.replacing;
     this.defragmenting ??= this.rewrite().finally(() => {
       this.defragmenting = null;
       this.catchUp = null;
@@ -353,7 +356,15 @@ export class LmdbBackend implements Backend {
     }
   }
 
-  async replace(fill: (fresh: Backend) => Promise<void>, switched: () => void = () => {}): Promise<void> {
+  replace(fill: (fresh: Backend) => Promise<void>, switched: () => void = () => {}): Promise<void> {
+    assert(this.replacing === null && !this.closing, 'one replacement at a time, of an open store');
+    this.replacing = this.exchange(fill, switched).finally(() => {
+      this.replacing = null;
+    });
+    return this.replacing;
+  }
+
+  private async exchange(fill: (fresh: Backend) => Promise<void>, switched: () => void): Promise<void> {
     if (this.defragmenting !== null) await this.defragmenting.catch(() => {});
     await this.flush();
     const freshPath = `${this.path}.new`;
@@ -381,7 +392,7 @@ export class LmdbBackend implements Backend {
     this.closed = true;
     this.paused = true;
     await this.idle();
-    await this.file.root.close();
+    await this.file.close();
     for (const left of [this.path, `${this.path}-lock`]) rmSync(left, { force: true });
   }
 
@@ -404,7 +415,7 @@ export class LmdbBackend implements Backend {
     for (const file of this.retired) {
       if (this.openSnapshots.has(file)) continue;
       this.retired.delete(file);
-      await file.root.close();
+      await file.discard();
     }
   }
 
@@ -412,6 +423,7 @@ export class LmdbBackend implements Backend {
     this.closing = true;
     // One more try; what still has no room is applied again from the log at the next start.
     this.retry();
+    if (this.replacing !== null) await this.replacing.catch(() => {});
     if (this.defragmenting !== null) await this.defragmenting.catch(() => {});
     try {
       if (this.failure === null) await this.flush();
@@ -420,7 +432,7 @@ export class LmdbBackend implements Backend {
     } finally {
       this.closed = true;
       await this.idle();
-      if (this.failure === null) await this.file.root.close();
+      if (this.failure === null) await this.file.close();
       else this.file.abandon();
     }
   }

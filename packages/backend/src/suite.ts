@@ -328,6 +328,37 @@ export function backendSuite(factory: BackendFactory): void {
     await backend.close();
   });
 
+  test(`${name}: a defragmentation and a close that are asked for during a replacement come behind it`, async () => {
+    let backend = await create();
+    backend.put('key', bytes('old'), bytes('1'));
+    let end = (): void => {};
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const replacing = backend.replace(async (fresh) => {
+      fresh.put('key', bytes('new'), bytes('2'));
+      await ended;
+    });
+    const defragmenting = backend.defragment();
+    assert.deepEqual(dump(backend, 'key'), ['old=1']);
+    end();
+    await Promise.all([replacing, defragmenting]);
+    assert.deepEqual(dump(backend, 'key'), ['new=2']);
+    if (reopen !== null) {
+      let given = (): void => {};
+      const gate = new Promise<void>((resolve) => {
+        given = resolve;
+      });
+      const abandoned = backend.replace(() => gate.then(() => Promise.reject(new Error('given up'))));
+      const closing = reopen(backend);
+      given();
+      await assert.rejects(abandoned, /given up/);
+      backend = await closing;
+      assert.deepEqual(dump(backend, 'key'), ['new=2']);
+    }
+    await backend.close();
+  });
+
   // Goal: a defragmented store takes writes of every size. Method: values from a part of a page to many pages, deleted
   // and written after a defragmentation, which is when the pages of the new file are freed and used again.
   test(`${name}: a defragmented store goes on`, async () => {

@@ -41,3 +41,44 @@ test('one slice is enough to hash and compact a small store', () => {
   assert.equal(hashAt(store, 12), before);
   assert.equal(store.compactionHashes.all().length, 1);
 });
+
+// Goal: what costs time is bounded in every slice, be it small records, the search for their keys, or the search for any
+// key that is left, and the hash does not depend on how it was cut.
+for (const [name, prepare] of [
+  ['written once', () => {}],
+  ['compacted', (store: Store) => compactAll(store, store.revision)],
+  [
+    'deleted and compacted',
+    (store: Store) => {
+      store.begin();
+      store.deleteRange('k', 'l');
+      store.end();
+      assert.equal(store.compact(store.revision), null);
+    },
+  ],
+] as [string, (store: Store) => void][]) {
+  test(`a hash over many small records comes in many slices: ${name}`, () => {
+    const store = new Store(new MemoryBackend(), { cacheBytes: 4096 });
+    store.open();
+    for (let number = 0; number < 5000; number++) {
+      store.begin();
+      store.put(`k${number}`, Buffer.from('v'), 0, 1, U64_ZERO);
+      store.end();
+    }
+    prepare(store);
+    const job = store.hashKv(0);
+    assert.ok(!(job instanceof EtcdError));
+    let slices = 1;
+    while (!job.slice(2048)) slices++;
+    assert.ok(slices > 5000 / 16, `${slices} slices`);
+    const atOnce = store.hashKv(0);
+    assert.ok(!(atOnce instanceof EtcdError));
+    while (!atOnce.slice(Number.MAX_SAFE_INTEGER));
+    assert.equal(job.hash, atOnce.hash);
+  });
+}
+
+function compactAll(store: Store, revision: number): void {
+  assert.equal(store.compact(revision), null);
+  while (!store.compactSlice(1000));
+}

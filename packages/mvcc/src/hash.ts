@@ -5,6 +5,11 @@ import type { KeyIndex } from './key-index.ts';
 import { COMPACTION_HASHES_MAX } from './limits.ts';
 import { isTombstoneKey, revisionMain, revisionSub } from './revision.ts';
 
+/** What else costs time, in bytes that could be hashed meanwhile: a record, the search for its key, a slot looked at. */
+const BYTES_PER_RECORD = 128;
+const BYTES_PER_SEARCH = 1024;
+const BYTES_PER_SLOT = 64;
+
 /** The result of HashKV. */
 export interface KvHashResult {
   readonly hash: number;
@@ -85,8 +90,10 @@ export class KvHash implements KvHashJob {
   private readonly beforeCompaction: boolean;
   private next: Buffer | null = null;
   private left = 0;
-  /** Whether any key exists at the revision; null while nobody had to know. */
+  /** Whether any key exists at the revision; null while nobody had to know, or it is being looked for. */
   private keepsAny: boolean | null = null;
+  /** The slot from which on a key is looked for; −1 where nobody has to know. */
+  private slotAt = -1;
 
   /**
    * `release` is called once, at the end: until then the index must keep what a reader at `compactRevision` sees.
@@ -110,12 +117,26 @@ export class KvHash implements KvHashJob {
 
   /** Hashes about this many bytes more; true once `hash` is final. */
   slice(bytes: number): boolean {
+    if (this.slotAt >= 0 && !this.lookForKeys(Math.ceil(bytes / BYTES_PER_SLOT))) return false;
     this.left = bytes;
     const from = this.next;
     this.next = null;
     this.reader.scan('key', from, null, (key, value) => this.visit(key, value));
     if (this.next !== null) return false;
     this.release();
+    return true;
+  }
+
+  /** Goes on looking whether any key exists at the revision; true once that is known. */
+  private lookForKeys(slots: number): boolean {
+    const { index, slotAt } = this;
+    const found = index.hasKeysAt(this.hashRevision, this.beforeCompaction, slotAt, slotAt + slots);
+    if (!found && slotAt + slots < index.slotsEnd) {
+      this.slotAt += slots;
+      return false;
+    }
+    this.keepsAny = found;
+    this.slotAt = -1;
     return true;
   }
 
@@ -131,25 +152,32 @@ export class KvHash implements KvHashJob {
       this.next = Buffer.from(key);
       return false;
     }
-    this.left -= key.length + value.length;
+    this.left -= BYTES_PER_RECORD + key.length + value.length;
     const isTombstone = isTombstoneKey(key);
-    if (main <= this.compactRevision && !this.isKept(main, revisionSub(key), value)) return true;
+    if (main <= this.compactRevision) this.left -= BYTES_PER_SEARCH;
+    if (main <= this.compactRevision && !this.isSeen(main, revisionSub(key), value)) {
+      if (this.keepsAny === null) {
+        // It depends on whether a reader sees anything; this record comes again when that is known.
+        this.slotAt = 0;
+        this.next = Buffer.from(key);
+        return false;
+      }
+      // Where no key exists at all, everything counts as seen.
+      if (this.keepsAny) return true;
+    }
     if (main === this.compactRevision && isTombstone) return true;
     this.hash = crc32c(key, 0, key.length, this.hash);
     this.hash = crc32c(value, 0, value.length, this.hash);
     return true;
   }
 
-  /** Whether a reader at the hashed revision sees this record. Where no key exists at all, everything counts as seen. */
-  private isKept(main: number, sub: number, record: Buffer): boolean {
+  /** Whether a reader at the hashed revision sees this record. */
+  private isSeen(main: number, sub: number, record: Buffer): boolean {
     this.view.parse(record, 0, record.length);
     const key: Key = keyFromBytes(record, this.view.keyStart, this.view.keyEnd);
     const index = this.index;
     const slot = index.find(key);
-    if (slot >= 0 && index.at(slot, this.hashRevision) && index.foundMain === main && index.foundSub === sub)
-      return true;
-    this.keepsAny ??= index.hasKeysAt(this.hashRevision, this.beforeCompaction);
-    return !this.keepsAny;
+    return slot >= 0 && index.at(slot, this.hashRevision) && index.foundMain === main && index.foundSub === sub;
   }
 }
 

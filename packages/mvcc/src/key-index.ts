@@ -211,9 +211,10 @@ export class KeyIndex implements SlotKeys {
     return !this.lists.isTombstone(list, index);
   }
 
-  /** Whether any key exists at a revision, or, if wanted, was deleted by it. */
-  hasKeysAt(revision: number, orDeleted: boolean): boolean {
-    for (let slot = 0; slot < this.slotsEnd; slot++) {
+  /** Whether any key of the slots [from, to) exists at a revision, or, if wanted, was deleted by it. */
+  hasKeysAt(revision: number, orDeleted: boolean, from: number, to: number): boolean {
+    const end = Math.min(to, this.slotsEnd);
+    for (let slot = from; slot < end; slot++) {
       if (!this.isTaken(slot)) continue;
       this.foundMain = 0;
       if (this.at(slot, revision) || (orDeleted && this.foundMain === revision)) return true;

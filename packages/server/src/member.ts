@@ -350,6 +350,7 @@ class RunningMember implements Member {
       logger,
       after: (ms: number, callback: () => void) => this.parts.world.timers.after(ms, callback),
       isStopped: () => this.isStopped,
+      members: this.state.members,
     };
     await publishMember(publishing, config.name, config.advertiseClientUrls);
     await this.services.duties.decided;
@@ -422,6 +423,7 @@ class RunningMember implements Member {
     this.diskSpace.stop();
     await this.peers.close();
     await this.replication.stop();
+    this.snapshots.stop();
     await this.backend.close();
     await this.directory.lock.release();
     logger.log('info', 'closed etcd server', { name: this.parts.config.name, 'data-dir': this.parts.config.dataDir });

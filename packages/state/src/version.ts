@@ -24,9 +24,10 @@ export class ClusterVersion {
 
   /** Reads what the backend says now. */
   reload(): void {
-    const before = this.version;
+    const { version, downgradeEnabled } = this;
     this.read();
-    if (this.version !== before) this.onChange?.(this.version, before);
+    if (this.version !== version) this.onChange?.(this.version, version);
+    if (this.downgradeEnabled !== downgradeEnabled) this.onDowngrade?.();
   }
 
   private read(): void {

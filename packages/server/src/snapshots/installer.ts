@@ -43,6 +43,7 @@ export interface InstallerParts {
  */
 export class MemberSnapshotInstaller implements SnapshotInstaller {
   private readonly parts: InstallerParts;
+  private isStopped = false;
 
   constructor(parts: InstallerParts) {
     this.parts = parts;
@@ -61,6 +62,11 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
     );
   }
 
+  /** Gives up what is under way; the next start begins it anew. */
+  stop(): void {
+    this.isStopped = true;
+  }
+
   private async run(snapshot: RaftSnapshot): Promise<void> {
     const { world, logger, directory, backend, store, lessor, state, metrics, replaced } = this.parts;
     const { disk, clock } = world;
@@ -68,7 +74,7 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
     assert(metadata !== null, 'a snapshot has a position');
     const { index, term } = metadata;
     const startMs = clock.nowMs();
-    const pause = pauser(world);
+    const pause = pauser(world, () => this.isStopped);
     logger.log('info', 'applying snapshot', { 'current-applied-index': state.appliedIndex, 'snapshot-index': index });
     await writeSnapshotFile(disk, directory, snapshot);
     metrics.fileSync.observe((clock.nowMs() - startMs) / 1000);

@@ -39,4 +39,9 @@ export class MemberSnapshots {
     this.sink = new MemberSnapshotSink({ world, logger, directory, metrics, appliedIndex: () => state.appliedIndex });
     this.installer = new MemberSnapshotInstaller({ ...parts, replaced: () => this.onReplaced?.() });
   }
+
+  /** An installation under way is given up, so that the backend can be closed. The log must be stopped before. */
+  stop(): void {
+    this.installer.stop();
+  }
 }
