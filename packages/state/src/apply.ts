@@ -12,15 +12,18 @@ import {
   ErrCorrupt,
   ErrNoSpace,
   ErrUnknownMethod,
+  type EtcdError,
   LeaseCheckpointRequest,
   LeaseGrantRequest,
   LeaseRevokeRequest,
   RaftRequestField,
   RaftRequestView,
+  TxnRequest,
   V2Request,
 } from '@etsd/proto';
 import { Alarms } from './alarms.ts';
 import { AuthStore, isAuthField } from './auth.ts';
+import { AuthGuard } from './auth-guard.ts';
 import { applyMembershipChange, checkMembershipChange, readMembershipChange } from './conf-change.ts';
 import { ConsistentIndex } from './consistent-index.ts';
 import { KvApplier } from './kv.ts';
@@ -56,6 +59,7 @@ export class State {
   readonly members: Members;
   readonly version: ClusterVersion;
   readonly auth: AuthStore;
+  readonly guard: AuthGuard;
   readonly kv: KvApplier;
   readonly txn: TxnApplier;
   /** Called once a batch of entries is applied and everybody who waited has been told. */
@@ -75,6 +79,7 @@ export class State {
     this.members = new Members(backend);
     this.version = new ClusterVersion(backend);
     this.auth = new AuthStore(backend);
+    this.guard = new AuthGuard(this.auth, lessor);
     this.kv = new KvApplier(store, lessor, this.alarms);
     this.txn = new TxnApplier(store, lessor, this.alarms, this.kv);
   }
@@ -102,12 +107,13 @@ export class State {
     if (!this.advance(index, term)) return;
     const view = this.view;
     view.parse(data);
+    if (this.auth.enabled && this.isDenied(data, waiter)) return;
     switch (view.field) {
       case RaftRequestField.Put:
         this.kv.applyPut(data, view.bodyStart, view.bodyEnd, waiter);
         return;
       case RaftRequestField.Txn:
-        this.txn.apply(data, view.bodyStart, view.bodyEnd, waiter);
+        this.applyTxn(data, waiter);
         return;
       case RaftRequestField.DeleteRange:
         this.kv.applyDelete(data, view.bodyStart, view.bodyEnd, waiter);
@@ -227,6 +233,41 @@ export class State {
     if (index <= this.progress.index) return false;
     assert(index === this.progress.index + 1, 'entries are applied in order, none left out');
     this.progress.advance(index, term);
+    return true;
+  }
+
+  private applyTxn(data: Buffer, waiter: Waiter | null): void {
+    const { view } = this;
+    if (!this.auth.enabled) {
+      this.txn.apply(data, view.bodyStart, view.bodyEnd, waiter);
+      return;
+    }
+    const request = TxnRequest.decode(data, view.bodyStart, view.bodyEnd);
+    this.txn.applyRequest(request, this.guard.txnError(request, view), waiter);
+  }
+
+  /**
+   * Whether what the entry asks is denied to the user it names, who has been told then. Where an alarm refuses it anyway,
+   * or it is a transaction, that is left to whoever applies it; what only root may do, to the auth store.
+   */
+  private isDenied(data: Buffer, waiter: Waiter | null): boolean {
+    const { view, alarms } = this;
+    if (alarms.corrupt) return false;
+    let error: EtcdError | null = null;
+    switch (view.field) {
+      case RaftRequestField.Put:
+        if (!alarms.noSpace) error = this.guard.putError(data, view.bodyStart, view.bodyEnd, view);
+        break;
+      case RaftRequestField.DeleteRange:
+        error = this.guard.deleteError(data, view.bodyStart, view.bodyEnd, view);
+        break;
+      case RaftRequestField.LeaseRevoke:
+        error = this.guard.revokeError(data, view.bodyStart, view.bodyEnd, view);
+        break;
+      default:
+    }
+    if (error === null) return false;
+    waiter?.fail(error);
     return true;
   }
 

@@ -109,6 +109,12 @@ export class Lease implements HeapNode {
     return typeof this.held === 'string' ? 1 : this.held.size;
   }
 
+  /** The keys that hang on it, in no order. */
+  keys(): Iterable<Key> {
+    if (this.held === null) return [];
+    return typeof this.held === 'string' ? [this.held] : this.held;
+  }
+
   /** The keys that hang on it, in order. */
   sortedKeys(): Key[] {
     if (this.held === null) return [];

@@ -24,6 +24,7 @@ import { type Lease, LeaseTable } from './lease-table.ts';
 export const LEASE_TTL_MAX_SECONDS = 9_000_000_000;
 
 const BUCKET = 'lease';
+const NO_KEYS: readonly Key[] = [];
 
 /** What the lessor needs of the store of keys: one transaction that deletes. */
 export interface LessorStore {
@@ -132,6 +133,11 @@ export class Lessor {
   leaseOf(key: Key): U64 {
     const lease = this.byKey.get(key);
     return lease === undefined ? U64_ZERO : lease.id;
+  }
+
+  /** The keys that hang on a lease, in no order; none where there is no such lease. */
+  keysOf(id: U64): Iterable<Key> {
+    return this.leases.get(id)?.keys() ?? NO_KEYS;
   }
 
   /** Hangs a key on a lease, and on no other. An unknown lease is none: such keys are left over from old stores. */

@@ -76,6 +76,8 @@ export interface LeasePort {
   detach(key: Key): void;
   /** The lease a key hangs on, or `U64_ZERO`. */
   leaseOf(key: Key): U64;
+  /** The keys that hang on a lease, in no order; none where there is no such lease. */
+  keysOf(id: U64): Iterable<Key>;
 }
 
 /** The leases as the log changes them. */

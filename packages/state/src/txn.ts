@@ -61,8 +61,12 @@ export class TxnApplier {
 
   /** Applies the TxnRequest in `data[start, end)`. */
   apply(data: Buffer, start: number, end: number, waiter: Waiter | null): void {
-    const request = TxnRequest.decode(data, start, end);
-    const error = this.refusal(request) ?? this.prepare(request);
+    this.applyRequest(TxnRequest.decode(data, start, end), null, waiter);
+  }
+
+  /** Applies a transaction, unless it is `denied` to the user it is from. An alarm is told of first. */
+  applyRequest(request: TxnRequest, denied: EtcdError | null, waiter: Waiter | null): void {
+    const error = this.refusal(request) ?? denied ?? this.prepare(request);
     if (error !== null) {
       waiter?.fail(error);
       return;

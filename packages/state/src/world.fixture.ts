@@ -196,6 +196,10 @@ export class PlainLessor implements LessorPort {
     return this.attached.get(key) ?? U64_ZERO;
   }
 
+  keysOf(id: U64): Key[] {
+    return [...this.attached].filter(([, lease]) => lease === id).map(([key]) => key);
+  }
+
   applyGrant(request: LeaseGrantRequest, waiter: Waiter | null): void {
     if (this.leases.has(request.ID)) {
       waiter?.fail(ErrLeaseExist);
@@ -252,8 +256,13 @@ export class Bench {
 
   /** Applies one request as the next entry of term 1. */
   apply(field: number, body: Buffer, waited = true): Probe {
+    return this.applyAs('', 0, field, body, waited);
+  }
+
+  /** The same for a user, as it was known at an auth revision. */
+  applyAs(user: string, authRevision: number, field: number, body: Buffer, waited = true): Probe {
     const probe = new Probe();
-    const data = writeRaftRequest(field, body, 0, body.length, 1, this.index + 1, '', 0);
+    const data = writeRaftRequest(field, body, 0, body.length, 1, this.index + 1, user, authRevision);
     this.log.push(data);
     this.state.apply(++this.index, 1, data, waited ? probe : null);
     return probe;
