@@ -27,6 +27,7 @@ import {
   RequestOp,
   TxnRequest,
 } from '@etsd/proto';
+import type { AuthStore } from '@etsd/state';
 
 export interface LoggedRequest {
   readonly user: string;
@@ -82,12 +83,17 @@ export class RequestMaker {
     return made;
   }
 
-  /** A request by anybody, who is known as of about `authRevision`. */
-  make(authRevision: number): LoggedRequest {
+  /**
+   * A request by anybody, who is known as of about `authRevision`; by nobody who was deleted, whom etcd 3.5 still knows
+   * until its next commit: it looks users up where deletions come late.
+   */
+  make(auth: AuthStore): LoggedRequest {
     const { random } = this;
+    const authRevision = auth.revision;
     const isChange = random.below(4) === 0;
     // Most changes come from root, so that most are made; everybody else tries too.
-    const user = isChange && random.below(8) > 0 ? 'root' : this.one(USERS);
+    const wanted = isChange && random.below(8) > 0 ? 'root' : this.one(USERS);
+    const user = wanted === '' || auth.user(wanted) !== undefined ? wanted : 'nobody';
     const offset = this.one([0, 0, 0, 0, 0, 0, 0, 0, 1, -1]);
     const known = random.below(20) === 0 ? 0 : Math.max(0, authRevision + offset);
     const [field, body] = isChange ? this.change() : this.use();
