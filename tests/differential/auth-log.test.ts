@@ -171,3 +171,12 @@ test('a log of users who may and may not is applied as etcd applies it', { skip 
     assert.ok((ours.refused.get(`etcdserver: ${text}`) ?? 0) > 10, `${text} was the answer now and then`);
   }
 });
+
+test('many permissions of a role stand in the order that etcd leaves them in', { skip }, async (context) => {
+  context.diagnostic(`seed ${seed}`);
+  const maker = new RequestMaker(new Prng(seed));
+  const requests = [13, 14, 20, 33, 49, 50, 51, 120, 200].flatMap((size) => maker.manyPermissions(`role${size}`, size));
+  let made = 0;
+  const { ours, theirs } = await both(() => requests[made++] ?? null);
+  assert.equal(firstDifference(ours, theirs), null);
+});
