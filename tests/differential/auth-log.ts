@@ -27,6 +27,7 @@ import {
   RequestOp,
   TxnRequest,
 } from '@etsd/proto';
+import type { AuthStore } from '@etsd/state';
 
 export interface LoggedRequest {
   readonly user: string;
@@ -82,12 +83,31 @@ export class RequestMaker {
     return made;
   }
 
-  /** A request by anybody, who is known as of about `authRevision`. */
-  make(authRevision: number): LoggedRequest {
+  /** Permissions for one role, more than anybody would give it, with few keys and many ends. */
+  manyPermissions(name: string, count: number): LoggedRequest[] {
+    const made: LoggedRequest[] = [];
+    const add = (field: number, body: Buffer) => made.push({ user: 'root', authRevision: 0, field, body });
+    add(RaftRequestField.AuthRoleAdd, AuthRoleAddRequest.encode(AuthRoleAddRequest.create({ name })));
+    while (made.length <= count) {
+      const rangeEnd = bytes(`x${this.random.below(1000)}`);
+      const perm = AuthPermission.create({ permType: this.one([0, 1, 2]), key: this.key(), rangeEnd });
+      const request = AuthRoleGrantPermissionRequest.create({ name, perm });
+      add(RaftRequestField.AuthRoleGrantPermission, AuthRoleGrantPermissionRequest.encode(request));
+    }
+    return made;
+  }
+
+  /**
+   * A request by anybody, who is known as of about `authRevision`; by nobody who was deleted, whom etcd 3.5 still knows
+   * until its next commit: it looks users up where deletions come late.
+   */
+  make(auth: AuthStore): LoggedRequest {
     const { random } = this;
+    const authRevision = auth.revision;
     const isChange = random.below(4) === 0;
     // Most changes come from root, so that most are made; everybody else tries too.
-    const user = isChange && random.below(8) > 0 ? 'root' : this.one(USERS);
+    const wanted = isChange && random.below(8) > 0 ? 'root' : this.one(USERS);
+    const user = wanted === '' || auth.user(wanted) !== undefined ? wanted : 'nobody';
     const offset = this.one([0, 0, 0, 0, 0, 0, 0, 0, 1, -1]);
     const known = random.below(20) === 0 ? 0 : Math.max(0, authRevision + offset);
     const [field, body] = isChange ? this.change() : this.use();
@@ -164,7 +184,7 @@ export class RequestMaker {
   }
 
   private lease(): string {
-    return this.random.below(3) > 0 ? U64_ZERO : u64FromNumber(1 + this.random.below(4));
+    return this.random.below(3) > 0 ? U64_ZERO : u64FromNumber(1 + this.random.below(2));
   }
 
   private use(): [number, Buffer] {
@@ -173,11 +193,12 @@ export class RequestMaker {
         return [
           RaftRequestField.LeaseGrant,
           LeaseGrantRequest.encode(
-            LeaseGrantRequest.create({ ID: u64FromNumber(1 + this.random.below(4)), TTL: 9000 }),
+            LeaseGrantRequest.create({ ID: u64FromNumber(1 + this.random.below(2)), TTL: 9000 }),
           ),
         ];
       case 1: {
-        const request = LeaseRevokeRequest.create({ ID: u64FromNumber(1 + this.random.below(4)) });
+        if (this.random.below(3) > 0) return [RaftRequestField.Put, PutRequest.encode(this.put())];
+        const request = LeaseRevokeRequest.create({ ID: u64FromNumber(1 + this.random.below(2)) });
         return [RaftRequestField.LeaseRevoke, LeaseRevokeRequest.encode(request)];
       }
       case 2:

@@ -15,6 +15,7 @@ import {
 } from '@etsd/proto';
 import { hasRole, type Roles, type Users } from './auth-users.ts';
 import { isGrantable } from './permissions.ts';
+import { sortUnstably } from './unstable-sort.ts';
 
 export function addRole(roles: Roles, name: string): EtcdError | null {
   if (name === '') return ErrRoleEmpty;
@@ -58,7 +59,8 @@ export function revokePermission(roles: Roles, request: AuthRoleRevokePermission
 
 /**
  * The permissions, ordered by key, with one more. Like etcd this looks for the range at the first permission with that
- * key only: there it takes another type, anywhere else it is a further permission.
+ * key only: there it takes another type, anywhere else it is a further permission. Those with the same key stand in the order
+ * that etcd's sorting leaves them in.
  */
 function withPermission(present: readonly AuthPermission[], given: AuthPermission): AuthPermission[] {
   const added = AuthPermission.create({
@@ -69,5 +71,7 @@ function withPermission(present: readonly AuthPermission[], given: AuthPermissio
   const at = present.findIndex(({ key }) => key.compare(given.key) >= 0);
   const first = present[at];
   if (first?.key.equals(given.key) && first.rangeEnd.equals(given.rangeEnd)) return present.with(at, added);
-  return [...present, added].sort((a, b) => a.key.compare(b.key));
+  const all = [...present, added];
+  sortUnstably(all, (a, b) => a.key.compare(b.key));
+  return all;
 }
