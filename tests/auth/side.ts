@@ -53,6 +53,8 @@ export class Side {
     const stream = this.client.stream(ask.method, headers);
     try {
       stream.send(ask.message);
+      // The others take one request.
+      if (ask.method !== 'Watch/Watch' && ask.method !== 'Lease/LeaseKeepAlive') stream.halfClose();
       const isAnswered = () => stream.received.length > 0 || stream.ended !== null;
       await stream.until(STREAM_MS, 'an answer', isAnswered);
       const answer = stream.received[0] as Message | undefined;

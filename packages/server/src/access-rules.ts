@@ -12,7 +12,8 @@
  * | `keys`       | rights on every key range named, reads in  | by the handler once what it reads is up to date;         |
  * |              | comparisons and former values included     | for what goes through the log, when it is applied        |
  * | `lease-keys` | a user with rights on all keys attached    | the same                                                 |
- * | `entry`      | what the request says                      | when its entry is applied                                |
+ * | `entry`      | a user, as the request says                | the user before the handler, the rest when its entry is  |
+ * |              |                                            | applied                                                  |
  * | `as-caller`  | what its single operations ask             | by each of them, which are done in the caller's name     |
  */
 export type Right = 'open' | 'user' | 'root' | 'root-raw' | 'keys' | 'lease-keys' | 'entry' | 'as-caller';

@@ -92,6 +92,12 @@ export class Access {
     switch (right) {
       case 'user':
         return this.userError(call);
+      case 'entry': {
+        // Nobody's request need not take the way through the log. What the others may, their entries show.
+        const caller = this.callerOf(call);
+        if (caller instanceof EtcdError) return caller;
+        return caller === NOBODY && this.auth.enabled ? ErrUserEmpty : null;
+      }
       case 'root':
         return this.rootError(call);
       case 'root-raw': {
