@@ -8,6 +8,7 @@ import {
   acquire,
   campaign,
   EtcdClient,
+  from,
   get,
   isError,
   key,
@@ -26,6 +27,7 @@ for (const product of ['etsd', 'etcd'] as const) {
   const skip = product === 'etcd' && needsPeer('etcd');
   describe(`@etsd/client against ${product}`, { skip, timeout: 180_000 }, () => {
     test('keys, pages, transactions, leases', () => onServer(product, everyday));
+    test('a namespace hides its prefix, and what lies outside', () => onServer(product, namespaces));
     test('watches go on where they were, through kills of the server', () => onServer(product, watchThroughKills));
     test('a lock is held by one at a time, through kills of the server', () => onServer(product, lockThroughKills));
     test('an election has one leader, whom observers see', () => onServer(product, elections));
@@ -79,6 +81,37 @@ async function everyday(server: TestServer): Promise<void> {
   await assert.rejects(async () => {
     for await (const _event of client.watch('p/00', { startRevision: 2 }).events()) assert.fail('it is compacted');
   }, WatchCanceledError);
+}
+
+async function namespaces(server: TestServer): Promise<void> {
+  await using whole = new EtcdClient({ endpoints: server.address });
+  await using app = new EtcdClient({ endpoints: server.address, namespace: 'app/' });
+  await whole.kv.put('apo', 'before');
+  await whole.kv.put('apq', 'behind');
+  await app.kv.put('a', '1');
+  await app.kv.put('b', '2');
+  assert.equal((await whole.kv.get('app/a'))?.value.toString(), '1');
+  const listed: string[] = [];
+  for await (const kv of app.kv.list(prefix(''), { pageSize: 1 })) listed.push(kv.key.toString());
+  assert.deepEqual(listed, ['a', 'b']);
+  const outcome = await app.kv
+    .transaction()
+    .if(key('a').value.equals('1'), key('apo').isMissing)
+    .do(put('a', '3', { prevKv: true }), get(from('a')))
+    .commit();
+  assert.ok(outcome.succeeded);
+  assert.equal(outcome.results[0].prevKv?.key.toString(), 'a');
+  assert.deepEqual(
+    outcome.results[1].kvs.map((kv) => kv.key.toString()),
+    ['a', 'b'],
+  );
+  await using watch = app.watch(prefix(''), { startRevision: 2, prevKv: true });
+  const seen: string[] = [];
+  for await (const { kv } of watch.events()) if (seen.push(`${kv?.key} ${kv?.value}`) === 3) break;
+  assert.deepEqual(seen, ['a 1', 'b 2', 'a 3']);
+  assert.equal((await app.kv.delete(prefix(''))).deleted, 2);
+  assert.equal(await whole.kv.count(prefix('')), 2);
+  await assert.rejects(app.kv.put('', 'x'), /key is not provided/);
 }
 
 const KILLS = 5;

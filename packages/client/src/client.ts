@@ -7,6 +7,7 @@ import type { Bytes, KeyRange } from './keys.ts';
 import { Kv } from './kv.ts';
 import { Leases } from './lease.ts';
 import { Maintenance } from './maintenance.ts';
+import { Namespace, NamespacedCaller } from './namespace.ts';
 import type { CallOptions, ClientOptions } from './options.ts';
 import { Watcher, type WatchOptions } from './watch.ts';
 
@@ -18,11 +19,13 @@ export class EtcdClient implements AsyncDisposable {
   readonly maintenance: Maintenance;
   readonly auth: Auth;
   private readonly caller: Caller;
+  private readonly namespace: Namespace | null;
 
   /** Throws `TypeError` for an endpoint that is none. `world` is what the simulator replaces. */
   constructor(options: ClientOptions, world: RpcWorld = nodeWorld()) {
     this.caller = new Caller(world, options);
-    this.kv = new Kv(this.caller);
+    this.namespace = options.namespace === undefined ? null : new Namespace(options.namespace);
+    this.kv = new Kv(this.namespace === null ? this.caller : new NamespacedCaller(this.caller, this.namespace));
     this.leases = new Leases(this.caller);
     this.cluster = new Cluster(this.caller);
     this.maintenance = new Maintenance(this.caller);
@@ -36,7 +39,7 @@ export class EtcdClient implements AsyncDisposable {
 
   /** Watches a key, or a range of keys such as `prefix('a/')`. */
   watch(keys: Bytes | KeyRange, options: WatchOptions = {}): Watcher {
-    return new Watcher(this.caller, keys, options);
+    return new Watcher(this.caller, this.namespace, keys, options);
   }
 
   get endpoints(): readonly string[] {

@@ -12,9 +12,9 @@ import {
   type TxnRequest,
   type TxnResponse,
 } from '@etsd/proto';
-import type { Caller } from './caller.ts';
 import { type Bytes, type KeyRange, toBytes, toRange } from './keys.ts';
 import * as methods from './methods.ts';
+import type { UnaryCaller } from './namespace.ts';
 import type { CallOptions } from './options.ts';
 import { Transaction } from './txn.ts';
 
@@ -43,9 +43,9 @@ const PAGE_KEYS = 1000;
 
 /** Keys and values. */
 export class Kv {
-  private readonly caller: Caller;
+  private readonly caller: UnaryCaller;
 
-  constructor(caller: Caller) {
+  constructor(caller: UnaryCaller) {
     this.caller = caller;
   }
 

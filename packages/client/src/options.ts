@@ -18,6 +18,11 @@ export interface ClientOptions {
   /** Silence after which a connection with calls on it is probed, and how long the probe may take. Default 10 s and 10 s. */
   readonly keepaliveMs?: number;
   readonly keepaliveTimeoutMs?: number;
+  /**
+   * Every key of this client begins with this, without showing it: in reads, writes, transactions, watches, locks and
+   * elections. What lies outside of it cannot be reached. The keys that `leases.timeToLive` lists are whole ones.
+   */
+  readonly namespace?: string | Uint8Array;
 }
 
 /** Of one call. */

@@ -11,6 +11,7 @@ import { CanceledError, clientError, isRetryable, WatchCanceledError } from './e
 import { type Bytes, type KeyRange, toRange } from './keys.ts';
 import type { MessageStream } from './message-stream.ts';
 import { Watch } from './methods.ts';
+import type { Namespace } from './namespace.ts';
 import { RETRY_PAUSE_MAX_MS, RETRY_PAUSE_MS } from './options.ts';
 
 export interface WatchOptions {
@@ -39,6 +40,7 @@ export interface WatchOptions {
  */
 export class Watcher implements AsyncIterable<WatchResponse>, AsyncDisposable {
   private readonly caller: Caller;
+  private readonly namespace: Namespace | null;
   private readonly range: KeyRange;
   private readonly options: WatchOptions;
   private readonly stop = new AbortController();
@@ -51,9 +53,10 @@ export class Watcher implements AsyncIterable<WatchResponse>, AsyncDisposable {
   private pieces: WatchResponse[] = [];
   private started = false;
 
-  constructor(caller: Caller, keys: Bytes | KeyRange, options: WatchOptions) {
+  constructor(caller: Caller, namespace: Namespace | null, keys: Bytes | KeyRange, options: WatchOptions) {
     this.caller = caller;
-    this.range = toRange(keys);
+    this.namespace = namespace;
+    this.range = namespace === null ? toRange(keys) : namespace.outwards(toRange(keys));
     this.options = options;
     this.nextRevision = options.startRevision ?? 0;
     const { signal } = this.stop;
@@ -162,6 +165,7 @@ export class Watcher implements AsyncIterable<WatchResponse>, AsyncDisposable {
       response.events = [...this.pieces.flatMap((piece) => piece.events), ...response.events];
       this.pieces = [];
     }
+    if (this.namespace !== null) for (const event of response.events) this.namespace.innerEvent(event);
     const last = response.events.at(-1)?.kv?.modRevision ?? revision;
     this.nextRevision = Math.max(this.nextRevision, last + 1);
     return response;

@@ -32,6 +32,7 @@ import { Gate, isSecure } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
 import { attachPeerMetrics } from './peer-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
+import { attachProcessMetrics, type ProcessFigures } from './process-metrics.ts';
 import { publishMember } from './publish.ts';
 import { isNoSpaceRaised, raiseNoSpace } from './quota.ts';
 import { registerServices, type Services } from './services.ts';
@@ -59,6 +60,8 @@ export interface MemberParts {
    */
   readonly openBackend: (path: string, onFailure: (error: Error) => void, onOutOfSpace: () => void) => Backend;
   readonly loopDelay: LoopDelay;
+  /** Shown among the metrics, where there is a process of the member's own. */
+  readonly process?: ProcessFigures;
   /** Called at most once, when the member cannot go on. */
   readonly fail: (error: unknown) => void;
   /** Makes the connections to other members; a simulated world has its own. */
@@ -264,6 +267,7 @@ class RunningMember implements Member {
       clusterVersion: () => state.version.version,
       loopDelay: parts.loopDelay,
     });
+    if (parts.process !== undefined) attachProcessMetrics(metrics.registry, parts.process);
     if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);
   }
 

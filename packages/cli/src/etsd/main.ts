@@ -7,6 +7,7 @@ import { type Arguments, parseArguments, UsageError } from './arguments.ts';
 import { flagHelp, USAGE } from './help.ts';
 import { measureLoopDelay } from './loop-delay.ts';
 import { LogOutputs } from './outputs.ts';
+import { processFigures } from './process-figures.ts';
 import { readSettings, type Settings } from './settings.ts';
 
 const EXIT_FAILURE = 1;
@@ -106,6 +107,7 @@ async function run(
         return backend;
       },
       loopDelay: measureLoopDelay(),
+      process: processFigures(),
       fail,
     });
   } catch (error) {

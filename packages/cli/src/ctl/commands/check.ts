@@ -219,7 +219,7 @@ const datascale: Command = {
     await refuseExistingKeys(context, client, text);
     const endpoint = client.endpoints[0];
     if (endpoint === undefined) throw badArguments('no endpoint is given');
-    const before = await residentBytes(endpoint);
+    const before = await residentBytes(endpoint, 'before');
     context.line(
       `Start data scale check for work load [${keys} key-value pairs, ${VALUE_BYTES} bytes per key-value, ${clients} concurrent clients].`,
     );
@@ -228,7 +228,7 @@ const datascale: Command = {
     const outcome = new Outcome();
     await run(client, load, outcome, () => progress.show(outcome.writes, keys));
     progress.done('done');
-    const after = await residentBytes(endpoint);
+    const after = await residentBytes(endpoint, 'after');
     await cleanUp(context, client, text);
     if (outcome.errors.size > 0) {
       context.line('FAIL: too many errors');
@@ -240,13 +240,14 @@ const datascale: Command = {
 };
 
 /** Memory of the member as its metrics have it. */
-async function residentBytes(endpoint: string): Promise<number> {
+async function residentBytes(endpoint: string, moment: 'before' | 'after'): Promise<number> {
   const { address, tls } = parseEndpoint(endpoint);
   if ('path' in address) throw badArguments('datascale reads /metrics over TCP', 'name an endpoint like HOST:PORT');
   const url = `${tls === 'always' ? 'https' : 'http'}://${address.host}:${address.port}/metrics`;
   const response = await fetch(url);
   const match = /^process_resident_memory_bytes (\S+)$/m.exec(await response.text());
-  return match === null ? 0 : Number(match[1]);
+  if (match !== null) return Number(match[1]);
+  throw new Failure(ExitCode.ERROR, `FAIL: Could not read process_resident_memory_bytes ${moment} the put operations.`);
 }
 
 export const CHECK_COMMAND: Command = {
