@@ -5,7 +5,7 @@ export const GLOBAL_FLAGS: readonly Flag[] = [
   flag('cacert', 'string', '', 'verify the servers with the authorities in this file (PEM)'),
   flag('cert', 'string', '', 'identify yourself with this certificate (PEM)'),
   flag('command-timeout', 'duration', '5s', 'how long a short command may take'),
-  flag('debug', 'bool', 'false', 'say on the error output what goes over the connections'),
+  flag('debug', 'bool', 'false', 'print the settings in use on the error output'),
   flag('dial-timeout', 'duration', '2s', 'how long connecting to an endpoint may take'),
   flag('discovery-srv', 'string', '', 'domain whose SRV records name the endpoints', 'd'),
   flag('discovery-srv-name', 'string', '', 'suffix of the service name in those records'),
