@@ -1,6 +1,7 @@
 import type { Compare, KeyRecord, KvOperation, Outcome, Step, StepResult } from '@etsd/simulator/checkers';
-import type { Client, Message } from '../support/client.ts';
+import type { Outcome as Answer, Client, Message } from '../support/client.ts';
 import type { TestServer } from '../support/server.ts';
+import { type Identity, STRANGER } from './identity.ts';
 
 /** Milliseconds of the one clock that all times of a history are told by. */
 export function now(): number {
@@ -15,6 +16,7 @@ export interface Wish {
   readonly failure: readonly Step[];
 }
 
+const UNAVAILABLE = 14;
 const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
 
 /** Errors after which nothing has happened and nothing will. Whatever else comes says nothing. */
@@ -38,12 +40,13 @@ export async function callKv(
   server: TestServer,
   number: number,
   wish: Wish,
-  deadlineMs: number,
+  { deadlineMs, identity }: { deadlineMs: number; identity: Identity },
 ): Promise<KvOperation> {
-  const { run } = server;
+  const { run, isReady } = server;
   const start = now();
-  const { code, message, response } = await send(client, wish, deadlineMs);
+  const answer = await send(client, wish, deadlineMs);
   const end = now();
+  const { code, message, response } = ownAnswer(answer, server, isReady, identity);
   const header = (response?.['header'] ?? null) as Message | null;
   const succeeded = response !== null && (isPlain(wish) || response['succeeded'] === true);
   const steps = succeeded ? wish.success : wish.failure;
@@ -63,6 +66,12 @@ export async function callKv(
     succeeded,
     results: response === null ? [] : resultsOf(wish, steps, response),
   };
+}
+
+/** The answer, or none where somebody else gave it. */
+export function ownAnswer(answer: Answer, server: TestServer, wasReady: boolean, identity: Identity): Answer {
+  if (answer.response === null || identity.isOurs(server, wasReady, answer.response)) return answer;
+  return { code: UNAVAILABLE, message: STRANGER, response: null };
 }
 
 function isPlain(wish: Wish): boolean {

@@ -9,6 +9,7 @@ import { eventually } from '../support/conditions.ts';
 import type { Product, TestServer } from '../support/server.ts';
 import { type Fault, type FaultKind, Faults } from './faults.ts';
 import type { HistoryEnd } from './history-file.ts';
+import { Identity } from './identity.ts';
 import { now } from './kv-calls.ts';
 import { drawWatch, Watcher } from './watchers.ts';
 import { Compactor, KvWorker, LeaseWorker, Shared } from './workers.ts';
@@ -94,6 +95,7 @@ class ChaosRun implements Scene {
   private readonly shared = new Shared();
   private readonly records: HistoryRecord[] = [];
   private readonly violations: Violation[] = [];
+  private identity = new Identity('', () => {});
   /** One watch over everything at each member: together they are the log. */
   private readonly recorders: Watcher[] = [];
   private readonly watchers: Watcher[] = [];
@@ -107,7 +109,9 @@ class ChaosRun implements Scene {
   }
 
   async run(): Promise<ChaosResult> {
-    await this.cluster.agreed();
+    const status = await this.cluster.client(await this.cluster.agreed()).expect('Maintenance/Status', {});
+    const clusterId = (status['header'] as Message)['cluster_id'] as string;
+    this.identity = new Identity(clusterId, (text) => this.violations.push({ rule: 'identity', text }));
     for (const member of this.cluster.members) this.joined(member);
     const workers = this.makeWorkers();
     const working = workers.map((worker) => worker.run());
@@ -133,7 +137,12 @@ class ChaosRun implements Scene {
     return {
       verdict: {
         violations: [...this.violations, ...violations],
-        counts: { ...counts, 'links found': links?.found ?? 0, 'links unknown': links?.unknown ?? 0 },
+        counts: {
+          ...counts,
+          'links found': links?.found ?? 0,
+          'links unknown': links?.unknown ?? 0,
+          strangers: this.identity.strangers,
+        },
       },
       records: this.records,
       end,
@@ -147,7 +156,7 @@ class ChaosRun implements Scene {
   }
 
   joined(member: TestServer): void {
-    this.recorders.push(new Watcher(member));
+    this.recorders.push(new Watcher(member, this.identity));
     member.onEnd = (code, signal) => this.ended(member, code, signal);
   }
 
@@ -171,6 +180,7 @@ class ChaosRun implements Scene {
       keys: KEYS,
       pauseMs,
       deadlineMs: DEADLINE_MS,
+      identity: this.identity,
     };
     const workers: (KvWorker | LeaseWorker | Compactor)[] = [];
     for (let number = 0; number < count; number++) workers.push(new KvWorker(number, options, this.shared));
@@ -223,7 +233,7 @@ class ChaosRun implements Scene {
   private stirWatchers(): void {
     while (this.watchers.length < WATCHERS_MAX) {
       const wish = drawWatch(this.prng, KEYS, this.shared.revision);
-      this.watchers.push(new Watcher(this.prng.pick(this.cluster.members), wish));
+      this.watchers.push(new Watcher(this.prng.pick(this.cluster.members), this.identity, wish));
     }
     if (this.prng.chance(0.5)) {
       const [watcher] = this.watchers.splice(this.prng.below(this.watchers.length), 1) as [Watcher];

@@ -3,6 +3,7 @@ import type { WatchEvent, WatchRecord } from '@etsd/simulator/checkers';
 import { Client, type Message, type Stream } from '../support/client.ts';
 import { RECONNECT_SOON } from '../support/cluster.ts';
 import type { TestServer } from '../support/server.ts';
+import type { Identity } from './identity.ts';
 import { keyRecord, now } from './kv-calls.ts';
 
 export interface WatchWish {
@@ -32,6 +33,7 @@ export class Watcher {
   reached = 0;
   private readonly client: Client;
   private readonly wish: WatchWish;
+  private readonly identity: Identity;
   private nextRevision: number;
   private stream: Stream | null = null;
   private current: WatchRecord | null = null;
@@ -39,9 +41,12 @@ export class Watcher {
   private isOver = false;
   private readonly timer: NodeJS.Timeout;
   private retryAt = 0;
+  /** Whether the member served when the stream was opened. */
+  private wasReady = false;
 
-  constructor(server: TestServer, wish: WatchWish = ALL) {
+  constructor(server: TestServer, identity: Identity, wish: WatchWish = ALL) {
     this.server = server;
+    this.identity = identity;
     this.wish = wish;
     this.nextRevision = wish.startRevision;
     this.client = new Client(server.address, RECONNECT_SOON);
@@ -92,6 +97,7 @@ export class Watcher {
       ended: 'open',
       compactRevision: 0,
     };
+    this.wasReady = this.server.isReady;
     const stream = this.client.stream('Watch/Watch');
     this.stream = stream;
     this.current = record;
@@ -124,6 +130,11 @@ export class Watcher {
   private heard(record: WatchRecord, message: Message): void {
     if (this.isOver || this.current !== record) return;
     this.lastHeard = now();
+    if (!this.identity.isOurs(this.server, this.wasReady, message)) {
+      record.ended = 'lost';
+      this.stream?.cancel();
+      return;
+    }
     const revision = Number((message['header'] as Message)['revision']);
     if (message['canceled'] === true) {
       const compactRevision = Number(message['compact_revision']);

@@ -4,7 +4,8 @@ import { Client, type Message, type Outcome } from '../support/client.ts';
 import { RECONNECT_SOON, type TestCluster } from '../support/cluster.ts';
 import { within } from '../support/conditions.ts';
 import type { TestServer } from '../support/server.ts';
-import { callKv, now, outcomeOf, type Wish } from './kv-calls.ts';
+import type { Identity } from './identity.ts';
+import { callKv, now, outcomeOf, ownAnswer, type Wish } from './kv-calls.ts';
 
 export type Note = (record: KvOperation | LeaseOperation | CompactOperation) => void;
 
@@ -17,6 +18,7 @@ export interface WorkOptions {
   /** Mean pause of a worker between two operations. */
   pauseMs: number;
   deadlineMs: number;
+  identity: Identity;
 }
 
 /** What all workers of a run share: numbers that nobody else uses, and the newest revision anybody was told. */
@@ -76,14 +78,19 @@ abstract class Worker {
 
   protected async kv(wish: Partial<Wish> & { success: Step[] }): Promise<KvOperation> {
     const whole = { serializable: false, compares: [], failure: [], ...wish };
-    const { deadlineMs, note } = this.options;
-    const operation = await callKv(this.client, this.server, this.number, whole, deadlineMs);
-    note(operation);
+    const operation = await callKv(this.client, this.server, this.number, whole, this.options);
+    this.options.note(operation);
     if (operation.outcome === 'ok' && !operation.serializable) {
       this.shared.revision = Math.max(this.shared.revision, operation.revision);
       if (whole.success[0]?.do === 'put') this.shared.writes++;
     }
     return operation;
+  }
+
+  protected async ask(method: string, request: Message, deadlineMs: number): Promise<Outcome> {
+    const { isReady } = this.server;
+    const answer = await this.client.call(method, request, deadlineMs);
+    return ownAnswer(answer, this.server, isReady, this.options.identity);
   }
 
   protected put(key: string, lease = '0'): Step {
@@ -163,13 +170,14 @@ export class LeaseWorker extends Worker {
 
   private async call(what: 'grant' | 'revoke', lease: string, method: string, request: Message): Promise<boolean> {
     const start = now();
-    const answer = await this.client.call(method, request, this.options.deadlineMs);
+    const answer = await this.ask(method, request, this.options.deadlineMs);
     return this.noted(what, lease, start, answer, Number(answer.response?.['TTL'] ?? 0));
   }
 
   private async renew(): Promise<boolean> {
     const start = now();
     const { lease } = this;
+    const { isReady } = this.server;
     const stream = this.client.stream('Lease/LeaseKeepAlive');
     stream.send({ ID: lease });
     let answer: Outcome = { code: 4, message: 'no answer', response: null };
@@ -181,6 +189,7 @@ export class LeaseWorker extends Worker {
       () => {},
     );
     stream.cancel();
+    answer = ownAnswer(answer, this.server, isReady, this.options.identity);
     const ttl = Number(answer.response?.['TTL'] ?? 0);
     if (answer.code === 0 && ttl === 0) this.lease = '';
     return this.noted('renew', lease, start, answer, ttl);
@@ -206,7 +215,7 @@ export class Compactor extends Worker {
     if (revision <= this.compacted + 50 || this.isOver) return true;
     const physical = this.options.prng.chance(0.3);
     const start = now();
-    const answer = await this.client.call('KV/Compact', { revision: String(revision), physical }, 5000);
+    const answer = await this.ask('KV/Compact', { revision: String(revision), physical }, 5000);
     const outcome = outcomeOf(answer.code, answer.message);
     this.options.note({ type: 'compact', revision, start, end: now(), outcome, error: answer.message });
     this.compacted = revision;

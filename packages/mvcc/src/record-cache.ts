@@ -74,6 +74,13 @@ export class RecordCache {
     return slab.bytes.subarray(offset, offset + (this.lengths[at] as number));
   }
 
+  /** Forgets everything. Views handed out stay right. */
+  clear(): void {
+    this.serials.fill(0);
+    this.slabs.fill(null);
+    this.nextSlab();
+  }
+
   private nextSlab(): void {
     this.current = new Slab(SLAB_BYTES);
     this.used = 0;

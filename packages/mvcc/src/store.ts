@@ -64,8 +64,7 @@ export class Store {
 
   private inTransaction = false;
   private readonly published = new ChangeList();
-  private cache: RecordCache;
-  private readonly cacheBytes: number;
+  private readonly cache: RecordCache;
   private readonly copies = new Copies();
   private readonly view = new KeyValueView();
   private compaction: Compaction | null = null;
@@ -79,8 +78,7 @@ export class Store {
 
   constructor(backend: Backend, options: StoreOptions = {}) {
     this.backend = backend;
-    this.cacheBytes = options.cacheBytes ?? RECORD_CACHE_BYTES;
-    this.cache = new RecordCache(this.cacheBytes);
+    this.cache = new RecordCache(options.cacheBytes ?? RECORD_CACHE_BYTES);
   }
 
   // ---- Opening -------------------------------------------------------------------------------------------------
@@ -132,7 +130,7 @@ export class Store {
     this.isBeingReplaced = false;
     this.index = restore.index;
     this.generation++;
-    this.cache = new RecordCache(this.cacheBytes);
+    this.cache.clear();
     this.compaction = null;
     this.compactionHashes.clear();
     this.take(restore);

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { OperatorError, silentLogger } from '@etsd/base';
-import { ConfChange, ConfChangeType, Entry, HardState } from '@etsd/proto';
+import { ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, EntryType, HardState } from '@etsd/proto';
 import { nodeWorld } from '@etsd/runtime/node';
 import { forceSingleMember, foundCluster, hasLog, type OpenedLog, openExisting } from './bootstrap.ts';
 import { clusterIdOf, foundingMemberId, identify, joiningMemberId, memberContext } from './membership.ts';
@@ -127,7 +127,14 @@ test('after the log was cut, a new life reads only what follows', async () => {
   );
 });
 
-test('a member forced to be alone drops what may not be committed and removes the others', async () => {
+for (const isJoint of [false, true]) {
+  const where = isJoint ? ', also out of a joint configuration' : '';
+  test(`a member forced to be alone drops what may not be committed and removes the others${where}`, async () => {
+    await forceAlone(isJoint);
+  });
+}
+
+async function forceAlone(isJoint: boolean): Promise<void> {
   const place = await newPlace();
   const founders = [
     { name: 'a', peerUrls: ['http://a:2380'] },
@@ -138,10 +145,15 @@ test('a member forced to be alone drops what may not be committed and removes th
   const self = opened.start.memberId;
   const adds = opened.start.bootstrap ?? [];
   const entries = adds.map((entry, place) => Entry.create({ ...entry, term: 1, index: place + 1 }));
-  entries.push(Entry.create({ term: 1, index: 4, data: Buffer.from('committed') }));
-  entries.push(Entry.create({ term: 1, index: 5, data: Buffer.from('not committed') }));
+  const append = (type: number, data: Buffer): void => {
+    entries.push(Entry.create({ type, term: 1, index: entries.length + 1, data }));
+  };
+  append(EntryType.EntryNormal, Buffer.from('committed'));
+  if (isJoint) append(EntryType.EntryConfChangeV2, ConfChangeV2.encode(moveTo(self, '00000000000000dd')));
+  const commit = entries.length;
+  append(EntryType.EntryNormal, Buffer.from('not committed'));
   await new Promise<void>((resolve) => {
-    opened.log.save(HardState.create({ term: 1, commit: 4 }), entries, 0, 5, () => resolve());
+    opened.log.save(HardState.create({ term: 1, commit }), entries, 0, entries.length, () => resolve());
   });
   await opened.log.close();
 
@@ -155,9 +167,18 @@ test('a member forced to be alone drops what may not be committed and removes th
   assert.deepEqual(applier.confState?.voters, [self]);
   assert.ok(applier.seen.includes('committed'));
   assert.ok(!applier.seen.includes('not committed'));
+  assert.deepEqual(applier.confState?.votersOutgoing, []);
   assert.equal(waiter.outcome, 'alone');
   await node.stop();
-});
+}
+
+/** A joint configuration in which `self` stays and another takes the place of the founders. */
+function moveTo(self: string, other: string): ConfChangeV2 {
+  const wide = new ConfChangeV2();
+  const { ConfChangeAddNode } = ConfChangeType;
+  for (const nodeId of [self, other]) wide.changes.push(ConfChangeSingle.create({ type: ConfChangeAddNode, nodeId }));
+  return wide;
+}
 
 test('the name of the member must be among the founders', async () => {
   const place = await newPlace();

@@ -3,7 +3,7 @@
  * acknowledged stays and is applied once, what was refused is not, every read on every member sees what was committed
  * when it was asked, and peace restores service. Method: three to seven whole members with real logs on simulated disks;
  * crashes, torn writes, partitions (also one-way), loss, repetition and overtaking of messages, slow and failing disks,
- * drifting clocks, membership changes and hand-overs, all drawn from a seed, under load on every member.
+ * drifting clocks, stopped processes, membership changes and hand-overs, all drawn from a seed, under load on every member.
  *
  * Play one seed: `SEED=7 node --test packages/replication/src/cluster.test.ts`; `RUNS` sets how many.
  */

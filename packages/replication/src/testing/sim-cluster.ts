@@ -25,6 +25,7 @@ import { ReplicationNode } from '../node.ts';
 const DIRECTORY = '/data/member/wal';
 const TOKEN = 'sim';
 const SLOWEST_DISK_MS = 800;
+const LONGEST_PAUSE_MS = 2000;
 
 /** How a run goes: everything drawn from the seed. */
 export interface SimPlan {
@@ -46,6 +47,7 @@ export interface SimPlan {
   readonly changes: boolean;
   readonly transfers: boolean;
   readonly clockDrift: boolean;
+  readonly pauses: boolean;
 }
 
 export function drawPlan(prng: Prng): SimPlan {
@@ -67,6 +69,7 @@ export function drawPlan(prng: Prng): SimPlan {
     changes: prng.chance(0.5),
     transfers: prng.chance(0.5),
     clockDrift: prng.chance(0.3),
+    pauses: prng.chance(0.5),
   };
 }
 
@@ -457,14 +460,23 @@ export class SimCluster {
 
   private post(from: U64, to: U64, bytes: Buffer, isLost: boolean): void {
     const delayMs = 0.2 + this.prng.float() * (this.isCalm ? 1 : this.plan.latencyMaxMs);
-    this.universe.simulation.schedule(delayMs, this.life, () => {
-      const target = this.members.find(({ id }) => id === to);
-      const arrives = !isLost && target?.node !== undefined && target.node !== null;
-      const message = Message.decode(bytes);
-      if (arrives) target.deliver(message);
-      if (message.type !== MessageType.MsgSnap) return;
-      this.members.find(({ id }) => id === from)?.node?.reportSnapshot(to, !arrives);
-    });
+    this.universe.simulation.schedule(delayMs, this.life, () => this.arrive(from, to, bytes, isLost));
+  }
+
+  private arrive(from: U64, to: U64, bytes: Buffer, isLost: boolean): void {
+    const { simulation } = this.universe;
+    const target = this.members.find(({ id }) => id === to);
+    const pauseMs = (target?.machine.pausedUntilMs ?? 0) - simulation.nowMs;
+    if (pauseMs > 0) {
+      // It waits in the socket.
+      simulation.schedule(pauseMs, this.life, () => this.arrive(from, to, bytes, isLost));
+      return;
+    }
+    const arrives = !isLost && target?.node !== undefined && target.node !== null;
+    const message = Message.decode(bytes);
+    if (arrives) target.deliver(message);
+    if (message.type !== MessageType.MsgSnap) return;
+    this.members.find(({ id }) => id === from)?.node?.reportSnapshot(to, !arrives);
   }
 
   /** Everybody starts; faults for a while; then peace, in which everything must come right. */
@@ -488,7 +500,7 @@ export class SimCluster {
     if (this.isCalm) return;
     const { plan, prng } = this;
     const member = prng.pick(this.members);
-    switch (prng.below(8)) {
+    switch (prng.below(9)) {
       case 0:
         if (plan.crashes && member.isUp) member.crash(prng.chance(0.7));
         break;
@@ -507,6 +519,9 @@ export class SimCluster {
         break;
       case 6:
         if (plan.changes) this.change();
+        break;
+      case 7:
+        if (plan.pauses) member.machine.pause(prng.pick([20, 150, LONGEST_PAUSE_MS]));
         break;
       default:
         if (plan.transfers) for (const { node } of this.members) node?.moveLeader(member.id, SILENT);
@@ -577,7 +592,7 @@ export class SimCluster {
       if (!member.isUp) member.boot();
     }
     // What a disk has begun slowly it ends slowly.
-    await this.universe.simulation.runFor(SLOWEST_DISK_MS);
+    await this.universe.simulation.runFor(Math.max(SLOWEST_DISK_MS, LONGEST_PAUSE_MS));
     await this.until('everybody runs', () => this.members.every(({ node }) => node !== null));
     await this.until('somebody leads', () => this.leader() !== null);
     await this.until('everybody is up to date', () => this.isLevel());

@@ -36,6 +36,19 @@ test('repeated timers keep their period until cancelled, also from inside', asyn
   assert.deepEqual(times, [10, 20, 30]);
 });
 
+test('a stopped process misses nothing but the time, and a repeated timer only once', async () => {
+  const { simulation, machine } = universeOf(2);
+  const { timers } = machine.world;
+  const seen: string[] = [];
+  timers.every(10, () => seen.push(`tick ${simulation.nowMs}`));
+  timers.after(25, () => seen.push(`once ${simulation.nowMs}`));
+  await simulation.runFor(15);
+  machine.pause(40);
+  assert.equal(machine.pausedUntilMs, 55);
+  await simulation.runFor(55);
+  assert.deepEqual(seen, ['tick 10', 'once 55', 'tick 55', 'tick 65']);
+});
+
 test('clocks run at their own rate, timers with them', async () => {
   const { simulation, machine } = universeOf(3);
   machine.clockFaults.rate = 2;

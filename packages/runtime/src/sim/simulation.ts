@@ -18,7 +18,8 @@ export class Life {
 const END_OF_TURN = 2 ** 50;
 
 export class SimEvent {
-  readonly atMs: number;
+  /** Moved only while the event is in no queue. */
+  atMs: number;
   /** Among events of one moment the smaller goes first. */
   readonly order: number;
   readonly life: Life;
@@ -60,6 +61,7 @@ export class Simulation {
   private sequence = 0;
   /** Work in the real world that an event began and that must end before the next one. */
   private held: Promise<unknown>[] = [];
+  private readonly paused: Map<Life, number> = new Map();
   private readonly tripwires = new Tripwires();
   /** What a callback or a promise nobody waited for has thrown. */
   private failure: unknown = null;
@@ -76,6 +78,16 @@ export class Simulation {
   /** At this moment, behind everything else that happens at it. */
   scheduleEndOfTurn(life: Life, callback: () => void): SimEvent {
     return this.push(new SimEvent(this.nowMs, END_OF_TURN + this.sequence++, life, callback));
+  }
+
+  /** Stops a process until then: what is due for it happens when it goes on, in the order in which it was due. */
+  pause(life: Life, untilMs: number): void {
+    this.paused.set(life, untilMs);
+  }
+
+  /** Until when the process is stopped; in the past if it is not. */
+  pausedUntilMs(life: Life): number {
+    return this.paused.size === 0 ? 0 : (this.paused.get(life) ?? 0);
   }
 
   /** The next event waits for this, which goes on in the real world but must have a result that does not depend on it. */
@@ -104,6 +116,12 @@ export class Simulation {
         if (next.atMs > lastMs) throw this.stuck('too much simulated time');
         this.pop();
         if (next.isCancelled || !next.life.isAlive) continue;
+        const resumedMs = this.pausedUntilMs(next.life);
+        if (resumedMs > next.atMs) {
+          next.atMs = resumedMs;
+          this.push(next);
+          continue;
+        }
         this.nowMs = next.atMs;
         this.eventCount++;
         next.callback();

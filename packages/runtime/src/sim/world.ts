@@ -38,6 +38,16 @@ export class SimMachine {
     return this.medium.faults;
   }
 
+  /** The process is stopped (SIGSTOP) for a while and then goes on as if nothing had happened. */
+  pause(ms: number): void {
+    this.simulation.pause(this.life, this.simulation.nowMs + ms);
+  }
+
+  /** Until when the process is stopped, in simulated milliseconds; in the past if it is not. */
+  get pausedUntilMs(): number {
+    return this.simulation.pausedUntilMs(this.life);
+  }
+
   /** The process is gone; what it had handed to the system is still there. */
   kill(): void {
     this.life.isAlive = false;

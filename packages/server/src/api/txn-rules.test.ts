@@ -149,9 +149,10 @@ test('duplicates: deep and wide nesting stays cheap', () => {
     const wide = many(60, () => nested([del(`d${name}`, `d${name++}x`), put(`p${name++}`)]));
     depth = [...wide, nested(depth)];
   }
-  const started = performance.now();
+  // Processor time: other processes may hold the machine meanwhile.
+  const started = process.cpuUsage();
   assert.equal(checkTxn(txn(depth), 100_000), null);
-  const took = performance.now() - started;
+  const took = process.cpuUsage(started).user / 1000;
   assert.ok(took < 500, `${took} ms`);
 });
 

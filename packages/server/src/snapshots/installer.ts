@@ -13,8 +13,8 @@ import type { SnapshotMetrics } from './snapshot-metrics.ts';
 import { type Pause, readBoltIntoBackend } from './store-file.ts';
 import { pauser } from './turns.ts';
 
-/** Read at once while the new state's index and leases are built: about two milliseconds. */
-const SLICE_RECORDS = 1000;
+/** Read at once while the new state's index and leases are built: about a millisecond. */
+const SLICE_RECORDS = 400;
 /** Snapshot files kept, as many as etcd keeps. */
 const SNAPSHOT_FILES_KEPT = 5;
 
