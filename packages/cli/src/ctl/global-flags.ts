@@ -17,6 +17,8 @@ export const GLOBAL_FLAGS: readonly Flag[] = [
   flag('keepalive-time', 'duration', '2s', 'silence after which a connection is probed'),
   flag('keepalive-timeout', 'duration', '6s', 'how long the probe may take'),
   flag('key', 'string', '', 'private key of --cert (PEM)'),
+  flag('max-recv-bytes', 'uint', '0', 'accepted, as since 3.6; answers of any size are taken'),
+  flag('max-request-bytes', 'uint', '0', 'accepted, as since 3.6; the server has its own bound'),
   flag('password', 'string', '', 'password of --user, which then holds the name only'),
   flag('user', 'string', '', 'log in as NAME or NAME:PASSWORD; asks for the password where it is missing'),
   flag('write-out', 'string', 'simple', 'format of results: simple, json, fields, protobuf or table', 'w'),
