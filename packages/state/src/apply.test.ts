@@ -21,6 +21,7 @@ import {
   ErrMemberNotFound,
   ErrNoSpace,
   ErrPeerURLExist,
+  ErrRootUserNotExist,
   ErrTooManyLearners,
   type EtcdError,
   KeyValue,
@@ -34,7 +35,6 @@ import {
   writeRaftRequest,
 } from '@etsd/proto';
 import { State } from './apply.ts';
-import { ErrAuthUnavailable } from './auth.ts';
 import { addMemberChange, promoteMemberChange, removeMemberChange, updateMemberChange } from './conf-change.ts';
 import { digest } from './digest.ts';
 import { MemberRecord } from './members.ts';
@@ -298,11 +298,10 @@ test('entries up to the stored index are passed over', () => {
   assert.throws(() => again.apply(9, 2, bench.log[0] as Buffer, null), /in order/);
 });
 
-test('auth requests are answered and leave nothing behind', () => {
+test('authentication needs the user root, and leaves nothing behind where it is refused', () => {
   const bench = new Bench();
   const before = digest(bench.backend);
-  assert.equal(bench.apply(RaftRequestField.AuthEnable, Buffer.alloc(0)).error, ErrAuthUnavailable);
-  assert.equal(bench.apply(RaftRequestField.AuthUserAdd, bytes('\x0a\x01u')).error, ErrAuthUnavailable);
+  assert.equal(bench.apply(RaftRequestField.AuthEnable, Buffer.alloc(0)).error, ErrRootUserNotExist);
   assert.equal(digest(bench.backend), before);
 });
 

@@ -20,7 +20,7 @@ import {
   V2Request,
 } from '@etsd/proto';
 import { Alarms } from './alarms.ts';
-import { AuthApplier, isAuthField } from './auth.ts';
+import { AuthStore, isAuthField } from './auth.ts';
 import { applyMembershipChange, checkMembershipChange, readMembershipChange } from './conf-change.ts';
 import { ConsistentIndex } from './consistent-index.ts';
 import { KvApplier } from './kv.ts';
@@ -55,7 +55,7 @@ export class State {
   readonly alarms: Alarms;
   readonly members: Members;
   readonly version: ClusterVersion;
-  readonly auth: AuthApplier;
+  readonly auth: AuthStore;
   readonly kv: KvApplier;
   readonly txn: TxnApplier;
   /** Called once a batch of entries is applied and everybody who waited has been told. */
@@ -74,7 +74,7 @@ export class State {
     this.alarms = new Alarms(backend);
     this.members = new Members(backend);
     this.version = new ClusterVersion(backend);
-    this.auth = new AuthApplier();
+    this.auth = new AuthStore(backend);
     this.kv = new KvApplier(store, lessor, this.alarms);
     this.txn = new TxnApplier(store, lessor, this.alarms, this.kv);
   }
@@ -176,6 +176,7 @@ export class State {
   reload(): void {
     this.progress.reload();
     this.alarms.reload();
+    this.auth.reload();
     this.members.reload();
     this.version.reload();
   }
@@ -287,7 +288,7 @@ export class State {
         return;
       default:
         if (!isAuthField(field)) throw unknownEntry(index, field);
-        this.auth.apply(waiter);
+        this.auth.apply(index, field, data, start, end, this.view, waiter);
     }
   }
 
