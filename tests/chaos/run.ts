@@ -243,7 +243,7 @@ class ChaosRun implements Scene {
     for (const watcher of this.watchers) if (this.prng.chance(0.3)) watcher.askBookmark();
   }
 
-  /** Nothing is broken any more: within a bound, every member takes writes again. */
+  /** Nothing is broken any more: within a bound, every member answers as of now again, and writes are taken. */
   private async recover(): Promise<void> {
     this.cluster.links?.heal();
     for (const member of this.cluster.members) {
@@ -255,7 +255,8 @@ class ChaosRun implements Scene {
     for (const member of this.cluster.members) {
       const { name } = member.membership;
       try {
-        await eventually(RECOVERY_MS, `${name} takes writes again`, async () => {
+        await eventually(RECOVERY_MS, `${name} serves again`, async () => {
+          if (!member.isRunning) throw new Error(`${name} does not run`);
           const answer = await this.cluster.client(member).call('KV/Range', { key: Buffer.from('k') }, 2000);
           return answer.code === 0 ? true : null;
         });

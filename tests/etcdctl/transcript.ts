@@ -149,7 +149,7 @@ function maskNumbers(match: string): string {
   if (match.startsWith('ETCD_INITIAL_CLUSTER="')) return match.split(/[",]/).sort().join();
   // A key in base64 that holds an id.
   if (match.startsWith('"key":"')) return '"key":"#"';
-  return match.replace(/[0-9a-f]{16}|[\d.]+/g, '#');
+  return match.replace(/[0-9a-f]{13,16}|[\d.]+/g, '#');
 }
 
 /** Figures that depend on the moment, the machine, the program's version, or on how many internal entries a log holds. */

@@ -3,8 +3,8 @@ import * as shared from '../etcdctl/steps.ts';
 import { FORMATS, inFormats, REMAINING, step } from '../etcdctl/steps.ts';
 
 /** Ids that a server chose. */
-const NEW_MEMBER = [/\b[0-9a-f]{15,16}\b/g, /\b\d{17,20}\b/g];
-const LEASE_KEYS = [/\/[0-9a-f]{15,16}\b/g];
+const NEW_MEMBER = [/\b[0-9a-f]{13,16}\b/g, /\b\d{17,20}\b/g];
+const LEASE_KEYS = [/\/[0-9a-f]{13,16}\b/g];
 
 const { AUTHENTICATED, USERS } = auth();
 

@@ -86,7 +86,7 @@ async function measure(product: Product, way: string): Promise<object> {
   const writes = Number(values.writes);
   const seconds = Number(values.seconds);
   const kept = way === 'log' ? String(writes * 10) : '10000';
-  const flags = ['--snapshot-count', kept, '--experimental-snapshot-catchup-entries', '5000', '--log-level', 'warn'];
+  const flags = ['--snapshot-count', kept, '--experimental-snapshot-catchup-entries', '5000'];
   await using cluster = await TestCluster.start({ products: [product, product, product], flags });
   const leader = await cluster.agreed();
   const follower = cluster.members.find((member) => member !== leader) as ClusterMember;
@@ -114,6 +114,7 @@ async function measure(product: Product, way: string): Promise<object> {
   }
   const during = stream.take();
   await ready;
+  const { failed } = stream;
   stream.stop();
   for (const channel of channels) channel.close();
   const hashes = await cluster.hashes(await cluster.caughtUp());
@@ -125,7 +126,7 @@ async function measure(product: Product, way: string): Promise<object> {
     during: brief(during),
     p99Growth: Number((during.percentileMs(99) / before.percentileMs(99)).toFixed(2)),
     caughtUpMs: Math.round(caughtUpMs),
-    failed: stream.failed,
+    failed,
     hashesEqual: new Set([...hashes.values()].map(({ hash }) => hash)).size === 1,
   };
 }

@@ -3,9 +3,10 @@ import { readFileSync } from 'node:fs';
 import { type CallOptions, type ClientOptions, EtcdClient, EtcdError, TimeoutError } from '@etsd/client';
 import type { TlsOptions } from '@etsd/runtime';
 import type { Program } from './command.ts';
-import { applyEnvironment } from './environment.ts';
+import { applyEnvironment, variableOf } from './environment.ts';
 import { badArguments, ExitCode, Failure } from './failure.ts';
 import type { FlagValues, Parsed } from './flags.ts';
+import { GLOBAL_FLAGS } from './global-flags.ts';
 import { askPassword } from './terminal.ts';
 import { render, type Style, styleOf, type View } from './view.ts';
 
@@ -55,6 +56,7 @@ export class Context {
     const { flags, program } = this;
     const knows = (name: string): boolean => program.globalFlags.some((each) => each.name === name);
     if (knows('endpoints')) applyEnvironment(flags, this.surroundings.env);
+    if (knows('debug') && flags.flag('debug')) this.warn(settingsText(flags));
     this.known = styleOf(flags.text('write-out'), knows('hex') && flags.flag('hex'));
   }
 
@@ -165,6 +167,16 @@ export class Context {
   warn(text: string): void {
     this.surroundings.stderr.write(`${text}\n`);
   }
+}
+
+/** The global flags as the variables that would set them; secrets stay secret. */
+function settingsText(flags: FlagValues): string {
+  const shown = (name: string): string => {
+    const text = flags.text(name);
+    if (name === 'password' && text !== '') return '***';
+    return name === 'user' ? text.replace(/:.*$/, ':***') : text;
+  };
+  return GLOBAL_FLAGS.map(({ name }) => `${variableOf(name)}=${shown(name)}`).join('\n');
 }
 
 /** What a thrown value means for the program's end. */

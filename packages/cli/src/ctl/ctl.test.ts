@@ -53,6 +53,13 @@ function leaves(commands: readonly Command[], path: readonly string[] = []): [st
   });
 }
 
+test('--debug shows the settings in use, but no secret', async () => {
+  const { stderr } = await typed(ETSDCTL, 'get a --debug --user=me:hidden --endpoints=nowhere --password=');
+  assert.match(stderr, /^ETCDCTL_ENDPOINTS=nowhere$/m);
+  assert.match(stderr, /^ETCDCTL_USER=me:\*\*\*$/m);
+  assert.doesNotMatch(stderr, /hidden/);
+});
+
 describe('help', () => {
   for (const program of [ETSDCTL, ETSDUTL]) {
     test(`every command of ${program.name} has a page, and every example is a command line that parses`, async () => {

@@ -427,6 +427,7 @@ test('a member that is stopped while it installs keeps its old state, and the fi
   const to = new Side();
   const before = digest(to.backend);
   const message = await send(from, to);
+  const before = digest(to.backend);
   const installing = install(to, message);
   to.snapshots.stop();
   await assert.rejects(installing, /the member is being stopped/);

@@ -1,5 +1,13 @@
 import { spawn } from 'node:child_process';
-import { between, type EtcdClient, EtcdError, prefix, WatchCanceledError, type Watcher } from '@etsd/client';
+import {
+  between,
+  CanceledError,
+  type EtcdClient,
+  EtcdError,
+  prefix,
+  WatchCanceledError,
+  type Watcher,
+} from '@etsd/client';
 import { type Event, EventType, WatchResponse } from '@etsd/proto';
 import type { Command } from '../command.ts';
 import type { Context } from '../context.ts';
@@ -73,6 +81,7 @@ async function follow(context: Context, watcher: Watcher, command: readonly stri
       for (const event of response.events) await runFor(context, command, event, response);
     }
   } catch (error) {
+    if (error instanceof CanceledError) return; // by ourselves, since the program ends
     if (!(error instanceof EtcdError)) throw error;
     context.warn(`watch was canceled (${error.message})`);
     if (error instanceof WatchCanceledError) {
@@ -114,6 +123,15 @@ async function runFor(
   throw new Silent(ExitCode.ERROR);
 }
 
+function typedFlags(words: readonly string[]): Parsed {
+  try {
+    return parseFlags(words, FLAGS);
+  } catch (error) {
+    if (error instanceof Failure) throw badArguments(error.message, error.hint);
+    throw error;
+  }
+}
+
 /** Reads `watch …` and `progress` lines, each watch going on beside the others. */
 async function interactive(context: Context): Promise<void> {
   const client = await context.client();
@@ -140,8 +158,8 @@ async function interactive(context: Context): Promise<void> {
     } else if (verb !== 'watch') context.warn(`Invalid command ${text} (only support watch)`);
     else if (words.length === 0) context.warn(`Invalid command ${text} (command type or key is not provided)`);
     else {
+      const parsed = typedFlags(words);
       try {
-        const parsed = parseFlags(words, FLAGS);
         const wanted = wantedOf(parsed, context.surroundings.env, true);
         const watcher = begin(client, wanted, parsed);
         watchers.push(watcher);
