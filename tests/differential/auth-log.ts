@@ -40,22 +40,27 @@ const USERS = ['root', 'ann', 'bob', 'cem', ''];
 const ROLES = ['root', 'reads', 'writes', 'both', ''];
 const KEYS = ['a', 'b', 'ba', 'c', 'd', 'e'];
 const ENDS = ['', '', '', 'b', 'c', 'e', 'f', '\0'];
-const PASSWORDS = ['', 'cGFzcw==', 'cGFzcw', 'JDJhJDEw', 'not base 64', 'YQ=='];
+const HASHES = ['', 'cGFzcw==', 'cGFzcw', 'JDJhJDEw', 'not base 64', 'YQ=='];
 const bytes = (text: string) => Buffer.from(text, 'latin1');
 
 export class RequestMaker {
   private readonly random: Prng;
+  private readonly hashes: readonly string[];
+  private readonly password: string;
 
-  constructor(random: Prng) {
+  /** `hashes`: what users are given, in base 64 or not; `password`: in clear, for who asks the API. */
+  constructor(random: Prng, hashes: readonly string[] = HASHES, password = '') {
     this.random = random;
+    this.hashes = hashes;
+    this.password = password;
   }
 
   /** What makes authentication worth having: root, three users, three roles, and it is turned on. */
-  static beginning(): LoggedRequest[] {
+  static beginning(password = ''): LoggedRequest[] {
     const made: LoggedRequest[] = [];
     const add = (field: number, body: Buffer) => made.push({ user: '', authRevision: 0, field, body });
     for (const name of ['root', 'ann', 'bob', 'cem']) {
-      const request = AuthUserAddRequest.create({ name, hashedPassword: 'cGFzcw==' });
+      const request = AuthUserAddRequest.create({ name, password, hashedPassword: 'cGFzcw==' });
       add(RaftRequestField.AuthUserAdd, AuthUserAddRequest.encode(request));
     }
     for (const name of ['reads', 'writes', 'both']) {
@@ -118,22 +123,23 @@ export class RequestMaker {
     return all[this.random.below(all.length)] as T;
   }
 
-  private change(): [number, Buffer] {
-    const { random } = this;
+  /** One of the requests of the Auth service: its field in an entry, and its body. */
+  change(): [number, Buffer] {
+    const { random, password } = this;
     const name = this.one(USERS);
     const role = this.one(ROLES);
-    const hashedPassword = this.one(PASSWORDS);
+    const hashedPassword = this.one(this.hashes);
     switch (random.below(16)) {
       case 0:
       case 1: {
         const options = this.one([null, AuthUserAddOptions.create(), AuthUserAddOptions.create({ noPassword: true })]);
-        const request = AuthUserAddRequest.create({ name, hashedPassword, options });
+        const request = AuthUserAddRequest.create({ name, password, hashedPassword, options });
         return [RaftRequestField.AuthUserAdd, AuthUserAddRequest.encode(request)];
       }
       case 2:
         return [RaftRequestField.AuthUserDelete, AuthUserDeleteRequest.encode(AuthUserDeleteRequest.create({ name }))];
       case 3: {
-        const request = AuthUserChangePasswordRequest.create({ name, hashedPassword });
+        const request = AuthUserChangePasswordRequest.create({ name, password, hashedPassword });
         return [RaftRequestField.AuthUserChangePassword, AuthUserChangePasswordRequest.encode(request)];
       }
       case 4:

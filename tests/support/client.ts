@@ -187,14 +187,19 @@ export class Client {
   }
 
   /** Sends these bytes as the request message, whatever they are. */
-  callRaw(path: string, bytes: Buffer, deadlineMs = 20_000): Promise<Outcome & { bytes: Buffer }> {
+  callRaw(
+    path: string,
+    bytes: Buffer,
+    deadlineMs = 20_000,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Outcome & { bytes: Buffer }> {
     return new Promise((resolve) => {
       this.raw.makeUnaryRequest(
         path,
         (body: Buffer) => body,
         (body: Buffer) => body,
         bytes,
-        new grpc.Metadata(),
+        metadataOf(headers),
         { deadline: Date.now() + deadlineMs },
         (error, response) => {
           const empty = Buffer.alloc(0);

@@ -3,7 +3,6 @@ import {
   AuthDisableResponse,
   AuthEnableResponse,
   AuthenticateResponse,
-  AuthPermission,
   AuthRole,
   AuthRoleAddRequest,
   AuthRoleAddResponse,
@@ -45,7 +44,6 @@ import {
   EtcdError,
   GrpcCode,
   InternalAuthenticateRequest,
-  PermissionType,
   RaftRequestField,
 } from '@etsd/proto';
 import { AuthRecords } from './auth-records.ts';
@@ -67,8 +65,6 @@ export const FIRST_AUTH_REVISION = 1;
 const AUTH = 'auth';
 const ENABLED_KEY = Buffer.from('authEnabled');
 const REVISION_KEY = Buffer.from('authRevision');
-/** What the role root shows, which has no permissions of its own and needs none. */
-const ROOT_PERMISSION = AuthPermission.create({ permType: PermissionType.READWRITE, rangeEnd: Buffer.from([0]) });
 
 /** Who keeps tokens, and hears while entries are applied what concerns them. */
 export interface AuthListener {
@@ -328,7 +324,7 @@ export class AuthStore {
     if (error !== null && !this.hasRole(caller.username, name)) return error;
     const role = this.roles.get(name);
     if (role === undefined) return ErrRoleNotFound;
-    return AuthRoleGetResponse.create({ perm: name === ROOT ? [ROOT_PERMISSION] : role.keyPermission });
+    return AuthRoleGetResponse.create({ perm: role.keyPermission });
   }
 
   private identityError(user: string, authRevision: number): EtcdError | null {

@@ -425,7 +425,6 @@ test('after a crash between the record in the log and the installation the next 
 test('a member that is stopped while it installs keeps its old state, and the file to begin anew', async () => {
   const from = leader();
   const to = new Side();
-  const before = digest(to.backend);
   const message = await send(from, to);
   const before = digest(to.backend);
   const installing = install(to, message);
