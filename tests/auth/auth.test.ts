@@ -4,6 +4,7 @@ import { METHODS } from '@etsd/proto';
 import { needsPeer } from '../support/binaries.ts';
 import { Client, type Message } from '../support/client.ts';
 import { TestCluster } from '../support/cluster.ts';
+import { eventually } from '../support/conditions.ts';
 import { type Product, startServer } from '../support/server.ts';
 import { compare } from './compare.ts';
 import type { Ask } from './requests.ts';
@@ -226,6 +227,21 @@ test('a token is valid on every member at once', { skip: product !== 'etsd' }, a
     }
   } finally {
     for (const each of clients) each.close();
+  }
+});
+
+// Goal: what members do unasked goes on while everybody else has to say who it is.
+test('leases expire while authentication is on', { skip }, async () => {
+  const side = await Side.start(product);
+  try {
+    await side.asRoot('Lease/LeaseGrant', { ID: 5, TTL: 1 });
+    await side.asRoot('KV/Put', { key: key('gone'), lease: 5 });
+    await eventually(15_000, 'the key goes with its lease', async () => {
+      const { count } = await side.asRoot('KV/Range', { key: key('gone') });
+      return count === '0' ? true : null;
+    });
+  } finally {
+    await side.dispose();
   }
 });
 
