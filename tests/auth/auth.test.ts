@@ -230,6 +230,37 @@ test('a token is valid on every member at once', { skip: product !== 'etsd' }, a
   }
 });
 
+// Goal: users survive the move from etcd member by member: each kind takes the logins and changes of the other.
+test('members of etcd and of etsd share users and logins', { skip: needsPeer('etcd') }, async () => {
+  await using cluster = await TestCluster.start({ products: ['etcd', 'etsd', 'etsd'] });
+  const leader = await cluster.agreed();
+  const client = cluster.client(leader);
+  const clients = cluster.members.map((member) => new Client(member.address));
+  try {
+    for (const [index, name] of ['root', 'ann', 'bob'].entries()) {
+      await (clients[index] as Client).expect('Auth/UserAdd', { name, password: `pw-${name}` });
+    }
+    await client.expect('Auth/UserGrantRole', { user: 'root', role: 'root' });
+    await client.expect('Auth/AuthEnable', {});
+    for (const name of ['root', 'ann', 'bob']) {
+      for (const giver of clients) {
+        const { token } = await giver.expect('Auth/Authenticate', { name, password: `pw-${name}` });
+        const wanted = name === 'root' ? '0 ' : '7 etcdserver: permission denied';
+        for (const each of clients) {
+          // The member of etcd may refuse the login until it has applied it.
+          await eventually(5000, `${name} is known`, async () => {
+            const { code, message } = await each.call('KV/Put', { key: key('a') }, 5000, { token: token as string });
+            if (code !== 16) assert.equal(`${code} ${message}`, wanted);
+            return code === 16 ? null : true;
+          });
+        }
+      }
+    }
+  } finally {
+    for (const each of clients) each.close();
+  }
+});
+
 // Goal: what members do unasked goes on while everybody else has to say who it is.
 test('leases expire while authentication is on', { skip }, async () => {
   const side = await Side.start(product);

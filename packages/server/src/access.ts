@@ -204,9 +204,10 @@ export class Access {
     const token = tokenOf(call);
     if (token === undefined) return null;
     const { auth, tokens } = this;
+    // The usual case first.
+    if (tokens.caller(token, auth.revision) !== null) return null;
     const bornAt = tokens.bornAt(token);
-    if (bornAt === 0 || bornAt < this.parts.appliedIndex()) return null;
-    return tokens.caller(token, auth.revision) === null ? token : null;
+    return bornAt > 0 && bornAt >= this.parts.appliedIndex() ? token : null;
   }
 
   /** Keeps the call until its token is known or can not be any more; false where too many wait already. */
