@@ -30,6 +30,30 @@ test('every shape of input comes out in order, with nothing lost', () => {
   }
 });
 
+// Method: McIlroy's adversary ("A Killer Adversary for Quicksort", 1999) decides what compares how as late as it can, so
+// that every pivot is a bad one; after some of these the sort goes over to a heap.
+test('what makes every pivot a bad one is sorted all the same, and soon', () => {
+  const length = 2000;
+  const values = new Array<number>(length).fill(length);
+  let [solid, candidate, compares] = [0, 0, 0];
+  const items = Array.from({ length }, (_, at) => at);
+  sortUnstably(items, (a, b) => {
+    compares++;
+    if (values[a] === length && values[b] === length) {
+      const isFirst = candidate === a || (candidate !== b && solid % 3 === 0);
+      values[isFirst ? a : b] = solid++;
+    }
+    if (values[a] === length) candidate = a;
+    else if (values[b] === length) candidate = b;
+    return (values[a] as number) - (values[b] as number);
+  });
+  for (let at = 1; at < length; at++) {
+    assert.ok((values[items[at - 1] as number] as number) <= (values[items[at] as number] as number));
+  }
+  assert.equal(new Set(items).size, length);
+  assert.ok(compares < 100_000, `${compares} compares`);
+});
+
 test('up to twelve elements equal ones keep their order', () => {
   const items = Array.from({ length: 12 }, (_, at) => ({ value: at % 3, at }));
   sortUnstably(items, (a, b) => a.value - b.value);
