@@ -286,6 +286,7 @@ class RunningMember implements Member {
       hub: this.services.watch.hub,
       quotaBytes: memberLimits(config).quotaBytes,
       clusterVersion: () => state.version.version,
+      auth: state.auth,
       loopDelay: parts.loopDelay,
     });
     if (parts.process !== undefined) attachProcessMetrics(metrics.registry, parts.process);
