@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { aloneIn, run, scratch } from '../process/program.ts';
@@ -60,7 +60,8 @@ test('signed tokens are exchanged with etcd, both ways', { skip: needsPeer('etcd
 
 test('--auth-token that says nothing sensible is refused', async () => {
   const { privateKey, publicKey } = keyFiles();
-  const plain = await aloneIn(join(scratch(), 'data'));
+  const data = join(scratch(), 'data');
+  const plain = await aloneIn(data);
   const cases: [string, RegExp][] = [
     ['foo', /auth: invalid auth options/],
     ['jwt', /auth: invalid auth options/],
@@ -78,6 +79,7 @@ test('--auth-token that says nothing sensible is refused', async () => {
     assert.equal(code, 1, `${choice}: ${stderr}`);
     assert.match(stderr, wanted, choice);
     assert.doesNotMatch(stderr, /stacktrace|BEGIN/);
+    assert.equal(existsSync(data), false, 'nothing is made on disk');
   }
 });
 

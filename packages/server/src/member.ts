@@ -85,9 +85,11 @@ export async function startMember(parts: MemberParts): Promise<Member> {
   const gates = await bindGates(world, config);
   try {
     await checkFirstStart(parts);
+    // Keys that can not be used are told before anything is made on disk.
+    const tokens = await openTokens(world, logger, config.authToken, config.authTokenTtlSeconds);
     const directory = await openDataDirectory(world, config, logger);
     try {
-      const member = await RunningMember.open(parts, directory, gates);
+      const member = await RunningMember.open(parts, directory, gates, tokens);
       await member.serve();
       return member;
     } catch (error) {
@@ -294,7 +296,12 @@ class RunningMember implements Member {
   }
 
   /** Reads what is on disk, or founds a new cluster where nothing is. */
-  static async open(parts: MemberParts, directory: DataDirectory, gates: Gates): Promise<RunningMember> {
+  static async open(
+    parts: MemberParts,
+    directory: DataDirectory,
+    gates: Gates,
+    tokens: Tokens,
+  ): Promise<RunningMember> {
     const { config, logger, world } = parts;
     const metrics = new MemberMetrics();
     const fullDisk: FullDisk = { noticed: () => {} };
@@ -313,7 +320,6 @@ class RunningMember implements Member {
         'cluster-version': data.state.version.version === '' ? 'to_be_decided' : data.state.version.version,
         name: config.name,
       });
-      const tokens = await openTokens(world, logger, config.authToken, config.authTokenTtlSeconds);
       return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, tokens);
     } catch (error) {
       await data.backend.close();
