@@ -56,7 +56,7 @@ class Session {
     const entries: Entry[] = [];
     for (const step of steps) {
       const output = await this.execute(step);
-      if (step.args[0] === 'lease' && step.args[1] === 'grant') this.rememberLease(output.stdout);
+      if (step.args.join(' ').includes('lease grant')) this.rememberLease(output.stdout);
       entries.push({
         title: step.title ?? step.args.join(' '),
         stdout: this.normalise(this.readable(step, output.stdout), step),

@@ -76,6 +76,11 @@ export class ServerCall extends GrpcStream {
     return this.socket.remoteAddress;
   }
 
+  /** Common name in the client's certificate, which the handshake has checked; empty where there is none. */
+  get peerCommonName(): string {
+    return this.socket.peerCertificate?.commonName ?? '';
+  }
+
   // ── sending ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Sends the response headers now, though no message is ready. */

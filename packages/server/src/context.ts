@@ -7,6 +7,7 @@ import type { Logger, U64 } from '@etsd/base';
 import type { Store } from '@etsd/mvcc';
 import type { ConfChange, EtcdError, HeaderTemplate } from '@etsd/proto';
 import type { State } from '@etsd/state';
+import type { Access } from './access.ts';
 import type { MemberConfig } from './config/config.ts';
 import type { Limits } from './limits.ts';
 
@@ -37,6 +38,8 @@ export interface ApiCall {
   /** Where the caller of `begin` writes its message: valid until `commit`. */
   readonly target: { buffer: Buffer; offset: number };
   header(name: string): string | undefined;
+  /** Of the certificate that the client showed and that was checked; empty where there is none. */
+  readonly peerCommonName: string;
   begin(size: number): void;
   commit(): void;
   send(message: Buffer): void;
@@ -123,4 +126,5 @@ export interface MemberContext {
   readonly backend: ApiBackend;
   readonly state: State;
   readonly rpc: ApiServer;
+  readonly access: Access;
 }

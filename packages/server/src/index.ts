@@ -1,4 +1,4 @@
-export { registerAuthStatus } from './api/auth-status.ts';
+export { registerAuth } from './api/auth.ts';
 export { type ClusterParts, registerCluster } from './api/cluster.ts';
 export { type Health, registerHealth } from './api/health.ts';
 export { type CompactionWatch, type KvParts, registerKv } from './api/kv.ts';

@@ -17,6 +17,7 @@ export interface MeasuredParts {
   readonly quotaBytes: number;
   /** Empty until it is decided. */
   readonly clusterVersion: () => string;
+  readonly auth: { readonly revision: number };
   readonly loopDelay: LoopDelay;
 }
 
@@ -42,7 +43,8 @@ export class MemberMetrics {
   }
 
   /** Declares everything that is read from the running parts. */
-  attach({ replication, store, backend, lessor, hub, quotaBytes, clusterVersion, loopDelay }: MeasuredParts): void {
+  attach(parts: MeasuredParts): void {
+    const { auth, replication, store, backend, lessor, hub, quotaBytes, clusterVersion, loopDelay } = parts;
     const { registry } = this;
     let leaderChanges = 0;
     let leader = U64_ZERO;
@@ -91,6 +93,7 @@ export class MemberMetrics {
       'Total size of the underlying database logically in use in bytes.',
       () => backend.inUseBytes(),
     );
+    gauge('etcd_debugging_auth_revision', 'The current revision of auth store.', () => auth.revision);
     gauge('etcd_debugging_mvcc_keys_total', 'Total number of keys.', () => store.count('\0', '\0', 0));
     gauge('etcd_debugging_mvcc_current_revision', 'The current revision of store.', () => store.revision);
     gauge(

@@ -12,6 +12,8 @@ import {
 import { RpcServer } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
 import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
+import { Access, GuardedServer } from './access.ts';
+import { bcryptCost, openTokens } from './auth-parts.ts';
 import { checkFirstStart } from './bootstrap/first-start.ts';
 import { openLog, type StartingLog } from './bootstrap/open-log.ts';
 import { MemberRemovedError } from './bootstrap/removed.ts';
@@ -30,6 +32,7 @@ import { httpMember } from './http-member.ts';
 import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS, makeLimits } from './limits.ts';
 import { Gate, isSecure } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
+import { Passwords } from './passwords.ts';
 import { attachPeerMetrics } from './peer-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
 import { attachProcessMetrics, type ProcessFigures } from './process-metrics.ts';
@@ -40,6 +43,7 @@ import { MemberSnapshots } from './snapshots/member-snapshots.ts';
 import { recoverInstalledSnapshot } from './snapshots/recover.ts';
 import { SnapshotMetrics } from './snapshots/snapshot-metrics.ts';
 import { loadPeerDialTls } from './tls.ts';
+import type { Tokens } from './tokens.ts';
 import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
 /** Records of the store read before the event loop gets its turn while a member starts. */
@@ -145,6 +149,7 @@ class RunningMember implements Member {
     fullDisk: FullDisk,
     gates: Gates,
     dialTls: TlsOptions | null,
+    tokens: Tokens,
   ) {
     const { world, config, logger } = parts;
     const { backend, store, state, lessor } = data;
@@ -205,11 +210,21 @@ class RunningMember implements Member {
       intervalMs: config.backendBatchIntervalMs,
       limit: Math.min(config.backendBatchLimit, COMMIT_OPERATIONS_MAX),
     });
+    const limits = memberLimits(config);
+    const access = new Access({
+      world,
+      auth: state.auth,
+      tokens,
+      lessor,
+      clientCertAuth: config.clientCertAuth,
+      appliedIndex: () => state.appliedIndex,
+      waitMs: limits.requestTimeoutMs,
+    });
     const context: MemberContext = {
       world,
       logger,
       config,
-      limits: memberLimits(config),
+      limits,
       clusterId: this.replication.clusterId,
       memberId: this.replication.memberId,
       header: new HeaderTemplate(this.replication.clusterId, this.replication.memberId),
@@ -217,7 +232,8 @@ class RunningMember implements Member {
       store,
       backend,
       state,
-      rpc: this.rpc,
+      rpc: new GuardedServer(this.rpc, access),
+      access,
     };
     this.diskSpace = new DiskSpace({
       places: placesOf(config, directory),
@@ -248,6 +264,11 @@ class RunningMember implements Member {
       lessor,
       snapshots: this.snapshots.forClients,
       compactions: this.compactions,
+      passwords: new Passwords({
+        random: world.random,
+        clock: world.clock,
+        cost: bcryptCost(config.bcryptCost, logger),
+      }),
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
       fail: parts.fail,
@@ -265,6 +286,7 @@ class RunningMember implements Member {
       hub: this.services.watch.hub,
       quotaBytes: memberLimits(config).quotaBytes,
       clusterVersion: () => state.version.version,
+      auth: state.auth,
       loopDelay: parts.loopDelay,
     });
     if (parts.process !== undefined) attachProcessMetrics(metrics.registry, parts.process);
@@ -291,7 +313,8 @@ class RunningMember implements Member {
         'cluster-version': data.state.version.version === '' ? 'to_be_decided' : data.state.version.version,
         name: config.name,
       });
-      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls);
+      const tokens = await openTokens(world, logger, config.authToken, config.authTokenTtlSeconds);
+      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, tokens);
     } catch (error) {
       await data.backend.close();
       throw error;

@@ -18,7 +18,7 @@ export function isNoSpaceRaised({ state, memberId }: MemberContext): boolean {
 export function raiseNoSpace(context: MemberContext, waiter: ApiWaiter): void {
   const alarm = { action: AlarmAction.ACTIVATE, memberID: context.memberId, alarm: AlarmType.NOSPACE };
   const body = AlarmRequest.encode(AlarmRequest.create(alarm));
-  proposeRequest(context, RaftRequestField.Alarm, body, 0, body.length, waiter);
+  proposeRequest(context, RaftRequestField.Alarm, body, 0, body.length, waiter, context.access.asRoot());
 }
 
 /**

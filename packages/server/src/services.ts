@@ -1,7 +1,7 @@
 import type { U64 } from '@etsd/base';
 import { CompactionRequest, RaftRequestField } from '@etsd/proto';
 import type { Lessor } from '@etsd/state';
-import { registerAuthStatus } from './api/auth-status.ts';
+import { registerAuth } from './api/auth.ts';
 import { registerCluster } from './api/cluster.ts';
 import { registerElection } from './api/election.ts';
 import { proposeRequest, refusal } from './api/guards.ts';
@@ -25,6 +25,7 @@ import { LearnerPromotion } from './duties/learner-promotion.ts';
 import { CHECKPOINT_INTERVAL_MS, LeaseExpiry, REVOKES_PER_SECOND } from './duties/lease-expiry.ts';
 import { routeDuties } from './http/duty-routes.ts';
 import { MEMBERS_PATH, membersRoute, promoteRoute } from './http/member-routes.ts';
+import type { Passwords } from './passwords.ts';
 import type { PeerLinks, PeerSide } from './peers.ts';
 import { Quota } from './quota.ts';
 
@@ -35,6 +36,7 @@ export interface ServicesParts {
   readonly peers: PeerSide;
   readonly links: PeerLinks;
   readonly compactions: CompactionSlices;
+  readonly passwords: Passwords;
   readonly watchProgressIntervalMs: number;
   readonly diskSpace: { readonly isLow: boolean };
   readonly clusterSettings: ClusterDutiesSettings;
@@ -58,7 +60,8 @@ const SETTLE_MS = 1000;
 
 export function registerServices(parts: ServicesParts): Services {
   const { context, lessor, compactions } = parts;
-  const { world, replication, rpc, state, store } = context;
+  const { access, world, replication, rpc, state, store } = context;
+  state.auth.listener = access.listener;
   const electionMs = context.config.electionTimeoutMs;
   const quota = new Quota(context, () => parts.diskSpace.isLow);
   const guard = new LeaderGuard({ world, replication, electionMs });
@@ -67,7 +70,7 @@ export function registerServices(parts: ServicesParts): Services {
   registerMaintenance({ context, runner });
   registerSnapshot(context, parts.snapshots);
   const learners = registerMembership(parts);
-  registerAuthStatus(context);
+  registerAuth(context, parts.passwords);
   registerHealth(context);
   const watch = registerWatch({
     world,
@@ -79,7 +82,7 @@ export function registerServices(parts: ServicesParts): Services {
     progressIntervalMs: parts.watchProgressIntervalMs,
     guard,
     refusal: (call) => refusal(context, call, false),
-    access: null,
+    access: (call, key, rangeEnd) => access.readError(call, key, rangeEnd),
   });
   store.listener = watch.hub;
   const queue = new KeyQueue(context, quota, watch);
@@ -92,6 +95,7 @@ export function registerServices(parts: ServicesParts): Services {
     electionMs,
     revokesPerSecond: REVOKES_PER_SECOND,
     checkpointIntervalMs: CHECKPOINT_INTERVAL_MS,
+    asRoot: () => access.asRoot(),
   });
   const duties = new ClusterDuties({
     context,
@@ -113,10 +117,8 @@ export function registerServices(parts: ServicesParts): Services {
     duties,
     compact(revision, done) {
       const body = CompactionRequest.encode(CompactionRequest.create({ revision }));
-      proposeRequest(context, RaftRequestField.Compaction, body, 0, body.length, {
-        done: () => done(undefined),
-        fail: (error) => done(error.message),
-      });
+      const waiter: ApiWaiter = { done: () => done(undefined), fail: (error) => done(error.message) };
+      proposeRequest(context, RaftRequestField.Compaction, body, 0, body.length, waiter, access.asRoot());
     },
     settle() {
       return new Promise((resolve) => {
@@ -133,6 +135,7 @@ export function registerServices(parts: ServicesParts): Services {
       expiry.stop();
       duties.stop();
       guard.stop();
+      access.stop();
     },
   };
 }

@@ -33,22 +33,23 @@ export function registerElection(context: MemberContext, queue: KeyQueue): void 
   registerUnary(context, {
     path: '/v3electionpb.Election/Campaign',
     decode: CampaignRequest.decode,
-    run: (request, reply) => settle(reply, campaign(queue, request, hangUpSignal(reply)), CampaignResponse),
+    run: (request, reply) =>
+      settle(reply, campaign(queue.for(reply.origin), request, hangUpSignal(reply)), CampaignResponse),
   });
   registerUnary(context, {
     path: '/v3electionpb.Election/Proclaim',
     decode: ProclaimRequest.decode,
-    run: (request, reply) => settle(reply, proclaim(queue, request), ProclaimResponse),
+    run: (request, reply) => settle(reply, proclaim(queue.for(reply.origin), request), ProclaimResponse),
   });
   registerUnary(context, {
     path: '/v3electionpb.Election/Leader',
     decode: LeaderRequest.decode,
-    run: (request, reply) => settle(reply, leader(queue, request), LeaderResponse),
+    run: (request, reply) => settle(reply, leader(queue.for(reply.origin), request), LeaderResponse),
   });
   registerUnary(context, {
     path: '/v3electionpb.Election/Resign',
     decode: ResignRequest.decode,
-    run: (request, reply) => settle(reply, resign(queue, request), ResignResponse),
+    run: (request, reply) => settle(reply, resign(queue.for(reply.origin), request), ResignResponse),
   });
   context.rpc.handle('/v3electionpb.Election/Observe', new ObserveHandler(context, queue));
 }
@@ -195,7 +196,7 @@ class ObserveHandler implements ApiHandler {
       failUnreadable(call, error);
       return;
     }
-    const observer = new Observer(call, this.queue);
+    const observer = new Observer(call, this.queue.for(call));
     call.context = observer;
     observer.run(request.name).catch((error: EtcdError) => {
       if (call.isOpen) call.fail(GrpcCode.Unknown, error.message);

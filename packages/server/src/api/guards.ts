@@ -5,7 +5,7 @@ import {
   ErrNoSpace,
   ErrNotSupportedForLearner,
   ErrRequestTooLarge,
-  type EtcdError,
+  EtcdError,
   GrpcCode,
   ProtoError,
   RaftRequestField,
@@ -13,6 +13,7 @@ import {
 } from '@etsd/proto';
 import type { ApiCall, ApiWaiter, MemberContext } from '../context.ts';
 import { STORE_BACKLOG_BYTES_MAX } from '../limits.ts';
+import type { Caller } from '../tokens.ts';
 
 /** Ends the call with an error of the catalogue. */
 export function failCall(call: ApiCall, error: EtcdError): void {
@@ -35,7 +36,10 @@ export function refusal(context: MemberContext, call: ApiCall, learnerServes: bo
   return null;
 }
 
-/** Puts a request into the log as it came from the client. */
+/**
+ * Puts a request into the log as it came from the client, in the name of its caller; what the caller may do is judged
+ * when the entry is applied. A caller that could not be told fails the request.
+ */
 export function proposeRequest(
   context: MemberContext,
   field: number,
@@ -43,14 +47,19 @@ export function proposeRequest(
   start: number,
   end: number,
   waiter: ApiWaiter,
+  caller: Caller | EtcdError,
 ): void {
+  if (caller instanceof EtcdError) {
+    waiter.fail(caller);
+    return;
+  }
   const { backend } = context;
   if (backend.isOutOfSpace && backend.pendingBytes > STORE_BACKLOG_BYTES_MAX && field !== RaftRequestField.Alarm) {
     waiter.fail(ErrNoSpace);
     return;
   }
   const id = context.replication.nextRequestId();
-  const data = writeRaftRequest(field, body, start, end, id.high, id.low, '', 0);
+  const data = writeRaftRequest(field, body, start, end, id.high, id.low, caller.username, caller.authRevision);
   if (data.length > context.limits.maxRequestBytes) waiter.fail(ErrRequestTooLarge);
   else context.replication.propose(data, waiter);
 }

@@ -13,6 +13,7 @@ import {
   CompareTarget,
   DeleteRangeRequest,
   ErrCanceled,
+  ErrUserEmpty,
   type EtcdError,
   EventType,
   KeyValue,
@@ -27,8 +28,9 @@ import {
   TxnRequest,
 } from '@etsd/proto';
 import type { LeaseResult, TxnResult } from '@etsd/state';
-import type { MemberContext } from '../context.ts';
+import type { ApiCall, MemberContext } from '../context.ts';
 import { LEASE_COST_BYTES, type Quota } from '../quota.ts';
+import { type Caller, NOBODY } from '../tokens.ts';
 import { proposeRequest } from './guards.ts';
 import { LocalWatch } from './local-watch.ts';
 import { txnCost } from './txn-rules.ts';
@@ -61,11 +63,29 @@ export class KeyQueue {
   private readonly context: MemberContext;
   private readonly quota: Quota;
   private readonly watch: Pick<WatchService, 'hub'>;
+  /** In whose name everything is done. Asked anew each time: a wait may be long. */
+  private readonly caller: () => Caller | EtcdError;
 
-  constructor(context: MemberContext, quota: Quota, watch: Pick<WatchService, 'hub'>) {
+  constructor(
+    context: MemberContext,
+    quota: Quota,
+    watch: Pick<WatchService, 'hub'>,
+    caller: () => Caller | EtcdError = () => NOBODY,
+  ) {
     this.context = context;
     this.quota = quota;
     this.watch = watch;
+    this.caller = caller;
+  }
+
+  /** The same, for whoever makes this call. */
+  for(call: ApiCall): KeyQueue {
+    return new KeyQueue(this.context, this.quota, this.watch, () => this.context.access.callerOf(call));
+  }
+
+  private readError(key: Key, rangeEnd: Key): EtcdError | null {
+    const { access } = this.context;
+    return access.auth.enabled ? access.readErrorOf(this.caller(), key, rangeEnd) : null;
   }
 
   header(revision: number): ResponseHeader {
@@ -121,7 +141,7 @@ export class KeyQueue {
       replication.readBarrier({
         done: () => {
           const result: RangeResult = { records: [], count: 0, more: false };
-          const error = store.range(key, rangeEnd, options, result);
+          const error = this.readError(key, rangeEnd) ?? store.range(key, rangeEnd, options, result);
           const [record] = result.records;
           if (error !== null) reject(error);
           else
@@ -153,6 +173,8 @@ export class KeyQueue {
   /** The changes of a range from a revision on; ends when the signal is aborted, or when they are compacted. */
   async *changes(key: Key, rangeEnd: Key, startRevision: number, signal: AbortSignal, noPuts = false) {
     if (signal.aborted) return;
+    const refused = this.readError(key, rangeEnd);
+    if (refused !== null) throw refused;
     const watch = new LocalWatch(this.watch.hub, { key, rangeEnd, startRevision, noPuts });
     const onAbort = (): void => watch.close();
     signal.addEventListener('abort', onAbort);
@@ -164,10 +186,16 @@ export class KeyQueue {
     }
   }
 
+  /** Leases would be granted to nobody otherwise: what is granted names no keys by which to judge. */
+  private whom(): Caller | EtcdError {
+    const caller = this.caller();
+    return caller === NOBODY && this.context.access.auth.enabled ? ErrUserEmpty : caller;
+  }
+
   private propose<T>(field: number, body: Buffer, cost: number, keep: (result: unknown) => T): Promise<T> {
     return new Promise((resolve, reject) => {
       const waiter = { done: (result: unknown) => resolve(keep(result)), fail: (error: EtcdError) => reject(error) };
-      if (this.quota.admits(cost)) proposeRequest(this.context, field, body, 0, body.length, waiter);
+      if (this.quota.admits(cost)) proposeRequest(this.context, field, body, 0, body.length, waiter, this.whom());
       else this.quota.raise(waiter);
     });
   }

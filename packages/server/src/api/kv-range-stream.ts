@@ -115,7 +115,13 @@ class RangeStream implements ApiWaiter, SlicedJob {
   /** The barrier is passed. */
   done(): void {
     if (this.isOver) return;
-    const { store } = this.context;
+    const { access, store } = this.context;
+    const { key, rangeEnd } = this.request;
+    const refused = access.readError(this.call, keyFromBytes(key), keyFromBytes(rangeEnd));
+    if (refused !== null) {
+      failCall(this.call, refused);
+      return;
+    }
     this.revision = store.revision;
     this.readRevision = this.request.revision > 0 ? this.request.revision : store.revision;
     this.from = keyFromBytes(this.request.key);

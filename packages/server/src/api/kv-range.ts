@@ -159,6 +159,14 @@ class RangeHandler implements ApiHandler {
   /** Answers from the state as it is now. */
   serve(call: ApiCall, query: RangeWaiter): void {
     const { store } = this;
+    const { access } = this.context;
+    if (access.auth.enabled) {
+      const refused = access.readError(call, query.key, query.rangeEnd);
+      if (refused !== null) {
+        failCall(call, refused);
+        return;
+      }
+    }
     if (query.revision > store.revision) {
       failCall(call, ErrFutureRev);
       return;

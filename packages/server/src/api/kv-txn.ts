@@ -78,8 +78,9 @@ class TxnHandler implements ApiHandler {
       const waiter = new TxnWaiter(call, null, context);
       call.context = waiter;
       const body = canonical(TxnRequest, request, start, end);
-      if (body === null) proposeRequest(context, RaftRequestField.Txn, bytes, start, end, waiter);
-      else proposeRequest(context, RaftRequestField.Txn, body, 0, body.length, waiter);
+      const caller = context.access.callerOf(call);
+      if (body === null) proposeRequest(context, RaftRequestField.Txn, bytes, start, end, waiter, caller);
+      else proposeRequest(context, RaftRequestField.Txn, body, 0, body.length, waiter, caller);
       return;
     }
     if (isSerializable(request)) {
@@ -100,6 +101,12 @@ class TxnHandler implements ApiHandler {
 }
 
 function answerRead(context: MemberContext, call: ApiCall, request: TxnRequest): void {
+  // Now that what is read is up to date, and with it the rights.
+  const refused = context.access.readTxnError(call, request);
+  if (refused !== null) {
+    failCall(call, refused);
+    return;
+  }
   const result = context.state.txn.read(request);
   if (result instanceof Error) failCall(call, result);
   else answerTxn(context, call, result);

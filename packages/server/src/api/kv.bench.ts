@@ -10,6 +10,7 @@ import { Lessor, State } from '@etsd/state';
 import type { ApiCall, ApiHandler, ApiWaiter, MemberContext } from '../context.ts';
 import { makeLimits } from '../limits.ts';
 import { Quota } from '../quota.ts';
+import { openAccess } from './access.fixture.ts';
 import { registerKv } from './kv.ts';
 import { SliceRunner } from './slice-runner.ts';
 import { FakeReplication, FakeServer, FakeWorld } from './surroundings.fixture.ts';
@@ -29,6 +30,7 @@ class NullCall implements ApiCall {
   readonly isOpen = true;
   readonly queuedBytes = 0;
   readonly target = { buffer: Buffer.alloc(4096), offset: 0 };
+  readonly peerCommonName = '';
   answers = 0;
   header(): undefined {
     return undefined;
@@ -92,6 +94,7 @@ function setUp(): { put: ApiHandler; range: ApiHandler; store: Store } {
     },
     state,
     rpc: server,
+    access: openAccess(world),
   };
   const runner = new SliceRunner(world, 5);
   registerKv({ context, quota: new Quota(context), compactions: { whenPurged: () => {} }, runner });

@@ -127,7 +127,8 @@ class PutHandler implements ApiHandler {
     const waiter = this.free.pop() ?? new PutWaiter(this);
     waiter.call = call;
     call.context = waiter;
-    if (fits) proposeRequest(context, RaftRequestField.Put, bytes, start, end, waiter);
+    const caller = context.access.callerOf(call);
+    if (fits) proposeRequest(context, RaftRequestField.Put, bytes, start, end, waiter, caller);
     else this.quota.raise(waiter);
   }
 
@@ -223,8 +224,9 @@ class DeleteRangeHandler implements ApiHandler {
     const waiter = new DeleteWaiter(call, context);
     call.context = waiter;
     const body = canonical(DeleteRangeRequest, request, start, end);
-    if (body === null) proposeRequest(context, RaftRequestField.DeleteRange, bytes, start, end, waiter);
-    else proposeRequest(context, RaftRequestField.DeleteRange, body, 0, body.length, waiter);
+    const caller = context.access.callerOf(call);
+    if (body === null) proposeRequest(context, RaftRequestField.DeleteRange, bytes, start, end, waiter, caller);
+    else proposeRequest(context, RaftRequestField.DeleteRange, body, 0, body.length, waiter, caller);
   }
 
   closed(call: ApiCall): void {
@@ -246,14 +248,15 @@ function registerCompact({ context, compactions }: KvParts): void {
         reply.answer(CompactionResponse.encode(CompactionResponse.create({ header })));
       };
       const body = CompactionRequest.encode(request);
-      proposeRequest(context, RaftRequestField.Compaction, body, 0, body.length, {
+      const waiter: ApiWaiter = {
         done(result) {
           const { revision, compactRevision } = result as CompactResult;
           if (request.physical) compactions.whenPurged(compactRevision, () => answer(revision));
           else answer(revision);
         },
         fail: (error) => reply.fail(error),
-      });
+      };
+      proposeRequest(context, RaftRequestField.Compaction, body, 0, body.length, waiter, reply.caller);
     },
   });
 }

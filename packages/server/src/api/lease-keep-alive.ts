@@ -32,6 +32,8 @@ export interface KeepAliveParts {
   readonly replication: Pick<ApiReplication, 'term'>;
   /** Why this member does not take the call at all, or null. */
   readonly refusal: (call: ApiCall) => EtcdError | null;
+  /** Why the caller may not renew this lease, or null. */
+  readonly access: (call: ApiCall, id: U64) => EtcdError | null;
 }
 
 export class KeepAliveHandler implements ApiHandler {
@@ -58,7 +60,9 @@ export class KeepAliveHandler implements ApiHandler {
       call.fail(GrpcCode.Internal, `grpc: failed to unmarshal the received message: ${reason}`);
       return;
     }
-    (call.context as KeepAliveCall).renew(id);
+    const refused = this.parts.access(call, id);
+    if (refused === null) (call.context as KeepAliveCall).renew(id);
+    else call.fail(refused.code, refused.message);
   }
 
   halfClosed(call: ApiCall): void {

@@ -4,6 +4,7 @@ import { type U64, u64FromHex, u64FromNumber } from '@etsd/base';
 import { LeaseGrantRequest, LeaseTimeToLiveRequest, type LeaseTimeToLiveResponse } from '@etsd/proto';
 import { Lessor } from '@etsd/state';
 import { LeaseExpiry } from '../duties/lease-expiry.ts';
+import { NOBODY } from '../tokens.ts';
 import { answerLeasePost, type PeerAnswer, PeerLeaseForwarder } from './lease-peers.ts';
 import { LeaseRouter } from './lease-router.ts';
 import { FakeReplication, FakeWorld } from './surroundings.fixture.ts';
@@ -23,6 +24,7 @@ function leader() {
     electionMs: 1000,
     revokesPerSecond: 1000,
     checkpointIntervalMs: 300_000,
+    asRoot: () => NOBODY,
   });
   const router = new LeaseRouter({ world, replication, lessor, expiry, requestTimeoutMs: 7000, forwarder: null });
   const grant = (id: U64, ttl: number): void => lessor.applyGrant(LeaseGrantRequest.create({ ID: id, TTL: ttl }), null);

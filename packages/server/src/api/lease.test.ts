@@ -23,6 +23,8 @@ import type { MemberContext } from '../context.ts';
 import { LeaseExpiry } from '../duties/lease-expiry.ts';
 import { makeLimits } from '../limits.ts';
 import { Quota } from '../quota.ts';
+import { NOBODY } from '../tokens.ts';
+import { openAccess } from './access.fixture.ts';
 import { LeaderGuard } from './leader-guard.ts';
 import { registerLease } from './lease.ts';
 import type { LeaseForwarder } from './lease-router.ts';
@@ -52,6 +54,7 @@ class Member {
       electionMs: 1000,
       revokesPerSecond: 1000,
       checkpointIntervalMs: 300_000,
+      asRoot: () => NOBODY,
     });
     this.expiry.start();
     // What the service does not look at is left out.
@@ -65,6 +68,7 @@ class Member {
       clusterId: CLUSTER,
       memberId: MEMBER,
       header: new HeaderTemplate(CLUSTER, MEMBER),
+      access: openAccess(world),
       backend: { sizeBytes: () => this.backendBytes },
       state: { members: { isLearner: () => false } },
     } as unknown as MemberContext;

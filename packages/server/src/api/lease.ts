@@ -1,5 +1,5 @@
 /** `etcdserverpb.Lease`: grants and revokes through the log, renewals and questions by the leader. */
-import { U64_ZERO, u64FromHalves } from '@etsd/base';
+import { keyFromBytes, type U64, U64_ZERO, u64FromHalves } from '@etsd/base';
 import {
   type EtcdError,
   LeaseGrantRequest,
@@ -13,7 +13,7 @@ import {
   ResponseHeader,
 } from '@etsd/proto';
 import type { LeaseResult, Lessor } from '@etsd/state';
-import type { MemberContext } from '../context.ts';
+import type { ApiWaiter, MemberContext } from '../context.ts';
 import type { LeaseExpiry } from '../duties/lease-expiry.ts';
 import { LEASE_COST_BYTES, type Quota } from '../quota.ts';
 import { proposeRequest, refusal } from './guards.ts';
@@ -51,6 +51,7 @@ export function registerLease(parts: LeaseParts): LeaseRouter {
       store,
       replication,
       refusal: (call) => refusal(context, call, false),
+      access: (call, id) => context.access.leaseWriteError(call, id),
     }),
   );
   return router;
@@ -84,7 +85,7 @@ function registerGrant({ context, quota }: LeaseParts): void {
         request.ID = u64FromHalves(high & 0x7fff_ffff, low);
       }
       const body = LeaseGrantRequest.encode(request);
-      proposeRequest(context, RaftRequestField.LeaseGrant, body, 0, body.length, waiter);
+      proposeRequest(context, RaftRequestField.LeaseGrant, body, 0, body.length, waiter, reply.caller);
     },
   });
 }
@@ -95,13 +96,17 @@ function registerRevoke(context: MemberContext): void {
     decode: LeaseRevokeRequest.decode,
     run(request, reply) {
       const body = LeaseRevokeRequest.encode(request);
-      proposeRequest(context, RaftRequestField.LeaseRevoke, body, 0, body.length, {
+      const waiter: ApiWaiter = {
         done(result) {
           const header = headerOf(context, (result as LeaseResult).revision);
           reply.answer(LeaseRevokeResponse.encode(LeaseRevokeResponse.create({ header })));
         },
         fail: (error) => reply.fail(error),
-      });
+      };
+      const refused = context.access.userError(reply.origin);
+      if (refused !== null) reply.fail(refused);
+      // Whether the keys attached may be deleted is judged when the entry is applied.
+      else proposeRequest(context, RaftRequestField.LeaseRevoke, body, 0, body.length, waiter, reply.caller);
     },
   });
 }
@@ -111,8 +116,19 @@ function registerTimeToLive(context: MemberContext, router: LeaseRouter): void {
     path: '/etcdserverpb.Lease/LeaseTimeToLive',
     decode: LeaseTimeToLiveRequest.decode,
     run(request, reply) {
+      const refused = context.access.userError(reply.origin);
+      if (refused !== null) {
+        reply.fail(refused);
+        return;
+      }
       router.timeToLive(request, {
         known(answer) {
+          // Judged by the keys of now, which this member knows unless it lags; those of the answer come on top.
+          const refused = request.keys ? shownKeysError(context, reply, request.ID, answer) : null;
+          if (refused !== null) {
+            reply.fail(refused);
+            return;
+          }
           const response = answer ?? LeaseTimeToLiveResponse.create({ ID: request.ID, TTL: -1 });
           response.header = headerOf(context, context.store.revision);
           reply.answer(LeaseTimeToLiveResponse.encode(response));
@@ -123,11 +139,32 @@ function registerTimeToLive(context: MemberContext, router: LeaseRouter): void {
   });
 }
 
+/** Why the keys of a lease may not be shown, or null. */
+function shownKeysError(
+  { access }: MemberContext,
+  { origin }: Reply,
+  id: U64,
+  answer: LeaseTimeToLiveResponse | null,
+): EtcdError | null {
+  const error = access.leaseReadError(origin, id);
+  if (error !== null || answer === null) return error;
+  for (const key of answer.keys) {
+    const refused = access.readError(origin, keyFromBytes(key), '');
+    if (refused !== null) return refused;
+  }
+  return null;
+}
+
 function registerLeases({ context, expiry, lessor }: LeaseParts): void {
   registerUnary(context, {
     path: '/etcdserverpb.Lease/LeaseLeases',
     decode: LeaseLeasesRequest.decode,
     run(_request, reply) {
+      const refused = context.access.leasesReadError(reply.origin);
+      if (refused !== null) {
+        reply.fail(refused);
+        return;
+      }
       const leases = lessor.leases.values();
       const order = expiry.orderOf;
       new LeaseList(context.world, leases, order, (chunks, bytes) =>

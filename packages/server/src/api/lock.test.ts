@@ -18,6 +18,7 @@ import {
   ResignRequest,
   UnlockRequest,
 } from '@etsd/proto';
+import { NOBODY } from '../tokens.ts';
 import { registerElection } from './election.ts';
 import { proposeRequest } from './guards.ts';
 import { KeyQueue } from './key-queue.ts';
@@ -54,7 +55,8 @@ class Services extends TestMember {
     registerElection(context, queue);
     for (const id of [1, 2, 3]) {
       const grant = LeaseGrantRequest.encode(LeaseGrantRequest.create({ ID: u64FromNumber(id), TTL: 60 }));
-      proposeRequest(context, RaftRequestField.LeaseGrant, grant, 0, grant.length, { done() {}, fail: assert.ifError });
+      const waiter = { done() {}, fail: assert.ifError };
+      proposeRequest(context, RaftRequestField.LeaseGrant, grant, 0, grant.length, waiter, NOBODY);
     }
   }
 

@@ -19,12 +19,12 @@ export function registerLock(context: MemberContext, queue: KeyQueue): void {
   registerUnary(context, {
     path: '/v3lockpb.Lock/Lock',
     decode: LockRequest.decode,
-    run: (request, reply) => settle(reply, lock(queue, request, hangUpSignal(reply)), LockResponse),
+    run: (request, reply) => settle(reply, lock(queue.for(reply.origin), request, hangUpSignal(reply)), LockResponse),
   });
   registerUnary(context, {
     path: '/v3lockpb.Lock/Unlock',
     decode: UnlockRequest.decode,
-    run: (request, reply) => settle(reply, unlock(queue, request), UnlockResponse),
+    run: (request, reply) => settle(reply, unlock(queue.for(reply.origin), request), UnlockResponse),
   });
 }
 

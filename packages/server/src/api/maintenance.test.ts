@@ -4,8 +4,6 @@ import { u64FromNumber } from '@etsd/base';
 import {
   AlarmRequest,
   AlarmResponse,
-  AuthStatusRequest,
-  AuthStatusResponse,
   ClusterVersionSetRequest,
   DefragmentRequest,
   DowngradeRequest,
@@ -24,7 +22,6 @@ import {
   writeRaftRequest,
 } from '@etsd/proto';
 import { digest, MemberRecord } from '@etsd/state';
-import { registerAuthStatus } from './auth-status.ts';
 import { registerHealth } from './health.ts';
 import { registerMaintenance } from './maintenance.ts';
 import { MEMBER_ID, TestMember } from './member.fixture.ts';
@@ -168,18 +165,4 @@ test('Health: the member serves, other names are unknown, watchers hear of chang
   assert.deepEqual(told, [ServingStatus.SERVING, ServingStatus.NOT_SERVING]);
   watch.hangUp();
   assert.equal(member.call('/grpc.health.v1.Health/Watch', request('')).status, null, 'the place is free again');
-});
-
-test('Auth is off, and says so', () => {
-  const member = new TestMember();
-  registerAuthStatus(member.context);
-  const ask = (method: string) => member.ask(`/etcdserverpb.Auth/${method}`, Buffer.alloc(0));
-  const status = AuthStatusResponse.decode(
-    member.ask('/etcdserverpb.Auth/AuthStatus', AuthStatusRequest.encode(new AuthStatusRequest())) as Buffer,
-  );
-  assert.deepEqual([status.enabled, status.authRevision], [false, 1]);
-  assert.equal(ask('Authenticate'), '9 etcdserver: authentication is not enabled');
-  assert.match(`${ask('AuthEnable')}`, /^12 etcdserver: authentication is not available/);
-  assert.equal(ask('UserGet'), '9 etcdserver: user name not found');
-  assert.ok(Buffer.isBuffer(ask('RoleList')));
 });

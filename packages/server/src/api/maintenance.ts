@@ -34,7 +34,7 @@ import {
   StatusResponse,
 } from '@etsd/proto';
 import { type AlarmResult, parseVersion } from '@etsd/state';
-import type { MemberContext } from '../context.ts';
+import type { ApiWaiter, MemberContext } from '../context.ts';
 import { PROTOCOL_VERSION } from '../version.ts';
 import { proposeRequest } from './guards.ts';
 import { responseHeader } from './headers.ts';
@@ -123,15 +123,21 @@ class MaintenanceService {
       reply.fail(ErrUnknownMethod);
       return;
     }
+    const refused = request.action === AlarmAction.GET ? null : this.context.access.rootError(reply.origin);
+    if (refused !== null) {
+      reply.fail(refused);
+      return;
+    }
     const body = AlarmRequest.encode(request);
-    proposeRequest(this.context, RaftRequestField.Alarm, body, 0, body.length, {
+    const waiter: ApiWaiter = {
       done: (result) => {
         const { alarms } = result as AlarmResult;
         const response = AlarmResponse.create({ header: responseHeader(this.context), alarms });
         reply.answer(AlarmResponse.encode(response));
       },
       fail: (error) => reply.fail(error),
-    });
+    };
+    proposeRequest(this.context, RaftRequestField.Alarm, body, 0, body.length, waiter, reply.caller);
   }
 
   hash(reply: Reply): void {
@@ -244,10 +250,11 @@ class MaintenanceService {
 
   private setDowngrade(enabled: boolean, target: string, reply: Reply): void {
     const body = DowngradeInfoSetRequest.encode(DowngradeInfoSetRequest.create({ enabled, ver: target }));
-    proposeRequest(this.context, RaftRequestField.DowngradeInfoSet, body, 0, body.length, {
+    const waiter: ApiWaiter = {
       done: () => this.answerDowngrade(reply),
       fail: (error) => reply.fail(error),
-    });
+    };
+    proposeRequest(this.context, RaftRequestField.DowngradeInfoSet, body, 0, body.length, waiter, reply.caller);
   }
 
   private answerDowngrade(reply: Reply): void {

@@ -4,9 +4,11 @@ import { silentLogger } from '@etsd/base';
 import { Store } from '@etsd/mvcc';
 import { HeaderTemplate } from '@etsd/proto';
 import { Lessor, State } from '@etsd/state';
+import { Access, GuardedServer } from '../access.ts';
 import type { ApiWaiter, MemberContext } from '../context.ts';
 import { type LimitOptions, type Limits, makeLimits } from '../limits.ts';
 import { Quota } from '../quota.ts';
+import { SimpleTokens } from '../tokens.ts';
 import { registerKv } from './kv.ts';
 import { SliceRunner } from './slice-runner.ts';
 import { FakeCall, FakeReplication, FakeServer, FakeWorld } from './surroundings.fixture.ts';
@@ -55,6 +57,8 @@ export class TestMember {
   /** What the quota is told of the file. */
   fileBytes = 0;
   defragmentations = 0;
+  /** Of the certificate that calls come with. */
+  peerCommonName = '';
   readonly purged: (() => void)[] = [];
 
   constructor(options: MemberOptions = {}) {
@@ -62,6 +66,16 @@ export class TestMember {
     const lessor = new Lessor({ store: this.store, backend: this.backend, ttlMinSeconds: 2 });
     this.state = new State({ backend: this.backend, store: this.store, lessor });
     this.log.state = this.state;
+    const access = new Access({
+      world: this.world,
+      auth: this.state.auth,
+      tokens: new SimpleTokens({ ...this.world, ttlMs: 300_000 }),
+      lessor,
+      clientCertAuth: true,
+      appliedIndex: () => this.state.appliedIndex,
+      waitMs: 7000,
+    });
+    this.state.auth.listener = access.listener;
     this.context = {
       world: this.world,
       logger: silentLogger,
@@ -89,7 +103,8 @@ export class TestMember {
         },
       },
       state: this.state,
-      rpc: this.server,
+      rpc: new GuardedServer(this.server, access),
+      access,
     };
     this.runner = new SliceRunner(this.world, this.context.limits.sliceMs);
     this.quota = new Quota(this.context);
@@ -103,7 +118,7 @@ export class TestMember {
 
   /** A call of the method, its request delivered. */
   call(path: string, request: Buffer, headers: Record<string, string> = {}): FakeCall {
-    const call = new FakeCall(this.server.handler(path), headers);
+    const call = new FakeCall(this.server.handler(path), headers, this.peerCommonName);
     call.receive(request);
     return call;
   }

@@ -88,9 +88,12 @@ export class FakeCall implements ApiCall {
   private readonly headers: Record<string, string>;
   private readonly handler: ApiHandler;
 
-  constructor(handler: ApiHandler, headers: Record<string, string> = {}) {
+  readonly peerCommonName: string;
+
+  constructor(handler: ApiHandler, headers: Record<string, string> = {}, peerCommonName = '') {
     this.handler = handler;
     this.headers = headers;
+    this.peerCommonName = peerCommonName;
     handler.opened?.(this);
   }
 

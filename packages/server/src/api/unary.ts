@@ -1,15 +1,22 @@
 import type { EtcdError } from '@etsd/proto';
 import type { ApiCall, ApiHandler, MemberContext } from '../context.ts';
+import type { Caller } from '../tokens.ts';
 import { failCall, failUnreadable, refusal } from './guards.ts';
 
 /** The way back to whoever called: outlives the call, and is silent once the call is gone. */
 export class Reply {
   /** Called where the call ends before it is answered: the client has given up, or its time is over. */
   onHangUp: (() => void) | null = null;
+  /** Who called, or why that could not be told. */
+  readonly caller: Caller | EtcdError;
+  /** The call itself, for what it said of itself: it may be over. */
+  readonly origin: ApiCall;
   private call: ApiCall | null;
 
-  constructor(call: ApiCall) {
+  constructor(call: ApiCall, caller: Caller | EtcdError) {
     this.call = call;
+    this.origin = call;
+    this.caller = caller;
   }
 
   get isOpen(): boolean {
@@ -66,7 +73,7 @@ export function registerUnary<Request>(context: MemberContext, method: UnaryMeth
         failUnreadable(call, error);
         return;
       }
-      const reply = new Reply(call);
+      const reply = new Reply(call, context.access.callerOf(call));
       call.context = reply;
       method.run(request, reply);
     },

@@ -4,7 +4,7 @@
  * waiting is not written to: its watchers fall behind in the hub, which holds no events for them, and go on from history
  * once the transport says that the client has read.
  */
-import { keyFromBytes } from '@etsd/base';
+import { type Key, keyFromBytes } from '@etsd/base';
 import {
   type EventSelection,
   type Watcher,
@@ -43,7 +43,7 @@ const SHARE_BYTES = 32 * 1024;
 const PROGRESS_INTERVAL_MIN_MS = 100;
 
 /** Refuses a watcher, or null. */
-export type WatchAccess = (call: ApiCall, key: Buffer, rangeEnd: Buffer) => EtcdError | null;
+export type WatchAccess = (call: ApiCall, key: Key, rangeEnd: Key) => EtcdError | null;
 
 export interface WatchParts {
   readonly world: ApiWorld;
@@ -140,14 +140,16 @@ class WatchCall implements WatchSink {
     const { parts, hub } = this.service;
     // An empty key stands for the smallest one.
     const key = request.key.length === 0 ? '\0' : keyFromBytes(request.key);
-    const refused = parts.access === null ? null : parts.access(this.call, request.key, request.rangeEnd);
+    const rangeEnd = keyFromBytes(request.rangeEnd);
+    // Judged is exactly what will be watched.
+    const refused = parts.access === null ? null : parts.access(this.call, key, rangeEnd);
     if (refused !== null) {
       this.answer(-1, hub.revision, CREATED | CANCELED, 0, describe(refused));
       return;
     }
     const made = this.stream.create({
       key,
-      rangeEnd: keyFromBytes(request.rangeEnd),
+      rangeEnd,
       startRevision: request.startRevision,
       watchId: request.watchId,
       prevKv: request.prevKv,

@@ -86,6 +86,10 @@ export interface MemberConfig {
   /** Authorities that sign certificates of members; empty: the system's, and certificates are not asked for. */
   readonly peerTrustedCaFile: string;
   readonly peerClientCertAuth: boolean;
+  /** As the flag has it: the kind of tokens and its options. */
+  readonly authToken: string;
+  readonly authTokenTtlSeconds: number;
+  readonly bcryptCost: number;
   readonly tlsMinVersion: string;
   readonly tlsMaxVersion: string;
   readonly cors: readonly string[];
@@ -253,6 +257,9 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     peerKeyFile: text('peer-key-file'),
     peerTrustedCaFile: text('peer-trusted-ca-file'),
     peerClientCertAuth: flag('peer-client-cert-auth'),
+    authToken: text('auth-token'),
+    authTokenTtlSeconds: count('auth-token-ttl'),
+    bcryptCost: count('bcrypt-cost'),
     tlsMinVersion: text('tls-min-version'),
     tlsMaxVersion: text('tls-max-version'),
     cors: list('cors'),

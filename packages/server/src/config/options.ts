@@ -321,9 +321,16 @@ export const OPTIONS: readonly Option[] = [
   option('Security', 'active', 'list', 'cors', '*', 'Origins that browsers may call from.'),
   option('Security', 'active', 'list', 'host-whitelist', '*', 'Host names accepted over plain HTTP.'),
 
-  option('Auth', 'default-only', 'string', 'auth-token', 'simple', 'Kind of tokens.'),
-  option('Auth', 'inert', 'unsigned', 'bcrypt-cost', '10', 'Cost of hashing a password.'),
-  option('Auth', 'inert', 'unsigned', 'auth-token-ttl', '300', 'Seconds a token lives.'),
+  option(
+    'Auth',
+    'active',
+    'string',
+    'auth-token',
+    'simple',
+    'simple, or jwt,sign-method=METHOD,priv-key=FILE,pub-key=FILE,ttl=10m.',
+  ),
+  option('Auth', 'active', 'unsigned', 'bcrypt-cost', '10', 'Cost of hashing a password, 4 to 31.'),
+  option('Auth', 'active', 'unsigned', 'auth-token-ttl', '300', 'Seconds a simple token lives unused.'),
 
   option('Profiling and monitoring', 'default-only', 'boolean', 'enable-pprof', 'false', 'Serve profiles over HTTP.'),
   option('Profiling and monitoring', 'inert', 'string', 'metrics', 'basic', 'basic or extensive.'),

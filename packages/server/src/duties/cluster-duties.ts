@@ -73,7 +73,15 @@ export class ClusterDuties {
       askMembers,
       cancel: (waiter) => {
         const body = DowngradeInfoSetRequest.encode(new DowngradeInfoSetRequest());
-        proposeRequest(context, RaftRequestField.DowngradeInfoSet, body, 0, body.length, waiter);
+        proposeRequest(
+          context,
+          RaftRequestField.DowngradeInfoSet,
+          body,
+          0,
+          body.length,
+          waiter,
+          context.access.asRoot(),
+        );
       },
       logger,
     });
@@ -163,6 +171,7 @@ export class ClusterDuties {
   private raiseCorrupt(member: U64): void {
     const alarm = { action: AlarmAction.ACTIVATE, memberID: member, alarm: AlarmType.CORRUPT };
     const body = AlarmRequest.encode(AlarmRequest.create(alarm));
-    proposeRequest(this.parts.context, RaftRequestField.Alarm, body, 0, body.length, nobody);
+    const { context } = this.parts;
+    proposeRequest(context, RaftRequestField.Alarm, body, 0, body.length, nobody, context.access.asRoot());
   }
 }

@@ -7,6 +7,7 @@ import { LeaseGrantRequest, LeaseRevokeRequest } from '@etsd/proto';
 import { Lessor } from '@etsd/state';
 import { LeaseList } from '../api/lease-list.ts';
 import { FakeReplication, FakeWorld } from '../api/surroundings.fixture.ts';
+import { NOBODY } from '../tokens.ts';
 import { LeaseExpiry } from './lease-expiry.ts';
 
 const count = Number(process.argv[2] ?? 1_000_000);
@@ -31,6 +32,7 @@ const expiry = new LeaseExpiry({
   electionMs: 1000,
   revokesPerSecond: 1000,
   checkpointIntervalMs: 300_000,
+  asRoot: () => NOBODY,
 });
 
 /** Runs the turns that follow and returns the longest, in milliseconds. */

@@ -11,6 +11,7 @@ import {
 import { Lessor } from '@etsd/state';
 import { FakeReplication, FakeWorld } from '../api/surroundings.fixture.ts';
 import type { ApiWaiter } from '../context.ts';
+import { NOBODY } from '../tokens.ts';
 import { LeaseClock } from './lease-clock.ts';
 import { LeaseExpiry } from './lease-expiry.ts';
 import { Spread } from './lease-spread.ts';
@@ -56,6 +57,7 @@ class Member {
       electionMs: 1000,
       revokesPerSecond,
       checkpointIntervalMs: 300_000,
+      asRoot: () => NOBODY,
     });
     this.expiry.start();
   }

@@ -24,6 +24,7 @@ import {
 } from '@etsd/proto';
 import type { Lease, LeaseListener, Lessor } from '@etsd/state';
 import type { ApiReplication, ApiWaiter, ApiWorld, TimerHandle } from '../context.ts';
+import type { Caller } from '../tokens.ts';
 import { LeaseCheckpoints, proposeCheckpoints } from './lease-checkpoints.ts';
 import { LeaseClock } from './lease-clock.ts';
 import { Spread } from './lease-spread.ts';
@@ -55,6 +56,8 @@ export interface LeaseExpiryParts {
   readonly electionMs: number;
   readonly revokesPerSecond: number;
   readonly checkpointIntervalMs: number;
+  /** In whose name leases are revoked. */
+  readonly asRoot: () => Caller;
 }
 
 const nobody: ApiWaiter = { done: () => {}, fail: () => {} };
@@ -258,7 +261,10 @@ export class LeaseExpiry implements LeaseListener {
     const body = LeaseRevokeRequest.encode(LeaseRevokeRequest.create({ ID: lease.id }));
     const { replication } = this.parts;
     const { high, low } = replication.nextRequestId();
-    replication.propose(writeRaftRequest(RaftRequestField.LeaseRevoke, body, 0, body.length, high, low, '', 0), nobody);
+    const { username, authRevision } = this.parts.asRoot();
+    const { length } = body;
+    const entry = writeRaftRequest(RaftRequestField.LeaseRevoke, body, 0, length, high, low, username, authRevision);
+    replication.propose(entry, nobody);
   }
 
   // -- renewal --------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import { Lessor } from '@etsd/state';
 import { answerLeasePost, PeerLeaseForwarder, type PeerPost } from '../api/lease-peers.ts';
 import { LeaseRouter } from '../api/lease-router.ts';
 import { FakeReplication, FakeWorld } from '../api/surroundings.fixture.ts';
+import { NOBODY } from '../tokens.ts';
 import { LeaseExpiry } from './lease-expiry.ts';
 
 const ELECTION_MS = 1000;
@@ -37,6 +38,7 @@ class Member {
       electionMs: ELECTION_MS,
       revokesPerSecond: 1000,
       checkpointIntervalMs: 300_000,
+      asRoot: () => NOBODY,
     });
     this.expiry.start();
     const forwarder = new PeerLeaseForwarder(post);

@@ -1,0 +1,87 @@
+import { Client, type Message, type Outcome } from '../support/client.ts';
+import { type Product, startServer, type TestServer } from '../support/server.ts';
+import { type Ask, ROLES, USERS } from './requests.ts';
+
+const STREAM_MS = 10_000;
+
+/** A server with users, its authentication on. */
+export class Side {
+  readonly client: Client;
+  /** Of each user; the empty name is nobody's. */
+  readonly tokens = new Map<string, string>();
+  private readonly server: TestServer;
+
+  private constructor(server: TestServer) {
+    this.server = server;
+    this.client = new Client(server.address);
+  }
+
+  /** Root with all rights, the users with none. */
+  static async start(product: Product, flags: readonly string[] = []): Promise<Side> {
+    const side = new Side(await startServer({ product, flags: ['--bcrypt-cost=4', ...flags] }));
+    try {
+      await side.setUp();
+    } catch (error) {
+      await side.dispose();
+      throw error;
+    }
+    return side;
+  }
+
+  private async setUp(): Promise<void> {
+    const { client } = this;
+    for (const name of ['root', ...USERS]) await client.expect('Auth/UserAdd', { name, password: `pw-${name}` });
+    for (const name of ROLES) await client.expect('Auth/RoleAdd', { name });
+    await client.expect('Auth/UserGrantRole', { user: 'root', role: 'root' });
+    for (const [index, user] of USERS.entries()) {
+      await client.expect('Auth/UserGrantRole', { user, role: ROLES[index] });
+    }
+    await client.expect('Auth/AuthEnable', {});
+    for (const name of ['root', ...USERS]) await this.logIn(name);
+  }
+
+  async logIn(name: string): Promise<void> {
+    const response = await this.client.expect('Auth/Authenticate', { name, password: `pw-${name}` });
+    this.tokens.set(name, response['token'] as string);
+  }
+
+  /** What the server decides, as `code message`; for a watch the reason why it was cancelled. */
+  async decide(user: string, ask: Ask): Promise<string> {
+    const token = this.tokens.get(user);
+    const headers = token === undefined ? {} : { token };
+    if (ask.stream !== true) return told(await this.client.call(ask.method, ask.message, 20_000, headers));
+    const stream = this.client.stream(ask.method, headers);
+    try {
+      stream.send(ask.message);
+      // The others take one request.
+      if (ask.method !== 'Watch/Watch' && ask.method !== 'Lease/LeaseKeepAlive') stream.halfClose();
+      const isAnswered = () => stream.received.length > 0 || stream.ended !== null;
+      await stream.until(STREAM_MS, 'an answer', isAnswered);
+      const answer = stream.received[0] as Message | undefined;
+      return answer === undefined ? told(stream.ended as Outcome) : `0 ${answer['cancel_reason'] ?? ''}`;
+    } finally {
+      stream.cancel();
+    }
+  }
+
+  async asRoot(method: string, message: Message): Promise<Message> {
+    const {
+      code,
+      message: text,
+      response,
+    } = await this.client.call(method, message, 20_000, {
+      token: this.tokens.get('root') ?? '',
+    });
+    if (response === null) throw new Error(`${method}: ${code} ${text}`);
+    return response;
+  }
+
+  async dispose(): Promise<void> {
+    this.client.close();
+    await this.server.dispose();
+  }
+}
+
+function told({ code, message }: Outcome): string {
+  return `${code} ${message}`;
+}
