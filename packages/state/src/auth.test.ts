@@ -297,9 +297,11 @@ test('a state over the same backend, or one whose backend was replaced, knows th
   assert.deepEqual([again.auth.enabled, again.auth.revision], [true, 7]);
   assert.deepEqual([again.auth.userNames(), again.auth.roleNames()], [['ann', 'root'], ['reads']]);
   const other = new Bench();
+  for (const request of [addUser('ann'), addUser('gone'), addUser('root', 'YQ==')]) ask(other, request);
   const heard: string[] = [];
   other.state.auth.listener = listening(heard);
   assert.equal(other.state.auth.readError('ann', 7, 'z', ''), null);
+  other.backend.delete('authUsers', bytes('gone'));
   for (const bucket of ['auth', 'authUsers', 'authRoles']) {
     backend.scan(bucket, null, null, (key, value) => {
       other.backend.put(bucket, key, value);
@@ -307,7 +309,7 @@ test('a state over the same backend, or one whose backend was replaced, knows th
     });
   }
   other.state.reload();
-  assert.deepEqual(heard, ['on', '7']);
+  assert.deepEqual(heard, ['on', '7', 'gone changed', 'root changed']);
   assert.equal(other.state.auth.readError('ann', 7, 'a', 'd'), null);
   assert.equal(other.state.auth.readError('ann', 7, 'z', '')?.message, 'etcdserver: permission denied');
 });

@@ -112,15 +112,20 @@ export class AuthStore {
     if (backend.get(AUTH, REVISION_KEY) === null) this.saveRevision();
   }
 
-  /** Reads what the backend says now. */
+  /** Reads what the backend says now. Tokens of users who are gone, or have another password, are void then too. */
   reload(): void {
     const { enabled } = this;
+    const passwords = this.userNames().map((name) => [name, this.user(name)?.password] as const);
     this.users.reload();
     this.roles.reload();
     this.permissions.clear();
     this.read();
     if (this.enabled !== enabled) this.listener?.enabledChanged(this.enabled);
     this.listener?.revisionChanged(this.revision);
+    for (const [name, password] of passwords) {
+      if (password === undefined || this.user(name)?.password.equals(password) !== true)
+        this.listener?.userChanged(name);
+    }
   }
 
   /** The record, which is not to be changed. */
