@@ -25,15 +25,18 @@ export interface RaftOptions {
   draw: (bound: number) => number;
 }
 
-/** etcd's settings, but for the bytes under way: messages wait in memory, and a follower that takes none must not fill it. */
+/**
+ * etcd's settings, but for sizes: what is under way to a follower waits in the leader's memory, and is encoded in one go when
+ * a follower comes back that lacks a lot. Smaller pieces keep the others from waiting for it.
+ */
 export const RAFT_DEFAULTS = {
   electionTicks: 10,
   heartbeatTicks: 1,
   preVote: true,
   checkQuorum: true,
-  appendBytesMax: 1024 * 1024,
+  appendBytesMax: 256 * 1024,
   inflightMax: 512,
-  inflightBytesMax: 64 * 1024 * 1024,
+  inflightBytesMax: 4 * 1024 * 1024,
 } as const;
 
 export function validateOptions(options: RaftOptions): void {
