@@ -6,9 +6,12 @@ import {
   AuthenticateResponse,
   AuthUserAddRequest,
   AuthUserGrantRoleRequest,
+  DeleteRangeRequest,
   PutRequest,
   RaftRequestView,
   RangeRequest,
+  RequestOp,
+  TxnRequest,
 } from '@etsd/proto';
 import { registerAuth } from './api/auth.ts';
 import { TestMember } from './api/member.fixture.ts';
@@ -42,8 +45,8 @@ async function answered(call: FakeCall): Promise<Buffer> {
   return Buffer.concat(call.messages);
 }
 
-async function logIn(member: TestMember): Promise<string> {
-  const request = AuthenticateRequest.encode(AuthenticateRequest.create({ name: 'root', password: 'pw' }));
+async function logIn(member: TestMember, name = 'root'): Promise<string> {
+  const request = AuthenticateRequest.encode(AuthenticateRequest.create({ name, password: 'pw' }));
   return AuthenticateResponse.decode(await answered(member.call(`${AUTH}/Authenticate`, request))).token;
 }
 
@@ -60,6 +63,25 @@ test('an entry names its caller and the revision of the rights', async () => {
   assert.deepEqual([view.username, view.authRevision], ['root', member.state.auth.revision]);
   member.log.applyAll();
   assert.equal(statusOf(call), '0 ');
+});
+
+// Goal: members of etcd judge transactions that others were asked for only in part; what is denied must not reach them.
+test('what the caller may not write is not put into the log', async () => {
+  const member = await secured();
+  const add = AuthUserAddRequest.encode(AuthUserAddRequest.create({ name: 'guest', password: 'pw' }));
+  await answered(member.call(`${AUTH}/UserAdd`, add, { token: await logIn(member) }));
+  const token = await logIn(member, 'guest');
+  const put = PutRequest.create({ key: KEY });
+  const txn = TxnRequest.create({ success: [RequestOp.create({ requestPut: put })] });
+  const remove = DeleteRangeRequest.create({ key: KEY });
+  const before = member.state.appliedIndex;
+  const calls = [
+    member.call('/etcdserverpb.KV/Put', PUT, { token }),
+    member.call('/etcdserverpb.KV/Txn', TxnRequest.encode(txn), { token }),
+    member.call('/etcdserverpb.KV/DeleteRange', DeleteRangeRequest.encode(remove), { token }),
+  ];
+  assert.deepEqual(calls.map(statusOf), Array(3).fill('7 etcdserver: permission denied'));
+  assert.equal(member.state.appliedIndex, before);
 });
 
 test('a login does not carry the password into the log', async () => {

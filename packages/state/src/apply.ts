@@ -22,7 +22,7 @@ import {
   V2Request,
 } from '@etsd/proto';
 import { Alarms } from './alarms.ts';
-import { AuthStore, isAuthField } from './auth.ts';
+import { AuthStore, type Caller, isAuthField } from './auth.ts';
 import { AuthGuard } from './auth-guard.ts';
 import { applyMembershipChange, checkMembershipChange, readMembershipChange } from './conf-change.ts';
 import { ConsistentIndex } from './consistent-index.ts';
@@ -247,25 +247,35 @@ export class State {
   }
 
   /**
-   * Whether what the entry asks is denied to the user it names, who has been told then. Where an alarm refuses it anyway,
-   * or it is a transaction, that is left to whoever applies it; what only root may do, to the auth store.
+   * Why the user may not write this, by what this member has applied; null where it may, or where an alarm refuses it anyway.
+   * Judged for every entry when it is applied. The API asks it before it proposes: members of etcd that were not asked
+   * themselves leave out parts of this for transactions, so that what is denied should not come into a log they share.
+   */
+  deniedError(field: number, data: Buffer, start: number, end: number, caller: Caller): EtcdError | null {
+    const { alarms, auth, guard } = this;
+    if (!auth.enabled || alarms.corrupt) return null;
+    switch (field) {
+      case RaftRequestField.Put:
+        return alarms.noSpace ? null : guard.putError(data, start, end, caller);
+      case RaftRequestField.DeleteRange:
+        return guard.deleteError(data, start, end, caller);
+      case RaftRequestField.LeaseRevoke:
+        return guard.revokeError(data, start, end, caller);
+      case RaftRequestField.Txn:
+        return guard.txnError(TxnRequest.decode(data, start, end), caller);
+      default:
+        return null;
+    }
+  }
+
+  /**
+   * Whether what the entry asks is denied to the user it names, who has been told then. A transaction is left to whoever
+   * applies it; what only root may do, to the auth store.
    */
   private isDenied(data: Buffer, waiter: Waiter | null): boolean {
-    const { view, alarms } = this;
-    if (alarms.corrupt) return false;
-    let error: EtcdError | null = null;
-    switch (view.field) {
-      case RaftRequestField.Put:
-        if (!alarms.noSpace) error = this.guard.putError(data, view.bodyStart, view.bodyEnd, view);
-        break;
-      case RaftRequestField.DeleteRange:
-        error = this.guard.deleteError(data, view.bodyStart, view.bodyEnd, view);
-        break;
-      case RaftRequestField.LeaseRevoke:
-        error = this.guard.revokeError(data, view.bodyStart, view.bodyEnd, view);
-        break;
-      default:
-    }
+    const { view } = this;
+    if (view.field === RaftRequestField.Txn) return false;
+    const error = this.deniedError(view.field, data, view.bodyStart, view.bodyEnd, view);
     if (error === null) return false;
     waiter?.fail(error);
     return true;

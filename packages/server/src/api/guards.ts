@@ -38,7 +38,7 @@ export function refusal(context: MemberContext, call: ApiCall, learnerServes: bo
 
 /**
  * Puts a request into the log as it came from the client, in the name of its caller; what the caller may do is judged
- * when the entry is applied. A caller that could not be told fails the request.
+ * now and again when the entry is applied. A caller that could not be told fails the request.
  */
 export function proposeRequest(
   context: MemberContext,
@@ -53,6 +53,31 @@ export function proposeRequest(
     waiter.fail(caller);
     return;
   }
+  if (context.access.auth.enabled && context.state.deniedError(field, body, start, end, caller) !== null) {
+    // This member may lag behind a right just given: what it has not applied yet may allow it.
+    const kept = Buffer.from(body.subarray(start, end));
+    context.replication.readBarrier({
+      done() {
+        const error = context.state.deniedError(field, kept, 0, kept.length, caller);
+        if (error === null) propose(context, field, kept, 0, kept.length, waiter, caller);
+        else waiter.fail(error);
+      },
+      fail: (error) => waiter.fail(error),
+    });
+    return;
+  }
+  propose(context, field, body, start, end, waiter, caller);
+}
+
+function propose(
+  context: MemberContext,
+  field: number,
+  body: Buffer,
+  start: number,
+  end: number,
+  waiter: ApiWaiter,
+  caller: Caller,
+): void {
   const { backend } = context;
   if (backend.isOutOfSpace && backend.pendingBytes > STORE_BACKLOG_BYTES_MAX && field !== RaftRequestField.Alarm) {
     waiter.fail(ErrNoSpace);
