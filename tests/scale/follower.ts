@@ -23,6 +23,8 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '10' },
     product: { type: 'string', default: 'etsd' },
     way: { type: 'string', default: 'log,snapshot' },
+    // `pause` holds the process and lets it go on, so that the start of a program does not count.
+    away: { type: 'string', default: 'kill' },
   },
 });
 
@@ -97,12 +99,14 @@ async function measure(product: Product, way: string): Promise<object> {
   stream.take();
   await sleep(seconds * 1000);
   const before = stream.take();
-  await follower.kill();
+  const isPaused = values.away === 'pause';
+  if (isPaused) follower.pause();
+  else await follower.kill();
   await callMany(channels, PUT, writes, 200, put);
   await sleep(2000);
   stream.take();
   const startedMs = performance.now();
-  const ready = follower.start();
+  const ready = isPaused ? follower.resume() : follower.start();
   let caughtUpMs = 0;
   while (performance.now() - startedMs < seconds * 1000 || caughtUpMs === 0) {
     await sleep(100);
@@ -121,6 +125,7 @@ async function measure(product: Product, way: string): Promise<object> {
   return {
     product,
     way,
+    away: values.away,
     writes,
     before: brief(before),
     during: brief(during),
