@@ -79,6 +79,18 @@ async function comeAndGo(cluster: TestCluster, port: number): Promise<void> {
   await cluster.ask('Cluster/MemberRemove', { ID: added['ID'] });
 }
 
+/**
+ * Writes until the leader's log no longer has the entry behind `index`: it keeps what a member lacks that it heard of within
+ * an election timeout, which might only be slow.
+ */
+async function untilCut(cluster: TestCluster, leader: ClusterMember, index: number): Promise<void> {
+  await eventually(20_000, `the log is cut behind ${index}`, async () => {
+    await put(cluster, 'more', 'x');
+    const cuts = leader.logs.flatMap((line) => /"(?:firstIndex|compact-index)":(\d+)/.exec(line)?.[1] ?? []);
+    return cuts.some((first) => Number(first) > index + 1) ? true : null;
+  });
+}
+
 async function run({ leader: leaderProduct, third, away: awayProduct }: Case): Promise<void> {
   const cluster = await TestCluster.start({ products: [leaderProduct, third, awayProduct], flags: FLAGS });
   try {
@@ -86,6 +98,7 @@ async function run({ leader: leaderProduct, third, away: awayProduct }: Case): P
     await cluster.agreed();
     await put(cluster, 'before', 'x');
     await cluster.moveLeader(leader);
+    const { applied } = await eventually(20_000, 'a status', () => cluster.status(away));
     await away.stop();
     const lease = (await cluster.ask('Lease/LeaseGrant', { TTL: '3000', ID: '0' }))['ID'] as string;
     for (let i = 0; i < PUTS; i++) await put(cluster, `key${i % 50}`, 'v'.repeat(i * 20), i % 3 === 0 ? lease : '0');
@@ -93,6 +106,7 @@ async function run({ leader: leaderProduct, third, away: awayProduct }: Case): P
     await comeAndGo(cluster, 7);
     await cluster.ask('KV/Compact', { revision: '100', physical: true });
     await put(cluster, 'last', 'x');
+    await untilCut(cluster, leader, applied);
     await away.start();
     await compare(cluster, leader);
     assert.ok(
