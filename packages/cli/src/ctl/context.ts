@@ -1,6 +1,7 @@
 /** What a running command has at hand. */
 import { readFileSync } from 'node:fs';
 import { type CallOptions, type ClientOptions, EtcdClient, EtcdError, TimeoutError } from '@etsd/client';
+import { catalogueError, GrpcCode } from '@etsd/proto';
 import type { TlsOptions } from '@etsd/runtime';
 import type { Program } from './command.ts';
 import { applyEnvironment, variableOf } from './environment.ts';
@@ -184,7 +185,16 @@ export function failureOf(error: unknown, exitCode: number = ExitCode.ERROR): Fa
   if (error instanceof Failure) return error;
   if (!(error instanceof EtcdError)) throw error;
   const cause = error instanceof TimeoutError && error.cause instanceof Error ? error.cause : null;
-  return new Failure(exitCode, error.message, cause === null ? '' : `last seen: ${cause.message}`, { cause: error });
+  return new Failure(exitCode, wordsOf(error), cause === null ? '' : `last seen: ${cause.message}`, { cause: error });
+}
+
+/** An error as etcdctl words it: what a server says beyond the errors that etcd's clients know is shown with its code. */
+function wordsOf(error: EtcdError): string {
+  const isOurs = error.constructor !== EtcdError;
+  const known = catalogueError(error.message);
+  if (isOurs || (known !== undefined && known.code !== GrpcCode.Unknown)) return error.message;
+  const name = Object.entries(GrpcCode).find(([, code]) => code === error.code)?.[0] ?? `Code(${error.code})`;
+  return `rpc error: code = ${name} desc = ${error.message}`;
 }
 
 function tlsOf(connection: Connection): TlsOptions | null {

@@ -58,6 +58,11 @@ const revoke: Command = {
   },
 };
 
+/** etcdctl takes whatever fails in these commands for a bad connection. */
+function noConnection(error: unknown): never {
+  throw failureOf(error, ExitCode.BAD_CONNECTION);
+}
+
 const timeToLive: Command = {
   name: 'timetolive',
   summary: 'Print what is left of a lease',
@@ -72,8 +77,8 @@ const timeToLive: Command = {
     const id = leaseId(text);
     const keys = context.flags.flag('keys');
     const client = await context.client();
-    const response = await client.leases.timeToLive(id, { ...context.short, keys });
-    context.print(timeToLiveView(response, keys, context.style));
+    const asked = client.leases.timeToLive(id, { ...context.short, keys });
+    context.print(timeToLiveView(await asked.catch(noConnection), keys, context.style));
   },
 };
 
@@ -82,7 +87,7 @@ const list: Command = {
   summary: 'List all leases',
   async run(context) {
     const client = await context.client();
-    context.print(leasesView(await client.leases.list(context.short)));
+    context.print(leasesView(await client.leases.list(context.short).catch(noConnection)));
   },
 };
 
@@ -101,13 +106,7 @@ const keepAlive: Command = {
     const id = leaseId(text);
     const client = await context.client();
     if (context.flags.flag('once')) {
-      let response: Awaited<ReturnType<typeof client.leases.keepAliveOnce>>;
-      try {
-        response = await client.leases.keepAliveOnce(id);
-      } catch (error) {
-        throw failureOf(error, ExitCode.BAD_CONNECTION);
-      }
-      context.print(keepAliveView(response));
+      context.print(keepAliveView(await client.leases.keepAliveOnce(id).catch(noConnection)));
       return;
     }
     for await (const response of client.leases.keepAlive(id)) context.print(keepAliveView(response));
