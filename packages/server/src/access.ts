@@ -1,14 +1,6 @@
 /** Who calls, and whether they may: between the transport and the handlers, and asked by these about keys and leases. */
-import { assert, type Key, keyFromBytes, type U64 } from '@etsd/base';
-import {
-  ErrInvalidAuthToken,
-  ErrPermissionDenied,
-  ErrUserEmpty,
-  EtcdError,
-  type RequestOp,
-  type TxnRequest,
-  unknownError,
-} from '@etsd/proto';
+import { assert, type Key, type U64 } from '@etsd/base';
+import { ErrInvalidAuthToken, ErrPermissionDenied, ErrUserEmpty, EtcdError, unknownError } from '@etsd/proto';
 import type { AuthListener, AuthStore } from '@etsd/state';
 import { ACCESS_RULES, type Right } from './access-rules.ts';
 import type { ApiCall, ApiHandler, ApiServer, ApiWorld } from './context.ts';
@@ -58,7 +50,6 @@ export class Access {
       this.tokens.dropAll();
       this.waits.goOn();
     },
-    revisionChanged: () => {},
   };
 
   stop(): void {
@@ -132,27 +123,6 @@ export class Access {
   readErrorOf(caller: Caller | EtcdError, key: Key, rangeEnd: Key): EtcdError | null {
     if (caller instanceof EtcdError) return caller;
     return this.auth.readError(caller.username, caller.authRevision, key, rangeEnd);
-  }
-
-  /** Why a transaction that only reads may not be answered, or null: both branches count, whichever is taken. */
-  readTxnError(call: ApiCall, request: TxnRequest): EtcdError | null {
-    if (!this.auth.enabled) return null;
-    const caller = this.callerOf(call);
-    if (caller instanceof EtcdError) return caller;
-    for (const { key, rangeEnd } of request.compare) {
-      const error = this.readErrorOf(caller, keyFromBytes(key), keyFromBytes(rangeEnd));
-      if (error !== null) return error;
-    }
-    return this.opsError(caller, request.success) ?? this.opsError(caller, request.failure);
-  }
-
-  private opsError(caller: Caller, ops: readonly RequestOp[]): EtcdError | null {
-    for (const { requestRange } of ops) {
-      assert(requestRange !== null, 'a transaction that only reads has ranges alone');
-      const error = this.readErrorOf(caller, keyFromBytes(requestRange.key), keyFromBytes(requestRange.rangeEnd));
-      if (error !== null) return error;
-    }
-    return null;
   }
 
   /** Why the keys attached to a lease may not be read, or null. What is not there has no keys. */

@@ -286,7 +286,7 @@ class RunningMember implements Member {
       backend,
       lessor,
       hub: this.services.watch.hub,
-      quotaBytes: memberLimits(config).quotaBytes,
+      quotaBytes: limits.quotaBytes,
       clusterVersion: () => state.version.version,
       auth: state.auth,
       loopDelay: parts.loopDelay,

@@ -25,7 +25,7 @@ import {
   InternalAuthenticateRequest,
 } from '@etsd/proto';
 import { State } from './apply.ts';
-import type { AuthListener } from './auth.ts';
+import type { AuthListener, AuthStore } from './auth.ts';
 import { Bench, type Probe } from './world.fixture.ts';
 
 const bytes = (text: string) => Buffer.from(text, 'latin1');
@@ -263,7 +263,7 @@ test('a token is the prefix of the entry and the index before it; nobody without
   const bench = guarded();
   ask(bench, addUser('nopw', '', AuthUserAddOptions.create({ noPassword: true })), 'root');
   const heard: string[] = [];
-  bench.state.auth.listener = listening(heard);
+  bench.state.auth.listener = listening(heard, bench.state.auth);
   const { result } = ask(bench, authenticate('ann'));
   const token = `abcdefghijklmnop.${bench.index - 1}`;
   assert.deepEqual(result, { ...AuthenticateResponse.create({ token }) });
@@ -275,18 +275,18 @@ test('a token is the prefix of the entry and the index before it; nobody without
 test('who keeps tokens hears what makes them void', () => {
   const bench = guarded();
   const heard: string[] = [];
-  bench.state.auth.listener = listening(heard);
+  bench.state.auth.listener = listening(heard, bench.state.auth);
   const steps = [changePassword('ann'), addRole('x'), grant('ann', 'x'), grant('ann', 'x'), addRole('x')];
   for (const request of [...steps, deleteUser('ann'), disable]) ask(bench, request, 'root');
-  assert.deepEqual(heard, ['8', 'ann changed', '9', '10', '11', 'ann changed', '12', 'off']);
+  assert.deepEqual(heard, ['ann changed at 8', 'ann changed at 11', 'off at 12']);
 });
 
-function listening(heard: string[]): AuthListener {
+/** Notes what is told, with the revision that the store shows by then. */
+function listening(heard: string[], auth: AuthStore): AuthListener {
   return {
     authenticated: (user, token) => heard.push(`${user} has ${token}`),
-    userChanged: (user) => heard.push(`${user} changed`),
-    enabledChanged: (enabled) => heard.push(enabled ? 'on' : 'off'),
-    revisionChanged: (revision) => heard.push(`${revision}`),
+    userChanged: (user) => heard.push(`${user} changed at ${auth.revision}`),
+    enabledChanged: (enabled) => heard.push(`${enabled ? 'on' : 'off'} at ${auth.revision}`),
   };
 }
 
@@ -299,7 +299,7 @@ test('a state over the same backend, or one whose backend was replaced, knows th
   const other = new Bench();
   for (const request of [addUser('ann'), addUser('gone'), addUser('root', 'YQ==')]) ask(other, request);
   const heard: string[] = [];
-  other.state.auth.listener = listening(heard);
+  other.state.auth.listener = listening(heard, other.state.auth);
   assert.equal(other.state.auth.readError('ann', 7, 'z', ''), null);
   other.backend.delete('authUsers', bytes('gone'));
   for (const bucket of ['auth', 'authUsers', 'authRoles']) {
@@ -309,7 +309,7 @@ test('a state over the same backend, or one whose backend was replaced, knows th
     });
   }
   other.state.reload();
-  assert.deepEqual(heard, ['on', '7', 'gone changed', 'root changed']);
+  assert.deepEqual(heard, ['on at 7', 'gone changed at 7', 'root changed at 7']);
   assert.equal(other.state.auth.readError('ann', 7, 'a', 'd'), null);
   assert.equal(other.state.auth.readError('ann', 7, 'z', '')?.message, 'etcdserver: permission denied');
 });

@@ -73,7 +73,6 @@ export interface AuthListener {
   /** Password changed, or user deleted: its tokens are void. */
   userChanged(user: string): void;
   enabledChanged(enabled: boolean): void;
-  revisionChanged(revision: number): void;
 }
 
 /** Who a request is from, as its entry in the log says. */
@@ -121,7 +120,6 @@ export class AuthStore {
     this.permissions.clear();
     this.read();
     if (this.enabled !== enabled) this.listener?.enabledChanged(this.enabled);
-    this.listener?.revisionChanged(this.revision);
     for (const [name, password] of passwords) {
       if (password === undefined || this.user(name)?.password.equals(password) !== true)
         this.listener?.userChanged(name);
@@ -356,7 +354,6 @@ export class AuthStore {
     this.permissions.clear();
     this.revision++;
     this.saveRevision();
-    this.listener?.revisionChanged(this.revision);
     return response;
   }
 

@@ -1,4 +1,4 @@
-import { type EtcdError, RaftRequestField, TxnRequest } from '@etsd/proto';
+import { EtcdError, RaftRequestField, TxnRequest } from '@etsd/proto';
 import type { TxnResult } from '@etsd/state';
 import type { ApiCall, ApiHandler, ApiWaiter, MemberContext } from '../context.ts';
 import type { Quota } from '../quota.ts';
@@ -102,7 +102,8 @@ class TxnHandler implements ApiHandler {
 
 function answerRead(context: MemberContext, call: ApiCall, request: TxnRequest): void {
   // Now that what is read is up to date, and with it the rights.
-  const refused = context.access.readTxnError(call, request);
+  const caller = context.access.callerOf(call);
+  const refused = caller instanceof EtcdError ? caller : context.state.guard.txnError(request, caller);
   if (refused !== null) {
     failCall(call, refused);
     return;
