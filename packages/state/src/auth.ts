@@ -42,7 +42,6 @@ import {
   ErrUserEmpty,
   ErrUserNotFound,
   EtcdError,
-  GrpcCode,
   InternalAuthenticateRequest,
   RaftRequestField,
 } from '@etsd/proto';
@@ -52,12 +51,6 @@ import { addUser, changePassword, deleteUser, grantRole, hasRole, ROOT, revokeRo
 import { UserPermissions } from './permissions.ts';
 import type { BackendPort } from './ports.ts';
 import type { Waiter } from './results.ts';
-
-/** The answer to every request of the Auth service but AuthStatus, of an API without it. */
-export const ErrAuthUnavailable = new EtcdError(
-  GrpcCode.Unimplemented,
-  'etcdserver: authentication is not available in this version',
-);
 
 /** Revision of an auth store that was never changed. */
 export const FIRST_AUTH_REVISION = 1;

@@ -1,6 +1,6 @@
 export { Alarms } from './alarms.ts';
 export { State, type StateParts } from './apply.ts';
-export { type AuthListener, AuthStore, type Caller, ErrAuthUnavailable, FIRST_AUTH_REVISION } from './auth.ts';
+export { type AuthListener, AuthStore, type Caller, FIRST_AUTH_REVISION } from './auth.ts';
 export { AuthGuard } from './auth-guard.ts';
 export {
   addMemberChange,
