@@ -38,7 +38,7 @@ export class Caller {
   constructor(world: RpcWorld, options: ClientOptions) {
     this.world = world;
     this.endpoints = new Endpoints(world, options);
-    this.credentials = new Credentials(options.user);
+    this.credentials = new Credentials(options.user, options.token);
     this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   }
 

@@ -21,8 +21,11 @@ export class Credentials {
   private plain: Metadata = metadataOf('', false);
   private withLeader: Metadata = metadataOf('', true);
 
-  constructor(user: ClientOptions['user']) {
+  constructor(user: ClientOptions['user'], token = '') {
     this.user = user;
+    if (token === '') return;
+    this.plain = metadataOf(token, false);
+    this.withLeader = metadataOf(token, true);
   }
 
   /** Metadata at hand, or null where `login` has to come first. */
