@@ -37,6 +37,7 @@ interface Output {
 class Session {
   private readonly server: TestServer;
   private readonly leases: string[] = [];
+  private readonly members: string[] = [];
   private memberId = 0n;
   private clusterId = 0n;
 
@@ -57,6 +58,7 @@ class Session {
     for (const step of steps) {
       const output = await this.execute(step);
       if (step.args.join(' ').includes('lease grant')) this.rememberLease(output.stdout);
+      if (step.args.join(' ').includes('member add')) this.rememberMember(output.stdout);
       entries.push({
         title: step.title ?? step.args.join(' '),
         stdout: this.normalise(this.readable(step, output.stdout), step),
@@ -71,6 +73,7 @@ class Session {
     const args = step.args.map((arg) =>
       arg
         .replace(/\{L(\d+)\}/g, (_match, index: string) => this.leases[Number(index) - 1] ?? 'no-such-lease')
+        .replace(/\{M(\d+)\}/g, (_match, index: string) => this.members[Number(index) - 1] ?? 'no-such-member')
         .replace('{MEMBER}', this.memberId.toString(16)),
     );
     return new Promise((resolve, reject) => {
@@ -116,6 +119,14 @@ class Session {
     else if (decimal !== undefined) this.leases.push(BigInt(decimal).toString(16).padStart(16, '0'));
   }
 
+  private rememberMember(stdout: Buffer): void {
+    const text = stdout.toString('latin1');
+    const hex = /^Member +([0-9a-f]+) added/.exec(text)?.[1];
+    const decimal = /"member":\{"ID":(\d+)/.exec(text)?.[1];
+    if (hex !== undefined) this.members.push(hex);
+    else if (decimal !== undefined) this.members.push(BigInt(decimal).toString(16));
+  }
+
   private readable(step: Step, stdout: Buffer): string {
     if (step.message === undefined || step.message === '-' || stdout.length === 0) return stdout.toString('utf8');
     // For leases etcdctl prints only the header, without what would make it a message of its own.
@@ -130,6 +141,7 @@ class Session {
       [this.memberId, 'MEMBER'],
       [this.clusterId, 'CLUSTER'],
       ...this.leases.map((hex, index): [bigint, string] => [BigInt(`0x${hex}`), `L${index + 1}`]),
+      ...this.members.map((hex, index): [bigint, string] => [BigInt(`0x${hex}`), `M${index + 1}`]),
     ];
     for (const [id, name] of ids) {
       out = out.replaceAll(String(id), `<${name}>`).replaceAll(id.toString(16).padStart(16, '0'), `<${name}>`);
@@ -147,6 +159,14 @@ class Session {
 function maskNumbers(match: string): string {
   // In the order of the ids, which are random.
   if (match.startsWith('ETCD_INITIAL_CLUSTER="')) return match.split(/[",]/).sort().join();
+  if (match.startsWith('"members":['))
+    return match
+      .slice(11, -1)
+      .split(/(?<=\}),/)
+      .sort()
+      .join();
+  // A checksum in hexadecimal, in a line or in a table.
+  if (/^(│ +)?[0-9a-f]{5,8}( │|,)$/.test(match)) return '#';
   // A key in base64 that holds an id.
   if (match.startsWith('"key":"')) return '"key":"#"';
   return match.replace(/[0-9a-f]{13,16}|[\d.]+/g, '#');

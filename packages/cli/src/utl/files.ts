@@ -32,14 +32,14 @@ const HASH_SLICE_BYTES = 1024 * 1024;
 const pause = (): Promise<void> => Promise.resolve();
 
 /** An error of a file as the end of a command. */
-function fileFailure(error: unknown, path: string): unknown {
+function fileFailure(error: unknown, path: string, doing: 'stat' | 'open' = 'stat'): unknown {
   if (error instanceof CorruptionError) {
     const text = `snapshot file integrity check failed. 1 errors found.\n${error.message}`;
     return new Failure(ExitCode.ERROR, text, error.advice);
   }
   if (error instanceof OperatorError) return new Failure(ExitCode.ERROR, error.message, error.advice);
   if (error instanceof Error && 'syscall' in error)
-    return new Failure(ExitCode.ERROR, `stat ${path}: ${reasonOf(error)}`);
+    return new Failure(ExitCode.ERROR, `${doing} ${path}: ${reasonOf(error)}`);
   return error;
 }
 
@@ -188,7 +188,7 @@ export async function restore(context: Context, path: string): Promise<void> {
       openBackend: openStore,
     });
   } catch (error) {
-    throw fileFailure(error, path);
+    throw fileFailure(error, path, 'open');
   } finally {
     await world.workers.close();
   }

@@ -166,7 +166,6 @@ export function moveLeaderView(response: MoveLeaderResponse, from: U64, to: U64)
   return {
     simple: () => `Leadership transferred from ${u64ToHex(from)} to ${u64ToHex(to)}\n`,
     json: () => jsonMessage(MoveLeaderResponse, response),
-    fields: () => header(response.header),
     protobuf: () => MoveLeaderResponse.encode(response),
   };
 }
