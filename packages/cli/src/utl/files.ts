@@ -11,6 +11,7 @@ import { type KvHashResult, Store } from '@etsd/mvcc';
 import { nodeWorld } from '@etsd/runtime/node';
 import {
   checkStoreFile,
+  parseEndpoint,
   parseInitialCluster,
   readBoltIntoBackend,
   restoreSnapshot,
@@ -170,8 +171,12 @@ export async function restore(context: Context, path: string): Promise<void> {
     const members = [...cluster].map(([member, peerUrls]) => ({ name: member, peerUrls }));
     const own = cluster.get(name);
     const advertised = flags.list('initial-advertise-peer-urls');
+    for (const url of advertised) parseEndpoint(url);
     if (own !== undefined && [...own].sort().join() !== [...advertised].sort().join()) {
-      const text = `--initial-cluster has ${name}=${own.join(',')} but missing from --initial-advertise-peer-urls=${advertised.join(',')}`;
+      const text =
+        `--initial-cluster has ${name}=${own.join(',')} but missing from ` +
+        `--initial-advertise-peer-urls=${advertised.join(',')} ` +
+        `(resolved urls: "${[...advertised].sort()[0] ?? ''}" != "${[...own].sort()[0] ?? ''}")`;
       throw new OperatorError(text, 'Give both the same URLs for this member.');
     }
     await restoreSnapshot({
