@@ -178,6 +178,7 @@ class RunningMember implements Member {
       logger,
       directory: directory.snapDirectory,
       metrics: new SnapshotMetrics(metrics.registry),
+      isBusy: () => this.replication.isBusy,
     });
     this.links = this.connect(opened, dialTls);
     this.replication = new ReplicationNode({
