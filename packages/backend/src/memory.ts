@@ -1,4 +1,4 @@
-import { assert, type Key, keyFromBytes, keyToBytes } from '@etsd/base';
+import { assert, faultPoint, type Key, keyFromBytes, keyToBytes } from '@etsd/base';
 import type { Backend, BackendSnapshot, Visit } from './backend.ts';
 import { type Batch, KEY_BUCKET } from './batch.ts';
 import { BUCKETS, type Bucket, bucketIndex } from './buckets.ts';
@@ -136,11 +136,14 @@ export class MemoryBackend implements Backend {
   commit(done?: (error: Error | null) => void): void {
     assert(!this.closed, 'the backend is open');
     if (this.overlay.open.operations > 0) {
+      faultPoint('backend.commit.before');
       for (const hook of this.hooks) hook();
+      faultPoint('backend.commit.hooked');
       const batch = this.overlay.seal();
       applyBatch(this.tables, batch);
       this.overlay.drop(batch);
       if (this.durable !== null) this.undurable.push(batch);
+      faultPoint('backend.commit.after');
     }
     if (done !== undefined) done(null);
   }
@@ -155,8 +158,10 @@ export class MemoryBackend implements Backend {
   async flush(): Promise<void> {
     this.commit();
     if (this.durable === null) return;
+    faultPoint('backend.flush.before');
     for (const batch of this.undurable) applyBatch(this.durable, batch);
     this.undurable = [];
+    faultPoint('backend.flush.after');
   }
 
   snapshot(): BackendSnapshot {
@@ -185,7 +190,10 @@ export class MemoryBackend implements Backend {
   }
 
   async defragment(): Promise<void> {
+    faultPoint('defragment.before');
     this.commit();
+    faultPoint('defragment.exchange');
+    faultPoint('defragment.after');
   }
 
   async replace(fill: (fresh: Backend) => Promise<void>, switched: () => void = () => {}): Promise<void> {
