@@ -10,6 +10,16 @@ import { Tripwires } from './tripwires.ts';
 // The real ones, before any trip wire replaces them.
 const realSetImmediate = setImmediate;
 
+/**
+ * Node's own way to run everything that ticks and promises have made ready, at once and from within a callback. It is not
+ * documented, but it is what Node does after each callback; where it is missing, the real event loop is asked to come round
+ * after every event, which gives the same history a hundred times slower.
+ */
+const drainMicrotasks = (process as unknown as { readonly _tickCallback?: () => void })._tickCallback;
+
+/** Events between two turns of the real event loop, which timers of whoever runs the simulation may be waiting for. */
+const BURST_EVENTS = drainMicrotasks === undefined ? 1 : 2000;
+
 /** Whether whoever asked for an event is still there: a crash takes everything back that was asked for before it. */
 export class Life {
   isAlive = true;
@@ -139,25 +149,9 @@ export class Simulation {
     this.tripwires.arm();
     const listener = listenToFaultPoints(this.onPoint);
     try {
-      await this.settle();
-      while (!isDone()) {
-        const next = this.queue[0];
-        if (next === undefined) throw this.stuck('nothing is left to happen');
-        if (this.eventCount >= lastEvent) throw this.stuck('too many events');
-        if (next.atMs > lastMs) throw this.stuck('too much simulated time');
-        this.pop();
-        if (next.isCancelled || !next.life.isAlive) continue;
-        const resumedMs = this.pausedUntilMs(next.life);
-        if (resumedMs > next.atMs) {
-          next.atMs = resumedMs;
-          this.push(next);
-          continue;
-        }
-        this.nowMs = next.atMs;
-        this.eventCount++;
-        this.current = next.life;
-        this.run(next);
+      for (let isOver = false; !isOver; ) {
         await this.settle();
+        isOver = await this.burst(isDone, lastEvent, lastMs);
       }
     } finally {
       this.current = null;
@@ -196,18 +190,62 @@ export class Simulation {
     return work;
   }
 
-  /** Lets every promise that is ready go on: the microtasks are empty when the real event loop comes round. */
+  /** Runs events until `isDone`, which it answers, or until the real event loop is due. */
+  private burst(isDone: () => boolean, lastEvent: number, lastMs: number): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      // Not from within a promise, where those that become ready could not be run.
+      realSetImmediate(() => {
+        try {
+          resolve(this.runBurst(isDone, lastEvent, lastMs));
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  }
+
+  private runBurst(isDone: () => boolean, lastEvent: number, lastMs: number): boolean {
+    for (let left = BURST_EVENTS; left > 0; ) {
+      if (isDone()) return true;
+      const next = this.queue[0];
+      if (next === undefined) throw this.stuck('nothing is left to happen');
+      if (this.eventCount >= lastEvent) throw this.stuck('too many events');
+      if (next.atMs > lastMs) throw this.stuck('too much simulated time');
+      this.pop();
+      if (next.isCancelled || !next.life.isAlive) continue;
+      const resumedMs = this.pausedUntilMs(next.life);
+      if (resumedMs > next.atMs) {
+        next.atMs = resumedMs;
+        this.push(next);
+        continue;
+      }
+      this.nowMs = next.atMs;
+      this.eventCount++;
+      left--;
+      this.current = next.life;
+      this.run(next);
+      drainMicrotasks?.();
+      this.throwFailure();
+      if (this.held.length > 0) return false;
+    }
+    return false;
+  }
+
+  private throwFailure(): void {
+    if (this.failure === null) return;
+    const failure = this.failure;
+    this.failure = null;
+    throw failure;
+  }
+
+  /** Waits for work in the real world, and lets every promise that is ready go on. */
   private async settle(): Promise<void> {
     do {
       const held = this.held;
       this.held = [];
       if (held.length > 0) await Promise.all(held);
       await new Promise<void>((resolve) => realSetImmediate(resolve));
-      if (this.failure !== null) {
-        const failure = this.failure;
-        this.failure = null;
-        throw failure;
-      }
+      this.throwFailure();
     } while (this.held.length > 0);
   }
 
