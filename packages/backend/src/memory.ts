@@ -1,4 +1,4 @@
-import { assert, type Key, keyFromBytes, keyToBytes } from '@etsd/base';
+import { assert, faultPoint, type Key, keyFromBytes, keyToBytes } from '@etsd/base';
 import type { Backend, BackendSnapshot, Visit } from './backend.ts';
 import { type Batch, KEY_BUCKET } from './batch.ts';
 import { BUCKETS, type Bucket, bucketIndex } from './buckets.ts';
@@ -145,11 +145,14 @@ export class MemoryBackend implements Backend {
   commit(done?: (error: Error | null) => void): void {
     assert(!this.closed, 'the backend is open');
     if (this.overlay.open.operations > 0) {
+      faultPoint('backend.commit.before');
       for (const hook of this.hooks) hook();
+      faultPoint('backend.commit.hooked');
       const batch = this.overlay.seal();
       applyBatch(this.tables, batch);
       this.overlay.drop(batch);
       if (this.durable !== null) this.undurable.push(batch);
+      faultPoint('backend.commit.after');
     }
     if (done !== undefined) done(null);
   }
@@ -163,12 +166,14 @@ export class MemoryBackend implements Backend {
 
   async flush(): Promise<void> {
     this.commit();
+    faultPoint('backend.flush.before');
     const last = this.undurable.at(-1);
     if (this.syncing !== null) await this.syncing();
     if (this.durable === null || last === undefined) return;
     // What another flush or a replacement has settled meanwhile is not there any more.
     const covered = this.undurable.splice(0, this.undurable.indexOf(last) + 1);
     for (const batch of covered) applyBatch(this.durable, batch);
+    faultPoint('backend.flush.after');
   }
 
   snapshot(): BackendSnapshot {
@@ -197,7 +202,10 @@ export class MemoryBackend implements Backend {
   }
 
   async defragment(): Promise<void> {
+    faultPoint('defragment.before');
     this.commit();
+    faultPoint('defragment.exchange');
+    faultPoint('defragment.after');
   }
 
   async replace(fill: (fresh: Backend) => Promise<void>, switched: () => void = () => {}): Promise<void> {
