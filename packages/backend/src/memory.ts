@@ -66,6 +66,13 @@ function emptyTables(): Table[] {
   return BUCKETS.map(() => new Table());
 }
 
+export interface MemoryOptions {
+  /** What a crash of the machine would leave is kept apart. */
+  readonly crashable?: boolean;
+  /** How long a flush takes; at once where it is absent. */
+  readonly syncing?: () => Promise<void>;
+}
+
 /**
  * The store in memory, for the simulator and for unit tests. It keeps what a crash of the machine would leave apart
  * from what a reader sees: `afterCrash` gives the store a restarted member would find.
@@ -79,10 +86,12 @@ export class MemoryBackend implements Backend {
   /** Committed since the last flush, oldest first. */
   private undurable: Batch[] = [];
   private closed = false;
+  private readonly syncing: (() => Promise<void>) | null;
 
-  constructor(options: { crashable?: boolean } = {}) {
+  constructor(options: MemoryOptions = {}) {
     this.tables = emptyTables();
     this.durable = options.crashable === true ? emptyTables() : null;
+    this.syncing = options.syncing ?? null;
   }
 
   get pendingOperations(): number {
@@ -157,10 +166,13 @@ export class MemoryBackend implements Backend {
 
   async flush(): Promise<void> {
     this.commit();
-    if (this.durable === null) return;
     faultPoint('backend.flush.before');
-    for (const batch of this.undurable) applyBatch(this.durable, batch);
-    this.undurable = [];
+    const last = this.undurable.at(-1);
+    if (this.syncing !== null) await this.syncing();
+    if (this.durable === null || last === undefined) return;
+    // What another flush or a replacement has settled meanwhile is not there any more.
+    const covered = this.undurable.splice(0, this.undurable.indexOf(last) + 1);
+    for (const batch of covered) applyBatch(this.durable, batch);
     faultPoint('backend.flush.after');
   }
 
@@ -219,14 +231,14 @@ export class MemoryBackend implements Backend {
 
   /**
    * The store that a restart finds after a crash: everything flushed, and of the batches committed since then the
-   * oldest `survivors`. This object is dead afterwards.
+   * oldest `survivors`. This object is dead afterwards. Also for what a clean stop leaves: then there are none.
    */
-  afterCrash(survivors: number): MemoryBackend {
+  afterCrash(survivors: number, options: Pick<MemoryOptions, 'syncing'> = {}): MemoryBackend {
     const durable = this.durable;
     assert(durable !== null, 'only a crashable store can crash');
     assert(survivors <= this.undurable.length, 'no more batches survive than there were');
     this.closed = true;
-    const next = new MemoryBackend({ crashable: true });
+    const next = new MemoryBackend({ ...options, crashable: true });
     for (let i = 0; i < survivors; i++) applyBatch(durable, this.undurable[i] as Batch);
     next.durable = durable;
     next.tables = durable.map((table) => table.clone());

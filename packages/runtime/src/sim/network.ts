@@ -245,6 +245,11 @@ class SimSocket implements Socket {
     this.breakOther(afterMs);
   }
 
+  /** Whoever dialled has given up. */
+  get isGone(): boolean {
+    return this.isClosed;
+  }
+
   /** Nobody is there, or nobody was reached in time. */
   fail(error: Error): void {
     this.close(error);
@@ -371,6 +376,7 @@ export class SimNetwork implements Network {
   private attempt(socket: SimSocket, key: string, untilMs: number): void {
     const { lan, life } = this;
     lan.simulation.schedule(lan.delayMs(), life, () => {
+      if (socket.isGone) return;
       const endpoint = lan.endpoints.get(key);
       if (endpoint === undefined) {
         socket.fail(systemError('ECONNREFUSED', `nobody listens at ${key}`));
