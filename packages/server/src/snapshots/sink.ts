@@ -1,4 +1,4 @@
-import { CorruptionError, type Logger, OperatorError } from '@etsd/base';
+import { CorruptionError, faultPoint, type Logger, OperatorError } from '@etsd/base';
 import { BoltFile } from '@etsd/boltfile';
 import type { Message } from '@etsd/proto';
 import type { SnapshotSink } from '@etsd/replication';
@@ -46,8 +46,10 @@ export class MemberSnapshotSink implements SnapshotSink {
       await disk.remove(path);
       throw error;
     }
+    faultPoint('snapshot.receive.before');
     await disk.rename(path, receivedPath(directory, metadata.index));
     await disk.syncDirectory(directory);
+    faultPoint('snapshot.receive.after');
     const tookMs = clock.nowMs() - startMs;
     metrics.received.observe(tookMs / 1000);
     logger.log('debug', 'checked and kept a database snapshot', {
