@@ -86,6 +86,8 @@ export class MemoryBackend implements Backend {
   /** Committed since the last flush, oldest first. */
   private undurable: Batch[] = [];
   private closed = false;
+  /** The newest batch, which readers find in flight and in the tables. */
+  private lingering: Batch | null = null;
   private readonly syncing: (() => Promise<void>) | null;
 
   constructor(options: MemoryOptions = {}) {
@@ -150,7 +152,10 @@ export class MemoryBackend implements Backend {
       faultPoint('backend.commit.hooked');
       const batch = this.overlay.seal();
       applyBatch(this.tables, batch);
-      this.overlay.drop(batch);
+      if (this.lingering !== null) this.overlay.drop(this.lingering);
+      // In LMDB too the file shows a batch some time before it is known to be there.
+      if (this.durable === null) this.overlay.drop(batch);
+      else this.lingering = batch;
       if (this.durable !== null) this.undurable.push(batch);
       faultPoint('backend.commit.after');
     }
@@ -214,6 +219,7 @@ export class MemoryBackend implements Backend {
     await fresh.close();
     this.tables = fresh.tables;
     this.overlay.clear();
+    this.lingering = null;
     this.undurable = [];
     if (this.durable !== null) this.durable = this.tables.map((table) => table.clone());
     switched();
@@ -238,6 +244,8 @@ export class MemoryBackend implements Backend {
     assert(durable !== null, 'only a crashable store can crash');
     assert(survivors <= this.undurable.length, 'no more batches survive than there were');
     this.closed = true;
+    // Whatever this one still does, it does not reach the disk.
+    this.durable = null;
     const next = new MemoryBackend({ ...options, crashable: true });
     for (let i = 0; i < survivors; i++) applyBatch(durable, this.undurable[i] as Batch);
     next.durable = durable;

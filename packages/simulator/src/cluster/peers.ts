@@ -207,7 +207,7 @@ export class SimPeers implements PeerLinks {
       return;
     }
     const nowMs = net.lan.simulation.nowMs;
-    let atMs = nowMs + net.delayMs();
+    let atMs = nowMs + net.delayMs() + net.lan.links.extraMs(this.machine, link.machine);
     const isOvertaking = !net.isCalm && net.prng.chance(net.plan.reorderRate);
     if (!isOvertaking) {
       atMs = Math.max(atMs, link.lastArrivalMs);

@@ -1,6 +1,10 @@
+import { FAULT_POINTS } from '@etsd/base';
 import { describeFault, type Fault, LEADER } from '../run/faults.ts';
 import type { SimCluster } from './cluster.ts';
 import type { SimMember } from './member.ts';
+
+/** A place in the program that was not reached within this time is waited for no more. */
+const AT_PLACE_MS = 5000;
 
 /** Makes the faults of a schedule happen, each at its time, and ends them all when there is to be peace. */
 export class Torment {
@@ -27,7 +31,9 @@ export class Torment {
     cluster.universe.lan.healAll();
     for (const member of cluster.members) {
       Object.assign(member.machine.diskFaults, { writeErrorRate: 0, syncErrorRate: 0, stallRate: 0 });
+      Object.assign(member.machine.diskFaults, { capacityBytes: Number.POSITIVE_INFINITY });
       member.machine.clockFaults.rate = 1;
+      member.machine.stopAt(null, 0, () => {});
       member.boot();
     }
   }
@@ -64,6 +70,8 @@ export class Torment {
         return this.swizzle(fault);
       case 'storm':
         return this.storm(fault);
+      case 'clog':
+        return this.clog(fault);
       default:
         return target?.isUsed === true && !target.isRemoved && this.strike(fault, target);
     }
@@ -104,7 +112,29 @@ export class Torment {
         });
         return true;
       case 'clock-jump':
-        machine.clockFaults.wallOffsetMs += amount;
+        machine.clockFaults.jump(amount);
+        return true;
+      case 'clock-stop':
+        machine.clockFaults.standStill(forMs);
+        return true;
+      case 'kill-at':
+        return this.downAt(fault, target, () => target.kill());
+      case 'power-at':
+        return this.downAt(fault, target, () => target.losePower());
+      case 'sync-errors':
+        machine.diskFaults.syncErrorRate = amount;
+        this.until(forMs, () => {
+          machine.diskFaults.syncErrorRate = 0;
+        });
+        return true;
+      case 'disk-stall':
+        machine.stallDisk(forMs);
+        return true;
+      case 'disk-full':
+        machine.diskFaults.capacityBytes = machine.medium.allocatedBytes();
+        this.until(forMs, () => {
+          machine.diskFaults.capacityBytes = Number.POSITIVE_INFINITY;
+        });
         return true;
       default:
         return false;
@@ -116,6 +146,29 @@ export class Torment {
     end();
     this.cluster.after(forMs, () => target.boot());
     return true;
+  }
+
+  /** The process ends when it next comes to a certain place, if that is soon. */
+  private downAt({ amount, forMs }: Fault, target: SimMember, end: () => void): boolean {
+    const point = FAULT_POINTS[amount];
+    if (point === undefined || !target.isUp) return false;
+    const { machine, run } = target;
+    machine.stopAt(point, 1, () => {
+      this.cluster.trace.note(target.name, `ends at ${point}`);
+      this.down(target, forMs, end);
+    });
+    this.until(AT_PLACE_MS, () => {
+      if (target.run === run) machine.stopAt(null, 0, () => {});
+    });
+    return true;
+  }
+
+  /** Between any two of these machines nothing comes through for a while; then all of it does. */
+  private clog(fault: Fault): boolean {
+    const names = this.chosen(fault);
+    const { links } = this.cluster.universe.lan;
+    for (const from of names) for (const to of names) if (from !== to) links.clog(from, to, fault.forMs);
+    return names.length > 1;
   }
 
   private powerAll({ forMs }: Fault): boolean {

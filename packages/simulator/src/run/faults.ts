@@ -1,10 +1,10 @@
-import type { Prng } from '@etsd/base';
+import { FAULT_POINTS, type Prng } from '@etsd/base';
 import { FAULT_KINDS, type FaultKind, type Plan } from './plan.ts';
 
 /**
  * One thing that goes wrong, and for how long. Each stands for itself: any of them may be left out of a schedule, which
  * is how a failing run is made smaller. `member` and `others` are numbers of machines, from 0; `LEADER` is whoever leads
- * when it happens. `amount` is a rate or a number of milliseconds, by kind.
+ * when it happens. `amount` is a rate, a number of milliseconds or the number of a place in the program, by kind.
  */
 export interface Fault {
   readonly atMs: number;
@@ -69,6 +69,15 @@ function drawFault(prng: Prng, plan: Plan, atMs: number, machines: number): Faul
       return { ...fault, amount: FASTEST_CLOCK ** (2 * prng.float() - 1), forMs: prng.pick([2000, 10_000]) };
     case 'clock-jump':
       return { ...fault, amount: prng.pick([-3_600_000, -5000, -100, 100, 5000, 3_600_000]) };
+    case 'kill-at':
+    case 'power-at':
+      return { ...fault, amount: prng.below(FAULT_POINTS.length) };
+    case 'sync-errors':
+      return { ...fault, amount: prng.pick([0.1, 1]), forMs: prng.pick([100, 1000]) };
+    case 'disk-stall':
+      return { ...fault, forMs: prng.pick([300, 1500, 4000]) };
+    case 'clog':
+      return { ...fault, others: some, forMs: prng.pick([300, 1500, 4000]) };
     case 'pause':
       return { ...fault, forMs: prng.pick([20, 150, 1000, 3000, 8000]) };
     default:
@@ -79,7 +88,9 @@ function drawFault(prng: Prng, plan: Plan, atMs: number, machines: number): Faul
 /** One line for people. */
 export function describeFault({ kind, member, others, amount, forMs }: Fault): string {
   const who = others.length > 0 ? others.map((number) => `m${number + 1}`).join(' ') : nameOf(member);
-  return `${kind} ${who}${amount === 0 ? '' : ` ${Math.round(amount * 1000) / 1000}`} for ${forMs} ms`;
+  const place = kind === 'kill-at' || kind === 'power-at' ? FAULT_POINTS[amount] : undefined;
+  const much = amount === 0 ? '' : ` ${Math.round(amount * 1000) / 1000}`;
+  return `${kind} ${who}${place === undefined ? much : ` ${place}`} for ${forMs} ms`;
 }
 
 function nameOf(member: number): string {

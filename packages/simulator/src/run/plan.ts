@@ -31,6 +31,13 @@ export const FAULT_KINDS = [
   'disk-errors',
   'clock-rate',
   'clock-jump',
+  'kill-at',
+  'power-at',
+  'sync-errors',
+  'disk-stall',
+  'disk-full',
+  'clog',
+  'clock-stop',
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 

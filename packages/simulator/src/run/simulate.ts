@@ -35,6 +35,8 @@ export interface RunStats {
   readonly traceLines: number;
   readonly traceDigest: number;
   readonly faults: Readonly<Record<string, number>>;
+  /** Everything that went wrong and every named place of the program that was reached, with how often. */
+  readonly coverage: Readonly<Record<string, number>>;
   readonly counts: Readonly<Record<string, number>>;
 }
 
@@ -184,6 +186,7 @@ class Run {
         traceLines: cluster.trace.count,
         traceDigest: cluster.trace.digest,
         faults: Object.fromEntries(torment.reached),
+        coverage: Object.fromEntries(simulation.counts.entries()),
         counts: checked.counts,
       },
     };
