@@ -7,6 +7,7 @@ import type { EndpointState } from './endpoints.ts';
 import type { Bytes, KeyRange } from './keys.ts';
 import { Kv } from './kv.ts';
 import { Leases } from './lease.ts';
+import type { ClientWorld } from './link.ts';
 import { Maintenance } from './maintenance.ts';
 import { Namespace, NamespacedCaller } from './namespace.ts';
 import type { CallOptions, ClientOptions } from './options.ts';
@@ -21,6 +22,8 @@ export class Client implements AsyncDisposable {
   readonly cluster: Cluster;
   readonly maintenance: Maintenance;
   readonly auth: Auth;
+  /** Time and chance as the client knows them, for what is built on it. */
+  readonly world: ClientWorld;
   private readonly caller: Caller;
   private readonly hub: WatchHub;
   private readonly namespace: Namespace | null;
@@ -30,6 +33,7 @@ export class Client implements AsyncDisposable {
 
   constructor(caller: Caller, options: Pick<ClientOptions, 'namespace' | 'autoSyncMs'>, host: Client | null = null) {
     this.caller = caller;
+    this.world = caller.world;
     this.isGuest = host !== null;
     this.namespace = options.namespace === undefined ? null : new Namespace(options.namespace);
     this.kv = new Kv(this.namespace === null ? caller : new NamespacedCaller(caller, this.namespace));
