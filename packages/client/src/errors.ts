@@ -61,10 +61,16 @@ export class WatchCanceledError extends EtcdError {
   readonly response: WatchResponse;
 
   constructor(reason: string, compactRevision: number, response: WatchResponse) {
-    super(compactRevision === 0 ? GrpcCode.Canceled : GrpcCode.OutOfRange, reason);
+    const code = compactRevision === 0 ? cancelError(reason)?.code : GrpcCode.OutOfRange;
+    super(code ?? GrpcCode.Canceled, reason);
     this.compactRevision = compactRevision;
     this.response = response;
   }
+}
+
+/** The error of the catalogue that a watch was canceled with; servers put it as "rpc error: code = … desc = …". */
+export function cancelError(reason: string): EtcdError | undefined {
+  return catalogueError(reason.replace(/^rpc error: code = \w+ desc = /, ''));
 }
 
 /** Whether an error is this one of the catalogue, whoever made it: `isError(error, ErrLeaseNotFound)`. */

@@ -1,8 +1,6 @@
 /** The streams that carry a client's watches: one for all of them, and one of its own for each that reads too slowly. */
 import { RingQueue } from '@etsd/base';
 import {
-  ErrAuthOldRevision,
-  ErrInvalidAuthToken,
   type EtcdError,
   WatchCancelRequest,
   type WatchCreateRequest,
@@ -11,7 +9,7 @@ import {
   type WatchResponse,
 } from '@etsd/proto';
 import { type Caller, sleep } from './caller.ts';
-import { CanceledError, clientError, isRetryable } from './errors.ts';
+import { CanceledError, cancelError, clientError, isRetryable } from './errors.ts';
 import type { Outgoing, StreamReceiver } from './link.ts';
 import { LiveStream } from './live-stream.ts';
 import { Watch } from './methods.ts';
@@ -157,9 +155,7 @@ export class WatchStream implements StreamReceiver<WatchResponse> {
   }
 
   private over(subscriber: Subscriber, response: WatchResponse): void {
-    const { cancelReason } = response;
-    const tokenError = TOKEN_ERRORS.find((error) => error.message === cancelReason);
-    if (tokenError !== undefined && this.caller.tokenRejected(tokenError) && ++this.refusals <= REFUSALS_MAX) {
+    if (this.caller.tokenRejected(cancelError(response.cancelReason)) && ++this.refusals <= REFUSALS_MAX) {
       // The whole stream goes by the token it was opened with.
       this.call?.cancel();
       return;
@@ -250,4 +246,3 @@ export class WatchStream implements StreamReceiver<WatchResponse> {
 const ALL_WATCHES = -1;
 /** Logins in a row that do not help, before the watch is told. */
 const REFUSALS_MAX = 3;
-const TOKEN_ERRORS = [ErrInvalidAuthToken, ErrAuthOldRevision];
