@@ -32,7 +32,7 @@ import { versionRefusal } from './duties/version-rules.ts';
 import { HttpEdge } from './http/edge.ts';
 import { httpMember } from './http-member.ts';
 import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS, makeLimits } from './limits.ts';
-import { Gate, isSecure } from './listeners.ts';
+import { Gate, isSecure, withBoundPorts } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
 import { type BcryptEngine, Passwords } from './passwords.ts';
 import { attachPeerMetrics } from './peer-metrics.ts';
@@ -78,19 +78,28 @@ export interface MemberParts {
   readonly wal?: Pick<WalOptions, 'segmentBytes' | 'segmentsMax' | 'fillAheadBytes'>;
   /** May stand between the log and what applies it: a simulated world looks at every entry that comes by. */
   readonly observeApplier?: (applier: Applier) => Applier;
+  /** How long running calls may go on when the member stops, in milliseconds; default 2000, 0 cuts them off. */
+  readonly drainMs?: number;
 }
 
 /** A running member. */
 export interface Member {
   readonly replication: ReplicationNode;
+  /** Where clients are served, with the ports that were really bound. */
+  readonly clientUrls: readonly string[];
   /** Lets running calls end, then puts everything on disk. */
   stop(): Promise<void>;
 }
 
-/** Starts one member; resolves when clients are served. Rejects with an `OperatorError` on what the operator can mend. */
-export async function startMember(parts: MemberParts): Promise<Member> {
-  const { world, config, logger } = parts;
-  const gates = await bindGates(world, config);
+/**
+ * Runs one member made of these parts; resolves when clients are served. Rejects with an `OperatorError` on what the
+ * operator can mend.
+ */
+export async function runMember(given: MemberParts): Promise<Member> {
+  const { world, logger } = given;
+  const gates = await bindGates(world, given.config);
+  const config = withBoundPorts(given.config, gates.clients);
+  const parts: MemberParts = { ...given, config };
   try {
     await checkFirstStart(parts);
     // Keys that can not be used are told before anything is made on disk.
@@ -150,6 +159,10 @@ class RunningMember implements Member {
   /** It has a log from before. */
   private readonly isRestarted: boolean;
 
+  get clientUrls(): readonly string[] {
+    return this.parts.config.listenClientUrls.map((endpoint) => endpoint.url);
+  }
+
   private constructor(
     parts: MemberParts,
     directory: DataDirectory,
@@ -206,7 +219,7 @@ class RunningMember implements Member {
       snapshotCount: config.snapshotCount,
       catchUpEntries: config.snapshotCatchupEntries,
     });
-    this.rpc = new RpcServer(world, { logger, limits: rpcLimits(config) });
+    this.rpc = new RpcServer(world, { logger, limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS) });
     this.compactions = new CompactionSlices(store, {
       after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
       nowMs: () => world.clock.nowMs(),
@@ -459,7 +472,8 @@ class RunningMember implements Member {
     await this.services.settle();
     await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
     this.edge?.close();
-    await this.rpc.drain();
+    if (this.parts.drainMs === 0) await this.rpc.close();
+    else await this.rpc.drain();
     this.services.stop();
     this.compactions.stop();
     this.commits.stop();
@@ -550,14 +564,14 @@ function memberLimits(config: MemberConfig): ReturnType<typeof makeLimits> {
   });
 }
 
-function rpcLimits(config: MemberConfig): Partial<RpcServer['limits']> {
+function rpcLimits(config: MemberConfig, drainMs: number): Partial<RpcServer['limits']> {
   return {
     receiveMessageBytes: config.maxRequestBytes + 512 * 1024,
     concurrentStreams: Math.min(config.maxConcurrentStreams, 16_384),
     pingMinMs: config.grpcKeepaliveMinTimeMs,
     keepaliveMs: config.grpcKeepaliveIntervalMs,
     keepaliveTimeoutMs: config.grpcKeepaliveTimeoutMs,
-    drainMs: DRAIN_MS,
+    drainMs,
   };
 }
 
