@@ -48,7 +48,7 @@ export class HttpFront {
     const clean = cleanPath(path);
     if (clean !== path || (path === '/v3' && gateway !== null)) {
       const location = (path === '/v3' ? GATEWAY_PREFIX : escapePath(clean)) + url.query;
-      exchange.respond(301, [...headers, 'Location', location], '');
+      redirect(exchange, headers, location);
       return;
     }
     if (gateway !== null && path.startsWith(GATEWAY_PREFIX)) {
@@ -60,6 +60,18 @@ export class HttpFront {
       () => exchange.abort(),
     );
   }
+}
+
+/** Browsers are given a page to click on. */
+function redirect(exchange: WebExchange, headers: readonly string[], location: string): void {
+  const where = ['Location', location];
+  if (exchange.method !== 'GET' && exchange.method !== 'HEAD') {
+    exchange.respond(301, [...headers, ...where], '');
+    return;
+  }
+  const shown = location.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
+  const page = `<a href="${shown}">Moved Permanently</a>.\n\n`;
+  exchange.respond(301, [...headers, ...where, 'Content-Type', 'text/html; charset=utf-8'], page);
 }
 
 /** Path, decoded, and the query with its question mark; null where the target is none. */

@@ -37,7 +37,8 @@ export async function answerRoute(member: HttpMember, method: string, url: URL):
   const known =
     ['/version', '/health', '/metrics'].includes(url.pathname) || /^\/(livez|readyz)(\/|$)/.test(url.pathname);
   if (!known) return text(404, '404 page not found\n', ['X-Content-Type-Options', 'nosniff']);
-  if (method !== 'GET') {
+  // Whoever wants the figures gets them, however he asks.
+  if (method !== 'GET' && url.pathname !== '/metrics') {
     return text(405, 'Method Not Allowed\n', ['Allow', 'GET'], ['X-Content-Type-Options', 'nosniff']);
   }
   switch (url.pathname) {
@@ -99,9 +100,10 @@ const SETS: Readonly<Record<string, readonly string[]>> = {
 };
 
 async function checks(member: HttpMember, url: URL): Promise<HttpAnswer> {
-  const [, set, single] = url.pathname.split('/') as [string, string, string | undefined];
+  const [, set, ...below] = url.pathname.split('/') as [string, string, ...string[]];
   let names = SETS[set] as readonly string[];
-  if (single !== undefined && single !== '') {
+  if (below.length > 0) {
+    const single = below.join('/');
     if (!names.includes(single)) return text(404, '404 page not found\n', ['X-Content-Type-Options', 'nosniff']);
     names = [single];
   }
