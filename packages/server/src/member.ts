@@ -30,8 +30,16 @@ import { DurableIndex } from './duties/durable-index.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
 import { versionRefusal } from './duties/version-rules.ts';
 import { HttpEdge } from './http/edge.ts';
+import { HttpFront } from './http/front.ts';
+import { Gateway } from './http/gateway/gateway.ts';
 import { httpMember } from './http-member.ts';
-import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS, makeLimits } from './limits.ts';
+import {
+  COMMIT_OPERATIONS_MAX,
+  COMPACTION_SLICE_MS,
+  gatewayBodyBytes,
+  makeLimits,
+  REQUEST_OVERHEAD_BYTES,
+} from './limits.ts';
 import { Gate, isSecure, withBoundPorts } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
 import { type BcryptEngine, Passwords } from './passwords.ts';
@@ -144,6 +152,7 @@ class RunningMember implements Member {
   private readonly store: Store;
   private readonly state: State;
   private readonly rpc: RpcServer;
+  private readonly guarded: GuardedServer;
   private readonly services: Services;
   private readonly gates: Gates;
   private readonly links: PeerLinks;
@@ -244,6 +253,7 @@ class RunningMember implements Member {
       appliedIndex: () => state.appliedIndex,
       waitMs: limits.requestTimeoutMs,
     });
+    this.guarded = new GuardedServer(this.rpc, access);
     const context: MemberContext = {
       world,
       logger,
@@ -256,7 +266,7 @@ class RunningMember implements Member {
       store,
       backend,
       state,
-      rpc: new GuardedServer(this.rpc, access),
+      rpc: this.guarded,
       access,
     };
     this.diskSpace = new DiskSpace({
@@ -434,13 +444,26 @@ class RunningMember implements Member {
   private admitClients(): void {
     const { config } = this.parts;
     const gate = this.gates.clients;
-    const secure = config.listenClientUrls.some(isSecure);
-    const edge = new HttpEdge(httpMember(this.replication, this.state, this.metrics.registry), {
-      cors: config.cors,
-      hostWhitelist: config.hostWhitelist,
-      secure,
+    const { world } = this.parts;
+    const { maxRequestBytes } = memberLimits(config);
+    const gateway = new Gateway({
+      handlerOf: (path) => this.guarded.handlerOf(path),
+      after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
+      messageBytesMax: maxRequestBytes + REQUEST_OVERHEAD_BYTES,
+      bodyBytesMax: gatewayBodyBytes(maxRequestBytes),
+      passesIdentity: config.gatewayClientCertAuth,
     });
+    const ignoresNames = (): boolean =>
+      config.clientCertAuth && !config.gatewayClientCertAuth && this.state.auth.enabled;
+    const edge = new HttpEdge(
+      new HttpFront({
+        member: httpMember(this.replication, this.state, this.metrics.registry),
+        policy: { cors: config.cors, hostWhitelist: config.hostWhitelist, ignoresNames },
+        gateway: config.enableGrpcGateway ? gateway : null,
+      }),
+    );
     this.edge = edge;
+    this.rpc.handleHttp(edge);
     this.rpc.onHttp1((socket, firstBytes) => edge.accept(socket.detach(), firstBytes));
     for (const listener of gate.listeners) this.rpc.adopt(listener);
     gate.open((socket) => this.rpc.accept(socket));
@@ -566,7 +589,7 @@ function memberLimits(config: MemberConfig): ReturnType<typeof makeLimits> {
 
 function rpcLimits(config: MemberConfig, drainMs: number): Partial<RpcServer['limits']> {
   return {
-    receiveMessageBytes: config.maxRequestBytes + 512 * 1024,
+    receiveMessageBytes: config.maxRequestBytes + REQUEST_OVERHEAD_BYTES,
     concurrentStreams: Math.min(config.maxConcurrentStreams, 16_384),
     pingMinMs: config.grpcKeepaliveMinTimeMs,
     keepaliveMs: config.grpcKeepaliveIntervalMs,

@@ -131,14 +131,7 @@ export const OPTIONS: readonly Option[] = [
     '4294967295',
     'Most calls at once on one connection.',
   ),
-  option(
-    'Member',
-    'inert',
-    'boolean',
-    'enable-grpc-gateway',
-    'true',
-    'Serve the JSON gateway, where this version has it.',
-  ),
+  option('Member', 'active', 'boolean', 'enable-grpc-gateway', 'true', 'Serve the JSON gateway.'),
   option('Member', 'active', 'duration', 'grpc-keepalive-min-time', '5s', 'Least time between two pings of a client.'),
   option(
     'Member',
@@ -318,6 +311,14 @@ export const OPTIONS: readonly Option[] = [
   option('Security', 'default-only', 'list', 'cipher-suites', '', 'Cipher suites of TLS 1.2.'),
   option('Security', 'active', 'string', 'tls-min-version', 'TLS1.2', 'TLS1.2 or TLS1.3.'),
   option('Security', 'active', 'string', 'tls-max-version', '', 'TLS1.2, TLS1.3 or empty for the newest.'),
+  option(
+    'Security',
+    'active',
+    'boolean',
+    'gateway-client-cert-auth',
+    'false',
+    "A certificate's common name says who calls through the JSON gateway, too.",
+  ),
   option('Security', 'active', 'list', 'cors', '*', 'Origins that browsers may call from.'),
   option('Security', 'active', 'list', 'host-whitelist', '*', 'Host names accepted over plain HTTP.'),
 
