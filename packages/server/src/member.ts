@@ -18,6 +18,7 @@ import { checkFirstStart } from './bootstrap/first-start.ts';
 import { openLog, type StartingLog } from './bootstrap/open-log.ts';
 import { MemberRemovedError } from './bootstrap/removed.ts';
 import type { MemberConfig } from './config/config.ts';
+import { isSecure } from './config/validate-tls.ts';
 import type { MemberContext } from './context.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
 import { AutoCompaction } from './duties/auto-compaction.ts';
@@ -30,7 +31,7 @@ import { versionRefusal } from './duties/version-rules.ts';
 import { HttpEdge } from './http/edge.ts';
 import { httpMember } from './http-member.ts';
 import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS, makeLimits } from './limits.ts';
-import { Gate, isSecure } from './listeners.ts';
+import { Gate } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
 import { Passwords } from './passwords.ts';
 import { attachPeerMetrics } from './peer-metrics.ts';
@@ -42,7 +43,8 @@ import { registerServices, type Services } from './services.ts';
 import { MemberSnapshots } from './snapshots/member-snapshots.ts';
 import { recoverInstalledSnapshot } from './snapshots/recover.ts';
 import { SnapshotMetrics } from './snapshots/snapshot-metrics.ts';
-import { loadPeerDialTls } from './tls.ts';
+import { attachTlsMetrics } from './tls/figures.ts';
+import { openTlsSides, type TlsSides } from './tls/open-sides.ts';
 import type { Tokens } from './tokens.ts';
 import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
@@ -82,7 +84,8 @@ export interface Member {
 /** Starts one member; resolves when clients are served. Rejects with an `OperatorError` on what the operator can mend. */
 export async function startMember(parts: MemberParts): Promise<Member> {
   const { world, config, logger } = parts;
-  const gates = await bindGates(world, config);
+  const tls = await openTlsSides(world, config, logger);
+  const gates = await bindGates(world, config, tls);
   try {
     await checkFirstStart(parts);
     // Keys that can not be used are told before anything is made on disk.
@@ -105,14 +108,15 @@ export async function startMember(parts: MemberParts): Promise<Member> {
 
 /** The addresses of a member. */
 interface Gates {
+  readonly tls: TlsSides;
   readonly clients: Gate;
   readonly peers: Gate;
 }
 
-async function bindGates(world: World, config: MemberConfig): Promise<Gates> {
-  const peers = await Gate.forPeers(world, config);
+async function bindGates(world: World, config: MemberConfig, tls: TlsSides): Promise<Gates> {
+  const peers = await Gate.forPeers(world, config, tls.peers);
   try {
-    return { peers, clients: await Gate.forClients(world, config) };
+    return { tls, peers, clients: await Gate.forClients(world, config, tls.clients) };
   } catch (error) {
     await peers.close();
     throw error;
@@ -291,6 +295,13 @@ class RunningMember implements Member {
       auth: state.auth,
       loopDelay: parts.loopDelay,
     });
+    const sides = [gates.tls.clients, gates.tls.peers].filter((side) => side !== null);
+    attachTlsMetrics(
+      metrics.registry,
+      sides.map(({ figures }) => figures),
+      () => world.clock.wallMs(),
+    );
+    for (const side of sides) side.watch();
     if (parts.process !== undefined) attachProcessMetrics(metrics.registry, parts.process);
     if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);
   }
@@ -307,8 +318,7 @@ class RunningMember implements Member {
     const fullDisk: FullDisk = { noticed: () => {} };
     const data = await openData(parts, directory, fullDisk);
     try {
-      const dialTls =
-        config.peerCertFile + config.peerTrustedCaFile === '' ? null : await loadPeerDialTls(world, config);
+      const dialTls = gates.tls.peers?.dialOptions() ?? null;
       const place = logPlace(parts, directory, metrics, fullDisk);
       const opened = await openLog({ world, config, logger, tls: dialTls, directory, state: data.state, place });
       const refusal = versionRefusal(data.state.version, PROTOCOL_VERSION);
@@ -455,6 +465,8 @@ class RunningMember implements Member {
     this.commits.stop();
     this.diskSpace.stop();
     await this.peers.close();
+    this.gates.tls.clients?.stop();
+    this.gates.tls.peers?.stop();
     await this.replication.stop();
     this.snapshots.stop();
     await this.backend.close();
