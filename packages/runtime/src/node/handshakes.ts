@@ -45,6 +45,7 @@ class Pending {
   hello: Buffer[] = [];
   helloBytes = 0;
   isUnderWay = false;
+  isClosed = false;
   isGone = false;
 
   constructor(raw: net.Socket, nowMs: number) {
@@ -243,6 +244,8 @@ export class HandshakeGate implements HandshakeCounts {
     raw.unshift(entry.hello[0] as Buffer);
     entry.hello = [];
     ENTRIES.set(raw, entry);
+    // Whoever ends its side before it is in has left.
+    raw.allowHalfOpen = false;
     this.server.emit('connection', raw);
   }
 
@@ -272,6 +275,7 @@ export class HandshakeGate implements HandshakeCounts {
       }
     }
     this.leave(entry);
+    socket.allowHalfOpen = true;
     this.watcher?.agreed(entry.remote, agreementOf(socket));
     this.accept(socket);
   }
@@ -301,6 +305,12 @@ export class HandshakeGate implements HandshakeCounts {
   /** The connection is closed; who had not got through hung up. */
   private gone(entry: Pending): void {
     if (entry.isGone) return;
+    if (entry.isUnderWay && !entry.isClosed) {
+      // The reason, if there is another, is told right behind this.
+      entry.isClosed = true;
+      setImmediate(() => this.gone(entry));
+      return;
+    }
     this.tell(entry, 'hang-up', HANG_UP);
     this.leave(entry);
   }
