@@ -16,6 +16,8 @@ export class HttpEdge {
     this.server.headersTimeout = HEADERS_TIMEOUT_MS;
     this.server.requestTimeout = HEADERS_TIMEOUT_MS * 2;
     this.server.maxHeadersCount = 100;
+    // Connections are handed over, nobody listens; but it is then that node begins to keep to its time limits.
+    this.server.emit('listening');
   }
 
   /** Takes over a connection (a socket of Node's own) whose first bytes were already read. */
@@ -28,6 +30,7 @@ export class HttpEdge {
 
   /** Ends what is idle and refuses what comes. */
   close(): void {
+    this.server.close();
     this.server.closeAllConnections();
   }
 }
