@@ -3,6 +3,7 @@ import { type Logger, U64_ZERO, u64ToHex } from '@etsd/base';
 import { Store } from '@etsd/mvcc';
 import { HeaderTemplate } from '@etsd/proto';
 import {
+  type Applier,
   HttpTransport,
   type HttpTransportOptions,
   type LogPlace,
@@ -12,6 +13,7 @@ import {
 import { RpcServer } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
 import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
+import type { WalOptions } from '@etsd/wal';
 import { Access, GuardedServer } from './access.ts';
 import { bcryptCost, openTokens } from './auth-parts.ts';
 import { checkFirstStart } from './bootstrap/first-start.ts';
@@ -33,7 +35,7 @@ import { httpMember } from './http-member.ts';
 import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS, makeLimits } from './limits.ts';
 import { Gate } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
-import { Passwords } from './passwords.ts';
+import { type BcryptEngine, Passwords } from './passwords.ts';
 import { attachPeerMetrics } from './peer-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
 import { attachProcessMetrics, type ProcessFigures } from './process-metrics.ts';
@@ -72,6 +74,12 @@ export interface MemberParts {
   readonly fail: (error: unknown) => void;
   /** Makes the connections to other members; a simulated world has its own. */
   readonly connectPeers?: (options: HttpTransportOptions) => PeerLinks;
+  /** Hashes passwords; a simulated world has no threads for that. */
+  readonly bcrypt?: BcryptEngine;
+  /** Sizes of the log's segments, which a simulated world keeps small. */
+  readonly wal?: Pick<WalOptions, 'segmentBytes' | 'segmentsMax' | 'fillAheadBytes'>;
+  /** May stand between the log and what applies it: a simulated world looks at every entry that comes by. */
+  readonly observeApplier?: (applier: Applier) => Applier;
 }
 
 /** A running member. */
@@ -182,6 +190,7 @@ class RunningMember implements Member {
       logger,
       directory: directory.snapDirectory,
       metrics: new SnapshotMetrics(metrics.registry),
+      isBusy: () => this.replication.isBusy,
     });
     this.links = this.connect(opened, dialTls);
     this.replication = new ReplicationNode({
@@ -189,7 +198,7 @@ class RunningMember implements Member {
       logger,
       log: opened.log,
       start: opened.start,
-      applier: state,
+      applier: parts.observeApplier?.(state) ?? state,
       durableIndex: () => durable.read(),
       onFatal: parts.fail,
       transport: this.links,
@@ -274,6 +283,7 @@ class RunningMember implements Member {
         random: world.random,
         clock: world.clock,
         cost: bcryptCost(config.bcryptCost, logger),
+        ...(parts.bcrypt === undefined ? {} : { engine: parts.bcrypt }),
       }),
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
@@ -531,6 +541,7 @@ function logPlace(parts: MemberParts, directory: DataDirectory, metrics: MemberM
     walOptions: {
       logger,
       unsafeNoSync: config.unsafeNoFsync,
+      ...parts.wal,
       observer: {
         synced(durationMs: number, bytes: number): void {
           metrics.walSync.observe(durationMs / 1000);

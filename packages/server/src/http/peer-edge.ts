@@ -46,7 +46,8 @@ export class PeerEdge {
     this.server.closeAllConnections();
   }
 
-  private answer(request: IncomingMessage, response: ServerResponse): void {
+  /** Answers one request. */
+  answer(request: IncomingMessage, response: ServerResponse): void {
     // A connection that breaks ends the request; nobody is left who could be told.
     request.on('error', () => {});
     response.on('error', () => {});
