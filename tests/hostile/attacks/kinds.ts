@@ -8,6 +8,8 @@ export interface Attack {
   readonly what: string;
   /** What the member counts it as: a part of a line of its metrics. */
   readonly countedAs: RegExp;
+  /** Nothing about it is against the rules before it has lasted for long, so that a short one leaves no trace. */
+  readonly isQuiet?: true;
   /** `size`: connections for those attacks that are about their number. */
   readonly run: (target: Target, isOver: () => boolean, size: number) => Promise<void>;
 }
@@ -135,6 +137,7 @@ const HTTP: readonly Attack[] = [
   {
     name: 'slow-http1',
     what: 'the head of an HTTP/1.1 request, a byte now and then',
+    isQuiet: true,
     countedAs: /http1|header/,
     run: dribble('http/1.1', async () =>
       Buffer.from(`GET /version HTTP/1.1\r\nHost: x\r\n${'X-A: b\r\n'.repeat(500)}`),
@@ -143,6 +146,7 @@ const HTTP: readonly Attack[] = [
   {
     name: 'slow-http2',
     what: 'an HTTP/2 preface, a byte now and then',
+    isQuiet: true,
     countedAs: /preface/,
     run: dribble('h2', async () => Buffer.concat([PREFACE, settings([]), grpcHeaders(1, RANGE)])),
   },
@@ -188,6 +192,7 @@ const HTTP: readonly Attack[] = [
   {
     name: 'zero-window',
     what: 'answers asked for through a window that is shut, and never read',
+    isQuiet: true,
     countedAs: /./,
     run: (target, isOver) =>
       swarm(50, isOver, async () => {
@@ -236,6 +241,7 @@ const HTTP: readonly Attack[] = [
   {
     name: 'connections',
     what: 'connections that are opened properly and then say nothing',
+    isQuiet: true,
     countedAs: /./,
     async run(target, isOver, size) {
       const held: Socket[] = [];

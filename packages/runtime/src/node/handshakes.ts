@@ -388,7 +388,8 @@ function refusalOf(error: Error, socket: tls.TLSSocket): [HandshakeRefusal, Erro
   if (code === 'ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE') {
     return ['no-certificate', new Error("tls: client didn't provide a certificate")];
   }
-  if (code === 'ECONNRESET' || code === 'EPIPE') return ['hang-up', HANG_UP];
+  if (code === 'ECONNRESET' || code === 'EPIPE' || code.endsWith('UNEXPECTED_EOF_WHILE_READING'))
+    return ['hang-up', HANG_UP];
   if (/ALERT_(BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_)/.test(code)) return ['bad-certificate', plain(error)];
   return ['protocol', plain(error)];
 }
