@@ -20,6 +20,7 @@ import { checkFirstStart } from './bootstrap/first-start.ts';
 import { openLog, type StartingLog } from './bootstrap/open-log.ts';
 import { MemberRemovedError } from './bootstrap/removed.ts';
 import type { MemberConfig } from './config/config.ts';
+import { isSecure } from './config/validate-tls.ts';
 import type { MemberContext } from './context.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
 import { AutoCompaction } from './duties/auto-compaction.ts';
@@ -40,7 +41,7 @@ import {
   makeLimits,
   REQUEST_OVERHEAD_BYTES,
 } from './limits.ts';
-import { Gate, isSecure, withBoundPorts } from './listeners.ts';
+import { Gate, withBoundPorts } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
 import { type BcryptEngine, Passwords } from './passwords.ts';
 import { attachPeerMetrics } from './peer-metrics.ts';
@@ -52,7 +53,8 @@ import { registerServices, type Services } from './services.ts';
 import { MemberSnapshots } from './snapshots/member-snapshots.ts';
 import { recoverInstalledSnapshot } from './snapshots/recover.ts';
 import { SnapshotMetrics } from './snapshots/snapshot-metrics.ts';
-import { loadPeerDialTls } from './tls.ts';
+import { attachTlsMetrics } from './tls/figures.ts';
+import { openTlsSides, type TlsSides } from './tls/open-sides.ts';
 import type { Tokens } from './tokens.ts';
 import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
@@ -105,7 +107,8 @@ export interface Member {
  */
 export async function runMember(given: MemberParts): Promise<Member> {
   const { world, logger } = given;
-  const gates = await bindGates(world, given.config);
+  const tls = await openTlsSides(world, given.config, logger);
+  const gates = await bindGates(world, given.config, tls);
   const config = withBoundPorts(given.config, gates.clients);
   const parts: MemberParts = { ...given, config };
   try {
@@ -130,14 +133,15 @@ export async function runMember(given: MemberParts): Promise<Member> {
 
 /** The addresses of a member. */
 interface Gates {
+  readonly tls: TlsSides;
   readonly clients: Gate;
   readonly peers: Gate;
 }
 
-async function bindGates(world: World, config: MemberConfig): Promise<Gates> {
-  const peers = await Gate.forPeers(world, config);
+async function bindGates(world: World, config: MemberConfig, tls: TlsSides): Promise<Gates> {
+  const peers = await Gate.forPeers(world, config, tls.peers);
   try {
-    return { peers, clients: await Gate.forClients(world, config) };
+    return { tls, peers, clients: await Gate.forClients(world, config, tls.clients) };
   } catch (error) {
     await peers.close();
     throw error;
@@ -324,6 +328,13 @@ class RunningMember implements Member {
       auth: state.auth,
       loopDelay: parts.loopDelay,
     });
+    const sides = [gates.tls.clients, gates.tls.peers].filter((side) => side !== null);
+    attachTlsMetrics(
+      metrics.registry,
+      sides.map(({ figures }) => figures),
+      () => world.clock.wallMs(),
+    );
+    for (const side of sides) side.watch();
     if (parts.process !== undefined) attachProcessMetrics(metrics.registry, parts.process);
     if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);
   }
@@ -340,8 +351,7 @@ class RunningMember implements Member {
     const fullDisk: FullDisk = { noticed: () => {} };
     const data = await openData(parts, directory, fullDisk);
     try {
-      const dialTls =
-        config.peerCertFile + config.peerTrustedCaFile === '' ? null : await loadPeerDialTls(world, config);
+      const dialTls = gates.tls.peers?.dialOptions() ?? null;
       const place = logPlace(parts, directory, metrics, fullDisk);
       const opened = await openLog({ world, config, logger, tls: dialTls, directory, state: data.state, place });
       const refusal = versionRefusal(data.state.version, PROTOCOL_VERSION);
@@ -502,6 +512,8 @@ class RunningMember implements Member {
     this.commits.stop();
     this.diskSpace.stop();
     await this.peers.close();
+    this.gates.tls.clients?.stop();
+    this.gates.tls.peers?.stop();
     await this.replication.stop();
     this.snapshots.stop();
     await this.backend.close();

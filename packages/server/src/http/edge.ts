@@ -27,6 +27,8 @@ export class HttpEdge implements HttpHandler {
     this.server.requestTimeout = REQUEST_TIMEOUT_MS;
     this.server.keepAliveTimeout = IDLE_TIMEOUT_MS;
     this.server.maxHeadersCount = 100;
+    // Connections are handed over, nobody listens; but it is then that node begins to keep to its time limits.
+    this.server.emit('listening');
   }
 
   /** Takes over a connection (a socket of Node's own) that speaks HTTP/1.1 and whose first bytes were already read. */
@@ -50,6 +52,7 @@ export class HttpEdge implements HttpHandler {
 
   /** Ends every connection. */
   close(): void {
+    this.server.close();
     this.server.closeAllConnections();
   }
 }
