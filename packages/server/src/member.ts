@@ -13,6 +13,7 @@ import { RpcServer } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
 import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
 import { Access, GuardedServer } from './access.ts';
+import type { AuditSink } from './audit/audit-buffer.ts';
 import { bcryptCost, openTokens } from './auth-parts.ts';
 import { checkFirstStart } from './bootstrap/first-start.ts';
 import { openLog, type StartingLog } from './bootstrap/open-log.ts';
@@ -27,6 +28,8 @@ import { type DiskPlace, DiskSpace } from './duties/disk-space.ts';
 import { DurableIndex } from './duties/durable-index.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
 import { versionRefusal } from './duties/version-rules.ts';
+import { Abuse } from './guard/abuse.ts';
+import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
 import { HttpEdge } from './http/edge.ts';
 import { httpMember } from './http-member.ts';
 import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS, makeLimits } from './limits.ts';
@@ -87,9 +90,10 @@ export async function startMember(parts: MemberParts): Promise<Member> {
     await checkFirstStart(parts);
     // Keys that can not be used are told before anything is made on disk.
     const tokens = await openTokens(world, logger, config.authToken, config.authTokenTtlSeconds);
+    const auditSink = await openAuditSink(world, config.guard.audit);
     const directory = await openDataDirectory(world, config, logger);
     try {
-      const member = await RunningMember.open(parts, directory, gates, tokens);
+      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink });
       await member.serve();
       return member;
     } catch (error) {
@@ -101,6 +105,12 @@ export async function startMember(parts: MemberParts): Promise<Member> {
     await gates.peers.close();
     throw error;
   }
+}
+
+/** What is opened before anything is made on disk, since it may be wrong. */
+interface Openings {
+  readonly tokens: Tokens;
+  readonly auditSink: AuditSink | null;
 }
 
 /** The addresses of a member. */
@@ -128,6 +138,7 @@ class RunningMember implements Member {
   private readonly state: State;
   private readonly rpc: RpcServer;
   private readonly services: Services;
+  private readonly guard: MemberGuard;
   private readonly gates: Gates;
   private readonly links: PeerLinks;
   private readonly peers: PeerSide;
@@ -151,7 +162,7 @@ class RunningMember implements Member {
     fullDisk: FullDisk,
     gates: Gates,
     dialTls: TlsOptions | null,
-    tokens: Tokens,
+    { tokens, auditSink }: Openings,
   ) {
     const { world, config, logger } = parts;
     const { backend, store, state, lessor } = data;
@@ -197,7 +208,12 @@ class RunningMember implements Member {
       snapshotCount: config.snapshotCount,
       catchUpEntries: config.snapshotCatchupEntries,
     });
-    this.rpc = new RpcServer(world, { logger, limits: rpcLimits(config) });
+    const abuse = new Abuse(logger, world.clock);
+    this.rpc = new RpcServer(world, {
+      logger,
+      limits: rpcLimits(config),
+      onMisuse: (kind, peer, reason) => abuse.note(kind, peer, { reason }),
+    });
     this.compactions = new CompactionSlices(store, {
       after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
       nowMs: () => world.clock.nowMs(),
@@ -222,6 +238,17 @@ class RunningMember implements Member {
       appliedIndex: () => state.appliedIndex,
       waitMs: limits.requestTimeoutMs,
     });
+    this.guard = new MemberGuard({
+      world,
+      logger,
+      config: config.guard,
+      access,
+      auditSink,
+      abuse,
+      memberId: u64ToHex(this.replication.memberId),
+      pendingProposals: () => this.replication.pendingProposals,
+      revision: () => store.revision,
+    });
     const context: MemberContext = {
       world,
       logger,
@@ -234,7 +261,7 @@ class RunningMember implements Member {
       store,
       backend,
       state,
-      rpc: new GuardedServer(this.rpc, access),
+      rpc: new GuardedServer(this.rpc, access, this.guard.guards),
       access,
     };
     this.diskSpace = new DiskSpace({
@@ -271,6 +298,7 @@ class RunningMember implements Member {
         clock: world.clock,
         cost: bcryptCost(config.bcryptCost, logger),
       }),
+      guard: this.guard,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
       fail: parts.fail,
@@ -291,6 +319,7 @@ class RunningMember implements Member {
       auth: state.auth,
       loopDelay: parts.loopDelay,
     });
+    this.guard.attachMetrics(metrics.registry, () => this.rpc.connectionCount);
     if (parts.process !== undefined) attachProcessMetrics(metrics.registry, parts.process);
     if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);
   }
@@ -300,7 +329,7 @@ class RunningMember implements Member {
     parts: MemberParts,
     directory: DataDirectory,
     gates: Gates,
-    tokens: Tokens,
+    openings: Openings,
   ): Promise<RunningMember> {
     const { config, logger, world } = parts;
     const metrics = new MemberMetrics();
@@ -320,7 +349,7 @@ class RunningMember implements Member {
         'cluster-version': data.state.version.version === '' ? 'to_be_decided' : data.state.version.version,
         name: config.name,
       });
-      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, tokens);
+      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, openings);
     } catch (error) {
       await data.backend.close();
       throw error;
@@ -418,7 +447,10 @@ class RunningMember implements Member {
       secure,
     });
     this.edge = edge;
-    this.rpc.onHttp1((socket, firstBytes) => edge.accept(socket.detach(), firstBytes));
+    this.rpc.onHttp1((socket, firstBytes) => {
+      const peer = socket.remoteAddress;
+      edge.accept(socket.detach(), firstBytes, () => this.rpc.addresses.leave(peer));
+    });
     for (const listener of gate.listeners) this.rpc.adopt(listener);
     gate.open((socket) => this.rpc.accept(socket));
   }
@@ -451,6 +483,7 @@ class RunningMember implements Member {
     this.edge?.close();
     await this.rpc.drain();
     this.services.stop();
+    await this.guard.stop();
     this.compactions.stop();
     this.commits.stop();
     this.diskSpace.stop();
@@ -547,6 +580,8 @@ function rpcLimits(config: MemberConfig): Partial<RpcServer['limits']> {
     keepaliveMs: config.grpcKeepaliveIntervalMs,
     keepaliveTimeoutMs: config.grpcKeepaliveTimeoutMs,
     drainMs: DRAIN_MS,
+    connections: config.guard.maxConnections,
+    connectionsPerAddress: config.guard.maxConnectionsPerAddress,
   };
 }
 

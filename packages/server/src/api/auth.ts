@@ -49,7 +49,9 @@ import {
   type ResponseHeader,
   unknownError,
 } from '@etsd/proto';
+import { hostOf } from '@etsd/rpc';
 import type { ApiWaiter, MemberContext } from '../context.ts';
+import { type LoginGuard, shortName } from '../guard/login-guard.ts';
 import type { Passwords } from '../passwords.ts';
 import { NOBODY } from '../tokens.ts';
 import { proposeRequest } from './guards.ts';
@@ -64,8 +66,8 @@ interface Answer {
   header: ResponseHeader | null;
 }
 
-export function registerAuth(context: MemberContext, passwords: Passwords): void {
-  const service = new AuthService(context, passwords);
+export function registerAuth(context: MemberContext, passwords: Passwords, logins: LoginGuard | null = null): void {
+  const service = new AuthService(context, passwords, logins);
   service.plain('AuthEnable', RaftRequestField.AuthEnable, AuthEnableRequest, AuthEnableResponse);
   service.plain('AuthDisable', RaftRequestField.AuthDisable, AuthDisableRequest, AuthDisableResponse);
   service.plain('AuthStatus', RaftRequestField.AuthStatus, AuthStatusRequest, AuthStatusResponse);
@@ -124,9 +126,11 @@ function path(method: string): string {
 class AuthService {
   private readonly context: MemberContext;
   private readonly passwords: Passwords;
+  private readonly logins: LoginGuard | null;
 
-  constructor(context: MemberContext, passwords: Passwords) {
+  constructor(context: MemberContext, passwords: Passwords, logins: LoginGuard | null) {
     this.context = context;
+    this.logins = logins;
     this.passwords = passwords;
   }
 
@@ -195,24 +199,32 @@ class AuthService {
       reply.fail(ErrAuthNotEnabled);
       return;
     }
+    const { peer } = reply.origin;
+    const unheard = this.logins?.refusal(name, peer) ?? null;
+    if (unheard !== null) {
+      reply.fail(unheard);
+      return;
+    }
     const refuse = (error: EtcdError) => {
-      logger.log('warn', 'invalid authentication request', { user: name, error: error.message });
+      logger.log('warn', 'invalid authentication request', { user: shortName(name), error: error.message });
+      this.logins?.wrong(name, peer);
       reply.fail(error);
     };
     const user = auth.user(name);
-    if (user === undefined) {
-      refuse(ErrAuthFailed);
-      return;
-    }
-    if (user.options?.noPassword === true) {
+    if (user?.options?.noPassword === true) {
       refuse(ErrNoPasswordUser);
       return;
     }
     const { revision } = auth;
-    this.passwords.check(name, password, user.password.toString('latin1'), (error, isRight) => {
+    // A name that does not exist costs as much time as one that does: a hash that nobody has is checked.
+    const stored = user === undefined ? null : user.password.toString('latin1');
+    this.passwords.check({ user: name, password, stored, origin: hostOf(peer) }, (error, isRight) => {
       if (error !== null) reply.fail(error);
       else if (!isRight) refuse(ErrAuthFailed);
-      else if (reply.isOpen) this.login({ name, password, revision }, reply, attempt);
+      else {
+        this.logins?.right(name, peer);
+        if (reply.isOpen) this.login({ name, password, revision }, reply, attempt);
+      }
     });
   }
 

@@ -18,9 +18,10 @@ export class HttpEdge {
     this.server.maxHeadersCount = 100;
   }
 
-  /** Takes over a connection (a socket of Node's own) whose first bytes were already read. */
-  accept(detached: unknown, firstBytes: Buffer): void {
+  /** Takes over a connection (a socket of Node's own) whose first bytes were already read. `gone`: once it is closed. */
+  accept(detached: unknown, firstBytes: Buffer, gone: () => void): void {
     const socket = detached as Socket;
+    socket.once('close', gone);
     this.server.emit('connection', socket);
     if (firstBytes.length > 0) socket.unshift(firstBytes);
     socket.resume();
