@@ -3,6 +3,7 @@
  * gave, so that whoever was answered knows that it holds everywhere. Passwords never enter the log: they are hashed, or
  * checked, by the member that is asked.
  */
+import { RingQueue } from '@etsd/base';
 import {
   AuthDisableRequest,
   AuthDisableResponse,
@@ -61,6 +62,8 @@ import { type Reply, registerUnary } from './unary.ts';
 const ErrVerifyOnly = unknownError('auth: token signing attempted with verify-only key');
 /** Times a login is tried again because users or roles changed while it was under way. */
 const LOGIN_ATTEMPTS_MAX = 10;
+/** Logins that go through the log together. */
+const LOGINS_AT_ONCE = 16;
 
 interface Answer {
   header: ResponseHeader | null;
@@ -123,10 +126,19 @@ function path(method: string): string {
   return `/etcdserverpb.Auth/${method}`;
 }
 
+/** A login whose password was right when users and roles were at this revision. */
+interface CheckedLogin {
+  readonly name: string;
+  readonly password: string;
+  readonly revision: number;
+}
+
 class AuthService {
   private readonly context: MemberContext;
   private readonly passwords: Passwords;
   private readonly logins: LoginGuard | null;
+  private loginsUnderWay = 0;
+  private readonly loginsWaiting = new RingQueue<{ checked: CheckedLogin; reply: Reply; attempt: number }>();
 
   constructor(context: MemberContext, passwords: Passwords, logins: LoginGuard | null) {
     this.context = context;
@@ -228,7 +240,26 @@ class AuthService {
     });
   }
 
-  private login(checked: { name: string; password: string; revision: number }, reply: Reply, attempt: number): void {
+  /** A few logins at a time go through the log: others' writes must not stand behind thousands of them. */
+  private login(checked: CheckedLogin, reply: Reply, attempt: number): void {
+    if (this.loginsUnderWay >= LOGINS_AT_ONCE) {
+      this.loginsWaiting.push({ checked, reply, attempt });
+      return;
+    }
+    this.loginsUnderWay++;
+    this.proposeLogin(checked, reply, attempt);
+  }
+
+  private loginEnded(): void {
+    this.loginsUnderWay--;
+    for (let next = this.loginsWaiting.take(); next !== undefined; next = this.loginsWaiting.take()) {
+      if (!next.reply.isOpen) continue;
+      this.login(next.checked, next.reply, next.attempt);
+      return;
+    }
+  }
+
+  private proposeLogin(checked: CheckedLogin, reply: Reply, attempt: number): void {
     const { name, password, revision } = checked;
     const { access } = this.context;
     const { auth, tokens } = access;
@@ -237,6 +268,7 @@ class AuthService {
     );
     const waiter: ApiWaiter = {
       done: (result) => {
+        this.loginEnded();
         // What was checked may not be so any more.
         if (auth.revision !== revision) {
           if (attempt === LOGIN_ATTEMPTS_MAX) reply.fail(ErrAuthOldRevision);
@@ -251,7 +283,10 @@ class AuthService {
         const response = AuthenticateResponse.create({ header: responseHeader(this.context), token });
         reply.answer(AuthenticateResponse.encode(response));
       },
-      fail: (error) => reply.fail(error),
+      fail: (error) => {
+        this.loginEnded();
+        reply.fail(error);
+      },
     };
     proposeRequest(this.context, RaftRequestField.Authenticate, body, 0, body.length, waiter, NOBODY);
   }

@@ -5,8 +5,8 @@
  * | lane    | what                                                            | under overload                     |
  * | ------- | --------------------------------------------------------------- | ---------------------------------- |
  * | `first` | leases (without them locks are lost), health                    | never waits, never counted         |
- * | `admin` | members, maintenance, users and logins, streams (watches), compaction | never waits                  |
- * | `write` | puts, deletions, transactions, locks and elections              | waits after 20 ms of a turn        |
+ * | `admin` | members, maintenance, users, streams (watches), compaction | never waits                  |
+ * | `write` | puts, deletions, transactions, logins, locks, elections              | waits after 20 ms of a turn        |
  * | `read`  | ranges of one key                                               | waits after 10 ms                  |
  * | `scan`  | all other ranges                                                | waits after 5 ms                   |
  */
@@ -22,6 +22,7 @@ const WRITE = [
   '/etcdserverpb.KV/Txn',
   '/v3lockpb.',
   '/v3electionpb.',
+  '/etcdserverpb.Auth/Authenticate',
 ];
 
 /** The lane of a method; ranges are told apart by their request. */
