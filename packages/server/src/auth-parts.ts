@@ -17,7 +17,7 @@ import { WatchedDocument } from './watched-document.ts';
 const JWT_TTL_MS = 300_000;
 const SIMPLE_TTL_MS = 300_000;
 /** Between two looks at files of keys. */
-const LOOK_MS = 5000;
+const LOOK_MS = 2000;
 const FETCH_TIMEOUT_MS = 10_000;
 const JWKS_REFRESH_MS = 300_000;
 
