@@ -8,6 +8,7 @@ export interface FakeRequest {
   readonly body?: string | Buffer;
   readonly isSecure?: boolean;
   readonly peerCommonName?: string;
+  peer = '127.0.0.1:4711';
 }
 
 /** A request that never was on a socket; its answer is kept to be looked at. */
