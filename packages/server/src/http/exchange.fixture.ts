@@ -8,7 +8,6 @@ export interface FakeRequest {
   readonly body?: string | Buffer;
   readonly isSecure?: boolean;
   readonly peerCommonName?: string;
-  peer = '127.0.0.1:4711';
 }
 
 /** A request that never was on a socket; its answer is kept to be looked at. */
@@ -17,6 +16,7 @@ export class FakeExchange implements WebExchange {
   readonly target: string;
   readonly isSecure: boolean;
   readonly peerCommonName: string;
+  readonly peer = '127.0.0.1:4711';
   isOpen = true;
   queuedBytes = 0;
   onGone: (() => void) | null = null;
