@@ -15,20 +15,30 @@ export interface Entry {
 
 const STEP_MS = 30_000;
 
-/** The tool whose output is recorded, as words of a command line. */
-export type Tool = readonly string[];
+/** The tool whose output is recorded. */
+export interface Tool {
+  /** The beginning of its command line. */
+  readonly words: readonly string[];
+  /**
+   * The same without a process, for commands that end by themselves and start no other: most of the time of a small
+   * program goes into its start.
+   */
+  readonly run?: (args: readonly string[], env: Env, stdin: string) => Promise<Output>;
+}
+
+type Env = Readonly<Record<string, string | undefined>>;
 
 /** Runs the commands against one fresh server of the product; the tool is the real etcdctl unless another is given. */
 export async function transcript(product: Product, steps: readonly Step[], tool?: Tool): Promise<Entry[]> {
   const server = await startServer({ product });
   try {
-    return await new Session(server, tool ?? [findPeerProgram('etcdctl') ?? 'etcdctl']).run(steps);
+    return await new Session(server, tool ?? { words: [findPeerProgram('etcdctl') ?? 'etcdctl'] }).run(steps);
   } finally {
     await server.dispose();
   }
 }
 
-interface Output {
+export interface Output {
   stdout: Buffer;
   stderr: string;
   exit: string;
@@ -76,11 +86,14 @@ class Session {
         .replace(/\{M(\d+)\}/g, (_match, index: string) => this.members[Number(index) - 1] ?? 'no-such-member')
         .replace('{MEMBER}', this.memberId.toString(16)),
     );
+    const env = { ...process.env, ETCDCTL_API: '3', ETCDCTL_ENDPOINTS: this.server.address, ...step.env };
+    const { run, words } = this.tool;
+    const needsProcess = step.stopAfterLines !== undefined || step.meanwhile !== undefined || args.includes('--');
+    if (run !== undefined && !needsProcess && !/\b(lock|elect|watch)\b/.test(args.join(' '))) {
+      return run(args, env, step.stdin ?? '');
+    }
     return new Promise((resolve, reject) => {
-      const child = spawn(this.tool[0] as string, [...this.tool.slice(1), ...args], {
-        env: { ...process.env, ETCDCTL_API: '3', ETCDCTL_ENDPOINTS: this.server.address, ...step.env },
-        stdio: ['pipe', 'pipe', 'pipe'],
-      });
+      const child = spawn(words[0] as string, [...words.slice(1), ...args], { env, stdio: ['pipe', 'pipe', 'pipe'] });
       const stdout: Buffer[] = [];
       const stderr: Buffer[] = [];
       let lines = 0;
