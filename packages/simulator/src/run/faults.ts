@@ -17,6 +17,9 @@ export interface Fault {
 
 export const LEADER = -1;
 
+/** Clocks run between this and its reciprocal, as fast as time. */
+export const FASTEST_CLOCK = 1.2;
+
 /** The schedule of a run: what happens within its first `endMs`. */
 export function drawFaults(prng: Prng, plan: Plan, endMs: number): Fault[] {
   const faults: Fault[] = [];
@@ -63,7 +66,7 @@ function drawFault(prng: Prng, plan: Plan, atMs: number, machines: number): Faul
     case 'disk-errors':
       return { ...fault, amount: prng.pick([0.01, 0.1, 0.5]), forMs: prng.pick([100, 1000]) };
     case 'clock-rate':
-      return { ...fault, amount: 0.8 + prng.float() * 0.4, forMs: prng.pick([2000, 10_000]) };
+      return { ...fault, amount: FASTEST_CLOCK ** (2 * prng.float() - 1), forMs: prng.pick([2000, 10_000]) };
     case 'clock-jump':
       return { ...fault, amount: prng.pick([-3_600_000, -5000, -100, 100, 5000, 3_600_000]) };
     case 'kill-at':

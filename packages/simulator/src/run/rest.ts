@@ -14,6 +14,7 @@ import type { Shared } from '../clients/shared.ts';
 import type { Watcher } from '../clients/watcher.ts';
 import type { SimCluster } from '../cluster/cluster.ts';
 import type { SimMember } from '../cluster/member.ts';
+import { FASTEST_CLOCK } from './faults.ts';
 import type { Plan } from './plan.ts';
 
 /** Within this time of peace every member has to answer as of now, in simulated milliseconds. */
@@ -118,7 +119,7 @@ export class Rest {
       if (bytes !== null && alive.size === 0) break;
       await this.client.sleep(LOOK_MS);
     } while (cluster.nowMs < untilMs);
-    return { calmSince, lateMs: LEASE_LATE_MS, lookedAt: cluster.nowMs, alive };
+    return { calmSince, lateMs: LEASE_LATE_MS, lookedAt: cluster.nowMs, alive, fastestClock: FASTEST_CLOCK };
   }
 
   private async finalRevision(): Promise<number> {
