@@ -64,6 +64,7 @@ export class Compactor extends Chore {
       error,
     });
     this.compacted = revision;
+    if (answer.code === StatusCode.OK) shared.compacted = Math.max(shared.compacted, revision);
     return answer.code === StatusCode.OK;
   }
 }

@@ -13,6 +13,8 @@ export class Shared {
   revision = 1;
   /** Up to here some watch has seen every change: nothing newer may be compacted, or nobody could say what happened. */
   recorded = 1;
+  /** The newest revision that was compacted, 0 for none. */
+  compacted = 0;
   /** Requests that were answered, whatever the answer was. */
   calls = 0;
   /** Writes among them that were done. */

@@ -179,7 +179,9 @@ export class KvWorker extends Worker {
   /** Reads what it has written itself, and changes several keys at once. */
   private several(key: string): Step[] {
     const other = `k${(Number(key.slice(1)) + 1) % this.plan.keys}x`;
-    return [this.put(key), range(key, ''), { do: 'delete', key: other, end: '' }, this.put(`${other}y`)];
+    // Where that is compacted or still to come nothing at all is done, on no member.
+    const then = this.prng.chance(0.2) ? Math.max(1, this.shared.revision + this.prng.between(-200, 2)) : 0;
+    return [this.put(key), range(key, '', then), { do: 'delete', key: other, end: '' }, this.put(`${other}y`)];
   }
 
   /** Changes a key only if it still is what this client last saw; else reads it. */

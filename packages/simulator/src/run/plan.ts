@@ -76,6 +76,8 @@ export interface Plan {
   readonly operations: Readonly<Record<OperationKind, number>>;
   readonly leaseClients: number;
   readonly watchers: number;
+  /** How often some of them are replaced. */
+  readonly stirMs: number;
   /** Mean times between two of these; 0 is never. */
   readonly compactionMs: number;
   readonly keptRevisions: number;
@@ -157,6 +159,7 @@ export function drawPlan(prng: Prng): Plan {
     operations: drawOperations(prng),
     leaseClients: prng.pick([0, 1, 3]),
     watchers: prng.pick([1, 3, 6]),
+    stirMs: prng.pick([150, 500, 1500]),
     compactionMs: drawPeriod(prng, 0.8, [200, 1000, 5000]),
     keptRevisions: prng.pick([0, 20, 400]),
     defragmentMs: drawPeriod(prng, 0.4, [2000, 10_000]),

@@ -131,7 +131,7 @@ export class Rest {
 
   private async reach(revision: number): Promise<void> {
     const behind = (): Watcher[] =>
-      this.parts.watches().filter((watch) => !watch.member.isLeaving && watch.reached < revision);
+      this.parts.watches().filter((watch) => !watch.member.isLeaving && watch.owes(revision));
     await this.eventually('every watch gets to the end', async () => {
       for (const watch of behind()) watch.askBookmark();
       return behind().length === 0;

@@ -61,7 +61,6 @@ export async function simulate(options: SimulateOptions): Promise<SimulateResult
   return await run.run();
 }
 
-const WATCH_STIR_MS = 1500;
 /** Mean time between two looks at the alarms. */
 const ALARM_MS = 1000;
 
@@ -152,11 +151,11 @@ class Run {
     }
     if (shared.isOver) return;
     while (this.watchers.length < plan.watchers) {
-      const wish = drawWatch(prng, plan.keys, shared.revision);
+      const wish = drawWatch(prng, plan.keys, shared.revision, shared.compacted);
       this.watchers.push(new Watcher(shared, this.machine('w'), shared.anyMember(prng), wish));
     }
     if (prng.chance(0.5)) this.watchers.splice(prng.below(this.watchers.length), 1)[0]?.close(false);
-    cluster.after(WATCH_STIR_MS * (0.5 + prng.float()), () => this.stir());
+    cluster.after(plan.stirMs * (0.5 + prng.float()), () => this.stir());
   }
 
   /** Peace, in which everything has to come right. */
