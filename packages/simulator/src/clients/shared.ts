@@ -22,6 +22,8 @@ export class Shared {
   isOver = false;
   /** Who the clients say they are; null while nobody asks. */
   credentials: Credentials | null = null;
+  /** Authentication is on, or is being turned on or off. */
+  isAuthOn = false;
   /** The token that some client got last: watches show it too. */
   token = '';
   private counter = 0;

@@ -65,6 +65,11 @@ export class Watcher {
     this.look();
   }
 
+  /** Whether it has yet to say that it has everything up to there. A watch on the future owes nothing before. */
+  owes(revision: number): boolean {
+    return this.reached < revision && this.nextRevision <= revision;
+  }
+
   /** Asks for a bookmark: what the stream has sent before its answer is everything up to there. */
   askBookmark(): void {
     if (this.current === null || this.current.createdRevision === 0) return;
@@ -137,7 +142,8 @@ export class Watcher {
     });
     call.send(WatchRequest.encode(WatchRequest.create({ createRequest })));
     // In the same breath as some of them: nothing must be vouched for that was not sent.
-    if (record.id % 2 === 0) call.send(WatchRequest.encode(WatchRequest.create({ progressRequest: new WatchProgressRequest() })));
+    if (record.id % 2 === 0)
+      call.send(WatchRequest.encode(WatchRequest.create({ progressRequest: new WatchProgressRequest() })));
   }
 
   private lost(): void {

@@ -82,7 +82,7 @@ export abstract class Worker {
   }
 
   /** Gets a token where the answer says that one is needed, or a newer one. */
-  private async logInIfAsked(error: string): Promise<void> {
+  protected async logInIfAsked(error: string): Promise<void> {
     if (!/invalid auth token|user name is empty|revision in auth store is old|permission denied/.test(error)) return;
     const { credentials } = this.shared;
     if (credentials === null) {

@@ -54,6 +54,8 @@ export class SimMember {
   /** Belongs to the cluster, or will: a machine of a removed member is not used again. */
   isUsed = false;
   isRemoved = false;
+  /** It was asked to leave: it may end, and owes nothing more. */
+  isLeaving = false;
   private beginning: Beginning = { initialCluster: '', state: 'new' };
   private backend: MemoryBackend | null = null;
   /** The store is what an ended process has left; nobody has opened it since. */
@@ -84,6 +86,17 @@ export class SimMember {
     this.beginning = beginning;
     this.isUsed = true;
     this.boot();
+  }
+
+  /** Who belongs to the cluster has changed since it was told to begin. */
+  told(initialCluster: string): void {
+    this.beginning = { ...this.beginning, initialCluster };
+  }
+
+  /** The machine of a member that was removed is switched off. */
+  retire(): void {
+    if (this.isUp) this.kill();
+    this.isRemoved = true;
   }
 
   /** Starts a process on what the last one has left. */

@@ -57,7 +57,7 @@ export class Rest {
   async run(): Promise<RestEnd> {
     const { cluster, shared, workers } = this.parts;
     cluster.trace.note('*', 'peace');
-    let isServing = true;
+    let isServing = await this.eventually('authentication can be turned off', async () => !shared.isAuthOn);
     for (const member of cluster.current) {
       isServing = (await this.eventually(`${member.name} serves`, () => this.answers(member))) && isServing;
     }
@@ -71,7 +71,7 @@ export class Rest {
     const finalRevision = await this.finalRevision();
     await this.reach(finalRevision);
     await this.compare(finalRevision);
-    for (const watch of this.parts.watches()) watch.close(true);
+    for (const watch of this.parts.watches()) watch.close(!watch.member.isLeaving);
     this.client.close();
     return { finalRevision, leases };
   }
@@ -98,7 +98,7 @@ export class Rest {
 
   /** A linearizable read says that the member knows everything and somebody leads. */
   private async answers(member: SimMember): Promise<boolean> {
-    if (member.isRemoved) return true;
+    if (member.isLeaving) return true;
     const request = RangeRequest.encode(RangeRequest.create({ key: Buffer.from('k') }));
     return (await this.ask(member, '/etcdserverpb.KV/Range', request)) !== null;
   }
@@ -131,7 +131,7 @@ export class Rest {
 
   private async reach(revision: number): Promise<void> {
     const behind = (): Watcher[] =>
-      this.parts.watches().filter((watch) => !watch.member.isRemoved && watch.reached < revision);
+      this.parts.watches().filter((watch) => !watch.member.isLeaving && watch.owes(revision));
     await this.eventually('every watch gets to the end', async () => {
       for (const watch of behind()) watch.askBookmark();
       return behind().length === 0;

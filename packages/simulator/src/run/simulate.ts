@@ -2,8 +2,10 @@ import { Prng } from '@etsd/base';
 import type { SimMachine } from '@etsd/runtime/sim';
 import { checkHistory } from '../checkers/check-history.ts';
 import type { HistoryRecord, Violation } from '../checkers/history.ts';
-import { Compactor, Defragmenter, Hasher, LeaderMover, Snapshotter } from '../clients/chores.ts';
+import { AuthChanger } from '../clients/auth-changer.ts';
+import { AlarmClearer, Compactor, Defragmenter, Hasher, LeaderMover, Snapshotter } from '../clients/chores.ts';
 import { LeaseWorker } from '../clients/lease-worker.ts';
+import { Membership } from '../clients/membership.ts';
 import { Shared } from '../clients/shared.ts';
 import { drawWatch, EVERYTHING, Watcher } from '../clients/watcher.ts';
 import { KvWorker, type Worker } from '../clients/workers.ts';
@@ -58,6 +60,9 @@ export async function simulate(options: SimulateOptions): Promise<SimulateResult
   const run = new Run(options, plan, faults, new Prng(prng.u32()));
   return await run.run();
 }
+
+/** Mean time between two looks at the alarms. */
+const ALARM_MS = 1000;
 
 class Run {
   private readonly options: SimulateOptions;
@@ -120,15 +125,27 @@ class Run {
     if (plan.compactionMs > 0) start((...given) => new Compactor(shared, ...given, plan.compactionMs));
     if (plan.defragmentMs > 0) start((...given) => new Defragmenter(shared, ...given, plan.defragmentMs));
     if (plan.snapshotMs > 0) start((...given) => new Snapshotter(shared, ...given, plan.snapshotMs));
+    start((...given) => new AlarmClearer(shared, ...given, ALARM_MS));
     if (plan.hashMs > 0) start((...given) => new Hasher(shared, ...given, plan.hashMs));
+    if (plan.membershipMs > 0) start((...given) => new Membership(shared, ...given, plan.membershipMs));
+    if (plan.authMs > 0) start((...given) => new AuthChanger(shared, ...given, plan.authMs));
     if (plan.moveLeaderMs > 0) start((...given) => new LeaderMover(shared, ...given, plan.moveLeaderMs));
   }
 
   /** Sees to it that each member has its recorder, and that other watches come and go. */
   private stir(): void {
     const { cluster, plan, prng, shared } = this;
+    for (const [name, recorder] of this.recorders) {
+      if (!recorder.member.isLeaving) continue;
+      recorder.close(false);
+      this.recorders.delete(name);
+    }
+    this.watchers = this.watchers.filter((watch) => {
+      if (watch.member.isLeaving) watch.close(false);
+      return !watch.member.isLeaving;
+    });
     for (const member of cluster.current) {
-      if (!this.recorders.has(member.name)) {
+      if (!member.isLeaving && !this.recorders.has(member.name)) {
         this.recorders.set(member.name, new Watcher(shared, this.machine('r'), member, EVERYTHING));
       }
     }
