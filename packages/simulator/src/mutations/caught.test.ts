@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { MUTATIONS } from './catalogue.ts';
 import type { Mutation } from './mutation.ts';
 import { replay } from './replay.ts';
-import { type Scene, SCENES } from './scenes.ts';
+import { SCENES, type Scene } from './scenes.ts';
 
 const OTHER_SEEDS = 6;
 

@@ -4,7 +4,7 @@
  */
 import { MUTATIONS } from './catalogue.ts';
 import { replay } from './replay.ts';
-import { type Scene, SCENES } from './scenes.ts';
+import { SCENES, type Scene } from './scenes.ts';
 
 const words = process.argv.slice(2);
 const at = words.indexOf('--seeds');

@@ -23,7 +23,11 @@ export async function replay(scene: Scene, mutation: Mutation | null, seed?: num
   return await replayRun(scene, mutation, seed ?? scene.seed);
 }
 
-async function replayRun({ seconds, plan, faults }: RunScene, mutation: Mutation | null, seed: number): Promise<Replay> {
+async function replayRun(
+  { seconds, plan, faults }: RunScene,
+  mutation: Mutation | null,
+  seed: number,
+): Promise<Replay> {
   const simulator = mutation === null ? import('../run/simulate.ts') : importMutated<Simulator>(SIMULATOR, mutation);
   const { simulate } = await simulator;
   const { violations, stats } = await simulate({ seed, seconds, plan, faults });

@@ -217,5 +217,7 @@ export async function lateHeartbeatAnswer(): Promise<string | null> {
   leader.settle();
   leader.hear(SECOND, MsgReadIndex, question);
   leader.hear(THIRD, MsgHeartbeatResp, { context });
-  return leader.reads.length === 0 ? null : `the leader reads "${leader.reads[0]}", which nobody has confirmed since it was asked`;
+  return leader.reads.length === 0
+    ? null
+    : `the leader reads "${leader.reads[0]}", which nobody has confirmed since it was asked`;
 }
