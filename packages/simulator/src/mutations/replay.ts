@@ -1,7 +1,7 @@
 import type { Violation } from '../checkers/history.ts';
-import { importMutated } from './loader.ts';
 import type { Mutation } from './mutation.ts';
 import type { RunScene, Scene, ScriptScene } from './scenes.ts';
+import { importMutated } from './testing/loader.ts';
 
 type Scripts = Record<ScriptScene['name'], () => Promise<string | null>>;
 type Simulator = typeof import('../run/simulate.ts');
