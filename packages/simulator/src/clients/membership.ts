@@ -2,6 +2,7 @@ import { type U64, u64ToHex } from '@etsd/base';
 import {
   type Member,
   MemberAddRequest,
+  MemberAddResponse,
   MemberListRequest,
   MemberListResponse,
   MemberPromoteRequest,
@@ -30,6 +31,11 @@ export class Membership extends Chore {
     if (members === null) return true;
     const undecided = members.find(({ peerURLs }) => this.machineOf(peerURLs[0] ?? '')?.isLeaving === true);
     if (undecided !== undefined) return await this.remove(undecided);
+    // An addition that got no answer, and happened later than anybody looked.
+    const unstarted = members
+      .map(({ peerURLs }) => this.machineOf(peerURLs[0] ?? ''))
+      .find((one) => one?.isUsed === false);
+    if (unstarted !== undefined) return await this.begin(unstarted, members);
     const voters = members.filter(({ isLearner }) => !isLearner);
     const learner = members.find(({ isLearner }) => isLearner);
     if (learner !== undefined && prng.chance(0.8)) return await this.promote(learner);
@@ -56,21 +62,37 @@ export class Membership extends Chore {
   private async add(spare: SimMember, before: readonly Member[]): Promise<boolean> {
     const { peerUrl, name } = spare;
     const request = MemberAddRequest.create({ peerURLs: [peerUrl], isLearner: this.prng.chance(0.5) });
-    const { code } = await this.call('/etcdserverpb.Cluster/MemberAdd', MemberAddRequest.encode(request), PATIENCE_MS);
-    // What got no answer may have happened, or happen yet: a later look at the list would find it.
-    if (code !== StatusCode.OK) await this.client.sleep(RETRY_MS);
-    const members = await this.list();
-    const isThere = members?.some(({ peerURLs }) => peerURLs.includes(peerUrl)) === true;
-    if (members === null || !isThere) return false;
+    const { bytes } = await this.call('/etcdserverpb.Cluster/MemberAdd', MemberAddRequest.encode(request), PATIENCE_MS);
+    const members = bytes === null ? await this.find(peerUrl) : MemberAddResponse.decode(bytes).members;
+    if (members === null) return false;
     this.note(`added ${name}${request.isLearner ? ' as a learner' : ''} to ${before.length} members`);
+    return await this.begin(spare, members);
+  }
+
+  /** Starts a member, and waits until it has joined: its flags name exactly these members, so nothing may change before. */
+  private async begin(spare: SimMember, members: readonly Member[]): Promise<boolean> {
     spare.begin({ initialCluster: this.flagOf(members), state: 'existing' });
-    // The flags name exactly these members, so that nothing may change before it has joined.
     while (!spare.isReady && !this.shared.isOver) {
       await this.client.sleep(RETRY_MS);
-      const now = await this.list();
-      if (now !== null) spare.told(this.flagOf(now));
     }
     return true;
+  }
+
+  /**
+   * All members, once this one is among them; null where it is not. An addition that got no answer may have happened, and
+   * then the majority may be one that needs the new member, so that nobody else can be asked for it.
+   */
+  private async find(peerUrl: string): Promise<readonly Member[] | null> {
+    for (let linearizable = true; !this.shared.isOver; linearizable = !linearizable) {
+      const request = MemberListRequest.encode(MemberListRequest.create({ linearizable }));
+      const { bytes } = await this.call('/etcdserverpb.Cluster/MemberList', request, PATIENCE_MS);
+      const members = bytes === null ? null : MemberListResponse.decode(bytes).members;
+      if (members?.some(({ peerURLs }) => peerURLs.includes(peerUrl)) === true) return members;
+      if (members !== null && linearizable) return null;
+      this.move();
+      await this.client.sleep(RETRY_MS);
+    }
+    return null;
   }
 
   /** Every member has a machine of its own, whose name stands in its URL. */

@@ -88,11 +88,6 @@ export class SimMember {
     this.boot();
   }
 
-  /** Who belongs to the cluster has changed since it was told to begin. */
-  told(initialCluster: string): void {
-    this.beginning = { ...this.beginning, initialCluster };
-  }
-
   /** The machine of a member that was removed is switched off. */
   retire(): void {
     if (this.isUp) this.kill();
