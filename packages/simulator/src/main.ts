@@ -15,6 +15,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { Coverage } from './run/coverage.ts';
 import type { Fault } from './run/faults.ts';
 import { REGRESSIONS } from './run/regressions.ts';
 import { failureOf, summaryOf } from './run/report.ts';
@@ -118,6 +119,7 @@ async function makeSmall(options: SimulateOptions, result: SimulateResult, path:
   );
 }
 
+const coverage = new Coverage();
 const startedMs = performance.now();
 const total = { runs: 0, failed: 0, simulatedMs: 0, calls: 0 };
 for (const one of chosen()) {
@@ -125,6 +127,7 @@ for (const one of chosen()) {
   const result = await simulate(options);
   show(options, result);
   if (values.shrink !== undefined) await makeSmall(options, result, values.shrink);
+  coverage.add(result.stats.coverage);
   total.runs++;
   total.simulatedMs += result.stats.simulatedMs;
   total.calls += result.stats.calls;
@@ -137,4 +140,5 @@ console.log(
     `${(tookMs / 1000).toFixed(1)} s (${(total.simulatedMs / tookMs).toFixed(0)} times as fast as time), ` +
     `${((total.calls * 1000) / total.simulatedMs).toFixed(0)} calls in a simulated second`,
 );
+console.log(coverage.describe());
 process.exitCode = total.failed > 0 ? 1 : 0;
