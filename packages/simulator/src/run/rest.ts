@@ -71,7 +71,7 @@ export class Rest {
     const finalRevision = await this.finalRevision();
     await this.reach(finalRevision);
     await this.compare(finalRevision);
-    for (const watch of this.parts.watches()) watch.close(!watch.member.isLeaving);
+    for (const watch of this.parts.watches()) watch.close(!watch.member.isLeaving && !isLearner(watch.member));
     this.client.close();
     return { finalRevision, leases };
   }
@@ -96,10 +96,12 @@ export class Rest {
     return bytes;
   }
 
-  /** A linearizable read says that the member knows everything and somebody leads. */
+  /** A linearizable read says that the member knows everything and somebody leads. Of a learner nobody may ask for that. */
   private async answers(member: SimMember): Promise<boolean> {
     if (member.isLeaving) return true;
-    const request = RangeRequest.encode(RangeRequest.create({ key: Buffer.from('k') }));
+    const request = RangeRequest.encode(
+      RangeRequest.create({ key: Buffer.from('k'), serializable: isLearner(member) }),
+    );
     return (await this.ask(member, '/etcdserverpb.KV/Range', request)) !== null;
   }
 
@@ -131,7 +133,9 @@ export class Rest {
 
   private async reach(revision: number): Promise<void> {
     const behind = (): Watcher[] =>
-      this.parts.watches().filter((watch) => !watch.member.isLeaving && watch.owes(revision));
+      this.parts
+        .watches()
+        .filter((watch) => !watch.member.isLeaving && !isLearner(watch.member) && watch.owes(revision));
     await this.eventually('every watch gets to the end', async () => {
       for (const watch of behind()) watch.askBookmark();
       return behind().length === 0;
@@ -141,6 +145,7 @@ export class Rest {
   private async compare(revision: number): Promise<void> {
     const { cluster, shared } = this.parts;
     for (const member of cluster.current) {
+      if (isLearner(member)) continue;
       await this.eventually(`${member.name} tells its hash`, async () => {
         const request = HashKVRequest.encode(HashKVRequest.create({ revision }));
         const bytes = await this.ask(member, '/etcdserverpb.Maintenance/HashKV', request);
@@ -151,4 +156,8 @@ export class Rest {
       });
     }
   }
+}
+
+function isLearner({ member }: SimMember): boolean {
+  return member?.replication.isLearner === true;
 }
