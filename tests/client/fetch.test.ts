@@ -23,8 +23,8 @@ import {
 
 const connect: Connect = (options) => new EtcdClient(options);
 
-for (const product of ['etcd'] as const) {
-  const skip = needsPeer(product);
+for (const product of ['etsd', 'etcd'] as const) {
+  const skip = product === 'etcd' && needsPeer('etcd');
   describe(`@etsd/client/fetch against ${product}`, { skip, timeout: 180_000 }, () => {
     let server: TestServer;
     before(async () => {
