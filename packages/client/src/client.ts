@@ -18,11 +18,14 @@ export class EtcdClient implements AsyncDisposable {
   readonly cluster: Cluster;
   readonly maintenance: Maintenance;
   readonly auth: Auth;
+  /** Time and chance as the client knows them, for what is built on it. */
+  readonly world: RpcWorld;
   private readonly caller: Caller;
   private readonly namespace: Namespace | null;
 
   /** Throws `TypeError` for an endpoint that is none. `world` is what the simulator replaces. */
   constructor(options: ClientOptions, world: RpcWorld = nodeWorld()) {
+    this.world = world;
     this.caller = new Caller(world, options);
     this.namespace = options.namespace === undefined ? null : new Namespace(options.namespace);
     this.kv = new Kv(this.namespace === null ? this.caller : new NamespacedCaller(this.caller, this.namespace));
