@@ -16,19 +16,11 @@ import {
   tryAcquire,
 } from '@etsd/client/recipes';
 import { eventually, within } from '../../support/conditions.ts';
-import { type Field, onBothProducts } from './field.ts';
+import { type Field, onBothProducts, stillWaits } from './field.ts';
 
 const TTL = 30;
 /** The shortest that both products grant as it is asked for. */
 const SHORT_TTL = 2;
-
-async function stillWaits(waiting: Promise<unknown>): Promise<void> {
-  const first = await Promise.race([
-    waiting.then(() => 'done'),
-    new Promise((resolve) => setTimeout(resolve, 50, 'waits')),
-  ]);
-  assert.equal(first, 'waits');
-}
 
 /** So many keys wait or hold. */
 async function queued(field: Field, count: number): Promise<void> {

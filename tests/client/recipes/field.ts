@@ -106,6 +106,15 @@ export class Field implements AsyncDisposable {
   }
 }
 
+/** That it has not come so far; a moment later it may. */
+export async function stillWaits(waiting: Promise<unknown>): Promise<void> {
+  const first = await Promise.race([
+    waiting.then(() => 'done'),
+    new Promise((resolve) => setTimeout(resolve, 50, 'waits')),
+  ]);
+  assert.equal(first, 'waits');
+}
+
 export type Script = (field: Field, context: TestContext) => Promise<void>;
 
 /** Runs each script against both products, one member for all scripts of a product, at the same time. */
