@@ -1,5 +1,7 @@
 /** What recipes reject with, beside what the calls themselves do. */
-import { ErrSessionExpired, EtcdError, GrpcCode } from '@etsd/proto';
+import { ErrLeaseNotFound, ErrSessionExpired, EtcdError, GrpcCode } from '@etsd/proto';
+import { isError } from '../errors.ts';
+import type { HeldLease } from '../lease.ts';
 
 /**
  * What was held is held no longer: the lease ended, or somebody removed the key. Nothing that was to be written under it
@@ -9,6 +11,15 @@ export class LostError extends EtcdError {
   constructor(what: string, cause?: unknown) {
     super(ErrSessionExpired.code, what, cause === undefined ? undefined : { cause });
   }
+}
+
+/** What ended a wait: the loss of the lease, if that is the reason, or the error itself. */
+export function endOfWait(error: unknown, lease: HeldLease | undefined, signal: AbortSignal | undefined): unknown {
+  if (lease === undefined || error instanceof LostError) return error;
+  // The server knows first, where somebody revoked it.
+  if (isError(error, ErrLeaseNotFound)) return new LostError('there is no such lease any more', error);
+  if (lease.isAlive || signal?.aborted === true) return error;
+  return new LostError('the lease was lost while waiting', error);
 }
 
 /** It exists already, and can only be there once: a barrier, an instance of a service. */

@@ -9,7 +9,7 @@ import { CanceledError } from '../errors.ts';
 import { type Bytes, type KeyRange, prefix, toBytes } from '../keys.ts';
 import type { HeldLease } from '../lease.ts';
 import { get, key, put, remove } from '../txn.ts';
-import { LostError } from './errors.ts';
+import { endOfWait, LostError } from './errors.ts';
 import { waitForLocalTurn } from './local-turn.ts';
 import { anySignal, atMost, isBehindCompaction, persist, unlessAborted, type WaitOptions } from './persist.ts';
 
@@ -95,8 +95,7 @@ export async function stand(
       throw error;
     }
   } catch (error) {
-    if (lease.isAlive || options.signal?.aborted === true) throw error;
-    throw new LostError('the lease was lost while waiting', error);
+    throw endOfWait(error, lease, options.signal);
   }
 }
 

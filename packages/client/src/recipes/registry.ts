@@ -1,4 +1,6 @@
+import { ErrLeaseNotFound } from '@etsd/proto';
 import type { EtcdClient } from '../client.ts';
+import { isError } from '../errors.ts';
 import { type Bytes, toBytes } from '../keys.ts';
 import type { HeldLease } from '../lease.ts';
 import { key, put, remove } from '../txn.ts';
@@ -129,6 +131,8 @@ export class Registration implements AsyncDisposable {
         await unlessAborted(changed, AbortSignal.any([signal, lost])).catch(() => {});
       } catch (error) {
         this.error = error;
+        // Revoked, and we did not know yet: another is needed.
+        if (isError(error, ErrLeaseNotFound)) await this.dropLease();
         await patience.pause(signal).catch(() => {});
       }
     }
@@ -153,6 +157,12 @@ export class Registration implements AsyncDisposable {
         .do(put(this.key, wanted, { lease: id }))
         .commit();
     this.stored = wanted;
+  }
+
+  private async dropLease(): Promise<void> {
+    const lease = this.lease;
+    this.lease = null;
+    await lease?.abandon();
   }
 
   private async keepChecking(): Promise<void> {

@@ -6,7 +6,7 @@ import { type Bytes, type KeyRange, prefix } from '../keys.ts';
 import type { HeldLease } from '../lease.ts';
 import type { CallOptions } from '../options.ts';
 import { get, key, put, remove } from '../txn.ts';
-import { LostError, UnreadableError } from './errors.ts';
+import { endOfWait, LostError, UnreadableError } from './errors.ts';
 import { anySignal, atMost, isBehindCompaction, persist, unlessAborted, type WaitOptions } from './persist.ts';
 import { under } from './places.ts';
 import { Tenure } from './tenure.ts';
@@ -101,8 +101,7 @@ export class Semaphore {
         () => {},
       );
       await atMost(client, CLEANUP_WAIT_MS, leaving);
-      if (error instanceof CanceledError && lease?.isAlive === false) throw new LostError('the lease was lost', error);
-      throw error;
+      throw endOfWait(error, lease, request.signal);
     }
   }
 

@@ -7,7 +7,7 @@ import { type Bytes, type KeyRange, prefix } from '../keys.ts';
 import type { HeldLease } from '../lease.ts';
 import type { CallOptions } from '../options.ts';
 import { get, key, type Operation, put, remove } from '../txn.ts';
-import { LostError } from './errors.ts';
+import { endOfWait } from './errors.ts';
 import { anySignal, atMost, isBehindCompaction, NEVER, persist, type WaitOptions } from './persist.ts';
 import { queueRange, under } from './places.ts';
 import { Tenure } from './tenure.ts';
@@ -124,8 +124,7 @@ export abstract class WorkQueue {
         await this.waitForItem(revision + 1, signal);
       }
     } catch (error) {
-      if (lease.isAlive || options.signal?.aborted === true) throw error;
-      throw new LostError('the lease was lost while waiting', error);
+      throw endOfWait(error, lease, options.signal);
     }
   }
 
