@@ -34,7 +34,7 @@ const RETRY_PAUSE_MAX_MS = 5_000;
 export class LiveConfig<T> implements AsyncDisposable {
   private readonly client: EtcdClient;
   private readonly range: KeyRange;
-  private readonly prefixLength: number;
+  private readonly prefix: Buffer;
   private readonly parse: (entries: Entries) => T;
   private readonly entries = new Map<string, string>();
   private readonly stop = new AbortController();
@@ -48,7 +48,7 @@ export class LiveConfig<T> implements AsyncDisposable {
   private constructor(client: EtcdClient, keys: Bytes, parse: (entries: Entries) => T) {
     this.client = client;
     this.range = prefix(keys);
-    this.prefixLength = toBytes(keys).length;
+    this.prefix = toBytes(keys);
     this.parse = parse;
   }
 
@@ -124,7 +124,7 @@ export class LiveConfig<T> implements AsyncDisposable {
       value = this.parse(Object.fromEntries(this.entries));
     } catch (error) {
       const what = error instanceof Error ? error.message : String(error);
-      this.error = new UnreadableError(this.range.key, `holds no valid configuration: ${what}`, error);
+      this.error = new UnreadableError(this.prefix, `holds no valid configuration: ${what}`, error);
       return;
     }
     this.error = null;
@@ -134,6 +134,6 @@ export class LiveConfig<T> implements AsyncDisposable {
   }
 
   private nameOf(at: Buffer): string {
-    return at.subarray(this.prefixLength).toString();
+    return at.subarray(this.prefix.length).toString();
   }
 }
