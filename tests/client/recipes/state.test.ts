@@ -3,9 +3,10 @@
  * other's way, wires that are cut, history that is compacted under those who follow, leases that are left to end.
  */
 import assert from 'node:assert/strict';
-import { CanceledError, key, prefix, put } from '@etsd/client';
+import { CanceledError, json, key, prefix, put } from '@etsd/client';
 import {
   acquire,
+  anyText,
   atomically,
   ConflictError,
   Counter,
@@ -18,7 +19,6 @@ import {
   Resolver,
   register,
   shape,
-  text,
   UnreadableError,
   wholeNumber,
   yesNo,
@@ -178,6 +178,13 @@ onBothProducts('transactions in memory, counters, registry, configuration', {
       Promise.all(['p', 'q'].map((each) => memory.text(`${name}${each}`))),
     );
     assert.deepEqual(both, ['p', 'q']);
+    // Values of a kind of one's own.
+    const balance = await atomically(client, async (memory) => {
+      const accounts = memory.as(json<{ balance: number }>());
+      accounts.put(`${name}account`, { balance: ((await accounts.get(`${name}account`))?.balance ?? 0) + 5 });
+      return (await accounts.get(`${name}account`))?.balance;
+    });
+    assert.equal(balance, 5);
   },
 
   'a counter loses nothing, and refuses what is none': async ({ client, name }) => {
@@ -269,7 +276,7 @@ onBothProducts('transactions in memory, counters, registry, configuration', {
     const parse = shape({
       level: oneOf('debug', 'info'),
       workers: optional(wholeNumber(1, 64), 4),
-      name: optional(text(), null),
+      name: optional(anyText(), null),
       isOpen: optional(yesNo(), false),
     });
     const at = (each: string) => `${name}c/${each}`;

@@ -1,4 +1,4 @@
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import { type Bytes, toBytes } from '../keys.ts';
 import type { HeldLease } from '../lease.ts';
 import type { CallOptions } from '../options.ts';
@@ -10,7 +10,7 @@ import { Tenure } from './tenure.ts';
 
 /** The barrier while it is down: whoever holds it lifts it with `release`. */
 export class HeldBarrier extends Tenure {
-  constructor(client: EtcdClient, place: Place, lease: HeldLease | null) {
+  constructor(client: Client, place: Place, lease: HeldLease | null) {
     super({ client, ...place, lease, held: key(place.key).createRevision.equals(place.revision) });
   }
 }
@@ -21,10 +21,10 @@ export class HeldBarrier extends Tenure {
  * Key: `NAME` itself, there while the barrier is down, as the `Barrier` of etcd's Go recipes has it.
  */
 export class Barrier {
-  private readonly client: EtcdClient;
+  private readonly client: Client;
   private readonly at: Buffer;
 
-  constructor(client: EtcdClient, name: Bytes) {
+  constructor(client: Client, name: Bytes) {
     this.client = client;
     this.at = toBytes(name);
   }

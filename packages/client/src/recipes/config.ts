@@ -1,5 +1,5 @@
 import { EventType } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import { CanceledError } from '../errors.ts';
 import { type Bytes, type KeyRange, prefix, toBytes } from '../keys.ts';
 import { UnreadableError } from './errors.ts';
@@ -32,7 +32,7 @@ const RETRY_PAUSE_MAX_MS = 5_000;
  * Keys: `PREFIX…`, one for each setting, values as text.
  */
 export class LiveConfig<T> implements AsyncDisposable {
-  private readonly client: EtcdClient;
+  private readonly client: Client;
   private readonly range: KeyRange;
   private readonly prefix: Buffer;
   private readonly parse: (entries: Entries) => T;
@@ -45,7 +45,7 @@ export class LiveConfig<T> implements AsyncDisposable {
   /** As of which revision of the store `current` is. */
   revision = 0;
 
-  private constructor(client: EtcdClient, keys: Bytes, parse: (entries: Entries) => T) {
+  private constructor(client: Client, keys: Bytes, parse: (entries: Entries) => T) {
     this.client = client;
     this.range = prefix(keys);
     this.prefix = toBytes(keys);
@@ -53,7 +53,7 @@ export class LiveConfig<T> implements AsyncDisposable {
   }
 
   /** Resolves when the configuration is known. */
-  static async open<T>(client: EtcdClient, keys: Bytes, options: ConfigOptions<T>): Promise<LiveConfig<T>> {
+  static async open<T>(client: Client, keys: Bytes, options: ConfigOptions<T>): Promise<LiveConfig<T>> {
     const config = new LiveConfig(client, keys, options.parse);
     const { signal } = config.stop;
     options.signal?.addEventListener('abort', () => config.stop.abort(options.signal?.reason), { once: true });

@@ -1,5 +1,5 @@
 import type { Compare } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import { type Bytes, toBytes } from '../keys.ts';
 import type { CallOptions } from '../options.ts';
 import { get, key, put } from '../txn.ts';
@@ -28,12 +28,12 @@ const CONFLICT_PAUSE_MAX_MS = 100;
  * Key: `NAME` itself, with the number as text; a counter that is not there is 0.
  */
 export class Counter {
-  private readonly client: EtcdClient;
+  private readonly client: Client;
   private readonly at: Buffer;
   /** As last seen: right more often than not where few count, and then an addition is one call. */
   private seen: Reading = { value: 0, revision: 0 };
 
-  constructor(client: EtcdClient, name: Bytes) {
+  constructor(client: Client, name: Bytes) {
     this.client = client;
     this.at = toBytes(name);
   }

@@ -1,6 +1,6 @@
 import { type Key, keyFromBytes } from '@etsd/base';
 import { ErrCompacted, EventType, type KeyValue, SortOrder, SortTarget } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import { CanceledError, isError } from '../errors.ts';
 import { type Bytes, type KeyRange, prefix } from '../keys.ts';
 import type { HeldLease } from '../lease.ts';
@@ -15,7 +15,7 @@ export class Crossing extends Tenure {
   private readonly barrier: DoubleBarrier;
   private readonly round: Round;
 
-  constructor(client: EtcdClient, barrier: DoubleBarrier, turn: Turn, round: Round, lease: HeldLease) {
+  constructor(client: Client, barrier: DoubleBarrier, turn: Turn, round: Round, lease: HeldLease) {
     super({ client, ...turn, lease, held: key(turn.key).createRevision.equals(turn.revision) });
     this.barrier = barrier;
     this.round = round;
@@ -44,13 +44,13 @@ interface Round {
  * has them.
  */
 export class DoubleBarrier {
-  private readonly client: EtcdClient;
+  private readonly client: Client;
   private readonly name: Bytes;
   private readonly count: number;
   private readonly ready: Buffer;
   private readonly waiters: KeyRange;
 
-  constructor(client: EtcdClient, name: Bytes, count: number) {
+  constructor(client: Client, name: Bytes, count: number) {
     if (!Number.isSafeInteger(count) || count < 1) throw new RangeError('a round takes at least one');
     this.client = client;
     this.name = name;

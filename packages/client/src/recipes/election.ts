@@ -6,7 +6,7 @@ import {
   SortOrder,
   SortTarget,
 } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import { type Bytes, toBytes } from '../keys.ts';
 import type { HeldLease } from '../lease.ts';
 import type { CallOptions } from '../options.ts';
@@ -24,7 +24,7 @@ import { Tenure } from './tenure.ts';
 export class Leadership extends Tenure {
   private readonly leaseId: HeldLease['id'];
 
-  constructor(client: EtcdClient, turn: Turn, lease: HeldLease) {
+  constructor(client: Client, turn: Turn, lease: HeldLease) {
     super({ client, ...turn, lease, held: key(turn.key).createRevision.equals(turn.revision) });
     this.leaseId = lease.id;
   }
@@ -47,7 +47,7 @@ export class Leadership extends Tenure {
  * `LostError` says that the lease ended meanwhile.
  */
 export async function campaign(
-  client: EtcdClient,
+  client: Client,
   name: Bytes,
   lease: HeldLease,
   value: Bytes,
@@ -63,7 +63,7 @@ export async function campaign(
 
 /** Puts another value at a place that was taken before. */
 async function renew(
-  client: EtcdClient,
+  client: Client,
   place: TakenPlace,
   lease: HeldLease,
   value: Bytes,
@@ -79,12 +79,12 @@ async function renew(
 }
 
 /** The leader's record, or null while there is none. */
-export async function leader(client: EtcdClient, name: Bytes, options?: CallOptions): Promise<KeyValue | null> {
+export async function leader(client: Client, name: Bytes, options?: CallOptions): Promise<KeyValue | null> {
   return (await oldest(client, name, options)).kv;
 }
 
 async function oldest(
-  client: EtcdClient,
+  client: Client,
   name: Bytes,
   options?: CallOptions,
 ): Promise<{ kv: KeyValue | null; header: ResponseHeader | null }> {
@@ -98,7 +98,7 @@ async function oldest(
  * changes twice in between may be seen once. Ends when the signal is aborted.
  */
 export async function* observe(
-  client: EtcdClient,
+  client: Client,
   name: Bytes,
   { signal }: WaitOptions = {},
 ): AsyncGenerator<KeyValue, void, undefined> {

@@ -19,7 +19,7 @@ export function endOfWait(error: unknown, lease: HeldLease | undefined, signal: 
   // The server knows first, where somebody revoked it.
   if (isError(error, ErrLeaseNotFound)) return new LostError('there is no such lease any more', error);
   if (lease.isAlive || signal?.aborted === true) return error;
-  return new LostError('the lease was lost while waiting', error);
+  return new LostError('the lease was lost while waiting', lease.signal.reason);
 }
 
 /** It exists already, and can only be there once: a barrier, an instance of a service. */

@@ -1,6 +1,6 @@
 /** A range of keys as it is and as it changes, for what keeps a picture of it. */
 import type { Event, KeyValue } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import type { KeyRange } from '../keys.ts';
 import { isAborted, isBehindCompaction, persist, type WaitOptions } from './persist.ts';
 
@@ -15,7 +15,7 @@ export type News =
  * patience mends, such as a lack of permission.
  */
 export async function* follow(
-  client: EtcdClient,
+  client: Client,
   range: KeyRange,
   { signal }: WaitOptions,
 ): AsyncGenerator<News, void, undefined> {

@@ -14,7 +14,7 @@ export { type InstanceInfo, type RegisterOptions, Registration, register } from 
 export { type Instance, NoInstanceError, PickedInstance, Resolver, type ResolverOptions } from './resolver.ts';
 export { HeldShare, ReadWriteLock } from './rwlock.ts';
 export { HeldSlot, Semaphore, type SlotHolder, type SlotRequest } from './semaphore.ts';
-export { type Field, json, oneOf, optional, shape, text, wholeNumber, yesNo } from './shape.ts';
+export { anyText, type Field, oneOf, optional, parsed, shape, wholeNumber, yesNo } from './shape.ts';
 export { type AtomicOptions, atomically, type Isolation } from './stm.ts';
 export { Tenure } from './tenure.ts';
 export { LentItem, type QueueItem } from './work-queue.ts';

@@ -3,16 +3,16 @@
  * they stand in the queue: two callers of `acquire` with one lease are two, as they would be with a lease each.
  */
 import { type Key, keyFromBytes } from '@etsd/base';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import type { HeldLease } from '../lease.ts';
 import { unlessAborted } from './persist.ts';
 
 /** By client and lease: the key's last caller, as a promise of its end. */
-const LAST = new WeakMap<EtcdClient, WeakMap<HeldLease, Map<Key, Promise<void>>>>();
+const LAST = new WeakMap<Client, WeakMap<HeldLease, Map<Key, Promise<void>>>>();
 
 /** Resolves when all who came before are done, with what to call at one's own end. */
 export async function waitForLocalTurn(
-  client: EtcdClient,
+  client: Client,
   lease: HeldLease,
   at: Buffer,
   signal: AbortSignal,
@@ -43,11 +43,11 @@ export async function waitForLocalTurn(
 }
 
 /** Whether somebody in this process holds or waits with this lease. */
-export function isTakenLocally(client: EtcdClient, lease: HeldLease, at: Buffer): boolean {
+export function isTakenLocally(client: Client, lease: HeldLease, at: Buffer): boolean {
   return keysOf(client, lease).has(keyFromBytes(at));
 }
 
-function keysOf(client: EtcdClient, lease: HeldLease): Map<Key, Promise<void>> {
+function keysOf(client: Client, lease: HeldLease): Map<Key, Promise<void>> {
   const leases = LAST.get(client) ?? new WeakMap<HeldLease, Map<Key, Promise<void>>>();
   LAST.set(client, leases);
   const keys = leases.get(lease) ?? new Map<Key, Promise<void>>();

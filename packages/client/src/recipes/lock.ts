@@ -1,4 +1,4 @@
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import type { Bytes } from '../keys.ts';
 import type { HeldLease } from '../lease.ts';
 import { key } from '../txn.ts';
@@ -19,7 +19,7 @@ import { Tenure } from './tenure.ts';
  * Keys: `NAME/LEASE` (hexadecimal) for each who holds or waits, as `etcdctl lock` and Go's `concurrency.Mutex` have them.
  */
 export class HeldLock extends Tenure {
-  constructor(client: EtcdClient, turn: Turn, lease: HeldLease) {
+  constructor(client: Client, turn: Turn, lease: HeldLease) {
     super({ client, ...turn, lease, held: key(turn.key).createRevision.equals(turn.revision) });
   }
 }
@@ -29,7 +29,7 @@ export class HeldLock extends Tenure {
  * that the lease ended meanwhile. A connection that fails is waited for.
  */
 export async function acquire(
-  client: EtcdClient,
+  client: Client,
   name: Bytes,
   lease: HeldLease,
   options: WaitOptions = {},
@@ -43,7 +43,7 @@ export async function acquire(
 
 /** The lock, or null where somebody else has it or waits for it. */
 export async function tryAcquire(
-  client: EtcdClient,
+  client: Client,
   name: Bytes,
   lease: HeldLease,
   options: WaitOptions = {},

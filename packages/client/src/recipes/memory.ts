@@ -1,7 +1,8 @@
 /** What a transaction in memory has read, and what it is about to write. */
 import { inRange, type Key, keyFromBytes, type U64 } from '@etsd/base';
 import type { Compare, KeyValue, RangeResponse } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Codec } from '../codec.ts';
+import type { Client } from '../core.ts';
 import { type Bytes, type KeyRange, toBytes } from '../keys.ts';
 import type { CallOptions } from '../options.ts';
 import { get, key, type Operation, put, remove } from '../txn.ts';
@@ -24,7 +25,7 @@ interface Write {
 
 /** The store as a transaction sees it: as it was, with its own writes on top. */
 export class Memory {
-  private readonly client: EtcdClient;
+  private readonly client: Client;
   private readonly isolation: Isolation;
   private readonly options: CallOptions;
   private readonly reads = new Map<string, Read>();
@@ -37,7 +38,7 @@ export class Memory {
   /** The first read, while it is under way. */
   private opening: Promise<unknown> | null = null;
 
-  constructor(client: EtcdClient, isolation: Isolation, before: Memory | null, options: CallOptions) {
+  constructor(client: Client, isolation: Isolation, before: Memory | null, options: CallOptions) {
     const { endpoint, signal, timeoutMs } = options;
     this.client = client;
     this.isolation = isolation;
@@ -59,6 +60,18 @@ export class Memory {
   /** The value of a key as text, or null. */
   async text(at: Bytes): Promise<string | null> {
     return (await this.get(at))?.toString() ?? null;
+  }
+
+  /** Reads and writes with values of this kind: `memory.as(json<Account>()).get('ada')`. */
+  as<T>(codec: Codec<T>) {
+    return {
+      /** The value of a key, or null. */
+      get: async (at: Bytes): Promise<T | null> => {
+        const value = await this.get(at);
+        return value === null ? null : codec.decode(value);
+      },
+      put: (at: Bytes, value: T, options: { lease?: U64 } = {}): void => this.put(at, codec.encode(value), options),
+    };
   }
 
   /** The record of a key as it is in the store, without this transaction's own writes; or null. */

@@ -1,6 +1,6 @@
 /** Steps that may be made again until the cluster answers. */
 import { EtcdError, GrpcCode } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import { CanceledError, WatchCanceledError } from '../errors.ts';
 
 /** What every recipe that waits takes: aborting gives up. For a limit in time use `AbortSignal.timeout(ms)`. */
@@ -28,7 +28,7 @@ export function isAborted(signal: AbortSignal | undefined): boolean {
 }
 
 /** Resolves after `ms`; rejects with `CanceledError` as soon as the signal is aborted. */
-export function pause(client: EtcdClient, ms: number, signal?: AbortSignal): Promise<void> {
+export function pause(client: Client, ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted === true) {
       reject(new CanceledError(signal.reason));
@@ -48,12 +48,12 @@ export function pause(client: EtcdClient, ms: number, signal?: AbortSignal): Pro
 
 /** Pauses that double, and of each a random part, so that those who collided do not collide again. */
 export class Backoff {
-  private readonly client: EtcdClient;
+  private readonly client: Client;
   private readonly firstMs: number;
   private readonly mostMs: number;
   private count = 0;
 
-  constructor(client: EtcdClient, firstMs: number, mostMs: number) {
+  constructor(client: Client, firstMs: number, mostMs: number) {
     this.client = client;
     this.firstMs = firstMs;
     this.mostMs = mostMs;
@@ -66,11 +66,7 @@ export class Backoff {
 }
 
 /** Makes a step that does no harm when it is made twice, again and again until the cluster has answered. */
-export async function persist<T>(
-  client: EtcdClient,
-  signal: AbortSignal | undefined,
-  step: () => Promise<T>,
-): Promise<T> {
+export async function persist<T>(client: Client, signal: AbortSignal | undefined, step: () => Promise<T>): Promise<T> {
   const backoff = new Backoff(client, OUTAGE_PAUSE_MS, OUTAGE_PAUSE_MAX_MS);
   for (;;) {
     if (signal?.aborted === true) throw new CanceledError(signal.reason);
@@ -104,7 +100,7 @@ export function anySignal(...signals: readonly (AbortSignal | undefined)[]): Abo
 }
 
 /** Waits for the work, but no longer than this; the work goes on by itself. */
-export async function atMost(client: EtcdClient, ms: number, work: Promise<unknown>): Promise<void> {
+export async function atMost(client: Client, ms: number, work: Promise<unknown>): Promise<void> {
   const stop = new AbortController();
   const limit = pause(client, ms, stop.signal).catch(() => {});
   await Promise.race([work, limit]);

@@ -4,7 +4,7 @@
  */
 import { type U64, u64ToHex } from '@etsd/base';
 import { type Compare, ErrSessionExpired, EventType, SortOrder, SortTarget } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import { CanceledError } from '../errors.ts';
 import { type Bytes, type KeyRange, prefix, toBytes } from '../keys.ts';
 import type { HeldLease } from '../lease.ts';
@@ -35,7 +35,7 @@ export function placeKey(name: Bytes, lease: U64): Buffer {
 }
 
 /** A key that nobody else puts, not even with the same lease. */
-export function uniqueKey(client: EtcdClient, name: Bytes, lease: U64): Buffer {
+export function uniqueKey(client: Client, name: Bytes, lease: U64): Buffer {
   return under(name, `${u64ToHex(lease)}-${client.world.random.bytes(8).toString('hex')}`);
 }
 
@@ -70,7 +70,7 @@ export interface Turn extends TakenPlace {
  * given up again: it is removed, if need be once the cluster can be reached again. A lost lease throws `LostError`.
  */
 export async function stand(
-  client: EtcdClient,
+  client: Client,
   standing: Standing,
   options: WaitOptions,
   turn: (place: TakenPlace, signal: AbortSignal) => Promise<void>,
@@ -100,7 +100,7 @@ export async function stand(
 }
 
 /** Takes a place, or the one that the lease has already. May be repeated. */
-async function takePlace(client: EtcdClient, standing: Standing): Promise<TakenPlace> {
+async function takePlace(client: Client, standing: Standing): Promise<TakenPlace> {
   const { key: own, lease, provided, value = '' } = standing;
   const { results, succeeded, header } = await client.kv
     .transaction()
@@ -116,7 +116,7 @@ async function takePlace(client: EtcdClient, standing: Standing): Promise<TakenP
 }
 
 /** Removes the key if it is the lease's; tried for as long as the lease would keep it alive. */
-async function leavePlace(client: EtcdClient, own: Buffer, lease: HeldLease): Promise<void> {
+async function leavePlace(client: Client, own: Buffer, lease: HeldLease): Promise<void> {
   try {
     const removal = client.kv.transaction().if(key(own).lease.equals(lease.id)).do(remove(own));
     await persist(client, lease.signal, () => removal.commit());
@@ -129,12 +129,7 @@ async function leavePlace(client: EtcdClient, own: Buffer, lease: HeldLease): Pr
  * Resolves once no key of the range is older than the place: waits for the youngest of the older ones to go, and looks
  * again. So each place that is left wakes one who waits. Throws `LostError` if the place itself has gone meanwhile.
  */
-export async function waitForTurn(
-  client: EtcdClient,
-  others: KeyRange,
-  place: Place,
-  signal: AbortSignal,
-): Promise<void> {
+export async function waitForTurn(client: Client, others: KeyRange, place: Place, signal: AbortSignal): Promise<void> {
   const { neighbour, revision } = await neighbourOf(client, others, place, signal);
   if (neighbour !== null) {
     const enough = new AbortController();
@@ -153,7 +148,7 @@ export async function waitForTurn(
 }
 
 async function waitForNeighbours(
-  client: EtcdClient,
+  client: Client,
   others: KeyRange,
   place: Place,
   first: Buffer,
@@ -169,7 +164,7 @@ async function waitForNeighbours(
 }
 
 /** Throws `LostError` once the place is gone: those before it may stay for long. */
-async function waitForLoss(client: EtcdClient, place: Place, signal: AbortSignal): Promise<never> {
+async function waitForLoss(client: Client, place: Place, signal: AbortSignal): Promise<never> {
   let startRevision = place.revision + 1;
   while (!(await waitForDelete(client, place.key, startRevision, signal))) {
     const request = { key: place.key, keysOnly: true };
@@ -186,7 +181,7 @@ function lostPlace(): LostError {
 
 /** The youngest of the keys that are older than the place, and the revision at which that is so. */
 export async function neighbourOf(
-  client: EtcdClient,
+  client: Client,
   others: KeyRange,
   place: Place,
   signal: AbortSignal,
@@ -207,7 +202,7 @@ export async function neighbourOf(
 
 /** True when the key is deleted; false when so much was compacted that only a look can tell. */
 export async function waitForDelete(
-  client: EtcdClient,
+  client: Client,
   at: Buffer,
   startRevision: number,
   signal: AbortSignal,

@@ -1,5 +1,5 @@
 import { SortOrder, SortTarget } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import { type Bytes, prefix, toBytes } from '../keys.ts';
 import type { CallOptions } from '../options.ts';
 import { key, put } from '../txn.ts';
@@ -27,7 +27,7 @@ const CONFLICT_PAUSE_MAX_MS = 100;
 export class PriorityQueue extends WorkQueue {
   private readonly name: Buffer;
 
-  constructor(client: EtcdClient, name: Bytes) {
+  constructor(client: Client, name: Bytes) {
     super(client, name, SortTarget.KEY);
     this.name = toBytes(name);
   }

@@ -1,5 +1,5 @@
 import { SortTarget } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import { type Bytes, toBytes } from '../keys.ts';
 import type { CallOptions } from '../options.ts';
 import { key, put } from '../txn.ts';
@@ -18,7 +18,7 @@ const DIGITS = 6;
 export class Queue extends WorkQueue {
   private readonly name: Buffer;
 
-  constructor(client: EtcdClient, name: Bytes) {
+  constructor(client: Client, name: Bytes) {
     super(client, name, SortTarget.MOD);
     this.name = toBytes(name);
   }

@@ -1,5 +1,5 @@
 import { ErrLeaseNotFound } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import { isError } from '../errors.ts';
 import { type Bytes, toBytes } from '../keys.ts';
 import type { HeldLease } from '../lease.ts';
@@ -38,7 +38,7 @@ const RETRY_PAUSE_MAX_MS = 5_000;
  * Keys: `SERVICE/ID` with `{"Op":0,"Addr":…,"Metadata":…}`, as the `endpoints` package of etcd's Go client has them, so
  * that gRPC clients in Go resolve the service too.
  */
-export async function register(client: EtcdClient, service: Bytes, options: RegisterOptions): Promise<Registration> {
+export async function register(client: Client, service: Bytes, options: RegisterOptions): Promise<Registration> {
   const registration = new Registration(client, service, options);
   await registration.begin(options.signal ?? NEVER);
   return registration;
@@ -47,7 +47,7 @@ export async function register(client: EtcdClient, service: Bytes, options: Regi
 /** An instance that is shown while it is well. */
 export class Registration implements AsyncDisposable {
   readonly key: Buffer;
-  private readonly client: EtcdClient;
+  private readonly client: Client;
   private readonly options: RegisterOptions;
   private readonly stop = new AbortController();
   private shown: InstanceInfo;
@@ -60,7 +60,7 @@ export class Registration implements AsyncDisposable {
   private running: Promise<void> = Promise.resolve();
   private wake: () => void = () => {};
 
-  constructor(client: EtcdClient, service: Bytes, options: RegisterOptions) {
+  constructor(client: Client, service: Bytes, options: RegisterOptions) {
     if (options.id === '') throw new TypeError('an instance has an id');
     this.client = client;
     this.options = options;

@@ -1,6 +1,6 @@
 import { type Key, keyFromBytes } from '@etsd/base';
 import { EtcdError, EventType, GrpcCode, type KeyValue } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import { CanceledError } from '../errors.ts';
 import type { Bytes } from '../keys.ts';
 import { follow, type News } from './follow.ts';
@@ -82,7 +82,7 @@ export class PickedInstance implements Disposable {
  * While the cluster cannot be reached those known last count.
  */
 export class Resolver implements AsyncDisposable {
-  private readonly client: EtcdClient;
+  private readonly client: Client;
   private readonly service: Bytes;
   private readonly restMs: number;
   private readonly loads = new Map<Key, Load>();
@@ -93,14 +93,14 @@ export class Resolver implements AsyncDisposable {
   /** Why the picture is not kept up to date just now; null while it is. */
   error: unknown = null;
 
-  private constructor(client: EtcdClient, service: Bytes, options: ResolverOptions) {
+  private constructor(client: Client, service: Bytes, options: ResolverOptions) {
     this.client = client;
     this.service = service;
     this.restMs = options.restMs ?? REST_MS;
   }
 
   /** Resolves when the instances are known. */
-  static async open(client: EtcdClient, service: Bytes, options: ResolverOptions = {}): Promise<Resolver> {
+  static async open(client: Client, service: Bytes, options: ResolverOptions = {}): Promise<Resolver> {
     const resolver = new Resolver(client, service, options);
     const news = resolver.news();
     const first = await news.next();

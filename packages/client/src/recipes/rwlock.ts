@@ -1,4 +1,4 @@
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import { type Bytes, prefix } from '../keys.ts';
 import type { HeldLease } from '../lease.ts';
 import { key } from '../txn.ts';
@@ -11,7 +11,7 @@ export class HeldShare extends Tenure {
   /** Whether others may read meanwhile. */
   readonly isShared: boolean;
 
-  constructor(client: EtcdClient, turn: Turn, lease: HeldLease, isShared: boolean) {
+  constructor(client: Client, turn: Turn, lease: HeldLease, isShared: boolean) {
     super({ client, ...turn, lease, held: key(turn.key).createRevision.equals(turn.revision) });
     this.isShared = isShared;
   }
@@ -26,10 +26,10 @@ export class HeldShare extends Tenure {
  * Keys: `NAME/read/…` and `NAME/write/…`, one for each who holds or waits, as the `RWMutex` of etcd's Go recipes has them.
  */
 export class ReadWriteLock {
-  private readonly client: EtcdClient;
+  private readonly client: Client;
   private readonly name: Bytes;
 
-  constructor(client: EtcdClient, name: Bytes) {
+  constructor(client: Client, name: Bytes) {
     this.client = client;
     this.name = name;
   }

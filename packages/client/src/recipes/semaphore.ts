@@ -1,6 +1,6 @@
 import { type Key, keyFromBytes, type U64, U64_ZERO } from '@etsd/base';
 import { EventType, type KeyValue, SortOrder, SortTarget } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import { CanceledError } from '../errors.ts';
 import { type Bytes, type KeyRange, prefix } from '../keys.ts';
 import type { HeldLease } from '../lease.ts';
@@ -41,7 +41,7 @@ const CLEANUP_PATIENCE_MS = 60_000;
 export class HeldSlot extends Tenure {
   readonly holder: string;
 
-  constructor(client: EtcdClient, place: Claim, holder: string, lease: HeldLease | null) {
+  constructor(client: Client, place: Claim, holder: string, lease: HeldLease | null) {
     // By the key's last change, not by its creation: who asks again under the same name ends the earlier tenure with it.
     super({ client, ...place, lease, held: key(place.key).modRevision.equals(place.revision) });
     this.holder = holder;
@@ -68,14 +68,14 @@ interface Standing {
  * oldest have them. A smaller limit takes no slot away, it is given to nobody else.
  */
 export class Semaphore {
-  private readonly client: EtcdClient;
+  private readonly client: Client;
   private readonly name: Bytes;
   private readonly limitKey: Buffer;
   private readonly holders: KeyRange;
   private readonly initialLimit: number;
 
   /** `limit` counts where the semaphore is new; afterwards what is stored does, and `setLimit` changes it for all. */
-  constructor(client: EtcdClient, name: Bytes, options: { limit: number }) {
+  constructor(client: Client, name: Bytes, options: { limit: number }) {
     if (!Number.isSafeInteger(options.limit) || options.limit < 0) throw new RangeError('a limit is a whole number');
     this.client = client;
     this.name = name;

@@ -27,7 +27,8 @@ export function shape<Fields extends Record<string, Field<unknown>>>(
   };
 }
 
-export function text(): Field<string> {
+/** Whatever it is. */
+export function anyText(): Field<string> {
   return given((value) => value);
 }
 
@@ -53,7 +54,8 @@ export function oneOf<const Words extends readonly string[]>(...words: Words): F
   });
 }
 
-export function json<T>(check: (value: unknown) => T): Field<T> {
+/** JSON that passes a check of one's own. */
+export function parsed<T>(check: (value: unknown) => T): Field<T> {
   return given((value) => check(JSON.parse(value)));
 }
 

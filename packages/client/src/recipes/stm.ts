@@ -3,7 +3,7 @@
  * idea is that of software transactional memory (Shavit and Touitou, 1995); the levels are those of etcd's Go client.
  */
 import { type Compare, ErrCompacted } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import { isError } from '../errors.ts';
 import type { CallOptions } from '../options.ts';
 import { ConflictError, LostError } from './errors.ts';
@@ -44,7 +44,7 @@ const CONFLICT_PAUSE_MAX_MS = 100;
  * `UnavailableError` leaves open whether it was written.
  */
 export async function atomically<T>(
-  client: EtcdClient,
+  client: Client,
   work: (memory: Memory) => T | Promise<T>,
   options: AtomicOptions = {},
 ): Promise<T> {

@@ -1,5 +1,5 @@
 import type { Compare } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import type { HeldLease } from '../lease.ts';
 import type { Operation, Outcome, Transaction } from '../txn.ts';
 import { remove } from '../txn.ts';
@@ -11,7 +11,7 @@ const RELEASE_PATIENCE_MS = 30_000;
 
 /** What a tenure is made of. */
 export interface TenureParts {
-  readonly client: EtcdClient;
+  readonly client: Client;
   readonly key: Buffer;
   readonly revision: number;
   /** Holds as long as the tenure does. */
@@ -40,7 +40,7 @@ export abstract class Tenure implements AsyncDisposable {
   readonly held: Compare;
   /** Aborted when the lease is lost or the tenure given back: stop what relies on it. */
   readonly signal: AbortSignal;
-  protected readonly client: EtcdClient;
+  protected readonly client: Client;
   private readonly lease: HeldLease | null;
   private readonly free: () => void;
   private readonly over = new AbortController();

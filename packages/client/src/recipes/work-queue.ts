@@ -1,7 +1,7 @@
 /** What queues have in common: items are keys, and taking one is removing its key under the condition that it is still there. */
 import { type Key, keyFromBytes } from '@etsd/base';
 import { type Compare, EventType, type KeyValue, type RangeRequest, SortOrder } from '@etsd/proto';
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import { CanceledError } from '../errors.ts';
 import { type Bytes, type KeyRange, prefix } from '../keys.ts';
 import type { HeldLease } from '../lease.ts';
@@ -33,7 +33,7 @@ export class LentItem extends Tenure {
   readonly value: Buffer;
   readonly item: QueueItem;
 
-  constructor(client: EtcdClient, item: QueueItem, claim: { key: Buffer; revision: number }, lease: HeldLease) {
+  constructor(client: Client, item: QueueItem, claim: { key: Buffer; revision: number }, lease: HeldLease) {
     super({ client, ...claim, lease, held: key(claim.key).createRevision.equals(claim.revision) });
     this.item = item;
     this.value = item.value;
@@ -63,13 +63,13 @@ interface Page {
 }
 
 export abstract class WorkQueue {
-  protected readonly client: EtcdClient;
+  protected readonly client: Client;
   protected readonly items: KeyRange;
   private readonly claims: KeyRange;
   private readonly order: Order;
 
   /** `order` is what the first item is the smallest by. */
-  constructor(client: EtcdClient, name: Bytes, order: Order) {
+  constructor(client: Client, name: Bytes, order: Order) {
     this.client = client;
     this.items = queueRange(name);
     this.claims = prefix(under(Buffer.concat([Buffer.from('__'), Buffer.from(name)]), 'lent/'));
