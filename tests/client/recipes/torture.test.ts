@@ -127,7 +127,7 @@ async function tenure(
     .if(held.held)
     .do(put(`${field.name}log/${index}`, word))
     .commit();
-  if (random.below(4) === 0) await new Promise((resolve) => setTimeout(resolve, random.below(10)));
+  if (random.below(3) > 0) await new Promise((resolve) => setTimeout(resolve, random.below(20)));
   await client.kv
     .transaction()
     .if(held.held)
