@@ -43,7 +43,11 @@ export const NODE_CORNERS: readonly string[] = [
 export const CALCULATING_BUILTINS: readonly string[] = ['node:crypto', 'node:zlib'];
 
 /** Parts that take the place of the clock and of chance, or bring a runtime's own, and so must name them. */
-export const SIMULATION_CORNERS: readonly string[] = ['packages/runtime/src/sim/', 'packages/client/src/fetch/'];
+export const SIMULATION_CORNERS: readonly string[] = [
+  'packages/runtime/src/sim/',
+  'packages/runtime/src/memory/',
+  'packages/client/src/fetch/',
+];
 
 /** Whether the file is a test, a benchmark or a helper of theirs, to which other rules apply. */
 export function isTestFile(path: string): boolean {

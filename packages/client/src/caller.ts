@@ -38,7 +38,7 @@ export class Caller {
     this.world = transport.world;
     this.options = options;
     this.endpoints = new Endpoints(transport, options.endpoints);
-    this.credentials = new Credentials(options.user);
+    this.credentials = new Credentials(options.user, options.token);
     this.interceptors = options.interceptors ?? [];
     const { telemetry } = options;
     if (telemetry !== undefined && telemetry !== false) this.tracing = [traced(telemetry)];

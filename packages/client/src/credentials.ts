@@ -13,8 +13,11 @@ export class Credentials {
   private plain = new CallHeaders('', false);
   private withLeader = new CallHeaders('', true);
 
-  constructor(user: ClientOptions['user']) {
+  constructor(user: ClientOptions['user'], token = '') {
     this.user = user;
+    if (token === '') return;
+    this.plain = new CallHeaders(token, false);
+    this.withLeader = new CallHeaders(token, true);
   }
 
   /** Headers at hand, or null where `login` has to come first. */

@@ -13,6 +13,8 @@ export interface ClientOptions {
   readonly tls?: TlsOptions;
   /** Logs in with the first call and again whenever the token has ended. */
   readonly user?: { readonly name: string; readonly password: string };
+  /** Shows this token, got elsewhere, instead of logging in. Not together with `user`. */
+  readonly token?: string;
   /** For a unary call, all attempts together; 0 for as long as it takes. Default 10 000 ms. */
   readonly timeoutMs?: number;
   /**

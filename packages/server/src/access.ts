@@ -210,6 +210,7 @@ const RAW = new Map<EtcdError, EtcdError>();
 export class GuardedServer implements ApiServer {
   private readonly inner: ApiServer;
   private readonly access: Access;
+  private readonly handlers = new Map<string, ApiHandler>();
 
   constructor(inner: ApiServer, access: Access) {
     this.inner = inner;
@@ -219,7 +220,14 @@ export class GuardedServer implements ApiServer {
   handle(path: string, handler: ApiHandler): void {
     const right = ACCESS_RULES[path];
     assert(right !== undefined, `no rule says who may call ${path}`);
-    this.inner.handle(path, right === 'open' ? handler : new GuardedHandler(this.access, right, handler));
+    const guarded = right === 'open' ? handler : new GuardedHandler(this.access, right, handler);
+    this.handlers.set(path, guarded);
+    this.inner.handle(path, guarded);
+  }
+
+  /** The handler of a method behind its rule, for calls that do not come over gRPC. */
+  handlerOf(path: string): ApiHandler | undefined {
+    return this.handlers.get(path);
   }
 
   flush(): void {

@@ -109,6 +109,25 @@ function secureOptions(config: MemberConfig, tls: TlsSide, alpn: readonly string
   };
 }
 
+/** The configuration with the ports that the system chose where port 0 was asked for. */
+export function withBoundPorts(config: MemberConfig, clients: Gate): MemberConfig {
+  if (!config.listenClientUrls.some(choosesPort)) return config;
+  const chosen = new Map<string, string>();
+  const listenClientUrls = config.listenClientUrls.map((endpoint, index) => {
+    const bound = clients.listeners[index]?.address;
+    if (!choosesPort(endpoint) || bound === undefined || 'path' in bound) return endpoint;
+    const url = endpoint.url.replace(/:0+$/, `:${bound.port}`);
+    chosen.set(endpoint.url, url);
+    return { ...endpoint, url, port: bound.port };
+  });
+  const advertiseClientUrls = config.advertiseClientUrls.map((url) => chosen.get(url) ?? url);
+  return { ...config, listenClientUrls, advertiseClientUrls };
+}
+
+function choosesPort({ scheme, port }: Endpoint): boolean {
+  return port === 0 && (scheme === 'http' || scheme === 'https');
+}
+
 /** Listens; the file of a unix socket on which nobody listens any more is taken out of the way. */
 async function listenAt(
   world: World,

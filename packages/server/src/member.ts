@@ -31,9 +31,17 @@ import { DurableIndex } from './duties/durable-index.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
 import { versionRefusal } from './duties/version-rules.ts';
 import { HttpEdge } from './http/edge.ts';
+import { HttpFront } from './http/front.ts';
+import { Gateway } from './http/gateway/gateway.ts';
 import { httpMember } from './http-member.ts';
-import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS, makeLimits } from './limits.ts';
-import { Gate } from './listeners.ts';
+import {
+  COMMIT_OPERATIONS_MAX,
+  COMPACTION_SLICE_MS,
+  gatewayBodyBytes,
+  makeLimits,
+  REQUEST_OVERHEAD_BYTES,
+} from './limits.ts';
+import { Gate, withBoundPorts } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
 import { type BcryptEngine, Passwords } from './passwords.ts';
 import { attachPeerMetrics } from './peer-metrics.ts';
@@ -80,20 +88,29 @@ export interface MemberParts {
   readonly wal?: Pick<WalOptions, 'segmentBytes' | 'segmentsMax' | 'fillAheadBytes'>;
   /** May stand between the log and what applies it: a simulated world looks at every entry that comes by. */
   readonly observeApplier?: (applier: Applier) => Applier;
+  /** How long running calls may go on when the member stops, in milliseconds; default 2000, 0 cuts them off. */
+  readonly drainMs?: number;
 }
 
 /** A running member. */
 export interface Member {
   readonly replication: ReplicationNode;
+  /** Where clients are served, with the ports that were really bound. */
+  readonly clientUrls: readonly string[];
   /** Lets running calls end, then puts everything on disk. */
   stop(): Promise<void>;
 }
 
-/** Starts one member; resolves when clients are served. Rejects with an `OperatorError` on what the operator can mend. */
-export async function startMember(parts: MemberParts): Promise<Member> {
-  const { world, config, logger } = parts;
-  const tls = await openTlsSides(world, config, logger);
-  const gates = await bindGates(world, config, tls);
+/**
+ * Runs one member made of these parts; resolves when clients are served. Rejects with an `OperatorError` on what the
+ * operator can mend.
+ */
+export async function runMember(given: MemberParts): Promise<Member> {
+  const { world, logger } = given;
+  const tls = await openTlsSides(world, given.config, logger);
+  const gates = await bindGates(world, given.config, tls);
+  const config = withBoundPorts(given.config, gates.clients);
+  const parts: MemberParts = { ...given, config };
   try {
     await checkFirstStart(parts);
     // Keys that can not be used are told before anything is made on disk.
@@ -139,6 +156,7 @@ class RunningMember implements Member {
   private readonly store: Store;
   private readonly state: State;
   private readonly rpc: RpcServer;
+  private readonly guarded: GuardedServer;
   private readonly services: Services;
   private readonly gates: Gates;
   private readonly links: PeerLinks;
@@ -153,6 +171,10 @@ class RunningMember implements Member {
   private isStopped = false;
   /** It has a log from before. */
   private readonly isRestarted: boolean;
+
+  get clientUrls(): readonly string[] {
+    return this.parts.config.listenClientUrls.map((endpoint) => endpoint.url);
+  }
 
   private constructor(
     parts: MemberParts,
@@ -210,7 +232,7 @@ class RunningMember implements Member {
       snapshotCount: config.snapshotCount,
       catchUpEntries: config.snapshotCatchupEntries,
     });
-    this.rpc = new RpcServer(world, { logger, limits: rpcLimits(config) });
+    this.rpc = new RpcServer(world, { logger, limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS) });
     this.compactions = new CompactionSlices(store, {
       after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
       nowMs: () => world.clock.nowMs(),
@@ -235,6 +257,7 @@ class RunningMember implements Member {
       appliedIndex: () => state.appliedIndex,
       waitMs: limits.requestTimeoutMs,
     });
+    this.guarded = new GuardedServer(this.rpc, access);
     const context: MemberContext = {
       world,
       logger,
@@ -247,7 +270,7 @@ class RunningMember implements Member {
       store,
       backend,
       state,
-      rpc: new GuardedServer(this.rpc, access),
+      rpc: this.guarded,
       access,
     };
     this.diskSpace = new DiskSpace({
@@ -431,13 +454,26 @@ class RunningMember implements Member {
   private admitClients(): void {
     const { config } = this.parts;
     const gate = this.gates.clients;
-    const secure = config.listenClientUrls.some(isSecure);
-    const edge = new HttpEdge(httpMember(this.replication, this.state, this.metrics.registry), {
-      cors: config.cors,
-      hostWhitelist: config.hostWhitelist,
-      secure,
+    const { world } = this.parts;
+    const { maxRequestBytes } = memberLimits(config);
+    const gateway = new Gateway({
+      handlerOf: (path) => this.guarded.handlerOf(path),
+      after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
+      messageBytesMax: maxRequestBytes + REQUEST_OVERHEAD_BYTES,
+      bodyBytesMax: gatewayBodyBytes(maxRequestBytes),
+      passesIdentity: config.gatewayClientCertAuth,
     });
+    const ignoresNames = (): boolean =>
+      config.clientCertAuth && !config.gatewayClientCertAuth && this.state.auth.enabled;
+    const edge = new HttpEdge(
+      new HttpFront({
+        member: httpMember(this.replication, this.state, this.metrics.registry),
+        policy: { cors: config.cors, hostWhitelist: config.hostWhitelist, ignoresNames },
+        gateway: config.enableGrpcGateway ? gateway : null,
+      }),
+    );
     this.edge = edge;
+    this.rpc.handleHttp(edge);
     this.rpc.onHttp1((socket, firstBytes) => edge.accept(socket.detach(), firstBytes));
     for (const listener of gate.listeners) this.rpc.adopt(listener);
     gate.open((socket) => this.rpc.accept(socket));
@@ -469,7 +505,8 @@ class RunningMember implements Member {
     await this.services.settle();
     await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
     this.edge?.close();
-    await this.rpc.drain();
+    if (this.parts.drainMs === 0) await this.rpc.close();
+    else await this.rpc.drain();
     this.services.stop();
     this.compactions.stop();
     this.commits.stop();
@@ -562,14 +599,14 @@ function memberLimits(config: MemberConfig): ReturnType<typeof makeLimits> {
   });
 }
 
-function rpcLimits(config: MemberConfig): Partial<RpcServer['limits']> {
+function rpcLimits(config: MemberConfig, drainMs: number): Partial<RpcServer['limits']> {
   return {
-    receiveMessageBytes: config.maxRequestBytes + 512 * 1024,
+    receiveMessageBytes: config.maxRequestBytes + REQUEST_OVERHEAD_BYTES,
     concurrentStreams: Math.min(config.maxConcurrentStreams, 16_384),
     pingMinMs: config.grpcKeepaliveMinTimeMs,
     keepaliveMs: config.grpcKeepaliveIntervalMs,
     keepaliveTimeoutMs: config.grpcKeepaliveTimeoutMs,
-    drainMs: DRAIN_MS,
+    drainMs,
   };
 }
 

@@ -113,6 +113,8 @@ export interface MemberConfig {
   readonly tlsHandshakesMax: number;
   readonly cors: readonly string[];
   readonly hostWhitelist: readonly string[];
+  readonly enableGrpcGateway: boolean;
+  readonly gatewayClientCertAuth: boolean;
   readonly metrics: 'basic' | 'extensive';
   readonly logLevel: LogLevel;
   readonly logOutputs: readonly string[];
@@ -299,6 +301,8 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     tlsHandshakesMax: count('tls-handshakes-max'),
     cors: list('cors'),
     hostWhitelist: list('host-whitelist'),
+    enableGrpcGateway: flag('enable-grpc-gateway'),
+    gatewayClientCertAuth: flag('gateway-client-cert-auth'),
     metrics: text('metrics') as 'basic' | 'extensive',
     logLevel: text('log-level') as LogLevel,
     logOutputs: list('log-outputs'),

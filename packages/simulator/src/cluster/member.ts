@@ -1,7 +1,7 @@
 import { MemoryBackend } from '@etsd/backend';
 import { errorChain, type LogFields, type Logger, type LogLevel, type Prng } from '@etsd/base';
 import type { SimMachine } from '@etsd/runtime/sim';
-import { type BcryptEngine, buildConfig, type Member, type MemberConfig, startMember } from '@etsd/server';
+import { type BcryptEngine, buildConfig, type Member, type MemberConfig, runMember } from '@etsd/server';
 import type { Plan } from '../run/plan.ts';
 import type { Trace } from '../run/trace.ts';
 import { ObservedApplier, type Observer } from './observer.ts';
@@ -94,7 +94,7 @@ export class SimMember {
     const run = ++this.run;
     const { world } = machine;
     around.trace.note(this.name, `starts (process ${run})`);
-    startMember({
+    runMember({
       world,
       config: this.config(),
       logger: this.logger,
