@@ -37,6 +37,8 @@ export class ServerConnection extends Connection {
   pingSentMs = 0;
   /** The GOAWAY that names the last stream was sent. */
   private drainAnnounced = false;
+  /** Bytes of answers that the client has not taken. */
+  queuedBytes = 0;
   /** Since when there has been no stream; 0 while there is one. */
   idleSinceMs: number;
 
@@ -74,6 +76,10 @@ export class ServerConnection extends Connection {
       this.refuse(id, ErrorCode.REFUSED_STREAM);
       return;
     }
+    if (this.readsTooLittle()) {
+      this.refuse(id, ErrorCode.ENHANCE_YOUR_CALM);
+      return;
+    }
     if (this.headerBytes + request.size > this.limits.heldHeaderBytes) {
       this.refuse(id, ErrorCode.ENHANCE_YOUR_CALM);
       return;
@@ -89,6 +95,20 @@ export class ServerConnection extends Connection {
     this.idleSinceMs = 0;
     this.owner.request(this, id, request, endStream);
     if (this.streams.size === 0) this.idleSinceMs = this.host.coarseMs;
+  }
+
+  /** An answer's queue grew by so many bytes, or shrank. */
+  override queuedMore(bytes: number): void {
+    this.queuedBytes += bytes;
+    this.host.queuedBytes += bytes;
+  }
+
+  /**
+   * Who leaves more answers unread than there is room left for everybody's gets no further ones (dynamic thresholds, as
+   * switches share their buffers); who leaves none unread is always served.
+   */
+  private readsTooLittle(): boolean {
+    return this.queuedBytes > Math.max(0, this.limits.queuedBytesOfAll - this.host.queuedBytes);
   }
 
   private lateHeaders(id: number): void {

@@ -503,6 +503,9 @@ export abstract class Connection extends FrameInput implements SocketReceiver {
     this.endSocket();
   }
 
+  /** A stream's queue grew by so many bytes, or shrank; for those who keep an account. */
+  queuedMore(_bytes: number): void {}
+
   /** For logs and metrics; the connection is about to end by our decision. */
   protected abstract failing(code: ErrorCode, debug: string): void;
 
