@@ -15,6 +15,7 @@ import type { TlsOptions, World } from '@etsd/runtime';
 import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
 import type { WalOptions } from '@etsd/wal';
 import { Access, GuardedServer } from './access.ts';
+import type { AuditSink } from './audit/audit-buffer.ts';
 import { bcryptCost, openTokens } from './auth-parts.ts';
 import { checkFirstStart } from './bootstrap/first-start.ts';
 import { openLog, type StartingLog } from './bootstrap/open-log.ts';
@@ -30,6 +31,8 @@ import { type DiskPlace, DiskSpace } from './duties/disk-space.ts';
 import { DurableIndex } from './duties/durable-index.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
 import { versionRefusal } from './duties/version-rules.ts';
+import { Abuse } from './guard/abuse.ts';
+import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
 import { HttpEdge } from './http/edge.ts';
 import { HttpFront } from './http/front.ts';
 import { Gateway } from './http/gateway/gateway.ts';
@@ -115,9 +118,10 @@ export async function runMember(given: MemberParts): Promise<Member> {
     await checkFirstStart(parts);
     // Keys that can not be used are told before anything is made on disk.
     const tokens = await openTokens(world, logger, config.authToken, config.authTokenTtlSeconds);
+    const auditSink = await openAuditSink(world, config.guard.audit);
     const directory = await openDataDirectory(world, config, logger);
     try {
-      const member = await RunningMember.open(parts, directory, gates, tokens);
+      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink });
       await member.serve();
       return member;
     } catch (error) {
@@ -129,6 +133,12 @@ export async function runMember(given: MemberParts): Promise<Member> {
     await gates.peers.close();
     throw error;
   }
+}
+
+/** What is opened before anything is made on disk, since it may be wrong. */
+interface Openings {
+  readonly tokens: Tokens;
+  readonly auditSink: AuditSink | null;
 }
 
 /** The addresses of a member. */
@@ -158,6 +168,7 @@ class RunningMember implements Member {
   private readonly rpc: RpcServer;
   private readonly guarded: GuardedServer;
   private readonly services: Services;
+  private readonly guard: MemberGuard;
   private readonly gates: Gates;
   private readonly links: PeerLinks;
   private readonly peers: PeerSide;
@@ -185,7 +196,7 @@ class RunningMember implements Member {
     fullDisk: FullDisk,
     gates: Gates,
     dialTls: TlsOptions | null,
-    tokens: Tokens,
+    { tokens, auditSink }: Openings,
   ) {
     const { world, config, logger } = parts;
     const { backend, store, state, lessor } = data;
@@ -232,7 +243,12 @@ class RunningMember implements Member {
       snapshotCount: config.snapshotCount,
       catchUpEntries: config.snapshotCatchupEntries,
     });
-    this.rpc = new RpcServer(world, { logger, limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS) });
+    const abuse = new Abuse(logger, world.clock);
+    this.rpc = new RpcServer(world, {
+      logger,
+      limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS),
+      onMisuse: (kind, peer, reason) => abuse.note(kind, peer, { reason }),
+    });
     this.compactions = new CompactionSlices(store, {
       after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
       nowMs: () => world.clock.nowMs(),
@@ -257,7 +273,18 @@ class RunningMember implements Member {
       appliedIndex: () => state.appliedIndex,
       waitMs: limits.requestTimeoutMs,
     });
-    this.guarded = new GuardedServer(this.rpc, access);
+    this.guard = new MemberGuard({
+      world,
+      logger,
+      config: config.guard,
+      access,
+      auditSink,
+      abuse,
+      memberId: u64ToHex(this.replication.memberId),
+      pendingProposals: () => this.replication.pendingProposals,
+      revision: () => store.revision,
+    });
+    this.guarded = new GuardedServer(this.rpc, access, this.guard.guards);
     const context: MemberContext = {
       world,
       logger,
@@ -308,6 +335,7 @@ class RunningMember implements Member {
         cost: bcryptCost(config.bcryptCost, logger),
         ...(parts.bcrypt === undefined ? {} : { engine: parts.bcrypt }),
       }),
+      guard: this.guard,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
       fail: parts.fail,
@@ -335,6 +363,7 @@ class RunningMember implements Member {
       () => world.clock.wallMs(),
     );
     for (const side of sides) side.watch();
+    this.guard.attachMetrics(metrics.registry, () => this.rpc.connectionCount);
     if (parts.process !== undefined) attachProcessMetrics(metrics.registry, parts.process);
     if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);
   }
@@ -344,7 +373,7 @@ class RunningMember implements Member {
     parts: MemberParts,
     directory: DataDirectory,
     gates: Gates,
-    tokens: Tokens,
+    openings: Openings,
   ): Promise<RunningMember> {
     const { config, logger, world } = parts;
     const metrics = new MemberMetrics();
@@ -363,7 +392,7 @@ class RunningMember implements Member {
         'cluster-version': data.state.version.version === '' ? 'to_be_decided' : data.state.version.version,
         name: config.name,
       });
-      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, tokens);
+      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, openings);
     } catch (error) {
       await data.backend.close();
       throw error;
@@ -474,7 +503,10 @@ class RunningMember implements Member {
     );
     this.edge = edge;
     this.rpc.handleHttp(edge);
-    this.rpc.onHttp1((socket, firstBytes) => edge.accept(socket.detach(), firstBytes));
+    this.rpc.onHttp1((socket, firstBytes) => {
+      const peer = socket.remoteAddress;
+      edge.accept(socket.detach(), firstBytes, () => this.rpc.addresses.leave(peer));
+    });
     for (const listener of gate.listeners) this.rpc.adopt(listener);
     gate.open((socket) => this.rpc.accept(socket));
   }
@@ -508,6 +540,7 @@ class RunningMember implements Member {
     if (this.parts.drainMs === 0) await this.rpc.close();
     else await this.rpc.drain();
     this.services.stop();
+    await this.guard.stop();
     this.compactions.stop();
     this.commits.stop();
     this.diskSpace.stop();
@@ -607,6 +640,8 @@ function rpcLimits(config: MemberConfig, drainMs: number): Partial<RpcServer['li
     keepaliveMs: config.grpcKeepaliveIntervalMs,
     keepaliveTimeoutMs: config.grpcKeepaliveTimeoutMs,
     drainMs,
+    connections: config.guard.maxConnections,
+    connectionsPerAddress: config.guard.maxConnectionsPerAddress,
   };
 }
 

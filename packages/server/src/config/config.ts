@@ -1,4 +1,5 @@
 import { type LogLevel, OperatorError } from '@etsd/base';
+import { type GuardConfig, guardConfig } from './guard-config.ts';
 import { parseInitialCluster } from './initial-cluster.ts';
 import { findOption, OPTIONS } from './options.ts';
 import { validate, validateDuties } from './validate.ts';
@@ -121,6 +122,7 @@ export interface MemberConfig {
   readonly logFormat: 'json' | 'console';
   readonly forceNewCluster: boolean;
   readonly unsafeNoFsync: boolean;
+  readonly guard: GuardConfig;
 }
 
 /**
@@ -309,6 +311,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     logFormat: text('log-format') as 'json' | 'console',
     forceNewCluster: flag('force-new-cluster'),
     unsafeNoFsync: flag('unsafe-no-fsync'),
+    guard: guardConfig(values),
   };
 }
 

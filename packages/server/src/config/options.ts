@@ -1,3 +1,4 @@
+import { GUARD_OPTIONS } from './guard-options.ts';
 import type { ValueKind } from './values.ts';
 
 /**
@@ -25,6 +26,7 @@ export type Section =
   | 'Clustering'
   | 'Security'
   | 'Auth'
+  | 'Limits and audit'
   | 'Profiling and monitoring'
   | 'Logging'
   | 'Features'
@@ -307,6 +309,14 @@ export const OPTIONS: readonly Option[] = [
   option(
     'Security',
     'active',
+    'boolean',
+    'gateway-client-cert-auth',
+    'false',
+    "A certificate's common name says who calls through the JSON gateway, too.",
+  ),
+  option(
+    'Security',
+    'active',
     'duration',
     'tls-handshake-timeout',
     '10s',
@@ -319,14 +329,6 @@ export const OPTIONS: readonly Option[] = [
     'tls-handshakes-max',
     '256',
     'TLS handshakes under way at a time; more wait. Not a flag of etcd.',
-  ),
-  option(
-    'Security',
-    'active',
-    'boolean',
-    'gateway-client-cert-auth',
-    'false',
-    "A certificate's common name says who calls through the JSON gateway, too.",
   ),
   option('Security', 'active', 'list', 'cors', '*', 'Origins that browsers may call from.'),
   option('Security', 'active', 'list', 'host-whitelist', '*', 'Host names accepted over plain HTTP.'),
@@ -341,6 +343,8 @@ export const OPTIONS: readonly Option[] = [
   ),
   option('Auth', 'active', 'unsigned', 'bcrypt-cost', '10', 'Cost of hashing a password, 4 to 31.'),
   option('Auth', 'active', 'unsigned', 'auth-token-ttl', '300', 'Seconds a simple token lives unused.'),
+
+  ...GUARD_OPTIONS,
 
   option('Profiling and monitoring', 'default-only', 'boolean', 'enable-pprof', 'false', 'Serve profiles over HTTP.'),
   option('Profiling and monitoring', 'inert', 'string', 'metrics', 'basic', 'basic or extensive.'),

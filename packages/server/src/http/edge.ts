@@ -31,9 +31,13 @@ export class HttpEdge implements HttpHandler {
     this.server.emit('listening');
   }
 
-  /** Takes over a connection (a socket of Node's own) that speaks HTTP/1.1 and whose first bytes were already read. */
-  accept(detached: unknown, firstBytes: Buffer): void {
+  /**
+   * Takes over a connection (a socket of Node's own) that speaks HTTP/1.1 and whose first bytes were already read.
+   * `gone`: once it is closed.
+   */
+  accept(detached: unknown, firstBytes: Buffer, gone: () => void): void {
     const socket = detached as Socket;
+    socket.once('close', gone);
     if (this.connections >= CONNECTIONS_MAX) {
       socket.destroy();
       return;
