@@ -13,6 +13,8 @@ import { Request } from './request.ts';
 export interface ServerConnectionOwner {
   /** A request came whose headers are well-formed. Whoever serves it adds a stream to the connection. */
   request(connection: ServerConnection, id: number, request: Request, endStream: boolean): void;
+  /** A header list went over the limits; to unpack one may take far longer than to send it. */
+  headersTooLarge(connection: ServerConnection): void;
   connectionFailed(connection: ServerConnection, code: ErrorCode, debug: string): void;
   connectionLost(connection: ServerConnection, error: Error | null): void;
 }
@@ -20,6 +22,8 @@ export interface ServerConnectionOwner {
 /** Without streams a client that is not allowed to ping may still do so this often (grpc-go). */
 const IDLE_PING_MS = 7_200_000;
 const MAX_STREAM_ID = 0x7fff_ffff;
+/** A header list over the limits counts as so many resets of streams. */
+const RESETS_PER_LARGE_LIST = 20;
 /** Payloads of our pings, to tell their answers apart. */
 const KEEPALIVE_PING = 1;
 const DRAIN_PING = 2;
@@ -75,6 +79,11 @@ export class ServerConnection extends Connection {
     if (this.streams.size >= this.limits.concurrentStreams) {
       this.refuse(id, ErrorCode.REFUSED_STREAM);
       return;
+    }
+    if (request.tooLarge) {
+      this.owner.headersTooLarge(this);
+      this.spendResets(RESETS_PER_LARGE_LIST);
+      if (this.dead) return;
     }
     if (this.readsTooLittle()) {
       this.refuse(id, ErrorCode.ENHANCE_YOUR_CALM);

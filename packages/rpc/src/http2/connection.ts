@@ -528,6 +528,11 @@ export abstract class Connection extends FrameInput implements SocketReceiver {
     this.removeStream(stream, true);
   }
 
+  /** The other side did what costs us far more than it; counts as so many resets. */
+  protected spendResets(count: number): void {
+    for (let spent = 0; spent < count && !this.dead; spent++) this.spendReset();
+  }
+
   private spendReset(): void {
     if (!this.resets.spend(this.host.clock.nowMs())) this.fail(ErrorCode.ENHANCE_YOUR_CALM, 'too many resets');
   }

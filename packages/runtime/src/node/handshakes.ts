@@ -23,7 +23,7 @@ export const DEFAULT_HANDSHAKE_LIMITS: HandshakeLimits = {
   pendingOfOneAddress: 2048,
   underWay: 256,
   timeoutMs: 10_000,
-  sliceMs: 1,
+  sliceMs: 0.5,
 };
 
 /** Type of a TLS record that holds a handshake (RFC 8446 §5.1), and the bytes before its content. */
@@ -196,7 +196,7 @@ export class HandshakeGate implements HandshakeCounts {
     });
   };
 
-  /** Others get at least as long as the slice took. */
+  /** Others get twice as long as the slice took. */
   private pauseOrEnd(): void {
     if (this.turns.length === 0 || this.underWay >= this.limits.underWay) {
       this.isPumping = false;
@@ -205,7 +205,7 @@ export class HandshakeGate implements HandshakeCounts {
     setTimeout(() => {
       this.isPumping = false;
       this.pump();
-    }, this.sliceSpentMs);
+    }, 2 * this.sliceSpentMs);
   }
 
   private nextInTurn(): Pending | null {

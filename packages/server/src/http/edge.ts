@@ -16,6 +16,9 @@ const LOOK_MS = 1000;
 /** HTTP/1.1 connections open at a time; more are closed at once. */
 const CONNECTIONS_MAX = 16_384;
 
+/** Codes of clients that left in the middle of a request. */
+const LEFT = new Set(['ECONNRESET', 'HPE_INVALID_EOF_STATE']);
+
 /** Told of a connection that was cut: a word for the metrics, the client's address, and why. */
 type Misused = (kind: string, peer: string, reason: string) => void;
 
@@ -44,7 +47,7 @@ export class HttpEdge implements HttpHandler {
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
       const [kind, status] = MISUSES[error.code ?? ''] ?? ['http1_malformed', '400 Bad Request'];
       const { remoteAddress, remotePort } = socket as Socket;
-      if (error.code !== 'ECONNRESET') misused(kind, `${remoteAddress}:${remotePort}`, error.message);
+      if (!LEFT.has(error.code ?? '')) misused(kind, `${remoteAddress}:${remotePort}`, error.message);
       if (socket.writable) socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
       socket.destroy();
     });
