@@ -3,6 +3,8 @@ import type { Socket } from 'node:net';
 
 /** How long another member may take to send the head of a request. */
 const HEADERS_TIMEOUT_MS = 10_000;
+/** How often those who take too long are looked for. */
+const LOOK_MS = 1000;
 /** How long a connection without a request is kept for the next one. */
 const IDLE_TIMEOUT_MS = 60_000;
 
@@ -19,7 +21,9 @@ export class PeerEdge {
   private readonly below: { readonly prefix: string; readonly handler: PeerHandler }[] = [];
 
   constructor() {
-    this.server = createServer((request, response) => this.answer(request, response));
+    this.server = createServer({ connectionsCheckingInterval: LOOK_MS }, (request, response) =>
+      this.answer(request, response),
+    );
     this.server.headersTimeout = HEADERS_TIMEOUT_MS;
     this.server.requestTimeout = 0;
     this.server.keepAliveTimeout = IDLE_TIMEOUT_MS;
