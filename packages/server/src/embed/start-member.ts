@@ -24,7 +24,7 @@ export interface EmbedOptions {
   readonly logger?: Logger;
   /** How long running calls may go on at `close`, in milliseconds. Default 0: they are cut off. */
   readonly drainMs?: number;
-  /** Hears why the member could not go on; it has stopped serving. Without it the error is thrown, uncaught. */
+  /** Hears why the member cannot go on; requests fail from then on. Without it the error is thrown, uncaught. */
   readonly onFailure?: (error: Error) => void;
 }
 
