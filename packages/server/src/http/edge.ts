@@ -11,7 +11,8 @@ export class HttpEdge {
 
   constructor(member: HttpMember, policy: HttpPolicy) {
     this.server = createServer((request, response) => {
-      void answer(member, policy, request, response);
+      // What a client sends must never end the process, whatever of ours it trips over.
+      answer(member, policy, request, response).catch(() => response.destroy());
     });
     this.server.headersTimeout = HEADERS_TIMEOUT_MS;
     this.server.requestTimeout = HEADERS_TIMEOUT_MS * 2;

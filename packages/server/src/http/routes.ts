@@ -47,12 +47,25 @@ export async function answerHttp(member: HttpMember, policy: HttpPolicy, questio
   if (refused !== undefined) return refused;
   const common = corsHeaders(policy, question.origin);
   if (question.method === 'OPTIONS') return { status: 200, headers: common, body: '' };
-  const url = new URL(question.target.startsWith('/') ? question.target : '/', 'http://local');
+  const url = parseTarget(question.target);
   const answer = await route(member, question.method, url);
   return { status: answer.status, headers: [...common, ...answer.headers], body: answer.body };
 }
 
-async function route(member: HttpMember, method: string, url: URL): Promise<HttpAnswer> {
+/** Where a request goes. */
+interface Target {
+  readonly pathname: string;
+  readonly searchParams: URLSearchParams;
+}
+
+/** Not by `URL`, which throws at some of what a client may write (`//`). */
+function parseTarget(target: string): Target {
+  const mark = target.indexOf('?');
+  const pathname = mark < 0 ? target : target.slice(0, mark);
+  return { pathname, searchParams: new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1)) };
+}
+
+async function route(member: HttpMember, method: string, url: Target): Promise<HttpAnswer> {
   const known =
     ['/version', '/health', '/metrics'].includes(url.pathname) || /^\/(livez|readyz)(\/|$)/.test(url.pathname);
   if (!known) return text(404, '404 page not found\n', ['X-Content-Type-Options', 'nosniff']);
@@ -82,13 +95,13 @@ async function route(member: HttpMember, method: string, url: URL): Promise<Http
   }
 }
 
-async function health(member: HttpMember, url: URL): Promise<HttpAnswer> {
+async function health(member: HttpMember, url: Target): Promise<HttpAnswer> {
   const reason = await healthReason(member, url);
   if (reason === undefined) return text(200, '{"health":"true","reason":""}');
   return text(503, `${JSON.stringify({ health: 'false', reason })}\n`, ['X-Content-Type-Options', 'nosniff']);
 }
 
-async function healthReason(member: HttpMember, url: URL): Promise<string | undefined> {
+async function healthReason(member: HttpMember, url: Target): Promise<string | undefined> {
   const excluded = url.searchParams.getAll('exclude');
   for (const alarm of member.alarms()) {
     if (!excluded.includes(alarm)) return `ALARM ${alarm}`;
@@ -117,7 +130,7 @@ const SETS: Readonly<Record<string, readonly string[]>> = {
   readyz: ['data_corruption', 'serializable_read', 'linearizable_read', 'non_learner'],
 };
 
-async function checks(member: HttpMember, url: URL): Promise<HttpAnswer> {
+async function checks(member: HttpMember, url: Target): Promise<HttpAnswer> {
   const [, set, single] = url.pathname.split('/') as [string, string, string | undefined];
   let names = SETS[set] as readonly string[];
   if (single !== undefined && single !== '') {
