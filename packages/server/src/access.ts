@@ -236,6 +236,7 @@ export class GuardedServer implements ApiServer {
   private readonly inner: ApiServer;
   private readonly access: Access;
   private readonly guards: readonly Guard[];
+  private readonly handlers = new Map<string, ApiHandler>();
 
   /** `guards`: what else stands before a handler, the innermost first. */
   constructor(inner: ApiServer, access: Access, guards: readonly Guard[] = []) {
@@ -249,7 +250,13 @@ export class GuardedServer implements ApiServer {
     assert(right !== undefined, `no rule says who may call ${path}`);
     let guarded = right === 'open' ? handler : new GuardedHandler(this.access, right, handler);
     for (const guard of this.guards) guarded = guard.guard(path, guarded);
+    this.handlers.set(path, guarded);
     this.inner.handle(path, guarded);
+  }
+
+  /** The handler of a method behind its rule, for calls that do not come over gRPC. */
+  handlerOf(path: string): ApiHandler | undefined {
+    return this.handlers.get(path);
   }
 
   flush(): void {

@@ -3,6 +3,7 @@ import { type Logger, U64_ZERO, u64ToHex } from '@etsd/base';
 import { Store } from '@etsd/mvcc';
 import { HeaderTemplate } from '@etsd/proto';
 import {
+  type Applier,
   HttpTransport,
   type HttpTransportOptions,
   type LogPlace,
@@ -12,6 +13,7 @@ import {
 import { RpcServer } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
 import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
+import type { WalOptions } from '@etsd/wal';
 import { Access, GuardedServer } from './access.ts';
 import type { AuditSink } from './audit/audit-buffer.ts';
 import { bcryptCost, openTokens } from './auth-parts.ts';
@@ -19,6 +21,7 @@ import { checkFirstStart } from './bootstrap/first-start.ts';
 import { openLog, type StartingLog } from './bootstrap/open-log.ts';
 import { MemberRemovedError } from './bootstrap/removed.ts';
 import type { MemberConfig } from './config/config.ts';
+import { isSecure } from './config/validate-tls.ts';
 import type { MemberContext } from './context.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
 import { AutoCompaction } from './duties/auto-compaction.ts';
@@ -31,11 +34,19 @@ import { versionRefusal } from './duties/version-rules.ts';
 import { Abuse } from './guard/abuse.ts';
 import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
 import { HttpEdge } from './http/edge.ts';
+import { HttpFront } from './http/front.ts';
+import { Gateway } from './http/gateway/gateway.ts';
 import { httpMember } from './http-member.ts';
-import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS, makeLimits } from './limits.ts';
-import { Gate, isSecure } from './listeners.ts';
+import {
+  COMMIT_OPERATIONS_MAX,
+  COMPACTION_SLICE_MS,
+  gatewayBodyBytes,
+  makeLimits,
+  REQUEST_OVERHEAD_BYTES,
+} from './limits.ts';
+import { Gate, withBoundPorts } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
-import { Passwords } from './passwords.ts';
+import { type BcryptEngine, Passwords } from './passwords.ts';
 import { attachPeerMetrics } from './peer-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
 import { attachProcessMetrics, type ProcessFigures } from './process-metrics.ts';
@@ -45,7 +56,8 @@ import { registerServices, type Services } from './services.ts';
 import { MemberSnapshots } from './snapshots/member-snapshots.ts';
 import { recoverInstalledSnapshot } from './snapshots/recover.ts';
 import { SnapshotMetrics } from './snapshots/snapshot-metrics.ts';
-import { loadPeerDialTls } from './tls.ts';
+import { attachTlsMetrics } from './tls/figures.ts';
+import { openTlsSides, type TlsSides } from './tls/open-sides.ts';
 import type { Tokens } from './tokens.ts';
 import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
@@ -73,19 +85,35 @@ export interface MemberParts {
   readonly fail: (error: unknown) => void;
   /** Makes the connections to other members; a simulated world has its own. */
   readonly connectPeers?: (options: HttpTransportOptions) => PeerLinks;
+  /** Hashes passwords; a simulated world has no threads for that. */
+  readonly bcrypt?: BcryptEngine;
+  /** Sizes of the log's segments, which a simulated world keeps small. */
+  readonly wal?: Pick<WalOptions, 'segmentBytes' | 'segmentsMax' | 'fillAheadBytes'>;
+  /** May stand between the log and what applies it: a simulated world looks at every entry that comes by. */
+  readonly observeApplier?: (applier: Applier) => Applier;
+  /** How long running calls may go on when the member stops, in milliseconds; default 2000, 0 cuts them off. */
+  readonly drainMs?: number;
 }
 
 /** A running member. */
 export interface Member {
   readonly replication: ReplicationNode;
+  /** Where clients are served, with the ports that were really bound. */
+  readonly clientUrls: readonly string[];
   /** Lets running calls end, then puts everything on disk. */
   stop(): Promise<void>;
 }
 
-/** Starts one member; resolves when clients are served. Rejects with an `OperatorError` on what the operator can mend. */
-export async function startMember(parts: MemberParts): Promise<Member> {
-  const { world, config, logger } = parts;
-  const gates = await bindGates(world, config);
+/**
+ * Runs one member made of these parts; resolves when clients are served. Rejects with an `OperatorError` on what the
+ * operator can mend.
+ */
+export async function runMember(given: MemberParts): Promise<Member> {
+  const { world, logger } = given;
+  const tls = await openTlsSides(world, given.config, logger);
+  const gates = await bindGates(world, given.config, tls);
+  const config = withBoundPorts(given.config, gates.clients);
+  const parts: MemberParts = { ...given, config };
   try {
     await checkFirstStart(parts);
     // Keys that can not be used are told before anything is made on disk.
@@ -115,14 +143,15 @@ interface Openings {
 
 /** The addresses of a member. */
 interface Gates {
+  readonly tls: TlsSides;
   readonly clients: Gate;
   readonly peers: Gate;
 }
 
-async function bindGates(world: World, config: MemberConfig): Promise<Gates> {
-  const peers = await Gate.forPeers(world, config);
+async function bindGates(world: World, config: MemberConfig, tls: TlsSides): Promise<Gates> {
+  const peers = await Gate.forPeers(world, config, tls.peers);
   try {
-    return { peers, clients: await Gate.forClients(world, config) };
+    return { tls, peers, clients: await Gate.forClients(world, config, tls.clients) };
   } catch (error) {
     await peers.close();
     throw error;
@@ -137,6 +166,7 @@ class RunningMember implements Member {
   private readonly store: Store;
   private readonly state: State;
   private readonly rpc: RpcServer;
+  private readonly guarded: GuardedServer;
   private readonly services: Services;
   private readonly guard: MemberGuard;
   private readonly gates: Gates;
@@ -152,6 +182,10 @@ class RunningMember implements Member {
   private isStopped = false;
   /** It has a log from before. */
   private readonly isRestarted: boolean;
+
+  get clientUrls(): readonly string[] {
+    return this.parts.config.listenClientUrls.map((endpoint) => endpoint.url);
+  }
 
   private constructor(
     parts: MemberParts,
@@ -189,6 +223,7 @@ class RunningMember implements Member {
       logger,
       directory: directory.snapDirectory,
       metrics: new SnapshotMetrics(metrics.registry),
+      isBusy: () => this.replication.isBusy,
     });
     this.links = this.connect(opened, dialTls);
     this.replication = new ReplicationNode({
@@ -196,7 +231,7 @@ class RunningMember implements Member {
       logger,
       log: opened.log,
       start: opened.start,
-      applier: state,
+      applier: parts.observeApplier?.(state) ?? state,
       durableIndex: () => durable.read(),
       onFatal: parts.fail,
       transport: this.links,
@@ -211,7 +246,7 @@ class RunningMember implements Member {
     const abuse = new Abuse(logger, world.clock);
     this.rpc = new RpcServer(world, {
       logger,
-      limits: rpcLimits(config),
+      limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS),
       onMisuse: (kind, peer, reason) => abuse.note(kind, peer, { reason }),
     });
     this.compactions = new CompactionSlices(store, {
@@ -249,6 +284,7 @@ class RunningMember implements Member {
       pendingProposals: () => this.replication.pendingProposals,
       revision: () => store.revision,
     });
+    this.guarded = new GuardedServer(this.rpc, access, this.guard.guards);
     const context: MemberContext = {
       world,
       logger,
@@ -261,7 +297,7 @@ class RunningMember implements Member {
       store,
       backend,
       state,
-      rpc: new GuardedServer(this.rpc, access, this.guard.guards),
+      rpc: this.guarded,
       access,
     };
     this.diskSpace = new DiskSpace({
@@ -297,6 +333,7 @@ class RunningMember implements Member {
         random: world.random,
         clock: world.clock,
         cost: bcryptCost(config.bcryptCost, logger),
+        ...(parts.bcrypt === undefined ? {} : { engine: parts.bcrypt }),
       }),
       guard: this.guard,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
@@ -319,6 +356,13 @@ class RunningMember implements Member {
       auth: state.auth,
       loopDelay: parts.loopDelay,
     });
+    const sides = [gates.tls.clients, gates.tls.peers].filter((side) => side !== null);
+    attachTlsMetrics(
+      metrics.registry,
+      sides.map(({ figures }) => figures),
+      () => world.clock.wallMs(),
+    );
+    for (const side of sides) side.watch();
     this.guard.attachMetrics(metrics.registry, () => this.rpc.connectionCount);
     if (parts.process !== undefined) attachProcessMetrics(metrics.registry, parts.process);
     if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);
@@ -336,8 +380,7 @@ class RunningMember implements Member {
     const fullDisk: FullDisk = { noticed: () => {} };
     const data = await openData(parts, directory, fullDisk);
     try {
-      const dialTls =
-        config.peerCertFile + config.peerTrustedCaFile === '' ? null : await loadPeerDialTls(world, config);
+      const dialTls = gates.tls.peers?.dialOptions() ?? null;
       const place = logPlace(parts, directory, metrics, fullDisk);
       const opened = await openLog({ world, config, logger, tls: dialTls, directory, state: data.state, place });
       const refusal = versionRefusal(data.state.version, PROTOCOL_VERSION);
@@ -440,13 +483,26 @@ class RunningMember implements Member {
   private admitClients(): void {
     const { config } = this.parts;
     const gate = this.gates.clients;
-    const secure = config.listenClientUrls.some(isSecure);
-    const edge = new HttpEdge(httpMember(this.replication, this.state, this.metrics.registry), {
-      cors: config.cors,
-      hostWhitelist: config.hostWhitelist,
-      secure,
+    const { world } = this.parts;
+    const { maxRequestBytes } = memberLimits(config);
+    const gateway = new Gateway({
+      handlerOf: (path) => this.guarded.handlerOf(path),
+      after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
+      messageBytesMax: maxRequestBytes + REQUEST_OVERHEAD_BYTES,
+      bodyBytesMax: gatewayBodyBytes(maxRequestBytes),
+      passesIdentity: config.gatewayClientCertAuth,
     });
+    const ignoresNames = (): boolean =>
+      config.clientCertAuth && !config.gatewayClientCertAuth && this.state.auth.enabled;
+    const edge = new HttpEdge(
+      new HttpFront({
+        member: httpMember(this.replication, this.state, this.metrics.registry),
+        policy: { cors: config.cors, hostWhitelist: config.hostWhitelist, ignoresNames },
+        gateway: config.enableGrpcGateway ? gateway : null,
+      }),
+    );
     this.edge = edge;
+    this.rpc.handleHttp(edge);
     this.rpc.onHttp1((socket, firstBytes) => {
       const peer = socket.remoteAddress;
       edge.accept(socket.detach(), firstBytes, () => this.rpc.addresses.leave(peer));
@@ -481,13 +537,16 @@ class RunningMember implements Member {
     await this.services.settle();
     await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
     this.edge?.close();
-    await this.rpc.drain();
+    if (this.parts.drainMs === 0) await this.rpc.close();
+    else await this.rpc.drain();
     this.services.stop();
     await this.guard.stop();
     this.compactions.stop();
     this.commits.stop();
     this.diskSpace.stop();
     await this.peers.close();
+    this.gates.tls.clients?.stop();
+    this.gates.tls.peers?.stop();
     await this.replication.stop();
     this.snapshots.stop();
     await this.backend.close();
@@ -552,6 +611,7 @@ function logPlace(parts: MemberParts, directory: DataDirectory, metrics: MemberM
     walOptions: {
       logger,
       unsafeNoSync: config.unsafeNoFsync,
+      ...parts.wal,
       observer: {
         synced(durationMs: number, bytes: number): void {
           metrics.walSync.observe(durationMs / 1000);
@@ -572,14 +632,14 @@ function memberLimits(config: MemberConfig): ReturnType<typeof makeLimits> {
   });
 }
 
-function rpcLimits(config: MemberConfig): Partial<RpcServer['limits']> {
+function rpcLimits(config: MemberConfig, drainMs: number): Partial<RpcServer['limits']> {
   return {
-    receiveMessageBytes: config.maxRequestBytes + 512 * 1024,
+    receiveMessageBytes: config.maxRequestBytes + REQUEST_OVERHEAD_BYTES,
     concurrentStreams: Math.min(config.maxConcurrentStreams, 16_384),
     pingMinMs: config.grpcKeepaliveMinTimeMs,
     keepaliveMs: config.grpcKeepaliveIntervalMs,
     keepaliveTimeoutMs: config.grpcKeepaliveTimeoutMs,
-    drainMs: DRAIN_MS,
+    drainMs,
     connections: config.guard.maxConnections,
     connectionsPerAddress: config.guard.maxConnectionsPerAddress,
   };

@@ -5,12 +5,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Prng, silentLogger } from '@etsd/base';
+import { jsonToMessage, METHODS, ProtoError, TxnRequest } from '@etsd/proto';
 import { membersFromJson, membersToJson } from '@etsd/state';
 import { forSeeds, mutate } from '@etsd/testkit';
 import { readAnswer } from '../bootstrap/ask-peer.ts';
 import type { PeerRequests } from '../duties/member-versions.ts';
 import { answerHash, PeerHashes } from '../duties/peer-hashes.ts';
-import { answerHttp, type HttpMember } from './routes.ts';
+import { FakeExchange, type FakeRequest } from './exchange.fixture.ts';
+import { HttpFront } from './front.ts';
+import type { HttpMember, HttpPolicy } from './routes.ts';
 
 const member: HttpMember = {
   serverVersion: '3.5.30',
@@ -38,30 +41,59 @@ function text(prng: Prng, from: readonly string[]): string {
   return mutate(prng, Buffer.from(prng.pick(from), 'latin1')).toString('latin1');
 }
 
+async function ask(request: FakeRequest, policy: HttpPolicy): Promise<FakeExchange> {
+  const exchange = new FakeExchange(request);
+  new HttpFront({ member, policy, gateway: null }).serve(exchange);
+  await exchange.over;
+  assert.ok(exchange.isAborted || (exchange.status >= 200 && exchange.status < 600));
+  return exchange;
+}
+
 test('targets, hosts and origins of plain HTTP', async () => {
-  for (const target of TARGETS) {
-    const answer = await answerHttp(
-      member,
-      { cors: ['*'], hostWhitelist: ['*'], secure: false },
-      { method: 'GET', target, origin: undefined, host: undefined },
-    );
-    assert.ok(answer.status >= 200 && answer.status < 600);
-  }
+  const open = { cors: ['*'], hostWhitelist: ['*'], ignoresNames: () => false };
+  for (const target of TARGETS) assert.equal((await ask({ target }, open)).isAborted, false, target);
   await forSeeds(3000, async (prng) => {
     const policy = {
       cors: prng.pick([['*'], ['http://a'], []]),
       hostWhitelist: prng.pick([['*'], ['a']]),
-      secure: prng.chance(0.5),
+      ignoresNames: () => prng.chance(0.5),
     };
-    const question = {
-      method: prng.pick(['GET', 'OPTIONS', 'POST', 'HEAD', 'X']),
-      target: text(prng, TARGETS),
-      origin: prng.chance(0.5) ? text(prng, ['http://a', 'null']) : undefined,
-      host: prng.chance(0.5) ? text(prng, ['a:2379', '[::1]:1']) : undefined,
-    };
-    const { status } = await answerHttp(member, policy, question);
-    assert.ok(status >= 200 && status < 600);
+    const headers: Record<string, string> = {};
+    if (prng.chance(0.5)) headers['origin'] = text(prng, ['http://a', 'null']);
+    if (prng.chance(0.5)) headers['host'] = text(prng, ['a:2379', '[::1]:1']);
+    const method = prng.pick(['GET', 'OPTIONS', 'POST', 'HEAD', 'X']);
+    await ask({ method, target: text(prng, TARGETS), headers, isSecure: prng.chance(0.5) }, policy);
   });
+});
+
+// Goal: what the gateway is sent is a message, or refused with the one error that it answers.
+test('JSON of requests to the gateway', async () => {
+  let taken = 0;
+  await forSeeds(3000, (prng) => {
+    const { request } = prng.pick(METHODS);
+    const seed = {
+      key: 'Zm9v',
+      rangeEnd: 'AA==',
+      value: 'djE=',
+      lease: '7',
+      TTL: 5,
+      ID: '123',
+      limit: '9',
+      prevKv: true,
+    };
+    const txn = { compare: [{ key: 'Zm9v', target: 'VALUE' }], success: [{ requestPut: seed }] };
+    const good = JSON.stringify({ ...seed, ...txn, name: 'ann', peerURLs: ['http://a'], createRequest: seed });
+    try {
+      const message = jsonToMessage(request, mutate(prng, Buffer.from(good)).toString('utf8'));
+      request.encode(message);
+      taken++;
+    } catch (error) {
+      assert.ok(error instanceof ProtoError, String((error as Error).stack));
+    }
+  });
+  assert.ok(taken > 100, `${taken} were taken`);
+  const deep = `${'{"success":[{"requestTxn":'.repeat(20_000)}{}${'}]}'.repeat(20_000)}`;
+  assert.throws(() => jsonToMessage(TxnRequest, deep), ProtoError);
 });
 
 const MEMBERS = Buffer.from(
