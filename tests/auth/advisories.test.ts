@@ -114,7 +114,7 @@ function field(tag: number, content: Buffer): Buffer {
 test('the July advisories of 2026: what is nested counts, and neither depth nor number ends the process', async () => {
   const client = server.connect();
   try {
-    let inner = Buffer.alloc(0);
+    let inner: Buffer = Buffer.alloc(0);
     for (let depth = 0; depth < 3000; depth++) inner = field(0x12, field(0x22, inner));
     const deep = await client.callRaw('/etcdserverpb.KV/Txn', inner);
     assert.notEqual(deep.code, 0);

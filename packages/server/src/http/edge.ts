@@ -23,7 +23,9 @@ export class HttpEdge implements HttpHandler {
 
   constructor(front: HttpFront) {
     this.front = front;
-    this.server = createServer((request, response) => this.serve(new Http1Exchange(request, response)));
+    this.server = createServer({ connectionsCheckingInterval: HEADERS_TIMEOUT_MS / 2 }, (request, response) =>
+      this.serve(new Http1Exchange(request, response)),
+    );
     this.server.headersTimeout = HEADERS_TIMEOUT_MS;
     this.server.requestTimeout = REQUEST_TIMEOUT_MS;
     this.server.keepAliveTimeout = IDLE_TIMEOUT_MS;
