@@ -79,6 +79,7 @@ test('files of settings', async () => {
   assert.ok(refused > 50 && read > 5, `${refused} refused, ${read} read`);
 });
 
+// CVE-2022-3064.
 test('a file of aliases of aliases is refused, not unfolded', () => {
   const lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x, x]'];
   for (let level = 1; level < 10; level++) {
