@@ -410,15 +410,6 @@ export class ReplicationNode {
     this.pump.schedule();
   }
 
-  /** Asks the leader, which must be this member, to hand over. Fails if it does not lead. */
-  transferLeadership(to: U64): EtcdError | null {
-    if (this.isStopped) return ErrStopped;
-    if (!this.raft.isLeader) return ErrNotLeader;
-    this.raft.transferLeader(to);
-    this.pump.schedule();
-    return null;
-  }
-
   /**
    * How much of this member's log another one is known to have, from 0 to 1; null where this member does not lead, or the
    * other is none of the cluster.
