@@ -438,6 +438,7 @@ class RunningMember implements Member {
         policy: { cors: config.cors, hostWhitelist: config.hostWhitelist, ignoresNames },
         gateway: config.enableGrpcGateway ? gateway : null,
       }),
+      gatewayBodyBytes(maxRequestBytes),
     );
     this.edge = edge;
     this.rpc.handleHttp(edge);

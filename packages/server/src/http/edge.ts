@@ -1,9 +1,11 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { HttpExchange, HttpHandler } from '@etsd/rpc';
 import type { HttpFront } from './front.ts';
 import { Http1Exchange } from './http1-exchange.ts';
 import { Http2Exchange } from './http2-exchange.ts';
+import { refusedUpgrade, WebSocketExchange } from './websocket-exchange.ts';
 
 /** How long an HTTP/1.1 client may take to send its request's head. */
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -18,15 +20,27 @@ const CONNECTIONS_MAX = 16_384;
 export class HttpEdge implements HttpHandler {
   private readonly front: HttpFront;
   private readonly server: Server;
+  private readonly webSockets = new Set<Duplex>();
   private connections = 0;
 
-  constructor(front: HttpFront) {
+  /** `messageBytesMax` bounds what comes in one message over a WebSocket. */
+  constructor(front: HttpFront, messageBytesMax: number) {
     this.front = front;
-    this.server = createServer((request, response) => front.serve(new Http1Exchange(request, response)));
+    const options = { shouldUpgradeCallback: (request: IncomingMessage) => front.takesUpgrade(request) };
+    this.server = createServer(options, (request, response) => front.serve(new Http1Exchange(request, response)));
     this.server.headersTimeout = HEADERS_TIMEOUT_MS;
     this.server.requestTimeout = REQUEST_TIMEOUT_MS;
     this.server.keepAliveTimeout = IDLE_TIMEOUT_MS;
     this.server.maxHeadersCount = 100;
+    this.server.on('upgrade', (request, socket, head) => {
+      const refused = refusedUpgrade(request) ?? (front.allowsOrigin(request) ? null : 403);
+      if (refused === null) {
+        const exchange = new WebSocketExchange(request, socket, head, messageBytesMax);
+        this.webSockets.add(socket);
+        socket.once('close', () => this.webSockets.delete(socket));
+        front.serve(exchange);
+      } else refuseUpgrade(request, socket, refused);
+    });
   }
 
   /** Takes over a connection (a socket of Node's own) that speaks HTTP/1.1 and whose first bytes were already read. */
@@ -51,5 +65,22 @@ export class HttpEdge implements HttpHandler {
   /** Ends every connection. */
   close(): void {
     this.server.closeAllConnections();
+    for (const socket of this.webSockets) socket.destroy();
   }
+}
+
+const UPGRADE_REFUSALS: Readonly<Record<number, string>> = {
+  400: 'Bad Request',
+  403: 'Forbidden',
+  405: 'Method Not Allowed',
+};
+
+function refuseUpgrade(request: IncomingMessage, socket: Duplex, status: number): void {
+  const text = UPGRADE_REFUSALS[status] as string;
+  socket.on('error', () => {});
+  socket.end(
+    `HTTP/1.1 ${status} ${text}\r\nSec-Websocket-Version: 13\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\nContent-Length: ${text.length + 1}\r\n\r\n${text}\n`,
+    () => socket.destroy(),
+  );
+  request.resume();
 }

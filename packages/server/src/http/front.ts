@@ -1,4 +1,5 @@
 /** What every request to a client address passes, whatever it asks for: host names, origins, and which part answers. */
+import type { IncomingMessage } from 'node:http';
 import type { Gateway } from './gateway/gateway.ts';
 import { GATEWAY_PREFIX } from './gateway/gateway.ts';
 import { answerRoute, type HttpMember, type HttpPolicy, refusedHost } from './routes.ts';
@@ -20,6 +21,18 @@ export class HttpFront {
 
   constructor(parts: FrontParts) {
     this.parts = parts;
+  }
+
+  /** Whether the connection shall become a WebSocket. Who proposes another protocol, or elsewhere, gets a plain answer. */
+  takesUpgrade(request: IncomingMessage): boolean {
+    if (this.parts.gateway === null || request.headers.upgrade?.toLowerCase() !== 'websocket') return false;
+    return /^\/v3(?:beta)?\//.test(parseTarget(request.url ?? '')?.path ?? '');
+  }
+
+  /** A page may open a WebSocket to anywhere: unlike with other requests, nobody but us can stop it. */
+  allowsOrigin(request: IncomingMessage): boolean {
+    const { origin } = request.headers;
+    return origin === undefined || corsHeaders(this.parts.policy, origin).length > 0;
   }
 
   serve(exchange: WebExchange): void {
