@@ -1,7 +1,7 @@
 import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { open as openDirectory } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { assert, errorFrom, keyFromBytes, OperatorError, RingQueue } from '@etsd/base';
+import { assert, errorFrom, faultPoint, keyFromBytes, OperatorError, RingQueue } from '@etsd/base';
 import type { Backend, BackendSnapshot, Visit } from './backend.ts';
 import type { Batch } from './batch.ts';
 import { type Bucket, bucketIndex } from './buckets.ts';
@@ -120,7 +120,9 @@ export class LmdbBackend implements Backend {
   commit(done?: (error: Error | null) => void): void {
     assert(!this.closed, 'the backend is open');
     if (this.overlay.open.operations > 0) {
+      faultPoint('backend.commit.before');
       for (const hook of this.hooks) hook();
+      faultPoint('backend.commit.hooked');
       this.overlay.seal();
     }
     if (done !== undefined) {
@@ -193,6 +195,7 @@ export class LmdbBackend implements Backend {
     this.writing = false;
     this.sizes = null;
     if (error === null) {
+      faultPoint('backend.commit.after');
       for (const batch of batches) {
         this.overlay.drop(batch);
         if (this.catchUp !== null) {
@@ -230,8 +233,10 @@ export class LmdbBackend implements Backend {
     await this.committed();
     if (this.renaming !== null) await this.renaming;
     this.syncing++;
+    faultPoint('backend.flush.before');
     try {
       await this.file.sync();
+      faultPoint('backend.flush.after');
     } finally {
       this.syncing--;
       this.tellIdle();
@@ -302,6 +307,7 @@ export class LmdbBackend implements Backend {
    */
   private async rewrite(): Promise<void> {
     const freshPath = `${this.path}.new`;
+    faultPoint('defragment.before');
     rmSync(freshPath, { force: true });
     // What was deleted last should not be copied: deleted afterwards, it would leave holes in the new file.
     await this.committed();
@@ -328,6 +334,7 @@ export class LmdbBackend implements Backend {
       removeCopy(freshPath);
       throw errorFrom(thrown);
     }
+    faultPoint('defragment.exchange');
     this.file = fresh;
     this.sizes = null;
     this.catchUp = null;
@@ -339,6 +346,7 @@ export class LmdbBackend implements Backend {
     } finally {
       this.renaming = null;
     }
+    faultPoint('defragment.after');
     this.retired.add(old);
     await this.closeRetired();
   }

@@ -1,4 +1,4 @@
-import { assert, type Key, keyFromBytes, keyToBytes } from '@etsd/base';
+import { assert, faultPoint, type Key, keyFromBytes, keyToBytes } from '@etsd/base';
 import type { Backend, BackendSnapshot, Visit } from './backend.ts';
 import { type Batch, KEY_BUCKET } from './batch.ts';
 import { BUCKETS, type Bucket, bucketIndex } from './buckets.ts';
@@ -66,6 +66,13 @@ function emptyTables(): Table[] {
   return BUCKETS.map(() => new Table());
 }
 
+export interface MemoryOptions {
+  /** What a crash of the machine would leave is kept apart. */
+  readonly crashable?: boolean;
+  /** How long a flush takes; at once where it is absent. */
+  readonly syncing?: () => Promise<void>;
+}
+
 /**
  * The store in memory, for the simulator and for unit tests. It keeps what a crash of the machine would leave apart
  * from what a reader sees: `afterCrash` gives the store a restarted member would find.
@@ -79,10 +86,14 @@ export class MemoryBackend implements Backend {
   /** Committed since the last flush, oldest first. */
   private undurable: Batch[] = [];
   private closed = false;
+  /** The newest batch, which readers find in flight and in the tables. */
+  private lingering: Batch | null = null;
+  private readonly syncing: (() => Promise<void>) | null;
 
-  constructor(options: { crashable?: boolean } = {}) {
+  constructor(options: MemoryOptions = {}) {
     this.tables = emptyTables();
     this.durable = options.crashable === true ? emptyTables() : null;
+    this.syncing = options.syncing ?? null;
   }
 
   get pendingOperations(): number {
@@ -136,11 +147,17 @@ export class MemoryBackend implements Backend {
   commit(done?: (error: Error | null) => void): void {
     assert(!this.closed, 'the backend is open');
     if (this.overlay.open.operations > 0) {
+      faultPoint('backend.commit.before');
       for (const hook of this.hooks) hook();
+      faultPoint('backend.commit.hooked');
       const batch = this.overlay.seal();
       applyBatch(this.tables, batch);
-      this.overlay.drop(batch);
+      if (this.lingering !== null) this.overlay.drop(this.lingering);
+      // In LMDB too the file shows a batch some time before it is known to be there.
+      if (this.durable === null) this.overlay.drop(batch);
+      else this.lingering = batch;
       if (this.durable !== null) this.undurable.push(batch);
+      faultPoint('backend.commit.after');
     }
     if (done !== undefined) done(null);
   }
@@ -154,9 +171,14 @@ export class MemoryBackend implements Backend {
 
   async flush(): Promise<void> {
     this.commit();
-    if (this.durable === null) return;
-    for (const batch of this.undurable) applyBatch(this.durable, batch);
-    this.undurable = [];
+    faultPoint('backend.flush.before');
+    const last = this.undurable.at(-1);
+    if (this.syncing !== null) await this.syncing();
+    if (this.durable === null || last === undefined) return;
+    // What another flush or a replacement has settled meanwhile is not there any more.
+    const covered = this.undurable.splice(0, this.undurable.indexOf(last) + 1);
+    for (const batch of covered) applyBatch(this.durable, batch);
+    faultPoint('backend.flush.after');
   }
 
   snapshot(): BackendSnapshot {
@@ -185,7 +207,10 @@ export class MemoryBackend implements Backend {
   }
 
   async defragment(): Promise<void> {
+    faultPoint('defragment.before');
     this.commit();
+    faultPoint('defragment.exchange');
+    faultPoint('defragment.after');
   }
 
   async replace(fill: (fresh: Backend) => Promise<void>, switched: () => void = () => {}): Promise<void> {
@@ -194,6 +219,7 @@ export class MemoryBackend implements Backend {
     await fresh.close();
     this.tables = fresh.tables;
     this.overlay.clear();
+    this.lingering = null;
     this.undurable = [];
     if (this.durable !== null) this.durable = this.tables.map((table) => table.clone());
     switched();
@@ -211,14 +237,16 @@ export class MemoryBackend implements Backend {
 
   /**
    * The store that a restart finds after a crash: everything flushed, and of the batches committed since then the
-   * oldest `survivors`. This object is dead afterwards.
+   * oldest `survivors`. This object is dead afterwards. Also for what a clean stop leaves: then there are none.
    */
-  afterCrash(survivors: number): MemoryBackend {
+  afterCrash(survivors: number, options: Pick<MemoryOptions, 'syncing'> = {}): MemoryBackend {
     const durable = this.durable;
     assert(durable !== null, 'only a crashable store can crash');
     assert(survivors <= this.undurable.length, 'no more batches survive than there were');
     this.closed = true;
-    const next = new MemoryBackend({ crashable: true });
+    // Whatever this one still does, it does not reach the disk.
+    this.durable = null;
+    const next = new MemoryBackend({ ...options, crashable: true });
     for (let i = 0; i < survivors; i++) applyBatch(durable, this.undurable[i] as Batch);
     next.durable = durable;
     next.tables = durable.map((table) => table.clone());

@@ -1,5 +1,5 @@
 import { type Backend, META_FINISHED_COMPACT_REV } from '@etsd/backend';
-import { assert, type Key } from '@etsd/base';
+import { assert, faultPoint, type Key } from '@etsd/base';
 import { type CompactionHashes, KnownHash, type KvHash } from './hash.ts';
 import type { KeyIndex } from './key-index.ts';
 import { HASH_BYTES_PER_RECORD } from './limits.ts';
@@ -69,6 +69,7 @@ export class Compaction {
       this.passRevision = limit;
       this.inPass = true;
     }
+    faultPoint('compaction.batch');
     let left = budget * LOOKS_PER_RECORD;
     const end = index.slotsEnd;
     while (this.slot < end) {
@@ -80,7 +81,9 @@ export class Compaction {
     this.slot = 0;
     this.inPass = false;
     if (this.passRevision < this.targetRevision) return false;
+    faultPoint('compaction.finish.before');
     backend.put('meta', META_FINISHED_COMPACT_REV, revisionKey(this.targetRevision, 0));
+    faultPoint('compaction.finished');
     return true;
   }
 

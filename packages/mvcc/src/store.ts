@@ -1,5 +1,15 @@
 import { type Backend, META_SCHEDULED_COMPACT_REV } from '@etsd/backend';
-import { assert, CorruptionError, EMPTY, isEmptyRange, type Key, keyFromBytes, OPEN_END, type U64 } from '@etsd/base';
+import {
+  assert,
+  CorruptionError,
+  EMPTY,
+  faultPoint,
+  isEmptyRange,
+  type Key,
+  keyFromBytes,
+  OPEN_END,
+  type U64,
+} from '@etsd/base';
 import {
   ErrCompacted,
   ErrFutureRev,
@@ -389,6 +399,7 @@ export class Store {
     if (revision > this.revision) return ErrFutureRev;
     this.startCompaction(revision, this.compaction === null);
     this.backend.put('meta', META_SCHEDULED_COMPACT_REV, revisionKey(revision, 0));
+    faultPoint('compaction.scheduled');
     return null;
   }
 

@@ -4,12 +4,23 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { EMPTY } from '@etsd/base';
 import { ConfState, Entry, type Message, MessageType, RaftSnapshot, SnapshotMetadata } from '@etsd/proto';
 import { CANDIDATE, FOLLOWER, LEADER } from './raft.ts';
 import { idOf, numberOf } from './testing/member.ts';
 import { Solo } from './testing/solo.ts';
 
-const { MsgApp, MsgAppResp, MsgHeartbeat, MsgHeartbeatResp, MsgSnap, MsgVote, MsgVoteResp } = MessageType;
+const {
+  MsgApp,
+  MsgAppResp,
+  MsgHeartbeat,
+  MsgHeartbeatResp,
+  MsgReadIndex,
+  MsgReadIndexResp,
+  MsgSnap,
+  MsgVote,
+  MsgVoteResp,
+} = MessageType;
 
 function entries(first: number, ...terms: number[]): Entry[] {
   return terms.map((term, place) =>
@@ -385,9 +396,11 @@ test('§8: a read is answered when a majority confirmed the leader after it was 
   const solo = leader(5);
   acknowledge(solo, 1, 2, 3, 4, 5);
   solo.node.readIndex(Buffer.from('r'));
-  assert.deepEqual(targets(solo.settle(), MsgHeartbeat), [2, 3, 4, 5]);
+  const heartbeats = solo.settle();
+  assert.deepEqual(targets(heartbeats, MsgHeartbeat), [2, 3, 4, 5]);
+  const context = heartbeats[0]?.context ?? EMPTY;
   const confirm = (from: number): void => {
-    solo.hear(from, MsgHeartbeatResp, solo.node.term, { context: Buffer.from('r') });
+    solo.hear(from, MsgHeartbeatResp, solo.node.term, { context });
   };
   confirm(2);
   assert.equal(solo.reads.length, 0, 'two of five are no majority');
@@ -395,4 +408,24 @@ test('§8: a read is answered when a majority confirmed the leader after it was 
   assert.equal(solo.reads.length, 0, 'the same one again is no third');
   confirm(3);
   assert.deepEqual(solo.reads, [1]);
+});
+
+test('§8: a late answer to an old question does not confirm a younger read (etcd issue 20418)', () => {
+  const solo = leader(3);
+  acknowledge(solo, 1, 2, 3);
+  const { term } = solo.node;
+  const question = { entries: [Entry.create({ data: Buffer.from('r') })] };
+  const asked = solo.hear(2, MsgReadIndex, term, question);
+  const context = asked.find(({ type }) => type === MsgHeartbeat)?.context ?? EMPTY;
+  assert.deepEqual(
+    targets(solo.hear(2, MsgHeartbeatResp, term, { context }), MsgReadIndexResp),
+    [2],
+    'a majority answered',
+  );
+  // By now another member may lead. 2 asks again, before it knows of the answer; that of 3 was on its way all the time.
+  solo.node.readIndex(Buffer.from('own'));
+  solo.settle();
+  solo.hear(2, MsgReadIndex, term, question);
+  solo.hear(3, MsgHeartbeatResp, term, { context });
+  assert.deepEqual(solo.reads, [], 'nobody has confirmed anything since the own read was asked');
 });

@@ -5,9 +5,9 @@ import { jointVote, VOTE_WON } from './quorum.ts';
 import { type Raft, ReadState } from './raft.ts';
 import type { ReadRound } from './read-rounds.ts';
 
-/** The context of the youngest waiting round, which every heartbeat carries: confirming it confirms all before it. */
+/** The name of the youngest waiting round, which every heartbeat carries: confirming it confirms all before it. */
 export function waitingContext(raft: Raft): Buffer {
-  return raft.reads.last?.context ?? EMPTY;
+  return raft.reads.last?.heartbeat ?? EMPTY;
 }
 
 /**

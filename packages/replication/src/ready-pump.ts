@@ -1,4 +1,4 @@
-import { U64_ZERO } from '@etsd/base';
+import { faultPoint, U64_ZERO } from '@etsd/base';
 import {
   ConfChange,
   ConfChangeV2,
@@ -119,7 +119,10 @@ export class ReadyPump {
     parts.stateChanged();
     while (!this.isStopped && raft.hasReady()) {
       const ready = raft.ready();
-      if (ready.messages.length > 0) parts.transport?.send(ready.messages);
+      if (ready.messages.length > 0) {
+        faultPoint(raft.isLeader ? 'raft.send.leader' : 'raft.send.follower');
+        parts.transport?.send(ready.messages);
+      }
       for (const state of ready.readStates) parts.reads.confirmed(state.context, state.index, this.applied);
       this.applyTarget = ready.committedTo;
       if (ready.write !== null) {
@@ -173,6 +176,7 @@ export class ReadyPump {
     const { applier, clock } = parts;
     const startMs = clock.nowMs();
     const target = this.applyTarget;
+    faultPoint('apply.before');
     let index = this.applied;
     while (index < target && !this.isStopped) {
       index++;
@@ -181,6 +185,7 @@ export class ReadyPump {
       // After each: one may be a transaction, or delete thousands of keys, and a look costs a hundredth of a put.
       if (clock.nowMs() - startMs > APPLY_SLICE_MS) break;
     }
+    faultPoint('apply.after');
     raft.appliedTo(index);
     parts.reads.appliedTo(index);
     applier.batchEnd();
@@ -251,9 +256,14 @@ export class ReadyPump {
    */
   saveSnapshot(snapshot: WalSnapshot, done: () => void): void {
     const report = (error: Error | null): void => {
-      if (error !== null) this.fail(error);
-      else if (!this.isStopped) done();
+      if (error !== null) {
+        this.fail(error);
+        return;
+      }
+      faultPoint('wal.snapshot.after');
+      if (!this.isStopped) done();
     };
+    faultPoint('wal.snapshot.before');
     if (this.raft.hasUnsavedCommit) this.parts.log.save(this.raft.takeHardState(), [], 0, 0, this.onCommitSaved);
     this.parts.log.saveSnapshot(snapshot, report);
     this.parts.log.flush();

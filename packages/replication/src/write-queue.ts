@@ -1,4 +1,4 @@
-import { assert, RingQueue } from '@etsd/base';
+import { assert, faultPoint, RingQueue } from '@etsd/base';
 import { type Entry, type HardState, type RaftSnapshot, WalSnapshot } from '@etsd/proto';
 import type { PendingWrite, Ready } from '@etsd/raft';
 import type { Clock } from '@etsd/runtime';
@@ -68,6 +68,7 @@ export class WriteQueue {
       this.release();
       return;
     }
+    faultPoint('raft.save.before');
     this.note(write);
     this.parts.log.save(ready.hardState, ready.entries, ready.entriesFrom, ready.entriesTo, this.onDurable);
   }
@@ -86,6 +87,7 @@ export class WriteQueue {
     assert(write !== undefined, 'replication: the log reported a write it was not given');
     this.givenMs.take();
     this.finished++;
+    faultPoint('raft.save.after');
     this.parts.durable(write);
   };
 

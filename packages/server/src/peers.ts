@@ -1,6 +1,7 @@
 /** The side of a member that faces the other members: its addresses, its connections, and what it answers there. */
 import type { Logger, U64 } from '@etsd/base';
 import type { HttpTransport } from '@etsd/replication';
+import type { Socket } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import { answerLeasePost, LEASES_INTERNAL_PATH, LEASES_PATH, type PeerPost } from './api/lease-peers.ts';
 import type { LeaseRouter } from './api/lease-router.ts';
@@ -13,7 +14,10 @@ import { MemberLines } from './member-lines.ts';
 export type PeerLinks = Pick<
   HttpTransport,
   'send' | 'close' | 'addPeer' | 'addRemote' | 'updatePeer' | 'removePeer' | 'activeSince' | 'handle' | 'request'
->;
+> & {
+  /** Serves a connection of another member, where that is not for `node:http`. */
+  accept?(socket: Socket, edge: PeerEdge): void;
+};
 
 /** Time for a question about a lease to be answered: soon after it there is another leader to ask, if this one hangs. */
 const LEASE_POST_TIMEOUT_MS = 1500;
@@ -72,7 +76,11 @@ export class PeerSide {
 
   /** Lets other members in; those that connected before have waited. */
   open(): void {
-    this.parts.gate.open((socket) => this.edge.accept(socket.detach()));
+    const { gate, links } = this.parts;
+    gate.open((socket) => {
+      if (links.accept === undefined) this.edge.accept(socket.detach());
+      else links.accept(socket, this.edge);
+    });
   }
 
   /** Answers what members ask the leader about leases. */

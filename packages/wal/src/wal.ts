@@ -3,7 +3,7 @@
  * (nothing is acknowledged before it is durable) is kept here: a callback of `save` without an error is the promise that
  * the entries can be read back after any crash.
  */
-import { assert, type Logger, OperatorError, silentLogger, U64_ZERO } from '@etsd/base';
+import { assert, faultPoint, type Logger, OperatorError, silentLogger, U64_ZERO } from '@etsd/base';
 import { type Entry, HardState, WalSnapshot } from '@etsd/proto';
 import {
   type DiskCallback,
@@ -411,6 +411,7 @@ export class Wal implements BatchSink {
     if (this.prepared === null) this.prepareNext();
     const { tail, lock, path } = await (this.prepared as Promise<PreparedSegment>);
     const finalPath = joinPath(this.directory, segment.name);
+    faultPoint('wal.cut.before');
     await new Promise<void>((resolve) => tail.filler.claim(batch.length, resolve));
     this.startedMs = clock.nowMs();
     await writeAt(tail.file, batch.bytes, batch.length, 0);
@@ -422,6 +423,7 @@ export class Wal implements BatchSink {
     this.segments.push({ segment, lock });
     this.prepared = null;
     this.ready = null;
+    faultPoint('wal.cut.after');
     await old.close();
     this.settings.logger.log('info', 'created a new WAL segment', { path: finalPath });
   }
@@ -478,9 +480,11 @@ export class Wal implements BatchSink {
     while (segments.length > this.settings.segmentsMax && (segments[1] as HeldSegment).segment.index < index) {
       const oldest = segments[0] as HeldSegment;
       const path = joinPath(this.directory, oldest.segment.name);
+      faultPoint('wal.release.before');
       if (oldest.lock === null) await disk.remove(path);
       else await this.files.remove(path, oldest.lock);
       segments.splice(0, 1);
+      faultPoint('wal.release.after');
       this.settings.logger.log('info', 'purged a log segment', { path });
     }
   }

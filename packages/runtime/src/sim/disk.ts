@@ -16,9 +16,17 @@ import {
   PlainLockedFiles,
   type ReadCallback,
 } from '../disk.ts';
+import type { FaultCounts } from './counts.ts';
 import type { DiskFaults } from './faults.ts';
 import type { Life, Simulation } from './simulation.ts';
-import { DirectoryNode, type FileChange, FileNode, type Node } from './storage.ts';
+import { DirectoryNode, type FileChange, FileNode, type Node, SECTOR_BYTES } from './storage.ts';
+
+/** Where a bit at rest was turned over. */
+export interface Rot {
+  readonly path: string;
+  readonly position: number;
+  readonly bit: number;
+}
 
 /** The medium of one machine. */
 export class SimMedium {
@@ -26,17 +34,61 @@ export class SimMedium {
   readonly faults: DiskFaults;
   readonly prng: Prng;
   readonly root = new DirectoryNode();
+  readonly counts: FaultCounts;
   /** Writes and syncs that were made to fail so far. */
   failures = 0;
+  /** Nothing ends before, in simulated milliseconds. */
+  private stalledUntilMs = 0;
 
-  constructor(prng: Prng, faults: DiskFaults) {
+  constructor(prng: Prng, faults: DiskFaults, counts: FaultCounts) {
     this.prng = prng;
     this.faults = faults;
+    this.counts = counts;
+  }
+
+  /** From now on nothing ends before that moment: a controller that resets, a volume that moves. */
+  stall(untilMs: number): void {
+    this.stalledUntilMs = Math.max(this.stalledUntilMs, untilMs);
+    this.counts.add('disk.stall');
+  }
+
+  /** How long an operation that begins now takes. */
+  takesMs(nowMs: number): number {
+    const { faults, prng } = this;
+    let ms = faults.latencyMinMs + prng.float() * (faults.latencyMaxMs - faults.latencyMinMs);
+    if (prng.chance(faults.stallRate)) {
+      ms += faults.stallMs;
+      this.counts.add('disk.stall');
+    }
+    return Math.max(ms, this.stalledUntilMs - nowMs);
+  }
+
+  failed(kind: 'write error' | 'sync error' | 'read error' | 'full'): void {
+    if (kind !== 'read error') this.failures++;
+    this.counts.add(`disk.${kind}`);
+  }
+
+  /**
+   * Turns one bit of a file over, where it lies and as it is read: rot at rest. Which file, of those that `isMeant` says yes
+   * to and that are not empty, and which bit, is drawn. Null where there is no such file.
+   */
+  rot(isMeant: (path: string) => boolean): Rot | null {
+    const files: [path: string, file: FileNode][] = [];
+    collectFiles(this.root, '', files);
+    const meant = files.filter(([path, file]) => file.current.size > 0 && isMeant(path));
+    if (meant.length === 0) return null;
+    const [path, file] = this.prng.pick(meant);
+    const position = this.prng.below(file.current.size);
+    const bit = this.prng.below(8);
+    file.current.flip(position, bit);
+    if (position < file.durable.size) file.durable.flip(position, bit);
+    this.counts.add('disk.bit flip');
+    return { path, position, bit };
   }
 
   /** Power is lost: what was not synced is kept, lost or torn. */
   crash(): void {
-    this.root.crash(this.prng, this.faults);
+    this.root.crash(this.prng, this.faults, this.counts);
   }
 
   find(path: string): Node | null {
@@ -93,6 +145,13 @@ export class SimMedium {
   }
 }
 
+function collectFiles(directory: DirectoryNode, path: string, files: [string, FileNode][]): void {
+  for (const [name, node] of directory.entries) {
+    if (node.kind === 'file') files.push([`${path}/${name}`, node]);
+    else collectFiles(node, `${path}/${name}`, files);
+  }
+}
+
 function partsOf(path: string): string[] {
   return path.split('/').filter((part) => part !== '' && part !== '.');
 }
@@ -125,11 +184,13 @@ class SimFile implements DiskFile {
 
   write(bytes: Buffer, start: number, end: number, position: number, done: DiskCallback): void {
     this.check(true);
+    if (!this.disk.isAlive) return;
     const { medium } = this.disk;
     const { faults, prng } = medium;
-    const change: FileChange = { position, bytes: Buffer.from(bytes.subarray(start, end)) };
+    const place = prng.chance(faults.misdirectRate) ? this.elsewhere(position) : position;
+    const change: FileChange = { position: place, bytes: Buffer.from(bytes.subarray(start, end)) };
     if (medium.isFullFor(end - start)) {
-      medium.failures++;
+      medium.failed('full');
       this.disk.later(() => done(diskError('ENOSPC', `no space left on device, '${this.path}'`)));
       return;
     }
@@ -138,7 +199,7 @@ class SimFile implements DiskFile {
     this.node.modifiedMs = this.disk.nowMs;
     this.disk.later(() => {
       if (fails) {
-        medium.failures++;
+        medium.failed('write error');
         if (this.durable) this.node.dropChanges(prng);
         done(diskError('EIO', `i/o error, '${this.path}'`));
         return;
@@ -150,9 +211,10 @@ class SimFile implements DiskFile {
 
   read(target: Buffer, start: number, end: number, position: number, done: ReadCallback): void {
     this.check(false);
-    const { faults, prng } = this.disk.medium;
-    const fails = prng.chance(faults.readErrorRate);
+    const { medium } = this.disk;
+    const fails = medium.prng.chance(medium.faults.readErrorRate);
     this.disk.later(() => {
+      if (fails) medium.failed('read error');
       if (fails) done(diskError('EIO', `i/o error, '${this.path}'`), 0);
       else done(null, this.node.current.read(position, target.subarray(start, end)));
     });
@@ -170,7 +232,7 @@ class SimFile implements DiskFile {
         done(null);
         return;
       }
-      medium.failures++;
+      medium.failed('sync error');
       this.node.dropChanges(prng);
       done(diskError('EIO', `i/o error, '${this.path}'`));
     });
@@ -196,6 +258,15 @@ class SimFile implements DiskFile {
     return this.disk.operation(() => {});
   }
 
+  /** Another sector of this file, where a write goes that loses its way. */
+  private elsewhere(position: number): number {
+    const { prng, counts } = this.disk.medium;
+    const sectors = Math.floor(this.node.current.size / SECTOR_BYTES);
+    if (sectors < 2) return position;
+    counts.add('disk.misdirected');
+    return prng.below(sectors) * SECTOR_BYTES + (position % SECTOR_BYTES);
+  }
+
   private check(writes: boolean): void {
     if (this.isClosed || (writes && this.access === 'read')) {
       throw diskError('EBADF', `bad file descriptor, '${this.path}'`);
@@ -219,12 +290,14 @@ export class SimDisk implements Disk {
     return this.simulation.nowMs;
   }
 
+  /** Whether the process that has this disk is still there: one that was stopped in the midst of a step writes no more. */
+  get isAlive(): boolean {
+    return this.life.isAlive;
+  }
+
   /** Calls back when the operation, begun now, is over. */
   later(callback: () => void): void {
-    const { faults, prng } = this.medium;
-    let ms = faults.latencyMinMs + prng.float() * (faults.latencyMaxMs - faults.latencyMinMs);
-    if (prng.chance(faults.stallRate)) ms += faults.stallMs;
-    this.simulation.schedule(ms, this.life, callback);
+    this.simulation.schedule(this.medium.takesMs(this.simulation.nowMs), this.life, callback);
   }
 
   /** Does `action` when the operation is over, and gives its result or error. */

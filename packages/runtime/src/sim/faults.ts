@@ -11,11 +11,14 @@ export interface DiskFaults {
   /** A sync fails. As in Linux the pages count as clean afterwards, whether they reached the medium or not. */
   syncErrorRate: number;
   readErrorRate: number;
+  /** A write is reported done and lies elsewhere: in another sector of the same file. */
+  misdirectRate: number;
   /** Writes that make files larger than this in all, in bytes, fail with `ENOSPC`. */
   capacityBytes: number;
   /** In a crash an unsynced write is kept as a whole … */
   crashKeepRate: number;
-  /** … or torn: each of its sectors of 512 bytes is kept or not. Otherwise it is lost. */
+  /** … or torn: each of its sectors of 512 bytes is kept or not. Otherwise it is lost. Each write for itself, so that of
+   * two a later one may stay where the earlier is lost. */
   crashTearRate: number;
 }
 
@@ -24,6 +27,15 @@ export interface NetworkFaults {
   latencyMaxMs: number;
   /** A connection breaks instead of carrying the next piece. */
   resetRate: number;
+  /** A piece is lost. In a stream it comes after a retransmission, with everything behind it; a message never comes. */
+  lossRate: number;
+  /** A message comes twice. Streams hide this, as TCP does. */
+  copyRate: number;
+  /** A message takes up to `reorderMs` longer, so that others overtake it. Streams keep their order. */
+  reorderRate: number;
+  reorderMs: number;
+  /** Of a machine that crashes the others hear nothing: their connections stay half open until they are given up. */
+  halfOpenRate: number;
 }
 
 export interface ClockFaults {
@@ -43,6 +55,7 @@ export function calmDisk(): DiskFaults {
     writeErrorRate: 0,
     syncErrorRate: 0,
     readErrorRate: 0,
+    misdirectRate: 0,
     capacityBytes: Number.POSITIVE_INFINITY,
     crashKeepRate: 0.3,
     crashTearRate: 0.4,
@@ -50,9 +63,14 @@ export function calmDisk(): DiskFaults {
 }
 
 export function calmNetwork(): NetworkFaults {
-  return { latencyMinMs: 0.1, latencyMaxMs: 1, resetRate: 0 };
-}
-
-export function calmClock(): ClockFaults {
-  return { rate: 1, wallOffsetMs: 0 };
+  return {
+    latencyMinMs: 0.1,
+    latencyMaxMs: 1,
+    resetRate: 0,
+    lossRate: 0,
+    copyRate: 0,
+    reorderRate: 0,
+    reorderMs: 0,
+    halfOpenRate: 0,
+  };
 }

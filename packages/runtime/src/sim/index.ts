@@ -1,7 +1,8 @@
-export type { SimMedium } from './disk.ts';
+export type { MachineClock } from './clock.ts';
+export { FaultCounts } from './counts.ts';
+export type { Rot, SimMedium } from './disk.ts';
 export {
   type ClockFaults,
-  calmClock,
   calmDisk,
   calmNetwork,
   type DiskFaults,

@@ -17,6 +17,7 @@ import type {
   SocketReceiver,
 } from '../network.ts';
 import type { NetworkFaults } from './faults.ts';
+import { Links } from './links.ts';
 import type { Life, Simulation } from './simulation.ts';
 
 /** Bytes under way in one direction above which a writer is told to wait. */
@@ -24,6 +25,12 @@ const WINDOW_BYTES = 1024 * 1024;
 
 /** How soon what met a cut link is tried again, in milliseconds. */
 const RETRY_MS = 50;
+
+/** How long a lost piece of a stream takes to be sent again, in milliseconds. */
+const RETRANSMIT_MS = 200;
+
+/** A connection whose other end is silently gone is given up after this long, in milliseconds (keepalive). */
+const HALF_OPEN_MS = 30_000;
 
 const CONNECT_TIMEOUT_MS = 20_000;
 
@@ -46,7 +53,8 @@ export class SimLan {
   readonly faults: NetworkFaults;
   readonly prng: Prng;
   readonly endpoints = new Map<string, Endpoint>();
-  private readonly cuts = new Set<string>();
+  /** The state of each way from one machine to another. */
+  readonly links: Links;
   private readonly sockets = new Set<SimSocket>();
   private nextPort = 20_000;
 
@@ -54,29 +62,67 @@ export class SimLan {
     this.simulation = simulation;
     this.prng = prng;
     this.faults = faults;
+    this.links = new Links(simulation, prng);
   }
 
   /** Lets nothing through from one machine to the other; the way back is another link. */
   cut(from: string, to: string): void {
-    this.cuts.add(`${from}>${to}`);
+    this.links.cut(from, to);
   }
 
   heal(from: string, to: string): void {
-    this.cuts.delete(`${from}>${to}`);
+    this.links.heal(from, to);
   }
 
   healAll(): void {
-    this.cuts.clear();
+    this.links.healAll();
   }
 
   isCut(from: string, to: string): boolean {
-    return this.cuts.has(`${from}>${to}`);
+    return this.links.isCut(from, to);
+  }
+
+  /**
+   * Sends a message of its own, as in a datagram: `arrive` is called once, twice or never, and others may overtake it. Where
+   * the link is cut it is lost. `life` is the receiver's: what arrives for a life that is over is lost too.
+   */
+  post(from: string, to: string, life: Life, arrive: () => void): void {
+    const { faults, prng, simulation } = this;
+    if (this.links.isCut(from, to) || prng.chance(faults.lossRate)) {
+      simulation.counts.add('network.lost');
+      return;
+    }
+    let copies = 1;
+    if (prng.chance(faults.copyRate)) {
+      copies = 2;
+      simulation.counts.add('network.copied');
+    }
+    for (; copies > 0; copies--) {
+      let ms = this.delayMs() + this.links.extraMs(from, to);
+      if (prng.chance(faults.reorderRate)) {
+        ms += prng.float() * faults.reorderMs;
+        simulation.counts.add('network.reordered');
+      }
+      simulation.schedule(ms, life, arrive);
+    }
+  }
+
+  /** How much longer a piece of a stream takes: it may have to be sent again, and its link may be slow or clogged. */
+  streamDelayMs(from: string, to: string): number {
+    let ms = this.delayMs() + this.links.extraMs(from, to);
+    while (this.prng.chance(Math.min(0.9, this.faults.lossRate))) {
+      ms += RETRANSMIT_MS;
+      this.simulation.counts.add('network.sent again');
+    }
+    return ms;
   }
 
   /** A machine is gone: whoever talks to it learns so after a while. */
   crash(life: Life): void {
     for (const [key, endpoint] of this.endpoints) if (endpoint.life === life) this.endpoints.delete(key);
-    for (const socket of this.sockets) if (socket.life === life) socket.vanish();
+    const isSilent = this.prng.chance(this.faults.halfOpenRate);
+    if (isSilent) this.simulation.counts.add('network.half open');
+    for (const socket of this.sockets) if (socket.life === life) socket.vanish(isSilent ? HALF_OPEN_MS : 0);
   }
 
   delayMs(): number {
@@ -161,6 +207,7 @@ class SimSocket implements Socket {
     const other = this.other;
     if (this.isClosed || other === null) return true;
     if (this.lan.prng.chance(this.lan.faults.resetRate)) {
+      this.lan.simulation.counts.add('network.reset');
       this.destroy(systemError('ECONNRESET', 'the connection broke'));
       return true;
     }
@@ -188,14 +235,19 @@ class SimSocket implements Socket {
   destroy(error?: Error): void {
     if (this.isClosed) return;
     this.close(error ?? null);
-    this.breakOther();
+    this.breakOther(0);
   }
 
-  /** The machine crashed: no callback here, but the other side learns. */
-  vanish(): void {
+  /** The machine crashed: no callback here, but the other side learns, `afterMs` later than it could. */
+  vanish(afterMs: number): void {
     this.isClosed = true;
     this.lan.closed(this);
-    this.breakOther();
+    this.breakOther(afterMs);
+  }
+
+  /** Whoever dialled has given up. */
+  get isGone(): boolean {
+    return this.isClosed;
   }
 
   /** Nobody is there, or nobody was reached in time. */
@@ -209,16 +261,17 @@ class SimSocket implements Socket {
     throw new Error('a simulated socket is no socket of node');
   }
 
-  private breakOther(): void {
+  private breakOther(afterMs: number): void {
     const other = this.other;
     if (other === null || other.isClosed) return;
-    this.lan.simulation.schedule(this.lan.delayMs(), other.life, () => {
+    this.lan.simulation.schedule(afterMs + this.lan.delayMs(), other.life, () => {
       other.close(systemError('ECONNRESET', 'the other side is gone'));
     });
   }
 
   private arrive(bytes: Buffer | null): void {
-    const atMs = Math.max(this.lan.simulation.nowMs + this.lan.delayMs(), this.lastArrivalMs);
+    const takesMs = this.lan.streamDelayMs((this.other as SimSocket).machine, this.machine);
+    const atMs = Math.max(this.lan.simulation.nowMs + takesMs, this.lastArrivalMs);
     this.lastArrivalMs = atMs;
     this.incoming.push(new Piece(bytes, atMs));
     this.incomingBytes += bytes?.length ?? 0;
@@ -323,6 +376,7 @@ export class SimNetwork implements Network {
   private attempt(socket: SimSocket, key: string, untilMs: number): void {
     const { lan, life } = this;
     lan.simulation.schedule(lan.delayMs(), life, () => {
+      if (socket.isGone) return;
       const endpoint = lan.endpoints.get(key);
       if (endpoint === undefined) {
         socket.fail(systemError('ECONNREFUSED', `nobody listens at ${key}`));

@@ -3,11 +3,22 @@
  * sets the clock to it, runs it and lets all promises that became ready go on before it takes the next one. Ties are
  * taken in the order in which they were scheduled, so that one seed gives one history, to the byte.
  */
-import { Prng } from '@etsd/base';
+import { type FaultPoint, listenToFaultPoints, Prng } from '@etsd/base';
+import { FaultCounts } from './counts.ts';
 import { Tripwires } from './tripwires.ts';
 
 // The real ones, before any trip wire replaces them.
 const realSetImmediate = setImmediate;
+
+/**
+ * Node's own way to run everything that ticks and promises have made ready, at once and from within a callback. It is not
+ * documented, but it is what Node does after each callback; where it is missing, the real event loop is asked to come round
+ * after every event, which gives the same history a hundred times slower.
+ */
+const drainMicrotasks = (process as unknown as { readonly _tickCallback?: () => void })._tickCallback;
+
+/** Events between two turns of the real event loop, which timers of whoever runs the simulation may be waiting for. */
+const BURST_EVENTS = drainMicrotasks === undefined ? 1 : 2000;
 
 /** Whether whoever asked for an event is still there: a crash takes everything back that was asked for before it. */
 export class Life {
@@ -42,6 +53,12 @@ export class SimEvent {
   }
 }
 
+interface WatchedPoint {
+  readonly point: FaultPoint;
+  left: number;
+  readonly reached: () => void;
+}
+
 export interface RunLimits {
   /** Events until the run counts as stuck. Default 1,000,000. */
   readonly eventsMax?: number;
@@ -57,11 +74,17 @@ export class Simulation {
   nowMs = 0;
   /** Events run so far: crashes and faults can be pinned to one. */
   eventCount = 0;
+  /** Faults that happened and places that were reached. */
+  readonly counts = new FaultCounts();
   private readonly queue: SimEvent[] = [];
   private sequence = 0;
   /** Work in the real world that an event began and that must end before the next one. */
   private held: Promise<unknown>[] = [];
   private readonly paused: Map<Life, number> = new Map();
+  /** Places at which a process is to be stopped. */
+  private readonly watchedPoints: Map<Life, WatchedPoint> = new Map();
+  /** Whose event is being run. */
+  private current: Life | null = null;
   private readonly tripwires = new Tripwires();
   /** What a callback or a promise nobody waited for has thrown. */
   private failure: unknown = null;
@@ -90,6 +113,22 @@ export class Simulation {
     return this.paused.size === 0 ? 0 : (this.paused.get(life) ?? 0);
   }
 
+  /** Calls `reached` when the process has come to the place so many times more. One per process; null forgets it. */
+  watchPoint(life: Life, point: FaultPoint | null, times: number, reached: () => void): void {
+    if (point === null) this.watchedPoints.delete(life);
+    else this.watchedPoints.set(life, { point, left: times, reached });
+  }
+
+  private readonly onPoint = (point: FaultPoint): void => {
+    const life = this.current;
+    if (life === null || !life.isAlive) return;
+    this.counts.add(`at ${point}`);
+    const watched = this.watchedPoints.get(life);
+    if (watched === undefined || watched.point !== point || --watched.left > 0) return;
+    this.watchedPoints.delete(life);
+    watched.reached();
+  };
+
   /** The next event waits for this, which goes on in the real world but must have a result that does not depend on it. */
   hold(work: Promise<unknown>): void {
     this.held.push(work.catch(() => {}));
@@ -100,37 +139,34 @@ export class Simulation {
     const lastEvent = this.eventCount + (limits.eventsMax ?? 1_000_000);
     const lastMs = this.nowMs + (limits.durationMs ?? 3_600_000);
     const onRejection = (reason: unknown): void => {
-      this.failure ??= reason;
+      // What is left of a process that was stopped in the midst of a step fails as it likes.
+      if (this.current === null || this.current.isAlive) this.failure ??= reason;
     };
     // A rejection nobody handles belongs to this run, not to whoever else listens (a test runner).
     const listeners = process.listeners('unhandledRejection');
     process.removeAllListeners('unhandledRejection');
     process.on('unhandledRejection', onRejection);
     this.tripwires.arm();
+    const listener = listenToFaultPoints(this.onPoint);
     try {
-      await this.settle();
-      while (!isDone()) {
-        const next = this.queue[0];
-        if (next === undefined) throw this.stuck('nothing is left to happen');
-        if (this.eventCount >= lastEvent) throw this.stuck('too many events');
-        if (next.atMs > lastMs) throw this.stuck('too much simulated time');
-        this.pop();
-        if (next.isCancelled || !next.life.isAlive) continue;
-        const resumedMs = this.pausedUntilMs(next.life);
-        if (resumedMs > next.atMs) {
-          next.atMs = resumedMs;
-          this.push(next);
-          continue;
-        }
-        this.nowMs = next.atMs;
-        this.eventCount++;
-        next.callback();
+      for (let isOver = false; !isOver; ) {
         await this.settle();
+        isOver = await this.burst(isDone, lastEvent, lastMs);
       }
     } finally {
+      this.current = null;
       this.tripwires.disarm();
+      listenToFaultPoints(listener);
       process.off('unhandledRejection', onRejection);
       for (const listener of listeners) process.on('unhandledRejection', listener);
+    }
+  }
+
+  private run(event: SimEvent): void {
+    try {
+      event.callback();
+    } catch (error) {
+      if (event.life.isAlive) throw error;
     }
   }
 
@@ -154,18 +190,62 @@ export class Simulation {
     return work;
   }
 
-  /** Lets every promise that is ready go on: the microtasks are empty when the real event loop comes round. */
+  /** Runs events until `isDone`, which it answers, or until the real event loop is due. */
+  private burst(isDone: () => boolean, lastEvent: number, lastMs: number): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      // Not from within a promise, where those that become ready could not be run.
+      realSetImmediate(() => {
+        try {
+          resolve(this.runBurst(isDone, lastEvent, lastMs));
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  }
+
+  private runBurst(isDone: () => boolean, lastEvent: number, lastMs: number): boolean {
+    for (let left = BURST_EVENTS; left > 0; ) {
+      if (isDone()) return true;
+      const next = this.queue[0];
+      if (next === undefined) throw this.stuck('nothing is left to happen');
+      if (this.eventCount >= lastEvent) throw this.stuck('too many events');
+      if (next.atMs > lastMs) throw this.stuck('too much simulated time');
+      this.pop();
+      if (next.isCancelled || !next.life.isAlive) continue;
+      const resumedMs = this.pausedUntilMs(next.life);
+      if (resumedMs > next.atMs) {
+        next.atMs = resumedMs;
+        this.push(next);
+        continue;
+      }
+      this.nowMs = next.atMs;
+      this.eventCount++;
+      left--;
+      this.current = next.life;
+      this.run(next);
+      drainMicrotasks?.();
+      this.throwFailure();
+      if (this.held.length > 0) return false;
+    }
+    return false;
+  }
+
+  private throwFailure(): void {
+    if (this.failure === null) return;
+    const failure = this.failure;
+    this.failure = null;
+    throw failure;
+  }
+
+  /** Waits for work in the real world, and lets every promise that is ready go on. */
   private async settle(): Promise<void> {
     do {
       const held = this.held;
       this.held = [];
       if (held.length > 0) await Promise.all(held);
       await new Promise<void>((resolve) => realSetImmediate(resolve));
-      if (this.failure !== null) {
-        const failure = this.failure;
-        this.failure = null;
-        throw failure;
-      }
+      this.throwFailure();
     } while (this.held.length > 0);
   }
 

@@ -1,10 +1,11 @@
 /** What a simulated medium consists of: sparse file images, inodes and directories, each as it is and as it is durably. */
 import type { Prng } from '@etsd/base';
+import type { FaultCounts } from './counts.ts';
 import type { DiskFaults } from './faults.ts';
 import type { Life } from './simulation.ts';
 
 const PAGE_BYTES = 4096;
-const SECTOR_BYTES = 512;
+export const SECTOR_BYTES = 512;
 const ZERO_PAGE = Buffer.alloc(PAGE_BYTES);
 
 /** The content of a file; pages of nothing but zeros are not stored. */
@@ -49,6 +50,14 @@ export class Image {
       at += step;
     }
     return length;
+  }
+
+  /** Turns one bit over. There must be a byte at the position. */
+  flip(position: number, bit: number): void {
+    const byte = Buffer.alloc(1);
+    this.read(position, byte);
+    byte[0] = (byte[0] as number) ^ (1 << bit);
+    this.write(position, byte);
   }
 
   clone(): Image {
@@ -127,11 +136,20 @@ export class FileNode {
     this.changes = [];
   }
 
-  crash(prng: Prng, faults: DiskFaults): void {
+  crash(prng: Prng, faults: DiskFaults, counts: FaultCounts): void {
+    let isLost = false;
     for (const change of this.changes) {
       const coin = prng.float();
-      if (coin < faults.crashKeepRate) applyChange(this.durable, change);
-      else if (coin < faults.crashKeepRate + faults.crashTearRate) this.tear(change, prng);
+      if (coin < faults.crashKeepRate) {
+        applyChange(this.durable, change);
+        counts.add(isLost ? 'disk.reordered' : 'disk.kept');
+      } else if (coin < faults.crashKeepRate + faults.crashTearRate) {
+        this.tear(change, prng);
+        counts.add('disk.torn');
+      } else {
+        isLost = true;
+        counts.add('disk.lost');
+      }
     }
     this.changes = [];
     this.current = this.durable.clone();
@@ -181,11 +199,12 @@ export class DirectoryNode {
   }
 
   /** The file system's journal keeps order: some first part of the changes has reached the medium. */
-  crash(prng: Prng, faults: DiskFaults): void {
+  crash(prng: Prng, faults: DiskFaults, counts: FaultCounts): void {
     const kept = this.changes.length === 0 ? 0 : prng.below(this.changes.length + 1);
+    if (kept < this.changes.length) counts.add('disk.names lost', this.changes.length - kept);
     for (const change of this.changes.slice(0, kept)) applyEntry(this.durable, change);
     this.changes = [];
     this.entries = new Map(this.durable);
-    for (const node of this.entries.values()) node.crash(prng, faults);
+    for (const node of this.entries.values()) node.crash(prng, faults, counts);
   }
 }

@@ -41,11 +41,17 @@ export class HttpEdge implements HttpHandler {
         front.serve(exchange);
       } else refuseUpgrade(request, socket, refused);
     });
+    // Connections are handed over, nobody listens; but it is then that node begins to keep to its time limits.
+    this.server.emit('listening');
   }
 
-  /** Takes over a connection (a socket of Node's own) that speaks HTTP/1.1 and whose first bytes were already read. */
-  accept(detached: unknown, firstBytes: Buffer): void {
+  /**
+   * Takes over a connection (a socket of Node's own) that speaks HTTP/1.1 and whose first bytes were already read.
+   * `gone`: once it is closed.
+   */
+  accept(detached: unknown, firstBytes: Buffer, gone: () => void): void {
     const socket = detached as Socket;
+    socket.once('close', gone);
     if (this.connections >= CONNECTIONS_MAX) {
       socket.destroy();
       return;
@@ -64,6 +70,7 @@ export class HttpEdge implements HttpHandler {
 
   /** Ends every connection. */
   close(): void {
+    this.server.close();
     this.server.closeAllConnections();
     for (const socket of this.webSockets) socket.destroy();
   }

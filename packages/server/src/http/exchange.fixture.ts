@@ -16,6 +16,7 @@ export class FakeExchange implements WebExchange {
   readonly target: string;
   readonly isSecure: boolean;
   readonly peerCommonName: string;
+  readonly peer = '127.0.0.1:4711';
   isOpen = true;
   queuedBytes = 0;
   onGone: (() => void) | null = null;

@@ -12,6 +12,7 @@ export class Http1Exchange implements WebExchange {
   readonly method: string;
   readonly target: string;
   readonly peerCommonName: string;
+  readonly peer: string;
   readonly isSecure: boolean;
   isOpen = true;
   onGone: (() => void) | null = null;
@@ -28,6 +29,7 @@ export class Http1Exchange implements WebExchange {
     const socket = request.socket as Partial<TLSSocket>;
     this.isSecure = socket.encrypted === true;
     this.peerCommonName = commonNameOf(socket);
+    this.peer = `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`;
     // A connection that breaks closes the response; nobody is left who could be told more.
     request.on('error', () => {});
     response.on('error', () => {});

@@ -29,6 +29,10 @@ export class Http2Exchange implements WebExchange, HttpReceiver {
     return this.inner.socket.peerCertificate?.commonName ?? '';
   }
 
+  get peer(): string {
+    return this.inner.socket.remoteAddress;
+  }
+
   header(name: string): string | undefined {
     return name === 'host' ? this.inner.request.authority : this.inner.header(name);
   }

@@ -24,6 +24,8 @@ export class PeerEdge {
     this.server.requestTimeout = 0;
     this.server.keepAliveTimeout = IDLE_TIMEOUT_MS;
     this.server.maxHeadersCount = 100;
+    // Connections are handed over, nobody listens; but it is then that node begins to keep to its time limits.
+    this.server.emit('listening');
   }
 
   route(path: string, handler: PeerHandler): void {
@@ -40,10 +42,12 @@ export class PeerEdge {
 
   /** Ends every connection. */
   close(): void {
+    this.server.close();
     this.server.closeAllConnections();
   }
 
-  private answer(request: IncomingMessage, response: ServerResponse): void {
+  /** Answers one request. */
+  answer(request: IncomingMessage, response: ServerResponse): void {
     // A connection that breaks ends the request; nobody is left who could be told.
     request.on('error', () => {});
     response.on('error', () => {});

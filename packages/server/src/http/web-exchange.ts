@@ -16,6 +16,8 @@ export interface WebExchange {
   readonly isSecure: boolean;
   /** Of the certificate that the client showed and that was checked; empty where there is none. */
   readonly peerCommonName: string;
+  /** The caller's address: `10.0.0.1:4711`. */
+  readonly peer: string;
   /** Value of a header by its lower-case name; several are joined by commas. */
   header(name: string): string | undefined;
 

@@ -48,6 +48,7 @@ export class WebSocketExchange implements WebExchange, FrameReceiver {
   readonly target: string;
   readonly isSecure: boolean;
   readonly peerCommonName: string;
+  readonly peer: string;
   isOpen = true;
   onGone: (() => void) | null = null;
   onDrained: (() => void) | null = null;
@@ -68,6 +69,7 @@ export class WebSocketExchange implements WebExchange, FrameReceiver {
     const secure = socket as Partial<TLSSocket>;
     this.isSecure = secure.encrypted === true;
     this.peerCommonName = commonNameOf(secure);
+    this.peer = `${request.socket.remoteAddress ?? ''}:${request.socket.remotePort ?? 0}`;
     this.frames = new FrameReader(messageBytesMax, this);
     socket.on('error', () => {});
     socket.on('close', () => this.gone());

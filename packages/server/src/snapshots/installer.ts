@@ -1,5 +1,5 @@
 import { type Backend, META_CONF_STATE, META_CONSISTENT_INDEX, META_TERM } from '@etsd/backend';
-import { assert, errorFrom, type Logger, OperatorError } from '@etsd/base';
+import { assert, errorFrom, faultPoint, type Logger, OperatorError } from '@etsd/base';
 import { BoltFile } from '@etsd/boltfile';
 import { KeyIndex, Restore, type Store } from '@etsd/mvcc';
 import type { RaftSnapshot, SnapshotMetadata } from '@etsd/proto';
@@ -11,7 +11,7 @@ import { receivedPath, removeReceived } from './file-names.ts';
 import { numberBytes, readFrozenState } from './frozen-state.ts';
 import type { SnapshotMetrics } from './snapshot-metrics.ts';
 import { type Pause, readBoltIntoBackend } from './store-file.ts';
-import { pauser } from './turns.ts';
+import { OTHERS_ARE_BUSY, pauser } from './turns.ts';
 
 /** Read at once while the new state's index and leases are built: about a millisecond. */
 const SLICE_RECORDS = 400;
@@ -74,8 +74,9 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
     assert(metadata !== null, 'a snapshot has a position');
     const { index, term } = metadata;
     const startMs = clock.nowMs();
-    const pause = pauser(world, () => this.isStopped);
+    const pause = pauser(world, { isStopped: () => this.isStopped, isBusy: OTHERS_ARE_BUSY });
     logger.log('info', 'applying snapshot', { 'current-applied-index': state.appliedIndex, 'snapshot-index': index });
+    faultPoint('snapshot.apply.before');
     await writeSnapshotFile(disk, directory, snapshot);
     metrics.fileSync.observe((clock.nowMs() - startMs) / 1000);
     state.beginReplacement(() => backend.commit());
@@ -88,6 +89,7 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
         while (!restore.store.slice(SLICE_RECORDS)) await pause();
         restore.lessor = new LessorReload(fresh, restore.store.leases);
         while (!restore.lessor.slice(SLICE_RECORDS)) await pause();
+        faultPoint('snapshot.apply.exchange');
       },
       () => {
         store.adopt(restore.store as Restore);
@@ -98,6 +100,7 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
       },
     );
     assert(state.appliedIndex === index && state.appliedTerm === term, 'the state is that of the snapshot');
+    faultPoint('snapshot.apply.after');
     await removeReceived(disk, directory, index);
     await purgeSnapshots(disk, directory, SNAPSHOT_FILES_KEPT);
     logger.log('info', 'applied snapshot', {

@@ -154,7 +154,7 @@ export class HttpApi {
     const callerWith = (authorization: string | undefined): Caller => ({
       handlerOf,
       onCancel,
-      credentials: credentialsOf(authorization, passesIdentity ? exchange.peerCommonName : null),
+      credentials: credentialsOf(exchange, authorization, passesIdentity),
     });
     const authorization = exchange.header('authorization');
     if (authorization === undefined || !/^Basic /i.test(authorization)) return [callerWith(authorization), null];
@@ -217,12 +217,13 @@ const JSON_HEADERS = [
   'no-cache',
 ];
 
-function credentialsOf(authorization: string | undefined, commonName: string | null): Credentials {
+function credentialsOf(exchange: WebExchange, authorization: string | undefined, passesIdentity: boolean): Credentials {
   return {
-    peerCommonName: commonName ?? '',
+    peer: exchange.peer,
+    peerCommonName: passesIdentity ? exchange.peerCommonName : '',
     header(name) {
       if (name === 'authorization') return authorization;
-      return name === 'grpcgateway-accept' && commonName === null ? '' : undefined;
+      return name === 'grpcgateway-accept' && !passesIdentity ? '' : undefined;
     },
   };
 }

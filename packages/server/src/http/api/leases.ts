@@ -85,6 +85,7 @@ function keepAliveOnce({ handlerOf, credentials, onCancel }: Caller, id: U64): P
     const made: InProcessCall = new InProcessCall(handler, {
       queuedBytes: 0,
       peerCommonName: credentials.peerCommonName,
+      peer: credentials.peer,
       header: (name) => credentials.header(name),
       message(bytes) {
         resolve(LeaseKeepAliveResponse.decode(bytes));

@@ -10,6 +10,8 @@ const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 export interface Credentials {
   header(name: string): string | undefined;
   readonly peerCommonName: string;
+  /** Address and port of the client. */
+  readonly peer: string;
 }
 
 /** Where calls are made, and in whose name. */
@@ -68,6 +70,10 @@ class Gathering implements CallReceiver {
 
   get peerCommonName(): string {
     return this.credentials.peerCommonName;
+  }
+
+  get peer(): string {
+    return this.credentials.peer;
   }
 
   header(name: string): string | undefined {

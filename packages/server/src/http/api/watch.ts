@@ -60,6 +60,7 @@ function openWatch(question: Question, wish: WatchWish, listener: WatchListener)
       return listener.queuedBytes();
     },
     peerCommonName: credentials.peerCommonName,
+    peer: credentials.peer,
     header: (name) => credentials.header(name),
     message: take,
     partsBegin(totalBytes) {

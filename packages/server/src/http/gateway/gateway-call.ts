@@ -73,6 +73,10 @@ export abstract class GatewayCall implements CallReceiver {
     return this.parts.passesIdentity ? this.exchange.peerCommonName : '';
   }
 
+  get peer(): string {
+    return this.exchange.peer;
+  }
+
   get queuedBytes(): number {
     return this.exchange.queuedBytes;
   }

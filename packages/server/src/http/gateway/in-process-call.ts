@@ -1,6 +1,9 @@
 /** A call to one of the member's own methods, made without a connection: the same handlers behind the same rules. */
 import type { ApiCall, ApiHandler } from '../../context.ts';
 
+/** What a call ends with whose caller has gone. */
+const CANCELLED = 1;
+
 const NOTHING = Buffer.alloc(0);
 
 /** Whom a call answers. Nothing is called any more once the call is over. */
@@ -8,6 +11,8 @@ export interface CallReceiver {
   /** Value of a header of the call, by lower-case name. */
   header(name: string): string | undefined;
   readonly peerCommonName: string;
+  /** The caller's address: `10.0.0.1:4711`. */
+  readonly peer: string;
   /** Bytes of the answer that wait to be taken; a handler that has much to say stops meanwhile. */
   readonly queuedBytes: number;
   /** A whole message; the buffer is the receiver's. */
@@ -22,7 +27,11 @@ export interface CallReceiver {
 
 export class InProcessCall implements ApiCall {
   context: unknown = null;
+  guard: unknown = null;
+  guardBytes = 0;
+  audit: unknown = null;
   isOpen = true;
+  outcome = -1;
   readonly target = { buffer: NOTHING, offset: 0 };
   private readonly handler: ApiHandler;
   private readonly receiver: CallReceiver;
@@ -49,7 +58,7 @@ export class InProcessCall implements ApiCall {
 
   /** The caller has gone, or waits no longer. */
   cancel(): void {
-    this.over();
+    this.over(CANCELLED);
   }
 
   drained(): void {
@@ -64,6 +73,10 @@ export class InProcessCall implements ApiCall {
 
   get peerCommonName(): string {
     return this.receiver.peerCommonName;
+  }
+
+  get peer(): string {
+    return this.receiver.peer;
   }
 
   header(name: string): string | undefined {
@@ -100,16 +113,17 @@ export class InProcessCall implements ApiCall {
   }
 
   end(): void {
-    if (this.over()) this.receiver.ended();
+    if (this.over(0)) this.receiver.ended();
   }
 
   fail(code: number, message: string): void {
-    if (this.over()) this.receiver.failed(code, message);
+    if (this.over(code)) this.receiver.failed(code, message);
   }
 
-  private over(): boolean {
+  private over(outcome: number): boolean {
     if (!this.isOpen) return false;
     this.isOpen = false;
+    this.outcome = outcome;
     this.handler.closed?.(this);
     return true;
   }

@@ -1,0 +1,94 @@
+import { Prng, type U64 } from '@etsd/base';
+import { calmDisk, calmNetwork, Life, SimUniverse } from '@etsd/runtime/sim';
+import type { Violation } from '../checkers/history.ts';
+import type { Plan } from '../run/plan.ts';
+import { Trace } from '../run/trace.ts';
+import { type MemberSurroundings, SimMember } from './member.ts';
+import { Observer } from './observer.ts';
+import { PeerNet } from './peers.ts';
+
+export interface ClusterOptions {
+  readonly seed: number;
+  readonly plan: Plan;
+  readonly keepsTrace: boolean;
+}
+
+/** Members on their machines, and the network between them. */
+export class SimCluster {
+  readonly universe: SimUniverse;
+  readonly members: SimMember[] = [];
+  readonly plan: Plan;
+  readonly net: PeerNet;
+  readonly observer: Observer;
+  readonly trace: Trace;
+  readonly violations: Violation[] = [];
+  /** Of whoever torments the cluster: outlives every machine. */
+  readonly life = new Life();
+
+  constructor({ seed, plan, keepsTrace }: ClusterOptions) {
+    this.plan = plan;
+    const { latencyMinMs, latencyMaxMs } = plan.network;
+    this.universe = new SimUniverse(seed, { ...calmNetwork(), latencyMinMs, latencyMaxMs });
+    const { simulation, lan } = this.universe;
+    this.trace = new Trace(() => simulation.nowMs, keepsTrace);
+    this.observer = new Observer(
+      (rule, text) => this.broke(rule, text),
+      (id, term) => this.trace.note(this.nameOf(id), `leads in term ${term}`),
+    );
+    this.net = new PeerNet(lan, new Prng(simulation.prng.u32()), plan.network, this.observer);
+    const around: MemberSurroundings = {
+      plan,
+      prng: new Prng(simulation.prng.u32()),
+      net: this.net,
+      observer: this.observer,
+      trace: this.trace,
+      broke: (rule, text) => this.broke(rule, text),
+    };
+    for (let number = 0; number < plan.founders + plan.spares; number++) {
+      const disk = { ...calmDisk(), latencyMaxMs: plan.diskMaxMs };
+      this.members.push(new SimMember(around, this.universe.addMachine(`m${number + 1}`, disk), number));
+    }
+  }
+
+  get nowMs(): number {
+    return this.universe.simulation.nowMs;
+  }
+
+  broke(rule: string, text: string): void {
+    this.trace.note('!!', `VIOLATION of ${rule}: ${text}`);
+    this.violations.push({ rule, text });
+  }
+
+  /** Founds it. */
+  start(): void {
+    const founders = this.members.slice(0, this.plan.founders);
+    const initialCluster = founders.map((member) => `${member.name}=${member.peerUrl}`).join(',');
+    for (const member of founders) member.begin({ initialCluster, state: 'new' });
+  }
+
+  /** Those that belong to it now, as far as anybody knows. */
+  get current(): SimMember[] {
+    return this.members.filter((member) => member.isUsed && !member.isRemoved);
+  }
+
+  /** The member that leads in the highest term; null where none does. */
+  get leader(): SimMember | null {
+    let leader: SimMember | null = null;
+    let term = 0;
+    for (const one of this.members) {
+      const replication = one.member?.replication;
+      if (replication?.isLeader !== true || replication.term <= term) continue;
+      leader = one;
+      term = replication.term;
+    }
+    return leader;
+  }
+
+  after(ms: number, callback: () => void): void {
+    this.universe.simulation.schedule(ms, this.life, callback);
+  }
+
+  private nameOf(id: U64): string {
+    return this.members.find((one) => one.member?.replication.memberId === id)?.name ?? id.slice(-4);
+  }
+}

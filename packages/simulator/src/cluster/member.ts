@@ -1,0 +1,236 @@
+import { MemoryBackend } from '@etsd/backend';
+import { errorChain, type LogFields, type Logger, type LogLevel, type Prng } from '@etsd/base';
+import type { SimMachine } from '@etsd/runtime/sim';
+import { type BcryptEngine, buildConfig, type Member, type MemberConfig, runMember } from '@etsd/server';
+import type { Plan } from '../run/plan.ts';
+import type { Trace } from '../run/trace.ts';
+import { ObservedApplier, type Observer } from './observer.ts';
+import { type PeerNet, SimPeers } from './peers.ts';
+
+export const CLIENT_PORT = 2379;
+export const PEER_PORT = 2380;
+
+/** A member that a fault of its disk has ended is started again after so long. */
+const RESTART_MS = 500;
+/** Batches of the store that a killed process may not have handed to the system yet. */
+const IN_FLIGHT_MAX = 2;
+
+/** What a member may say before it ends that a fault explains. */
+const EXCUSES = [/EIO|i\/o error/, /ENOSPC|no space left/, /the member has been permanently removed|was removed/];
+
+/** How passwords are hashed where no time may pass and no thread help: this is about who may, not about keeping secrets. */
+const plainHashes: BcryptEngine = {
+  hash: (password) => Promise.resolve(`$2b$04$${Buffer.from(password).toString('hex').padEnd(53, '0').slice(0, 53)}`),
+  verify: (password, stored) =>
+    Promise.resolve(stored.slice(7) === Buffer.from(password).toString('hex').padEnd(53, '0').slice(0, 53)),
+};
+
+/** What the members of one simulation share. */
+export interface MemberSurroundings {
+  readonly plan: Plan;
+  readonly prng: Prng;
+  readonly net: PeerNet;
+  readonly observer: Observer;
+  readonly trace: Trace;
+  broke(rule: string, text: string): void;
+}
+
+/** How a member is told to begin. */
+export interface Beginning {
+  readonly initialCluster: string;
+  readonly state: 'new' | 'existing';
+}
+
+/** One member on its machine, through all its lives. */
+export class SimMember {
+  readonly name: string;
+  readonly number: number;
+  readonly machine: SimMachine;
+  /** Counts the processes; even while one is starting. */
+  run = 0;
+  /** Null while it does not run or is starting. */
+  member: Member | null = null;
+  isUp = false;
+  /** Belongs to the cluster, or will: a machine of a removed member is not used again. */
+  isUsed = false;
+  isRemoved = false;
+  private beginning: Beginning = { initialCluster: '', state: 'new' };
+  private backend: MemoryBackend | null = null;
+  /** The store is what an ended process has left; nobody has opened it since. */
+  private isStoreKept = false;
+  private readonly around: MemberSurroundings;
+  private readonly logger: Logger;
+
+  constructor(around: MemberSurroundings, machine: SimMachine, number: number) {
+    this.around = around;
+    this.machine = machine;
+    this.number = number;
+    this.name = machine.name;
+    this.logger = {
+      enabled: () => true,
+      log: (level, message, fields) => this.logged(level, message, fields),
+    };
+  }
+
+  get peerUrl(): string {
+    return `http://${this.name}:${PEER_PORT}`;
+  }
+
+  get isReady(): boolean {
+    return this.member !== null;
+  }
+
+  begin(beginning: Beginning): void {
+    this.beginning = beginning;
+    this.isUsed = true;
+    this.boot();
+  }
+
+  /** Starts a process on what the last one has left. */
+  boot(): void {
+    if (this.isUp || this.isRemoved || !this.isUsed) return;
+    const { around, machine } = this;
+    this.isUp = true;
+    const run = ++this.run;
+    const { world } = machine;
+    around.trace.note(this.name, `starts (process ${run})`);
+    runMember({
+      world,
+      config: this.config(),
+      logger: this.logger,
+      openBackend: () => this.openBackend(),
+      loopDelay: { read: () => ({ median: 0, p99: 0, max: 0 }) },
+      fail: (error) => {
+        if (run === this.run && this.isUp) this.failed(error);
+      },
+      connectPeers: (options) => new SimPeers(around.net, world, this.name, options),
+      bcrypt: plainHashes,
+      wal: { segmentBytes: around.plan.segmentBytes, segmentsMax: 2, fillAheadBytes: 4096 },
+      observeApplier: (applier) => new ObservedApplier(applier, around.observer, this.name),
+    }).then(
+      (member) => {
+        if (run !== this.run || !this.isUp) return;
+        this.member = member;
+        around.trace.note(this.name, 'serves');
+      },
+      (error: unknown) => {
+        if (run === this.run && this.isUp) this.failed(error);
+      },
+    );
+  }
+
+  private config(): MemberConfig {
+    const { plan } = this.around;
+    const { initialCluster, state } = this.beginning;
+    const flags: Record<string, string | number | boolean> = {
+      name: this.name,
+      'data-dir': '/data',
+      'listen-peer-urls': `http://0.0.0.0:${PEER_PORT}`,
+      'initial-advertise-peer-urls': this.peerUrl,
+      'listen-client-urls': `http://0.0.0.0:${CLIENT_PORT}`,
+      'advertise-client-urls': `http://${this.name}:${CLIENT_PORT}`,
+      'initial-cluster': initialCluster,
+      'initial-cluster-state': state,
+      'initial-cluster-token': 'simulated',
+      'heartbeat-interval': plan.heartbeatMs,
+      'election-timeout': plan.electionMs,
+      'pre-vote': plan.preVote,
+      'snapshot-count': plan.snapshotCount,
+      'snapshot-catchup-entries': plan.catchUpEntries,
+      'backend-batch-interval': `${plan.batchIntervalMs}ms`,
+      'experimental-compaction-batch-limit': plan.compactionBatch,
+      'experimental-compaction-sleep-interval': `${plan.compactionPauseMs}ms`,
+      'experimental-watch-progress-notify-interval': `${plan.progressMs}ms`,
+      'bcrypt-cost': 4,
+    };
+    return buildConfig(new Map(Object.entries(flags).map(([name, value]) => [name, String(value)])));
+  }
+
+  private openBackend(): MemoryBackend {
+    const { diskMaxMs } = this.around.plan;
+    const { timers } = this.machine.world;
+    const { prng } = this.around;
+    const syncing = (): Promise<void> =>
+      new Promise((resolve) => {
+        const { stallRate, stallMs } = this.machine.diskFaults;
+        timers.after(prng.float() * diskMaxMs * 4 + (prng.chance(stallRate) ? stallMs : 0), resolve);
+      });
+    this.backend = this.backend?.afterCrash(0, { syncing }) ?? new MemoryBackend({ crashable: true, syncing });
+    this.isStoreKept = false;
+    return this.backend;
+  }
+
+  /** The process ends as by SIGKILL. */
+  kill(): void {
+    if (!this.isUp) return;
+    this.end();
+    this.machine.kill();
+    this.keepStore(Math.max(0, (this.backend?.undurableBatches ?? 0) - this.around.prng.below(IN_FLIGHT_MAX + 1)));
+  }
+
+  /** Power is lost: what was not synced is lost, or torn. Also where no process runs. */
+  losePower(): void {
+    if (this.isUp) this.end();
+    this.machine.crash();
+    this.keepStore(this.around.prng.below((this.backend?.undurableBatches ?? 0) + 1));
+  }
+
+  private keepStore(survivors: number): void {
+    if (this.backend === null || this.isStoreKept) return;
+    this.backend = this.backend.afterCrash(survivors);
+    this.isStoreKept = true;
+  }
+
+  private end(): void {
+    this.isUp = false;
+    this.member = null;
+    this.around.net.gone(this.name);
+  }
+
+  /** Ends as by SIGTERM: lets calls end, hands leadership over. */
+  stop(done: () => void): void {
+    const { member, run } = this;
+    if (member === null) return;
+    this.member = null;
+    const stopped = (): void => {
+      if (run !== this.run || !this.isUp) return;
+      this.end();
+      this.machine.kill();
+      this.keepStore(this.backend?.undurableBatches ?? 0);
+      this.around.trace.note(this.name, 'stopped');
+      done();
+    };
+    member.stop().then(stopped, (error: unknown) => {
+      if (run !== this.run || !this.isUp) return;
+      this.around.trace.note(this.name, `stop failed: ${errorChain(error)}`);
+      stopped();
+    });
+  }
+
+  private failed(error: unknown): void {
+    const text = errorChain(error);
+    this.around.trace.note(this.name, `ended: ${text}`);
+    const isRemoved = /removed/.test(text);
+    const isExcused = EXCUSES.some((excuse) => excuse.test(text));
+    if (!isExcused && !this.isWaitingForOthers(text)) {
+      this.around.broke('stays up', `${this.name} ended: ${text}\n${(error as Error).stack ?? ''}`);
+    }
+    this.kill();
+    if (isRemoved) this.isRemoved = true;
+    else this.machine.world.timers.after(RESTART_MS, () => this.boot());
+  }
+
+  /** A member that is to join asks the others first; where none answers it ends, and its operator tries again. */
+  private isWaitingForOthers(text: string): boolean {
+    return (
+      this.beginning.state === 'existing' &&
+      /could not retrieve cluster information|error validating peerURLs|incompatible with current running/.test(text)
+    );
+  }
+
+  private logged(level: LogLevel, message: string, fields: LogFields | undefined): void {
+    if (level === 'debug') return;
+    const rest = fields === undefined ? '' : ` ${JSON.stringify(fields)}`;
+    this.around.trace.note(this.name, `${level}: ${message}${rest}`, true);
+  }
+}

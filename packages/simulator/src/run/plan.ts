@@ -1,0 +1,197 @@
+import type { Prng } from '@etsd/base';
+
+/** What a client may do; the weight of each is drawn for a run, and many are left out of it altogether. */
+export const OPERATION_KINDS = [
+  'get',
+  'list',
+  'list-past',
+  'stale-get',
+  'stale-list',
+  'put',
+  'delete',
+  'delete-range',
+  'txn',
+  'nested-txn',
+  'swap',
+] as const;
+export type OperationKind = (typeof OPERATION_KINDS)[number];
+
+/** What may go wrong. */
+export const FAULT_KINDS = [
+  'kill',
+  'power',
+  'power-all',
+  'stop',
+  'pause',
+  'cut',
+  'isolate',
+  'swizzle',
+  'storm',
+  'slow-disk',
+  'disk-errors',
+  'clock-rate',
+  'clock-jump',
+  'kill-at',
+  'power-at',
+  'sync-errors',
+  'disk-stall',
+  'disk-full',
+  'clog',
+  'clock-stop',
+] as const;
+export type FaultKind = (typeof FAULT_KINDS)[number];
+
+/** How the messages among members fare. Rates are between 0 and 1. */
+export interface NetworkPlan {
+  readonly latencyMinMs: number;
+  readonly latencyMaxMs: number;
+  readonly lossRate: number;
+  readonly copyRate: number;
+  /** A message may be overtaken by a later one. */
+  readonly reorderRate: number;
+}
+
+/** Everything about a run but its faults, drawn from the seed. Times are milliseconds. */
+export interface Plan {
+  readonly founders: number;
+  /** Machines beside the founders', which may join later. */
+  readonly spares: number;
+  readonly heartbeatMs: number;
+  readonly electionMs: number;
+  readonly preVote: boolean;
+  readonly snapshotCount: number;
+  readonly catchUpEntries: number;
+  readonly segmentBytes: number;
+  readonly batchIntervalMs: number;
+  readonly compactionBatch: number;
+  readonly compactionPauseMs: number;
+  readonly progressMs: number;
+  readonly network: NetworkPlan;
+  readonly diskMaxMs: number;
+  readonly keys: number;
+  readonly valueBytesMax: number;
+  readonly clients: number;
+  /** Mean pause of a client between an answer and its next request. */
+  readonly pauseMs: number;
+  readonly operations: Readonly<Record<OperationKind, number>>;
+  readonly leaseClients: number;
+  readonly watchers: number;
+  /** Mean times between two of these; 0 is never. */
+  readonly compactionMs: number;
+  readonly keptRevisions: number;
+  readonly defragmentMs: number;
+  readonly snapshotMs: number;
+  readonly hashMs: number;
+  readonly moveLeaderMs: number;
+  readonly membershipMs: number;
+  readonly authMs: number;
+  readonly faultMs: number;
+  readonly faults: Readonly<Record<FaultKind, number>>;
+}
+
+/** A random part of the kinds is left out, and the others differ widely: so that runs differ in more than their order. */
+function drawWeights<Kind extends string>(prng: Prng, kinds: readonly Kind[]): Record<Kind, number> {
+  const share = 0.3 + prng.float() * 0.7;
+  const weights = {} as Record<Kind, number>;
+  let total = 0;
+  for (const kind of kinds) {
+    const weight = prng.chance(share) ? prng.pick([1, 1, 2, 5, 10]) : 0;
+    weights[kind] = weight;
+    total += weight;
+  }
+  if (total === 0) weights[prng.pick(kinds)] = 1;
+  return weights;
+}
+
+/** A run without a put would be about nothing. */
+function drawOperations(prng: Prng): Record<OperationKind, number> {
+  const weights = drawWeights(prng, OPERATION_KINDS);
+  return { ...weights, put: weights.put + 3, get: weights.get + 2 };
+}
+
+function drawNetwork(prng: Prng): NetworkPlan {
+  return {
+    latencyMinMs: prng.pick([0.1, 0.1, 1]),
+    latencyMaxMs: prng.pick([0.5, 2, 2, 10, 30]),
+    lossRate: prng.chance(0.5) ? 0 : prng.pick([0.001, 0.01, 0.05]),
+    copyRate: prng.chance(0.5) ? 0 : prng.pick([0.001, 0.01, 0.1]),
+    reorderRate: prng.chance(0.5) ? 0 : prng.pick([0.01, 0.1, 1]),
+  };
+}
+
+/** Never, or about so often. */
+function drawPeriod(prng: Prng, chance: number, choices: readonly number[]): number {
+  return prng.chance(chance) ? prng.pick(choices) : 0;
+}
+
+export function drawPlan(prng: Prng): Plan {
+  const founders = prng.pick([1, 3, 3, 3, 3, 3, 3, 5, 5, 7]);
+  const clients = prng.between(4, 12);
+  const rate = prng.pick([120, 150, 200, 300]);
+  const [heartbeatMs, electionMs] = prng.pick([
+    [100, 1000],
+    [100, 1000],
+    [100, 500],
+    [29, 271],
+    [50, 250],
+  ] as const);
+  return {
+    founders,
+    spares: Math.min(7 - founders, prng.pick([0, 0, 1, 2])),
+    heartbeatMs,
+    electionMs,
+    preVote: prng.chance(0.8),
+    snapshotCount: prng.pick([50, 100, 300, 1000, 10_000]),
+    catchUpEntries: prng.pick([5, 50, 500]),
+    segmentBytes: prng.pick([16_384, 65_536, 262_144]),
+    batchIntervalMs: prng.pick([10, 100, 100, 1000]),
+    compactionBatch: prng.pick([10, 100, 1000]),
+    compactionPauseMs: prng.pick([1, 10, 50]),
+    progressMs: prng.pick([100, 500, 600_000]),
+    network: drawNetwork(prng),
+    diskMaxMs: prng.pick([0.3, 1, 5]),
+    keys: prng.pick([1, 3, 6, 10, 30]),
+    valueBytesMax: prng.pick([8, 8, 100, 1000]),
+    clients,
+    pauseMs: Math.max(1, (clients * 1000) / rate - 8),
+    operations: drawOperations(prng),
+    leaseClients: prng.pick([0, 1, 3]),
+    watchers: prng.pick([1, 3, 6]),
+    compactionMs: drawPeriod(prng, 0.8, [200, 1000, 5000]),
+    keptRevisions: prng.pick([0, 20, 400]),
+    defragmentMs: drawPeriod(prng, 0.4, [2000, 10_000]),
+    snapshotMs: drawPeriod(prng, 0.3, [3000, 15_000]),
+    hashMs: drawPeriod(prng, 0.7, [2000, 5000]),
+    moveLeaderMs: drawPeriod(prng, 0.4, [2000, 8000]),
+    membershipMs: drawPeriod(prng, 0.4, [3000, 10_000]),
+    authMs: drawPeriod(prng, 0.3, [2000, 8000]),
+    faultMs: prng.pick([500, 1500, 4000, 10_000]),
+    faults: drawWeights(prng, FAULT_KINDS),
+  };
+}
+
+/** Every drawn value, a few to a line. */
+export function describePlan(plan: Plan): string {
+  const lines: string[] = [];
+  let line = '';
+  for (const [name, value] of Object.entries(plan)) {
+    const text =
+      typeof value === 'object'
+        ? `${name}{${Object.entries(value as Record<string, number>)
+            .filter(([, part]) => part !== 0)
+            .map(([part, amount]) => `${part} ${round(amount)}`)
+            .join(', ')}}`
+        : `${name} ${typeof value === 'number' ? round(value) : String(value)}`;
+    if (line.length + text.length > 118) {
+      lines.push(line);
+      line = '';
+    }
+    line += line === '' ? text : ` · ${text}`;
+  }
+  lines.push(line);
+  return lines.join('\n');
+}
+
+function round(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}

@@ -1,0 +1,154 @@
+import { u64ToSignedDecimal } from '@etsd/base';
+import {
+  HashKVRequest,
+  HashKVResponse,
+  LeaseLeasesRequest,
+  LeaseLeasesResponse,
+  RangeRequest,
+  RangeResponse,
+} from '@etsd/proto';
+import type { SimMachine } from '@etsd/runtime/sim';
+import type { LeaseLimits } from '../checkers/leases.ts';
+import { SimClient } from '../clients/client.ts';
+import type { Shared } from '../clients/shared.ts';
+import type { Watcher } from '../clients/watcher.ts';
+import type { SimCluster } from '../cluster/cluster.ts';
+import type { SimMember } from '../cluster/member.ts';
+import { FASTEST_CLOCK } from './faults.ts';
+import type { Plan } from './plan.ts';
+
+/** Within this time of peace every member has to answer as of now, in simulated milliseconds. */
+const RECOVERY_MS = 30_000;
+/** A lease may be late by so much: two looks of a leader, and a lost renewal of leadership. */
+const LEASE_LATE_MS = 3000;
+const LEASE_TTL_MAX_MS = 4000;
+const LOOK_MS = 100;
+const PATIENCE_MS = 2000;
+
+export interface RestParts {
+  readonly cluster: SimCluster;
+  readonly shared: Shared;
+  /** Whence the questions are asked. */
+  readonly machine: SimMachine;
+  readonly plan: Plan;
+  readonly watches: () => readonly Watcher[];
+  readonly workers: Promise<unknown>;
+}
+
+export interface RestEnd {
+  /** 0 where the cluster did not come to rest. */
+  readonly finalRevision: number;
+  readonly leases: LeaseLimits | null;
+}
+
+/**
+ * Liveness: once nothing is broken any more, every member serves again within a bound, writes are taken, watches get to
+ * the end, leases run out, and members hold the same.
+ */
+export class Rest {
+  private readonly parts: RestParts;
+  private readonly client: SimClient;
+
+  constructor(parts: RestParts) {
+    this.parts = parts;
+    this.client = new SimClient(parts.cluster, parts.machine.world);
+  }
+
+  async run(): Promise<RestEnd> {
+    const { cluster, shared, workers } = this.parts;
+    cluster.trace.note('*', 'peace');
+    let isServing = true;
+    for (const member of cluster.current) {
+      isServing = (await this.eventually(`${member.name} serves`, () => this.answers(member))) && isServing;
+    }
+    const before = shared.writes;
+    isServing = (await this.eventually('a write is taken', async () => shared.writes > before)) && isServing;
+    shared.isOver = true;
+    await workers;
+    if (!isServing) return { finalRevision: 0, leases: null };
+    const calmSince = cluster.nowMs;
+    const leases = await this.leases(calmSince);
+    const finalRevision = await this.finalRevision();
+    await this.reach(finalRevision);
+    await this.compare(finalRevision);
+    for (const watch of this.parts.watches()) watch.close(true);
+    this.client.close();
+    return { finalRevision, leases };
+  }
+
+  private async eventually(what: string, isSo: () => Promise<boolean>, withinMs = RECOVERY_MS): Promise<boolean> {
+    const { cluster } = this.parts;
+    const sinceMs = cluster.nowMs;
+    while (!(await isSo())) {
+      if (cluster.nowMs - sinceMs > withinMs) {
+        cluster.broke('liveness', `${what}: not within ${withinMs} ms of peace`);
+        return false;
+      }
+      await this.client.sleep(LOOK_MS);
+    }
+    return true;
+  }
+
+  private async ask(member: SimMember, path: string, request: Buffer): Promise<Buffer | null> {
+    this.client.token = this.parts.shared.token;
+    const { bytes, message } = await this.client.call(member, path, request, PATIENCE_MS);
+    if (bytes === null) this.parts.cluster.trace.note('j', `${member.name} ${path} → ${message}`, true);
+    return bytes;
+  }
+
+  /** A linearizable read says that the member knows everything and somebody leads. */
+  private async answers(member: SimMember): Promise<boolean> {
+    if (member.isRemoved) return true;
+    const request = RangeRequest.encode(RangeRequest.create({ key: Buffer.from('k') }));
+    return (await this.ask(member, '/etcdserverpb.KV/Range', request)) !== null;
+  }
+
+  private async leases(calmSince: number): Promise<LeaseLimits> {
+    const { cluster } = this.parts;
+    const untilMs = cluster.nowMs + LEASE_TTL_MAX_MS + LEASE_LATE_MS + 1000;
+    let alive = new Set<string>();
+    do {
+      const member = cluster.leader ?? (cluster.current[0] as SimMember);
+      const bytes = await this.ask(
+        member,
+        '/etcdserverpb.Lease/LeaseLeases',
+        LeaseLeasesRequest.encode(new LeaseLeasesRequest()),
+      );
+      if (bytes !== null)
+        alive = new Set(LeaseLeasesResponse.decode(bytes).leases.map(({ ID }) => u64ToSignedDecimal(ID)));
+      if (bytes !== null && alive.size === 0) break;
+      await this.client.sleep(LOOK_MS);
+    } while (cluster.nowMs < untilMs);
+    return { calmSince, lateMs: LEASE_LATE_MS, lookedAt: cluster.nowMs, alive, fastestClock: FASTEST_CLOCK };
+  }
+
+  private async finalRevision(): Promise<number> {
+    const member = this.parts.cluster.leader ?? (this.parts.cluster.current[0] as SimMember);
+    const request = RangeRequest.encode(RangeRequest.create({ key: Buffer.from('k') }));
+    const bytes = await this.ask(member, '/etcdserverpb.KV/Range', request);
+    return bytes === null ? 0 : (RangeResponse.decode(bytes).header?.revision ?? 0);
+  }
+
+  private async reach(revision: number): Promise<void> {
+    const behind = (): Watcher[] =>
+      this.parts.watches().filter((watch) => !watch.member.isRemoved && watch.reached < revision);
+    await this.eventually('every watch gets to the end', async () => {
+      for (const watch of behind()) watch.askBookmark();
+      return behind().length === 0;
+    });
+  }
+
+  private async compare(revision: number): Promise<void> {
+    const { cluster, shared } = this.parts;
+    for (const member of cluster.current) {
+      await this.eventually(`${member.name} tells its hash`, async () => {
+        const request = HashKVRequest.encode(HashKVRequest.create({ revision }));
+        const bytes = await this.ask(member, '/etcdserverpb.Maintenance/HashKV', request);
+        if (bytes === null) return false;
+        const { hash, compactRevision } = HashKVResponse.decode(bytes);
+        shared.records.push({ type: 'hash', member: member.name, revision, compactRevision, hash });
+        return true;
+      });
+    }
+  }
+}

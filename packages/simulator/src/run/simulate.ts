@@ -1,0 +1,194 @@
+import { Prng } from '@etsd/base';
+import type { SimMachine } from '@etsd/runtime/sim';
+import { checkHistory } from '../checkers/check-history.ts';
+import type { HistoryRecord, Violation } from '../checkers/history.ts';
+import { Compactor, Defragmenter, Hasher, LeaderMover, Snapshotter } from '../clients/chores.ts';
+import { LeaseWorker } from '../clients/lease-worker.ts';
+import { Shared } from '../clients/shared.ts';
+import { drawWatch, EVERYTHING, Watcher } from '../clients/watcher.ts';
+import { KvWorker, type Worker } from '../clients/workers.ts';
+import { SimCluster } from '../cluster/cluster.ts';
+import { Torment } from '../cluster/torment.ts';
+import { drawFaults, type Fault } from './faults.ts';
+import { drawPlan, type Plan } from './plan.ts';
+import { Rest } from './rest.ts';
+
+export interface SimulateOptions {
+  readonly seed: number;
+  /** Of torment, in simulated time; the peace behind it comes on top. */
+  readonly seconds: number;
+  /** Instead of what the seed says. */
+  readonly plan?: Partial<Plan>;
+  /** Instead of those of the seed: any part of them is a schedule too. */
+  readonly faults?: readonly Fault[];
+  /** Every line of the trace is kept, not only those about members and faults. */
+  readonly keepsTrace?: boolean;
+}
+
+/** What a run was about; a verdict about nothing is worth nothing. */
+export interface RunStats {
+  readonly simulatedMs: number;
+  readonly events: number;
+  readonly calls: number;
+  readonly terms: number;
+  readonly entries: number;
+  readonly traceLines: number;
+  readonly traceDigest: number;
+  readonly faults: Readonly<Record<string, number>>;
+  /** Everything that went wrong and every named place of the program that was reached, with how often. */
+  readonly coverage: Readonly<Record<string, number>>;
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+export interface SimulateResult {
+  readonly seed: number;
+  readonly plan: Plan;
+  readonly faults: readonly Fault[];
+  readonly violations: readonly Violation[];
+  readonly trace: readonly string[];
+  readonly history: readonly HistoryRecord[];
+  readonly stats: RunStats;
+}
+
+/** Runs a cluster and its clients through faults and then in peace, and judges what was seen. Same options, same result. */
+export async function simulate(options: SimulateOptions): Promise<SimulateResult> {
+  const prng = new Prng(options.seed);
+  const plan = { ...drawPlan(prng), ...options.plan };
+  const faults = options.faults ?? drawFaults(new Prng(prng.u32()), plan, options.seconds * 1000);
+  const run = new Run(options, plan, faults, new Prng(prng.u32()));
+  return await run.run();
+}
+
+const WATCH_STIR_MS = 1500;
+
+class Run {
+  private readonly options: SimulateOptions;
+  private readonly plan: Plan;
+  private readonly faults: readonly Fault[];
+  private readonly prng: Prng;
+  private readonly cluster: SimCluster;
+  private readonly shared: Shared;
+  private readonly torment: Torment;
+  private readonly workers: Promise<void>[] = [];
+  private machines = 0;
+  /** One watch over everything at each member. */
+  private readonly recorders = new Map<string, Watcher>();
+  private watchers: Watcher[] = [];
+
+  constructor(options: SimulateOptions, plan: Plan, faults: readonly Fault[], prng: Prng) {
+    this.options = options;
+    this.plan = plan;
+    this.faults = faults;
+    this.prng = prng;
+    this.cluster = new SimCluster({ seed: options.seed, plan, keepsTrace: options.keepsTrace === true });
+    this.shared = new Shared(this.cluster, new Prng(prng.u32()));
+    this.torment = new Torment(this.cluster, faults);
+  }
+
+  async run(): Promise<SimulateResult> {
+    const { cluster } = this;
+    const { simulation } = cluster.universe;
+    const endMs = this.options.seconds * 1000;
+    const limits = { eventsMax: Number.POSITIVE_INFINITY, durationMs: endMs + 1 };
+    try {
+      cluster.start();
+      this.startClients();
+      this.stir();
+      await simulation.runUntil(() => this.mustStop || cluster.nowMs >= endMs, limits);
+      if (!this.mustStop) await this.rest();
+    } catch (error) {
+      cluster.broke('does not throw', String((error as Error).stack ?? error));
+    }
+    return this.judge();
+  }
+
+  /** What broke one of raft's promises will break others; the first tells more. */
+  private get mustStop(): boolean {
+    return this.cluster.violations.length > 0;
+  }
+
+  private machine(name: string): SimMachine {
+    return this.cluster.universe.addMachine(`${name}${++this.machines}`);
+  }
+
+  private startClients(): void {
+    const { plan, shared } = this;
+    let number = 0;
+    const start = (make: (machine: SimMachine, prng: Prng, number: number) => Worker): void => {
+      this.workers.push(make(this.machine('c'), new Prng(this.prng.u32()), number++).run());
+    };
+    for (let left = plan.clients; left > 0; left--) start((...given) => new KvWorker(shared, ...given));
+    for (let left = plan.leaseClients; left > 0; left--) start((...given) => new LeaseWorker(shared, ...given));
+    if (plan.compactionMs > 0) start((...given) => new Compactor(shared, ...given, plan.compactionMs));
+    if (plan.defragmentMs > 0) start((...given) => new Defragmenter(shared, ...given, plan.defragmentMs));
+    if (plan.snapshotMs > 0) start((...given) => new Snapshotter(shared, ...given, plan.snapshotMs));
+    if (plan.hashMs > 0) start((...given) => new Hasher(shared, ...given, plan.hashMs));
+    if (plan.moveLeaderMs > 0) start((...given) => new LeaderMover(shared, ...given, plan.moveLeaderMs));
+  }
+
+  /** Sees to it that each member has its recorder, and that other watches come and go. */
+  private stir(): void {
+    const { cluster, plan, prng, shared } = this;
+    for (const member of cluster.current) {
+      if (!this.recorders.has(member.name)) {
+        this.recorders.set(member.name, new Watcher(shared, this.machine('r'), member, EVERYTHING));
+      }
+    }
+    if (shared.isOver) return;
+    while (this.watchers.length < plan.watchers) {
+      const wish = drawWatch(prng, plan.keys, shared.revision);
+      this.watchers.push(new Watcher(shared, this.machine('w'), shared.anyMember(prng), wish));
+    }
+    if (prng.chance(0.5)) this.watchers.splice(prng.below(this.watchers.length), 1)[0]?.close(false);
+    cluster.after(WATCH_STIR_MS * (0.5 + prng.float()), () => this.stir());
+  }
+
+  /** Peace, in which everything has to come right. */
+  private async rest(): Promise<void> {
+    this.torment.end();
+    const rest = new Rest({
+      cluster: this.cluster,
+      shared: this.shared,
+      machine: this.machine('j'),
+      plan: this.plan,
+      watches: () => [...this.recorders.values(), ...this.watchers],
+      workers: Promise.all(this.workers),
+    });
+    this.end = await this.cluster.universe.simulation.runToEnd(rest.run(), {
+      eventsMax: Number.POSITIVE_INFINITY,
+      durationMs: 600_000,
+    });
+  }
+
+  private end: Awaited<ReturnType<Rest['run']>> | null = null;
+
+  private judge(): SimulateResult {
+    const { cluster, shared, torment, end } = this;
+    const checked =
+      end === null
+        ? { violations: [], counts: {} }
+        : checkHistory(shared.records, { finalRevision: end.finalRevision, leases: end.leases });
+    for (const { rule, text } of checked.violations) cluster.broke(rule, text);
+    const { simulation } = cluster.universe;
+    return {
+      seed: this.options.seed,
+      plan: this.plan,
+      faults: this.faults,
+      violations: cluster.violations,
+      trace: cluster.trace.lines,
+      history: shared.records,
+      stats: {
+        simulatedMs: simulation.nowMs,
+        events: simulation.eventCount,
+        calls: shared.calls,
+        terms: cluster.observer.terms,
+        entries: Math.max(0, cluster.observer.appliedMax),
+        traceLines: cluster.trace.count,
+        traceDigest: cluster.trace.digest,
+        faults: Object.fromEntries(torment.reached),
+        coverage: Object.fromEntries(simulation.counts.entries()),
+        counts: checked.counts,
+      },
+    };
+  }
+}
