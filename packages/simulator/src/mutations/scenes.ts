@@ -15,7 +15,7 @@ export interface RunScene {
 /** A function of `testing/scripts.ts`, for what a whole run would need too much luck for. */
 export interface ScriptScene {
   readonly kind: 'script';
-  readonly name: 'permissionsBySnapshot' | 'twoSnapshots' | 'lateHeartbeatAnswer';
+  readonly name: 'twoSnapshots' | 'lateHeartbeatAnswer';
 }
 
 export type Scene = RunScene | ScriptScene;
@@ -94,7 +94,7 @@ function lone(kind: FaultKind, everyMs: number, times: number, forMs: number): F
 export const SCENES: Readonly<Record<string, Scene>> = {
   '13766': run(1, 3, {}, again('kill', 700, 4, 100)),
   '14370': run(1, 3, { founders: 1, diskMaxMs: 5 }, lone('power', 400, 4, 50)),
-  '14571': { kind: 'script', name: 'permissionsBySnapshot' },
+  '14571': run(1, 5, { ...SHORT_LOG, authMs: 200 }, again('isolate', 1700, 2, 1200)),
   '14685': run(1, 4, { defragmentMs: 200, batchIntervalMs: 1000 }, again('kill-at', 500, 5, 50, 'defragment.after')),
   '15220': run(1, 2, { watchers: 8 }),
   '15271': run(1, 4, { ...SHORT_LOG, watchers: 2 }, again('isolate', 1700, 2, 1500)),
