@@ -43,8 +43,12 @@ export const NODE_CORNERS: readonly string[] = [
 /** What Node calculates for us: no effect, no time; no chance as long as only given bytes go in. For hosted packages. */
 export const CALCULATING_BUILTINS: readonly string[] = ['node:crypto', 'node:zlib'];
 
-/** Parts that take the place of the clock and of chance and so must name them. */
-export const SIMULATION_CORNERS: readonly string[] = ['packages/runtime/src/sim/'];
+/** Parts that take the place of the clock and of chance, or bring a runtime's own, and so must name them. */
+export const SIMULATION_CORNERS: readonly string[] = [
+  'packages/runtime/src/sim/',
+  'packages/runtime/src/memory/',
+  'packages/client/src/fetch/',
+];
 
 /** Whether the file is a test, a benchmark or a helper of theirs, to which other rules apply. */
 export function isTestFile(path: string): boolean {

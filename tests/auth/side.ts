@@ -16,6 +16,11 @@ export class Side {
     this.client = new Client(server.address);
   }
 
+  /** What the server has printed. */
+  get logs(): readonly string[] {
+    return this.server.logs;
+  }
+
   /** Root with all rights, the users with none. */
   static async start(product: Product, flags: readonly string[] = []): Promise<Side> {
     const side = new Side(await startServer({ product, flags: ['--bcrypt-cost=4', ...flags] }));

@@ -37,3 +37,12 @@ test('examples/config.ts: the configuration follows its keys', async () => {
     'now: {"color":"green"}',
   ]);
 });
+
+test('examples/testing.ts: tests of a program with a member in their own process', async () => {
+  const program = join(ROOT, 'examples/testing.ts');
+  // A test runner that finds itself inside of another one would report to that.
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+  const { stdout } = await promisify(execFile)(NODE, ['--test', program], { timeout: 60_000, env });
+  assert.match(stdout, /pass 2\b/);
+  assert.match(stdout, /fail 0\b/);
+});

@@ -25,6 +25,8 @@ const { values } = parseArgs({
     way: { type: 'string', default: 'log,snapshot' },
     // `pause` holds the process and lets it go on, so that the start of a program does not count.
     away: { type: 'string', default: 'kill' },
+    // Prints the slowest put of each tenth of a second behind the return.
+    timeline: { type: 'boolean', default: false },
   },
 });
 
@@ -36,6 +38,9 @@ function put(number: number): Buffer {
 class Stream {
   latencies = new Histogram();
   failed = 0;
+  /** The slowest put that was due in each tenth of a second, in milliseconds, since `mark`. */
+  slowest: number[] = [];
+  private markMs = 0;
   private readonly channel: GrpcChannel;
   private readonly rate: number;
   private readonly startedMs = performance.now();
@@ -46,6 +51,18 @@ class Stream {
     this.channel = connect(address);
     this.rate = rate;
     this.timer = setInterval(() => this.pace(), 1);
+  }
+
+  /** The slowest puts are noted from here on. */
+  mark(): void {
+    this.markMs = performance.now();
+    this.slowest = [];
+  }
+
+  private note(dueMs: number, tookMs: number): void {
+    this.latencies.recordMs(tookMs);
+    const place = Math.floor((dueMs - this.markMs) / 100);
+    if (this.markMs > 0 && place >= 0) this.slowest[place] = Math.max(this.slowest[place] ?? 0, Math.round(tookMs));
   }
 
   /** What was measured since the last time. */
@@ -67,7 +84,7 @@ class Stream {
       const receiver: CallReceiver = {
         message: () => {},
         closed: (_call: ClientCall, code: number) => {
-          if (code === 0) this.latencies.recordMs(performance.now() - dueMs);
+          if (code === 0) this.note(dueMs, performance.now() - dueMs);
           else this.failed++;
         },
       };
@@ -105,6 +122,7 @@ async function measure(product: Product, way: string): Promise<object> {
   await callMany(channels, PUT, writes, 200, put);
   await sleep(2000);
   stream.take();
+  stream.mark();
   const startedMs = performance.now();
   const ready = isPaused ? follower.resume() : follower.start();
   let caughtUpMs = 0;
@@ -118,7 +136,7 @@ async function measure(product: Product, way: string): Promise<object> {
   }
   const during = stream.take();
   await ready;
-  const { failed } = stream;
+  const { failed, slowest } = stream;
   stream.stop();
   for (const channel of channels) channel.close();
   const hashes = await cluster.hashes(await cluster.caughtUp());
@@ -132,6 +150,7 @@ async function measure(product: Product, way: string): Promise<object> {
     p99Growth: Number((during.percentileMs(99) / before.percentileMs(99)).toFixed(2)),
     caughtUpMs: Math.round(caughtUpMs),
     failed,
+    ...(values.timeline ? { slowestOfEachTenth: slowest.join(' ') } : {}),
     hashesEqual: new Set([...hashes.values()].map(({ hash }) => hash)).size === 1,
   };
 }

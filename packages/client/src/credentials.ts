@@ -1,32 +1,27 @@
-import {
-  AuthenticateRequest,
-  AuthenticateResponse,
-  ErrAuthNotEnabled,
-  ErrAuthOldRevision,
-  ErrInvalidAuthToken,
-} from '@etsd/proto';
-import { type GrpcChannel, Metadata } from '@etsd/rpc';
+import { AuthenticateRequest, ErrAuthNotEnabled, ErrAuthOldRevision, ErrInvalidAuthToken } from '@etsd/proto';
 import { clientError, isError } from './errors.ts';
+import { CallHeaders, type Link } from './link.ts';
+import { Authenticate } from './methods.ts';
 import type { ClientOptions } from './options.ts';
 
-/** The API version a client says it speaks; servers count requests by it. */
-const API_VERSION = '3.5.0';
-
-/** Logs in, keeps the token, and makes the metadata of calls: the same object again and again, as it is encoded once. */
+/** Logs in, keeps the token, and makes the headers of calls: the same object again and again, as it is encoded once. */
 export class Credentials {
   private readonly user: ClientOptions['user'];
   /** Null: none yet, or no longer valid. Empty: the server wants none. */
   private token: string | null = null;
   private loggingIn: Promise<void> | null = null;
-  private plain: Metadata = metadataOf('', false);
-  private withLeader: Metadata = metadataOf('', true);
+  private plain = new CallHeaders('', false);
+  private withLeader = new CallHeaders('', true);
 
-  constructor(user: ClientOptions['user']) {
+  constructor(user: ClientOptions['user'], token = '') {
     this.user = user;
+    if (token === '') return;
+    this.plain = new CallHeaders(token, false);
+    this.withLeader = new CallHeaders(token, true);
   }
 
-  /** Metadata at hand, or null where `login` has to come first. */
-  metadata(requireLeader: boolean): Metadata | null {
+  /** Headers at hand, or null where `login` has to come first. */
+  headers(requireLeader: boolean): CallHeaders | null {
     if (this.user !== undefined && this.token === null) return null;
     return requireLeader ? this.withLeader : this.plain;
   }
@@ -40,34 +35,26 @@ export class Credentials {
   }
 
   /** Gets a token; calls at the same time share one login. */
-  login(channel: GrpcChannel, timeoutMs: number): Promise<void> {
-    this.loggingIn ??= this.authenticate(channel, timeoutMs).finally(() => {
+  login(link: Link, timeoutMs: number): Promise<void> {
+    this.loggingIn ??= this.authenticate(link, timeoutMs).finally(() => {
       this.loggingIn = null;
     });
     return this.loggingIn;
   }
 
-  private async authenticate(channel: GrpcChannel, timeoutMs: number): Promise<void> {
-    const request = AuthenticateRequest.encode(AuthenticateRequest.create(this.user ?? {}));
+  private async authenticate(link: Link, timeoutMs: number): Promise<void> {
     let token = '';
     try {
-      const options = timeoutMs > 0 ? { timeoutMs } : {};
-      token = AuthenticateResponse.decode(
-        await channel.unary('/etcdserverpb.Auth/Authenticate', request, options),
-      ).token;
+      const call = { headers: NO_HEADERS, timeoutMs, signal: undefined };
+      token = (await link.unary(Authenticate, AuthenticateRequest.create(this.user ?? {}), call)).token;
     } catch (error) {
       const known = clientError(error);
       if (!isError(known, ErrAuthNotEnabled)) throw known;
     }
     this.token = token;
-    this.plain = metadataOf(token, false);
-    this.withLeader = metadataOf(token, true);
+    this.plain = new CallHeaders(token, false);
+    this.withLeader = new CallHeaders(token, true);
   }
 }
 
-function metadataOf(token: string, requireLeader: boolean): Metadata {
-  const metadata = Metadata.of({ 'client-api-version': API_VERSION });
-  if (token !== '') metadata.add('token', token);
-  if (requireLeader) metadata.add('hasleader', 'true');
-  return metadata;
-}
+const NO_HEADERS = new CallHeaders('', false);

@@ -1,12 +1,8 @@
-import { ChannelState, GrpcChannel, type RpcWorld } from '@etsd/rpc';
-import type { SocketAddress, TlsOptions } from '@etsd/runtime';
-import {
-  type ClientOptions,
-  DEFAULT_DIAL_TIMEOUT_MS,
-  DEFAULT_KEEPALIVE_MS,
-  DIAL_BACKOFF_MAX_MS,
-  DIAL_BACKOFF_MS,
-} from './options.ts';
+import { type EtcdError, GrpcCode } from '@etsd/proto';
+import type { Clock, SocketAddress } from '@etsd/runtime';
+import { TimeoutError } from './errors.ts';
+import { type Link, LinkRank, type Transport } from './link.ts';
+import { SUSPECT_MAX_MS, SUSPECT_MS } from './options.ts';
 
 /** Where a member listens, and whether its address says anything about TLS. */
 export interface Endpoint {
@@ -30,24 +26,60 @@ export function parseEndpoint(text: string): Endpoint {
   return { address: { host, port }, tls };
 }
 
-interface Place {
+/** One endpoint: the way to it, and what it was like lately. */
+export class Place {
   readonly text: string;
-  readonly channel: GrpcChannel;
+  readonly link: Link;
+  private readonly clock: Clock;
+  private failures = 0;
+  /** Others are asked first until then. */
+  private suspectUntilMs = 0;
+
+  constructor(text: string, link: Link, clock: Clock) {
+    this.text = text;
+    this.link = link;
+    this.clock = clock;
+  }
+
+  get rank(): LinkRank {
+    const { rank } = this.link;
+    if (this.failures === 0 || rank === LinkRank.FAILING) return rank;
+    return this.clock.nowMs() < this.suspectUntilMs ? LinkRank.SUSPECT : rank;
+  }
+
+  worked(): void {
+    this.failures = 0;
+  }
+
+  /**
+   * Told how a call ended. A member that cannot be reached, does not answer or has no leader is left alone for a while,
+   * the longer the more often it was so; then one call finds out.
+   */
+  ended(error: EtcdError): void {
+    if (error.code !== GrpcCode.Unavailable && !(error instanceof TimeoutError)) return;
+    const pauseMs = Math.min(SUSPECT_MAX_MS, SUSPECT_MS * 2 ** Math.min(this.failures++, 10));
+    this.suspectUntilMs = this.clock.nowMs() + pauseMs;
+  }
 }
 
-/** The channels to the members, made when first needed, and which of them the next call takes. */
+/** How an endpoint looks to this client. */
+export interface EndpointState {
+  readonly endpoint: string;
+  /** `connected`; `idle`: not tried or not needed yet; `suspect`: failed lately, asked last; `failing`: cannot be reached. */
+  readonly state: 'connected' | 'idle' | 'suspect' | 'failing';
+}
+
+/** The links to the members, made when first needed, and which of them the next call takes. */
 export class Endpoints {
-  private readonly world: RpcWorld;
-  private readonly options: ClientOptions;
+  private readonly transport: Transport;
   private places: Place[] = [];
-  /** Channels to endpoints that a call asked for by name. */
-  private readonly named = new Map<string, GrpcChannel>();
+  /** Those that a call asked for by name. */
+  private readonly named = new Map<string, Place>();
   private turn = 0;
 
-  constructor(world: RpcWorld, options: ClientOptions) {
-    this.world = world;
-    this.options = options;
-    this.use(typeof options.endpoints === 'string' ? options.endpoints.split(',') : options.endpoints);
+  constructor(transport: Transport, endpoints: string | readonly string[]) {
+    this.transport = transport;
+    this.use(typeof endpoints === 'string' ? endpoints.split(',') : endpoints);
   }
 
   /** The endpoints in use. */
@@ -55,68 +87,60 @@ export class Endpoints {
     return this.places.map((place) => place.text);
   }
 
+  get count(): number {
+    return this.places.length;
+  }
+
+  get states(): EndpointState[] {
+    return this.places.map((place) => ({ endpoint: place.text, state: STATES[place.rank] }));
+  }
+
   /** From now on these; connections to the others end once nobody uses them by name. */
   use(endpoints: readonly string[]): void {
     const texts = [...new Set(endpoints.map((text) => text.trim()).filter((text) => text !== ''))];
     const before = this.places;
-    this.places = texts.map(
-      (text) => before.find((place) => place.text === text) ?? { text, channel: this.open(text) },
-    );
-    for (const place of before) if (!texts.includes(place.text)) place.channel.close();
+    this.places = texts.map((text) => before.find((place) => place.text === text) ?? this.open(text));
+    for (const place of before) if (!texts.includes(place.text)) place.link.close();
   }
 
   /**
-   * The channel for the next call: in turn over those with a connection, then those that may get one, and only then
-   * those that have just failed. Null without endpoints.
+   * Where the next call goes: in turn over those with a connection, then those that may get one, and only then those
+   * that failed lately. Null without endpoints.
    */
-  next(): GrpcChannel | null {
+  next(): Place | null {
     const { places } = this;
     const start = this.turn++ % Math.max(1, places.length);
-    let best: GrpcChannel | null = null;
-    let bestRank = 3;
+    let best: Place | null = null;
+    let bestRank: number = LinkRank.FAILING + 1;
     for (let i = 0; i < places.length; i++) {
-      const { channel } = places[(start + i) % places.length] as Place;
-      const rank = channel.state === ChannelState.READY ? 0 : channel.state === ChannelState.FAILING ? 2 : 1;
+      const place = places[(start + i) % places.length] as Place;
+      const { rank } = place;
       if (rank < bestRank) {
-        best = channel;
+        best = place;
         bestRank = rank;
       }
     }
     return best;
   }
 
-  /** The channel to this endpoint. */
-  at(text: string): GrpcChannel {
-    const place = this.places.find((each) => each.text === text);
-    if (place !== undefined) return place.channel;
-    let channel = this.named.get(text);
-    if (channel === undefined) {
-      channel = this.open(text);
-      this.named.set(text, channel);
+  /** This endpoint. */
+  at(text: string): Place {
+    let place = this.places.find((each) => each.text === text) ?? this.named.get(text);
+    if (place === undefined) {
+      place = this.open(text);
+      this.named.set(text, place);
     }
-    return channel;
+    return place;
   }
 
   close(): void {
-    for (const place of this.places) place.channel.close();
-    for (const channel of this.named.values()) channel.close();
+    for (const place of this.places) place.link.close();
+    for (const place of this.named.values()) place.link.close();
   }
 
-  private open(text: string): GrpcChannel {
-    const { address, tls } = parseEndpoint(text);
-    const { options } = this;
-    const secure = tls === 'always' || (tls === 'if-configured' && options.tls !== undefined);
-    const tlsOptions: TlsOptions = { alpn: ['h2'], ...options.tls };
-    return new GrpcChannel(this.world, address, {
-      dial: {
-        connectTimeoutMs: options.dialTimeoutMs ?? DEFAULT_DIAL_TIMEOUT_MS,
-        ...(secure ? { tls: tlsOptions } : {}),
-      },
-      userAgent: 'etsd-client/0.1',
-      backoffMs: DIAL_BACKOFF_MS,
-      backoffMaxMs: DIAL_BACKOFF_MAX_MS,
-      keepaliveMs: options.keepaliveMs ?? DEFAULT_KEEPALIVE_MS,
-      keepaliveTimeoutMs: options.keepaliveTimeoutMs ?? DEFAULT_KEEPALIVE_MS,
-    });
+  private open(text: string): Place {
+    return new Place(text, this.transport.link(text), this.transport.world.clock);
   }
 }
+
+const STATES = ['connected', 'idle', 'suspect', 'failing'] as const;

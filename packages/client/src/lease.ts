@@ -13,17 +13,19 @@ import {
   type LeaseTimeToLiveResponse,
 } from '@etsd/proto';
 import { type Caller, sleep } from './caller.ts';
-import { clientError, isError, isRetryable } from './errors.ts';
-import type { MessageStream } from './message-stream.ts';
+import { clientError, isError, isRetryable, LeaseLostError } from './errors.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
 import * as methods from './methods.ts';
 import { type CallOptions, RETRY_PAUSE_MAX_MS, RETRY_PAUSE_MS } from './options.ts';
 
 /** Leases: keys attached to one go when it ends, unless it is kept alive. */
 export class Leases {
   private readonly caller: Caller;
+  private readonly keeper: LeaseKeeper;
 
   constructor(caller: Caller) {
     this.caller = caller;
+    this.keeper = new LeaseKeeper(caller, {});
   }
 
   /** A new lease of so many seconds. Nobody keeps it alive: see `hold`. */
@@ -58,7 +60,9 @@ export class Leases {
   /** Renews a lease once. Throws `ErrLeaseNotFound` where there is none. */
   async keepAliveOnce(id: U64, options: CallOptions = {}): Promise<LeaseKeepAliveResponse> {
     await using stream = await this.caller.stream(methods.LeaseKeepAlive, { requireLeader: true, ...options });
-    stream.send(LeaseKeepAliveRequest.create({ ID: id }));
+    const request = LeaseKeepAliveRequest.create({ ID: id });
+    if (this.caller.transport.sendsMany) stream.send(request);
+    else stream.sendLast(request);
     const response = await stream.next();
     if (response === null || response.TTL <= 0) throw ErrLeaseNotFound;
     return response;
@@ -72,28 +76,30 @@ export class Leases {
     for await (const renewal of this.renewals(id, Number.POSITIVE_INFINITY, options)) yield renewal.response;
   }
 
-  /** As `keepAlive`, with the time of our own clock until which the lease certainly stands. */
-  async *renewals(id: U64, lastsMs: number, options: CallOptions): AsyncGenerator<Renewal, void, undefined> {
+  /**
+   * As `keepAlive`, with the time of our own clock until which the lease certainly stands; `asking` is called before each
+   * attempt.
+   */
+  async *renewals(
+    id: U64,
+    lastsMs: number,
+    options: CallOptions,
+    asking: () => void = () => {},
+  ): AsyncGenerator<Renewal, void, undefined> {
     const { caller } = this;
-    const { clock, timers } = caller.world;
-    let stream: MessageStream<LeaseKeepAliveRequest, LeaseKeepAliveResponse> | null = null;
+    const { clock } = caller.world;
+    const isShared = options.endpoint === undefined && options.requireLeader === undefined;
+    const keeper = isShared ? this.keeper : new LeaseKeeper(caller, withoutSignal(options));
     let endsMs = lastsMs;
     let patienceMs = FIRST_ANSWER_MS;
     let failures = 0;
+    keeper.hold();
     try {
       while (clock.nowMs() < endsMs && !isAborted(options)) {
         try {
-          stream ??= await caller.stream(methods.LeaseKeepAlive, { requireLeader: true, ...options });
-          const current: MessageStream<LeaseKeepAliveRequest, LeaseKeepAliveResponse> = stream;
-          const askedMs = clock.nowMs();
-          current.send(LeaseKeepAliveRequest.create({ ID: id }));
+          asking();
           // A member that does not answer is left for another while there still is time.
-          const impatience = timers.after(patienceMs, () => current.close());
-          const response = await current.next().finally(() => impatience.cancel());
-          if (response === null) {
-            stream = null;
-            continue;
-          }
+          const { response, askedMs } = await keeper.renew(id, patienceMs, options.signal);
           if (response.TTL <= 0) return;
           failures = 0;
           patienceMs = (response.TTL * 1000) / 3;
@@ -101,8 +107,6 @@ export class Leases {
           yield { response, endsMs };
           await sleep(caller.world, Math.max(0, askedMs + patienceMs - clock.nowMs()), options.signal);
         } catch (thrown) {
-          stream?.close();
-          stream = null;
           const error = clientError(thrown);
           if (caller.isClosed || isAborted(options)) return;
           if (!caller.tokenRejected(error) && !isRetryable(error)) throw error;
@@ -111,9 +115,13 @@ export class Leases {
         }
       }
     } finally {
-      stream?.close();
+      keeper.release();
     }
   }
+}
+
+function withoutSignal({ signal: _signal, ...rest }: CallOptions): CallOptions {
+  return rest;
 }
 
 function isAborted(options: CallOptions): boolean {
@@ -137,7 +145,11 @@ export class HeldLease implements AsyncDisposable {
   private readonly caller: Caller;
   private readonly stop = new AbortController();
   private readonly over = new AbortController();
+  /** By our clock: from then on it has to be taken for gone. */
   private endsMs: number;
+  /** When a renewal was last asked for, and when it was first due. */
+  private askedMs = 0;
+  private dueMs = 0;
   private readonly renewing: Promise<void>;
 
   constructor(leases: Leases, caller: Caller, id: U64, ttlSeconds: number, grantedMs: number) {
@@ -146,10 +158,14 @@ export class HeldLease implements AsyncDisposable {
     this.id = id;
     this.ttlSeconds = ttlSeconds;
     this.endsMs = grantedMs + ttlSeconds * 1000;
+    this.dueMs = grantedMs;
     this.renewing = this.renew();
   }
 
-  /** Aborted as soon as the lease is gone or has to be taken for gone: stop what relies on it. */
+  /**
+   * Aborted as soon as the lease is gone or has to be taken for gone: stop what relies on it. Its reason is a
+   * `LeaseLostError` that says why.
+   */
   get signal(): AbortSignal {
     return this.over.signal;
   }
@@ -159,8 +175,13 @@ export class HeldLease implements AsyncDisposable {
    * still for too long, before any timer had a chance to notice.
    */
   get isAlive(): boolean {
-    if (!this.over.signal.aborted && this.caller.world.clock.nowMs() >= this.endsMs) this.over.abort();
+    if (!this.over.signal.aborted && this.caller.world.clock.nowMs() >= this.endsMs) this.lose(this.overdue());
     return !this.over.signal.aborted;
+  }
+
+  /** Milliseconds for which the lease stands even if it is not renewed any more; 0 once it is gone. */
+  get remainingMs(): number {
+    return this.isAlive ? this.endsMs - this.caller.world.clock.nowMs() : 0;
   }
 
   /** Ends the lease now, and its keys with it. */
@@ -168,9 +189,10 @@ export class HeldLease implements AsyncDisposable {
     this.stop.abort();
     await this.renewing;
     if (this.over.signal.aborted) return;
-    this.over.abort();
+    this.lose(new LeaseLostError('ended', 'the lease was released'));
     try {
-      await this.leases.revoke(this.id, options);
+      // May be repeated: a second revocation finds nothing.
+      await this.caller.unary(methods.OwnLeaseRevoke, LeaseRevokeRequest.create({ ID: this.id }), options);
     } catch (error) {
       if (!isError(error, ErrLeaseNotFound)) throw error;
     }
@@ -188,22 +210,48 @@ export class HeldLease implements AsyncDisposable {
 
   private async renew(): Promise<void> {
     const { clock, timers } = this.caller.world;
+    const options = { signal: this.stop.signal };
+    const asking = (): void => {
+      this.askedMs = clock.nowMs();
+    };
     let watchdog = timers.after(this.endsMs - clock.nowMs(), () => this.expire());
+    let loss = new LeaseLostError('revoked', 'the server does not know the lease any more');
     try {
-      for await (const { endsMs } of this.leases.renewals(this.id, this.endsMs, { signal: this.stop.signal })) {
+      for await (const { endsMs, response } of this.leases.renewals(this.id, this.endsMs, options, asking)) {
         watchdog.cancel();
         this.endsMs = endsMs;
+        this.dueMs = endsMs - (response.TTL * 2000) / 3;
         watchdog = timers.after(endsMs - clock.nowMs(), () => this.expire());
       }
-    } catch {
-      // Not to be mended, so the lease will run out; `signal` is how its owner hears of it.
+      if (clock.nowMs() >= this.endsMs) loss = this.overdue();
+      else if (this.caller.isClosed) loss = new LeaseLostError('ended', 'the client was closed');
+    } catch (error) {
+      loss = new LeaseLostError('failed', `the lease cannot be renewed: ${(error as Error).message}`, error);
     } finally {
       watchdog.cancel();
-      if (!this.stop.signal.aborted) this.over.abort();
+      if (!this.stop.signal.aborted) this.lose(loss);
     }
   }
 
   private expire(): void {
     if (!this.isAlive) this.stop.abort();
   }
+
+  private lose(reason: LeaseLostError): void {
+    if (!this.over.signal.aborted) this.over.abort(reason);
+  }
+
+  /** Why the time has run out: nobody answered, or we did not ask in time since nothing of this process ran. */
+  private overdue(): LeaseLostError {
+    const lateMs = this.caller.world.clock.nowMs() - this.endsMs;
+    const hasAsked = this.askedMs >= this.dueMs && this.askedMs < this.endsMs;
+    if (hasAsked && lateMs < STALL_MS) {
+      return new LeaseLostError('expired', 'no member renewed the lease in time');
+    }
+    const text = `this process stood still for longer than the lease lasts, which ended ${lateMs.toFixed(0)} ms ago`;
+    return new LeaseLostError('stalled', text);
+  }
 }
+
+/** A timer that is later than this was kept from running. */
+const STALL_MS = 100;

@@ -1,6 +1,6 @@
 /** The methods the client calls, each with what may be repeated. */
 import * as proto from '@etsd/proto';
-import type { Method } from './caller.ts';
+import type { Method } from './link.ts';
 
 function method<Request, Response>(
   path: string,
@@ -24,6 +24,8 @@ export const Watch = method('/etcdserverpb.Watch/Watch', proto.WatchRequest, pro
 const LEASE = '/etcdserverpb.Lease/';
 export const LeaseGrant = method(`${LEASE}LeaseGrant`, proto.LeaseGrantRequest, proto.LeaseGrantResponse);
 export const LeaseRevoke = method(`${LEASE}LeaseRevoke`, proto.LeaseRevokeRequest, proto.LeaseRevokeResponse);
+/** By the lease's owner, who takes "no such lease" for done as well. */
+export const OwnLeaseRevoke = method(`${LEASE}LeaseRevoke`, proto.LeaseRevokeRequest, proto.LeaseRevokeResponse, true);
 export const LeaseKeepAlive = method(
   `${LEASE}LeaseKeepAlive`,
   proto.LeaseKeepAliveRequest,
@@ -55,6 +57,7 @@ export const MoveLeader = method(`${MAINTENANCE}MoveLeader`, proto.MoveLeaderReq
 export const Downgrade = method(`${MAINTENANCE}Downgrade`, proto.DowngradeRequest, proto.DowngradeResponse);
 
 const AUTH = '/etcdserverpb.Auth/';
+export const Authenticate = method(`${AUTH}Authenticate`, proto.AuthenticateRequest, proto.AuthenticateResponse, true);
 export const AuthEnable = method(`${AUTH}AuthEnable`, proto.AuthEnableRequest, proto.AuthEnableResponse);
 export const AuthDisable = method(`${AUTH}AuthDisable`, proto.AuthDisableRequest, proto.AuthDisableResponse);
 export const AuthStatus = method(`${AUTH}AuthStatus`, proto.AuthStatusRequest, proto.AuthStatusResponse, true);

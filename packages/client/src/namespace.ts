@@ -15,8 +15,9 @@ import {
   TxnRequest,
   TxnResponse,
 } from '@etsd/proto';
-import type { Caller, Method } from './caller.ts';
+import type { Caller } from './caller.ts';
 import { type Bytes, type KeyRange, toBytes } from './keys.ts';
+import type { Method } from './link.ts';
 import type { CallOptions } from './options.ts';
 
 /** Puts a prefix before every key that goes out and takes it off those that come back. */
@@ -30,6 +31,11 @@ export class Namespace {
     this.prefix = toBytes(prefix);
     if (this.prefix.length === 0) throw new TypeError('a namespace needs a prefix');
     this.end = keyToBytes(prefixEnd(keyFromBytes(this.prefix)));
+  }
+
+  /** The prefix of a namespace within this one. */
+  inside(prefix: Bytes): Buffer {
+    return Buffer.concat([this.prefix, toBytes(prefix)]);
   }
 
   /** The range as the server knows it; one without an end ends with the namespace. */

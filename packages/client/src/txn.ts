@@ -100,7 +100,8 @@ export class Transaction<
 type Target = Pick<Compare, 'target'> &
   Partial<Pick<Compare, 'version' | 'createRevision' | 'modRevision' | 'value' | 'lease'>>;
 
-class Subject<Value> {
+/** What is compared, and with what. */
+export class Subject<Value> {
   private readonly range: KeyRange;
   private readonly target: (value: Value) => Target;
 
@@ -123,6 +124,11 @@ class Subject<Value> {
 
   isBelow(value: Value): Compare {
     return this.compare(CompareResult.LESS, value);
+  }
+
+  /** The same, compared with values of another kind. */
+  of<Other>(convert: (value: Other) => Value): Subject<Other> {
+    return new Subject<Other>(this.range, (value) => this.target(convert(value)));
   }
 
   private compare(result: number, value: Value): Compare {

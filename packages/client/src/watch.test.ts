@@ -11,6 +11,7 @@ import {
 } from '@etsd/proto';
 import { Caller } from './caller.ts';
 import { WatchCanceledError } from './errors.ts';
+import { GrpcTransport } from './grpc-link.ts';
 import { Snapshot, Watch } from './methods.ts';
 import { type Asked, headerAt, Neighbourhood } from './testing/neighbours.ts';
 
@@ -164,7 +165,8 @@ test('a slow reader holds the server back instead of filling memory', async () =
     queued = call.call.queuedBytes;
     call.call.end();
   });
-  const caller = new Caller(around.home.world, { endpoints: 'm:2379' });
+  const options = { endpoints: 'm:2379' };
+  const caller = new Caller(new GrpcTransport(around.home.world, options), options);
   const stream = await around.outcome(caller.stream(Snapshot));
   stream.sendLast(SnapshotRequest.create());
   await around.pass(5000);

@@ -1,18 +1,11 @@
-import {
-  type Event,
-  FilterType,
-  WatchCreateRequest,
-  WatchProgressRequest,
-  WatchRequest,
-  type WatchResponse,
-} from '@etsd/proto';
-import { type Caller, sleep } from './caller.ts';
-import { CanceledError, clientError, isRetryable, WatchCanceledError } from './errors.ts';
+import { RingQueue } from '@etsd/base';
+import { type EtcdError, type Event, FilterType, WatchCreateRequest, type WatchResponse } from '@etsd/proto';
+import type { Caller } from './caller.ts';
+import { CanceledError, WatchCanceledError } from './errors.ts';
 import { type Bytes, type KeyRange, toRange } from './keys.ts';
-import type { MessageStream } from './message-stream.ts';
-import { Watch } from './methods.ts';
 import type { Namespace } from './namespace.ts';
-import { RETRY_PAUSE_MAX_MS, RETRY_PAUSE_MS } from './options.ts';
+import { STREAM_HELD_BYTES } from './options.ts';
+import type { Subscriber, WatchHub, WatchStream } from './watch-hub.ts';
 
 export interface WatchOptions {
   /** The first revision of interest; default what comes next. */
@@ -34,47 +27,75 @@ export interface WatchOptions {
 
 /**
  * The changes of a range of keys, in order, each revision whole, none twice and none left out, whatever happens to the
- * connections between: `for await (const response of watch)`. Ends when its signal is aborted or `close` is called.
- * Throws `WatchCanceledError` when the server ends it: because history is needed that is compacted, for lack of
- * permission, or because the range is empty.
+ * connections between: `for await (const response of watch)`. It begins with the first read. Ends when its signal is
+ * aborted or `close` is called. Throws `WatchCanceledError` when the server ends it: because history is needed that is
+ * compacted, for lack of permission, or because the range is empty.
+ *
+ * All watches of a client share one stream. One that is read too slowly gets a stream of its own, on which the server is
+ * held back, so that it neither fills memory nor delays the others.
  */
-export class Watcher implements AsyncIterable<WatchResponse>, AsyncDisposable {
+export class Watcher implements AsyncIterable<WatchResponse>, AsyncDisposable, Subscriber {
+  readonly requireLeader: boolean;
   private readonly caller: Caller;
+  private readonly hub: WatchHub;
   private readonly namespace: Namespace | null;
   private readonly range: KeyRange;
   private readonly options: WatchOptions;
-  private readonly stop = new AbortController();
-  private readonly signal: AbortSignal;
-  private stream: MessageStream<WatchRequest, WatchResponse> | null = null;
-  /** Everything before this has been handed out; 0 while nothing is known. */
+  private readonly onAbort: () => void;
+  private stream: WatchStream | null = null;
+  private readonly arrived = new RingQueue<WatchResponse>();
+  private heldBytes = 0;
+  /** Too much is held: the rest is asked for, on a stream of its own, once that is read. */
+  private isBehind = false;
+  /** Everything before this has arrived; 0 while nothing is known. */
   private nextRevision: number;
-  private failures = 0;
+  /** Everything before this has been handed out. */
+  private handedRevision: number;
   /** Pieces of a response that is not complete yet. */
   private pieces: WatchResponse[] = [];
   private started = false;
+  private closed = false;
+  private failure: EtcdError | null = null;
+  private wake: (() => void) | null = null;
 
-  constructor(caller: Caller, namespace: Namespace | null, keys: Bytes | KeyRange, options: WatchOptions) {
+  constructor(
+    caller: Caller,
+    hub: WatchHub,
+    namespace: Namespace | null,
+    keys: Bytes | KeyRange,
+    options: WatchOptions,
+  ) {
     this.caller = caller;
+    this.hub = hub;
     this.namespace = namespace;
     this.range = namespace === null ? toRange(keys) : namespace.outwards(toRange(keys));
     this.options = options;
+    this.requireLeader = options.requireLeader ?? true;
     this.nextRevision = options.startRevision ?? 0;
-    const { signal } = this.stop;
-    this.signal = options.signal === undefined ? signal : AbortSignal.any([signal, options.signal]);
+    this.handedRevision = this.nextRevision;
+    this.onAbort = () => this.close();
   }
 
   /** The revision from which a later watch would go on after what was read here. */
   get resumeRevision(): number {
-    return this.nextRevision;
+    return this.handedRevision;
   }
 
-  /** Asks the server to report how far it has come, as a response without events. */
-  requestProgress(): void {
-    this.stream?.send(WatchRequest.create({ progressRequest: WatchProgressRequest.create() }));
+  /**
+   * Asks the server to report how far it has come, as a response without events; watches on the same stream are told too.
+   * False where that cannot be asked: before the watch stands, and over the gateway, where `progressNotify` is the way.
+   */
+  requestProgress(): boolean {
+    return this.stream?.requestProgress() ?? false;
   }
 
   close(): void {
-    this.stop.abort();
+    if (this.closed) return;
+    this.closed = true;
+    this.options.signal?.removeEventListener('abort', this.onAbort);
+    this.stream?.remove(this);
+    this.stream = null;
+    this.stir();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -89,49 +110,40 @@ export class Watcher implements AsyncIterable<WatchResponse>, AsyncDisposable {
   async *[Symbol.asyncIterator](): AsyncGenerator<WatchResponse, void, undefined> {
     if (this.started) throw new TypeError('a watch can be read once; start another with its resumeRevision');
     this.started = true;
+    const { signal } = this.options;
+    if (signal?.aborted === true) this.close();
+    signal?.addEventListener('abort', this.onAbort);
     try {
+      if (!this.closed) this.attach(false);
       for (;;) {
-        const response = await this.next();
-        if (response === null) return;
+        while (this.arrived.length === 0) {
+          if (this.closed) return;
+          if (this.failure !== null) throw this.failure;
+          if (this.caller.isClosed) throw new CanceledError();
+          await new Promise<void>((resolve) => {
+            this.wake = resolve;
+          });
+        }
+        if (this.closed) return;
+        const response = this.arrived.take() as WatchResponse;
+        if (this.arrived.length === 0) this.caughtUp();
+        this.handedRevision = Math.max(this.handedRevision, behind(response));
         yield response;
       }
     } finally {
-      this.stream?.close();
-      this.stop.abort();
+      this.close();
     }
   }
 
-  /** The next response, over as many streams as it takes; null once stopped. */
-  private async next(): Promise<WatchResponse | null> {
-    for (;;) {
-      if (this.signal.aborted) return null;
-      try {
-        this.stream ??= await this.open();
-        const response = await this.stream.next();
-        if (response === null) {
-          this.stream = null;
-          continue;
-        }
-        const whole = this.accept(response);
-        if (whole !== null) return whole;
-      } catch (thrown) {
-        if (this.signal.aborted) return null;
-        await this.recover(thrown);
-      }
-    }
-  }
+  // ── what the stream reports ───────────────────────────────────────────────────────────────────────────────────────
 
-  private async open(): Promise<MessageStream<WatchRequest, WatchResponse>> {
+  request(): WatchCreateRequest {
     this.pieces = [];
     const { options } = this;
-    const stream = await this.caller.stream(Watch, {
-      signal: this.signal,
-      requireLeader: options.requireLeader ?? true,
-    });
     const filters: number[] = [];
     if (options.noPuts === true) filters.push(FilterType.NOPUT);
     if (options.noDeletes === true) filters.push(FilterType.NODELETE);
-    const createRequest = WatchCreateRequest.create({
+    return WatchCreateRequest.create({
       ...this.range,
       startRevision: this.nextRevision,
       prevKv: options.prevKv ?? false,
@@ -139,53 +151,104 @@ export class Watcher implements AsyncIterable<WatchResponse>, AsyncDisposable {
       filters: filters as WatchCreateRequest['filters'],
       fragment: true,
     });
-    stream.send(WatchRequest.create({ createRequest }));
-    return stream;
   }
 
-  /** What the reader gets of a response, or null: nothing, or not yet. */
-  private accept(response: WatchResponse): WatchResponse | null {
-    this.failures = 0;
+  created(response: WatchResponse): void {
     const revision = response.header?.revision ?? 0;
-    if (response.canceled) {
-      const reason = response.cancelReason === '' ? REASON_COMPACTED : response.cancelReason;
-      throw new WatchCanceledError(reason, response.compactRevision, response);
+    // From here on a lost stream is resumed at the right place even if nothing has come yet.
+    if (this.nextRevision === 0) {
+      this.nextRevision = revision + 1;
+      this.handedRevision = this.nextRevision;
     }
-    if (response.created) {
-      // From here on a lost stream is resumed at the right place even if nothing has come yet.
-      if (this.nextRevision === 0) this.nextRevision = revision + 1;
-      this.options.onCreated?.(revision);
-      return null;
-    }
+    this.options.onCreated?.(revision);
+  }
+
+  received(response: WatchResponse, bytes: number): void {
+    this.heldBytes += bytes;
     if (response.fragment) {
       this.pieces.push(response);
-      return null;
+      return;
     }
     if (this.pieces.length > 0) {
+      // A word on progress between pieces says nothing of what is not whole yet.
+      if (response.events.length === 0) return;
       response.events = [...this.pieces.flatMap((piece) => piece.events), ...response.events];
       this.pieces = [];
     }
+    if (response.events.length > 0 && !this.dropKnown(response)) return;
     if (this.namespace !== null) for (const event of response.events) this.namespace.innerEvent(event);
-    const last = response.events.at(-1)?.kv?.modRevision ?? revision;
-    this.nextRevision = Math.max(this.nextRevision, last + 1);
-    return response;
+    this.nextRevision = Math.max(this.nextRevision, behind(response));
+    this.arrived.push(response);
+    if (this.heldBytes > STREAM_HELD_BYTES) this.holdBack();
+    this.stir();
   }
 
-  /** Waits until it is worth trying again, or throws what no further attempt can mend. */
-  private async recover(thrown: unknown): Promise<void> {
-    this.stream?.close();
+  canceled(response: WatchResponse): void {
     this.stream = null;
-    if (thrown instanceof WatchCanceledError) throw thrown;
-    const error = clientError(thrown);
-    if (this.caller.isClosed) throw new CanceledError(error);
-    if (!this.caller.tokenRejected(error) && !isRetryable(error)) throw error;
-    const pauseMs = Math.min(RETRY_PAUSE_MAX_MS, RETRY_PAUSE_MS * 2 ** Math.min(this.failures++, 10));
-    try {
-      await sleep(this.caller.world, pauseMs, this.signal);
-    } catch {
-      // Aborted: the reader is told by the end of the iteration.
+    const reason = response.cancelReason === '' ? REASON_COMPACTED : response.cancelReason;
+    this.failed(new WatchCanceledError(reason, response.compactRevision, response));
+  }
+
+  interrupted(): void {
+    this.pieces = [];
+  }
+
+  failed(error: EtcdError): void {
+    this.stream = null;
+    this.failure = error;
+    this.stir();
+  }
+
+  // ── fast and slow readers ─────────────────────────────────────────────────────────────────────────────────────────
+
+  private attach(isAlone: boolean): void {
+    this.stream = this.hub.add(this, isAlone);
+  }
+
+  /** The reader is behind: no more for now. */
+  private holdBack(): void {
+    if (this.stream === null) return;
+    if (this.stream.isAlone) {
+      this.stream.pause();
+      return;
+    }
+    this.stream.remove(this);
+    this.stream = null;
+    this.pieces = [];
+    this.isBehind = true;
+  }
+
+  /** All that arrived is read. */
+  private caughtUp(): void {
+    this.heldBytes = 0;
+    if (!this.isBehind) this.stream?.resume();
+    else if (this.failure === null) {
+      this.isBehind = false;
+      this.attach(true);
     }
   }
+
+  /**
+   * Takes out events of revisions that have arrived before, which a server that keeps the protocol does not send. False if
+   * nothing is left.
+   */
+  private dropKnown(response: WatchResponse): boolean {
+    const first = response.events[0]?.kv?.modRevision ?? 0;
+    if (first >= this.nextRevision) return true;
+    response.events = response.events.filter((event) => (event.kv?.modRevision ?? 0) >= this.nextRevision);
+    return response.events.length > 0;
+  }
+
+  private stir(): void {
+    const { wake } = this;
+    this.wake = null;
+    wake?.();
+  }
+}
+
+/** The revision behind all that a response tells of. */
+function behind(response: WatchResponse): number {
+  return (response.events.at(-1)?.kv?.modRevision ?? response.header?.revision ?? 0) + 1;
 }
 
 const REASON_COMPACTED = 'etcdserver: mvcc: required revision has been compacted';

@@ -4,4 +4,5 @@ export * from './gen/index.ts';
 export * from './hot/index.ts';
 export { jsonToMessage, messageToJson } from './json.ts';
 export * from './methods.ts';
+export * from './transcode/index.ts';
 export * from './wire.ts';

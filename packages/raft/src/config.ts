@@ -19,6 +19,10 @@ export interface RaftOptions {
   inflightMax: number;
   /** Bytes on the way to one follower; 0: no limit. */
   inflightBytesMax: number;
+  /** While pacing (`RawNode.pace`): entries not even sent from which on a follower is behind … */
+  behindEntries: number;
+  /** … and the largest sum of entries it is then sent at once, in bytes. */
+  pieceBytes: number;
   /** Is told of everything that the TLA+ trace specification knows; null or absent: nobody, at no cost. */
   tracer?: RaftTracer | null;
   /** A whole number in [0, bound): the only chance in raft, drawn for each election timeout. */
@@ -37,6 +41,10 @@ export const RAFT_DEFAULTS = {
   appendBytesMax: 256 * 1024,
   inflightMax: 512,
   inflightBytesMax: 4 * 1024 * 1024,
+  // Above what many clients propose in one turn, and well below what a restart misses under load.
+  behindEntries: 2000,
+  // One or two milliseconds of the follower's work.
+  pieceBytes: 64 * 1024,
 } as const;
 
 export function validateOptions(options: RaftOptions): void {
@@ -45,4 +53,5 @@ export function validateOptions(options: RaftOptions): void {
   assert(options.electionTicks > options.heartbeatTicks, 'raft: electionTicks must be above heartbeatTicks');
   assert(options.inflightMax > 0, 'raft: inflightMax must be above zero');
   assert(options.appendBytesMax > 0, 'raft: appendBytesMax must be above zero');
+  assert(options.pieceBytes > 0, 'raft: pieceBytes must be above zero');
 }

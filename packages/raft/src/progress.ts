@@ -37,6 +37,13 @@ export class Progress {
   sentCommit = 0;
   /** Somebody on the follower waits for the commit index to come to here: it proposed, or reads. */
   awaitedCommit = 0;
+  /** Has answered nothing of what is under way for a heartbeat; see `tick`. */
+  isSilent = false;
+  private matchAtTick = 0;
+  /** Lacks so much that it is served piece by piece; see `Raft.paces`. Only in REPLICATE. */
+  isBehind = false;
+  /** Has what it was sent; the next piece waits for `RawNode.goOn`. */
+  isResting = false;
   readonly inflights: Inflights;
 
   constructor(id: U64, next: number, isLearner: boolean, inflightMax: number, inflightBytesMax: number) {
@@ -80,7 +87,21 @@ export class Progress {
     this.state = state;
     this.paused = false;
     this.pendingSnapshot = 0;
+    this.isSilent = false;
+    this.catchUpFreely();
     this.inflights.reset();
+  }
+
+  /** Is served like everybody else again. */
+  catchUpFreely(): void {
+    this.isBehind = false;
+    this.isResting = false;
+  }
+
+  /** Once a heartbeat: whether anything was answered since the last. */
+  tick(): void {
+    this.isSilent = this.state === REPLICATE && this.inflights.count > 0 && this.match === this.matchAtTick;
+    this.matchAtTick = this.match;
   }
 
   /** Whether nothing may be sent before the follower answers. */
@@ -108,6 +129,7 @@ export class Progress {
     if (index <= this.match) return false;
     this.match = index;
     this.paused = false;
+    this.isSilent = false;
     return true;
   }
 

@@ -92,6 +92,10 @@ export class Raft {
   delaysCommits = false;
   /** The commit index was not told to somebody, as nobody waits for it there. */
   hasUntoldCommit = false;
+  /** Followers that lack a lot get it piece by piece, and rest between; see `RawNode.pace`. */
+  paces = false;
+  /** One of them has come to rest, and nobody took notice yet. */
+  hasResting = false;
   /** Followers are being told, and these are the entries that the last of them was sent; see `entriesFrom`. */
   isBroadcasting = false;
   shared: Entry[] | null = null;

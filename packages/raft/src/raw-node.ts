@@ -19,7 +19,7 @@ import type { Progress } from './progress.ts';
 import { LEADER, Raft, type Role } from './raft.ts';
 import { readIndexMessage, waitingContext } from './read-index.ts';
 import { Ready } from './ready.ts';
-import { acknowledgeSelf, appendAsLeader, broadcastAppends, broadcastHeartbeats } from './replicate.ts';
+import { acknowledgeSelf, appendAsLeader, broadcastAppends, broadcastHeartbeats, sendAppends } from './replicate.ts';
 import { appendProposal, CHANGE_FITS, CHANGE_TOO_EARLY, canPropose, checkChange, step, tick } from './step.ts';
 import { traceFounders, traceState } from './trace.ts';
 
@@ -230,6 +230,37 @@ export class RawNode {
     raft.delaysCommits = false;
     broadcastAppends(raft);
     raft.delaysCommits = delays;
+  }
+
+  /**
+   * While set, a follower that lacks a lot is sent it in small pieces, one at a time, and rests after each until `goOn`:
+   * it shares a processor, a disk or a wire with those who serve meanwhile. To be set only while entries are committed
+   * without it.
+   */
+  pace(isPacing: boolean): void {
+    const raft = this.raft;
+    if (raft.paces === isPacing) return;
+    raft.paces = isPacing;
+    if (isPacing) return;
+    raft.hasResting = false;
+    for (const progress of raft.progress.values()) progress.catchUpFreely();
+    raft.broadcastPending = raft.role === LEADER;
+  }
+
+  /** Whether followers came to rest since this was asked last. */
+  takeResting(): boolean {
+    const { hasResting } = this.raft;
+    this.raft.hasResting = false;
+    return hasResting;
+  }
+
+  /** The follower may have its next piece. */
+  goOn(id: U64): void {
+    const raft = this.raft;
+    const progress = raft.progress.get(id);
+    if (raft.role !== LEADER || progress?.isResting !== true) return;
+    progress.isResting = false;
+    sendAppends(raft, progress);
   }
 
   /** Gives leadership up. The others notice when they hear of no leader any more. */

@@ -32,8 +32,10 @@ export function broadcastAppends(raft: Raft): void {
  * The entries from `from` on, as many as one append takes. During a broadcast followers that are equally far get the same
  * array, so that whoever sends it may encode it once.
  */
-function entriesFrom(raft: Raft, from: number): Entry[] {
+function entriesFrom(raft: Raft, progress: Progress): Entry[] {
   const { shared, log } = raft;
+  const from = progress.next;
+  if (progress.isBehind) return log.slice(from, raft.options.pieceBytes);
   if (shared !== null && (shared[0] as Entry).index === from) return shared;
   const entries = log.slice(from, raft.options.appendBytesMax);
   if (raft.isBroadcasting) raft.shared = entries;
@@ -73,9 +75,9 @@ export function sendAppend(raft: Raft, progress: Progress, evenEmpty: boolean): 
   const previous = progress.next - 1;
   const previousTerm = log.termAt(previous);
   if (previousTerm < 0) return sendSnapshot(raft, progress);
-  // Through a full window only an empty append goes: it tells the commit index and finds out about losses.
-  const blocked = progress.state === REPLICATE && progress.inflights.full;
-  const entries = blocked || previous === log.lastIndex ? NO_ENTRIES : entriesFrom(raft, progress.next);
+  // Through a full window, or before a follower that is behind may go on, only an empty append goes: it tells the commit index and finds out about losses.
+  const blocked = progress.state === REPLICATE && (progress.inflights.full || isHeldBack(raft, progress));
+  const entries = blocked || previous === log.lastIndex ? NO_ENTRIES : entriesFrom(raft, progress);
   if (entries.length === 0 && !evenEmpty) return false;
   const message = messageTo(progress.id, MessageType.MsgApp);
   message.index = previous;
@@ -87,6 +89,18 @@ export function sendAppend(raft: Raft, progress: Progress, evenEmpty: boolean): 
   for (const entry of entries) bytes += entryBytes(entry);
   progress.sent(entries.length, bytes, Math.min(log.committed, previous + entries.length));
   return true;
+}
+
+/**
+ * Whether the follower is to have no more for now. Where it is silent, a full append waits for it already: with more it
+ * would come back from a pause to work that keeps others from theirs. Where it is behind, it rests, or has a piece that it
+ * did not answer; it stays behind until all is sent.
+ */
+function isHeldBack(raft: Raft, progress: Progress): boolean {
+  if (progress.isSilent && progress.inflights.bytes >= raft.options.appendBytesMax) return true;
+  const unsent = raft.log.lastIndex - progress.next + 1;
+  progress.isBehind = raft.paces && unsent > (progress.isBehind ? 0 : raft.options.behindEntries);
+  return progress.isBehind && (progress.isResting || progress.inflights.count > 0);
 }
 
 /**
@@ -195,6 +209,10 @@ export function handleAppendResponse(raft: Raft, progress: Progress, message: Me
   if (progress.state === PROBE) progress.becomeReplicate();
   else if (progress.state === SNAPSHOT && progress.match + 1 > raft.log.base) progress.becomeReplicate();
   else if (progress.state === REPLICATE) progress.inflights.freeTo(message.index);
+  if (progress.isBehind && progress.inflights.count === 0) {
+    progress.isResting = true;
+    raft.hasResting = true;
+  }
   if (maybeCommit(raft)) {
     // All followers, this one included, are served at the next hand-out.
   } else if (wasPaused || progress.next <= raft.log.lastIndex) {

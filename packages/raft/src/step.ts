@@ -50,6 +50,7 @@ export function tick(raft: Raft): void {
   }
   if (raft.role === LEADER && raft.heartbeatElapsed >= raft.options.heartbeatTicks) {
     raft.heartbeatElapsed = 0;
+    for (const progress of raft.progress.values()) progress.tick();
     broadcastHeartbeats(raft, waitingContext(raft));
   }
 }

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2, HardState } from '@etsd/proto';
+import { ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2, ErrNotLeader, HardState } from '@etsd/proto';
 import { RecordingWaiter } from './testing/fakes.ts';
 import { Group } from './testing/group.ts';
 
@@ -132,11 +132,14 @@ test('leadership moves when asked to, and nothing proposed meanwhile is lost', (
   const group = started();
   const old = group.leader;
   const next = group.follower();
-  assert.notEqual(next.node.transferLeadership(next.id), null, 'only the leader can hand over');
-  assert.equal(old.node.transferLeadership(next.id), null);
+  const [refused, moved] = [new RecordingWaiter(), new RecordingWaiter()];
+  next.node.moveLeader(next.id, refused);
+  assert.equal(refused.error, ErrNotLeader, 'only the leader can hand over');
+  old.node.moveLeader(next.id, moved);
   const waiter = old.propose('meanwhile');
   group.pass(300);
   assert.equal(group.leader, next);
+  assert.equal(moved.outcome, 'done');
   assert.equal(waiter.outcome, 'meanwhile');
 });
 

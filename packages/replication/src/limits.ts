@@ -19,6 +19,13 @@ export const HELD_BYTES = 256 * 1024 * 1024;
 /** Entries kept in memory for whatever reason, in number: looking through them takes some milliseconds. */
 export const HELD_ENTRIES = 500_000;
 
+/**
+ * How much longer than it works a follower that lacks a lot rests, while others write, and for how long at most at a time,
+ * in milliseconds.
+ */
+export const CATCH_UP_REST_SHARE = 5;
+export const CATCH_UP_REST_MAX_MS = 50;
+
 /** Applied entries after which the log is cut. etcd 3.6's number. Flag `snapshot-count`. */
 export const SNAPSHOT_COUNT = 10_000;
 

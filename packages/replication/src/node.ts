@@ -16,6 +16,7 @@ import { FORWARDED, RAFT_DEFAULTS, type RaftTracer, RawNode, ROLE_NAMES } from '
 import type { Clock, Random, Timer, Timers } from '@etsd/runtime';
 import type { Applier, RequestKeyOf, SnapshotInstaller, Waiter } from './applier.ts';
 import type { StartState } from './bootstrap.ts';
+import { CatchUpPace } from './catch-up-pace.ts';
 import { ChangeProposals } from './change-proposals.ts';
 import { DiskGuard } from './disk-guard.ts';
 import { ElectionAdvance } from './election-advance.ts';
@@ -105,6 +106,7 @@ export class ReplicationNode {
   private readonly reads = new Reads();
   private readonly requestIds: RequestIds;
   private readonly disk: DiskGuard;
+  private readonly catchUp: CatchUpPace;
   private readonly advance: ElectionAdvance;
   private readonly transfers: Transfers;
   private readonly timeOuts: TimeOuts;
@@ -165,6 +167,12 @@ export class ReplicationNode {
       clock: world.clock,
       lossTicks: 2 * electionTicks,
       tickMs: heartbeatMs,
+    });
+    this.catchUp = new CatchUpPace({
+      raft: this.raft,
+      clock: world.clock,
+      timers: world.timers,
+      woken: () => this.pump.run(),
     });
     this.pump = new ReadyPump({
       raft: this.raft,
@@ -260,6 +268,11 @@ export class ReplicationNode {
    */
   get isDiskStalled(): boolean {
     return this.disk.isStalled;
+  }
+
+  /** Somebody writes at present: what can wait is better done at leisure. */
+  get isBusy(): boolean {
+    return this.catchUp.isBusy;
   }
 
   /** A fresh request id; the object is reused by the next call. */
@@ -417,15 +430,6 @@ export class ReplicationNode {
     this.pump.schedule();
   }
 
-  /** Asks the leader, which must be this member, to hand over. Fails if it does not lead. */
-  transferLeadership(to: U64): EtcdError | null {
-    if (this.isStopped) return ErrStopped;
-    if (!this.raft.isLeader) return ErrNotLeader;
-    this.raft.transferLeader(to);
-    this.pump.schedule();
-    return null;
-  }
-
   /**
    * How much of this member's log another one is known to have, from 0 to 1; null where this member does not lead, or the
    * other is none of the cluster.
@@ -478,6 +482,7 @@ export class ReplicationNode {
     this.tickCount++;
     this.raft.tick();
     this.measureLoad();
+    this.catchUp.tick();
     this.disk.look();
     this.advance.look(this.tickCount);
     this.expire();
@@ -520,6 +525,7 @@ export class ReplicationNode {
 
   private stateChanged(): void {
     const { raft } = this;
+    this.catchUp.look();
     if (this.isFresh) this.takeLeadIfAlone();
     const { leader, term, isLeader } = raft;
     if (leader === this.knownLeader && term === this.knownTerm && isLeader === this.wasLeader) return;

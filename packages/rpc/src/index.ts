@@ -1,3 +1,4 @@
+export { AddressCounter, hostOf } from './address-counter.ts';
 export { type ChannelOptions, ChannelState, GrpcChannel, type StartOptions, type UnaryOptions } from './client.ts';
 export type { CallReceiver, ClientCall } from './client-call.ts';
 export { binaryValues, Metadata } from './grpc/metadata.ts';

@@ -5,6 +5,8 @@
 export interface RpcLimits {
   /** Connections open at a time; more are closed at once. */
   readonly connections: number;
+  /** The same for one address; 0: no fewer than all. More are closed at once. */
+  readonly connectionsPerAddress: number;
   /** SETTINGS_MAX_CONCURRENT_STREAMS; a further stream is refused (REFUSED_STREAM). */
   readonly concurrentStreams: number;
   /** A gRPC message coming in; larger ones end the call with RESOURCE_EXHAUSTED. */
@@ -91,6 +93,7 @@ export interface RpcLimits {
 
 export const DEFAULT_LIMITS: RpcLimits = {
   connections: 65_536,
+  connectionsPerAddress: 32_768,
   concurrentStreams: 16_384,
   receiveMessageBytes: 2_097_152,
   sendMessageBytes: 0x7fff_ffff,

@@ -41,6 +41,12 @@ export class ServerCall extends GrpcStream {
   readonly socket: Socket;
   /** The handler's own slot. */
   context: unknown = null;
+  /** Slots of those who stand before the handler. */
+  guard: unknown = null;
+  guardBytes = 0;
+  audit: unknown = null;
+  /** How the call ended, as a status code; -1 while it goes on. */
+  outcome = -1;
   /** Sent with the response's headers, if set before they go out. */
   headers: Metadata | null = null;
   /** Sent with the status, if set before the call ends. */
@@ -145,6 +151,7 @@ export class ServerCall extends GrpcStream {
   private finish(code: number, message: string): void {
     if (!this.isOpen) return;
     this.isOpen = false;
+    this.outcome = code;
     this.statusCode = code;
     this.statusMessage = message;
     if (this.queuedBytes === 0) this.writeEnd();
@@ -278,12 +285,14 @@ export class ServerCall extends GrpcStream {
     if (this.queuedBytes > 0) {
       // Nobody waits for what is still queued.
       this.connection.cancelStream(this, ErrorCode.CANCEL);
+      this.outcome = StatusCode.DEADLINE_EXCEEDED;
       this.callClosed();
     } else this.fail(StatusCode.DEADLINE_EXCEEDED, 'context deadline exceeded');
   }
 
   override aborted(): void {
     this.isOpen = false;
+    if (this.outcome < 0) this.outcome = StatusCode.CANCELLED;
     this.callClosed();
   }
 

@@ -1,11 +1,12 @@
 import { assert, type Logger, silentLogger } from '@etsd/base';
 import type { Listener, ListenOptions, Socket, SocketAddress, Timer } from '@etsd/runtime';
+import { AddressCounter } from './address-counter.ts';
 import { DeadlineWheel } from './deadline-wheel.ts';
 import { encodeStatusMessage, StatusCode } from './grpc/status.ts';
 import { fieldBound } from './hpack/encoder.ts';
 import { HttpExchange, type HttpHandler } from './http-exchange.ts';
 import { ConnectionHost } from './http2/connection-host.ts';
-import { type ErrorCode, errorCodeName } from './http2/errors.ts';
+import { ErrorCode, errorCodeName } from './http2/errors.ts';
 import { Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from './http2/frame.ts';
 import { type PrefaceListener, PrefaceSniffer } from './http2/preface.ts';
 import { completeLimits, type RpcLimits } from './limits.ts';
@@ -17,6 +18,8 @@ import type { RpcWorld } from './world.ts';
 export interface RpcServerOptions {
   readonly limits?: Partial<RpcLimits>;
   readonly logger?: Logger;
+  /** Told of connections that were refused or ended over what the other side did. `kind`: a word for the metrics. */
+  readonly onMisuse?: (kind: string, peer: string, reason: string) => void;
 }
 
 /** How a call that never reaches a handler is answered. */
@@ -30,7 +33,10 @@ interface Refusal {
 export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   readonly limits: RpcLimits;
   private readonly world: RpcWorld;
+  /** Connections by address; whoever takes one over counts it here, too. */
+  readonly addresses: AddressCounter;
   private readonly logger: Logger;
+  private readonly misused: (kind: string, peer: string, reason: string) => void;
   private readonly host: ConnectionHost;
   private readonly handlers = new Map<string, MethodHandler>();
   private readonly services = new Set<string>();
@@ -48,6 +54,8 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     this.world = world;
     this.limits = completeLimits(options.limits);
     this.logger = options.logger ?? silentLogger;
+    this.misused = options.onMisuse ?? (() => {});
+    this.addresses = new AddressCounter(this.limits.connectionsPerAddress);
     this.host = new ConnectionHost(world.clock, world.timers, this.limits);
     this.wheel = new DeadlineWheel(world.clock, world.timers);
   }
@@ -59,7 +67,10 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     this.services.add(path.slice(1, path.lastIndexOf('/')));
   }
 
-  /** Connections that do not begin with the HTTP/2 preface; without this they are closed. */
+  /**
+   * Connections that do not begin with the HTTP/2 preface; without this they are closed. They stay counted among their
+   * address's: whoever takes one says `addresses.leave` when it is gone.
+   */
   onHttp1(handOver: (socket: Socket, firstBytes: Buffer) => void): void {
     this.http1 = handOver;
   }
@@ -83,7 +94,10 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   /** Takes an open connection, from a listener of this server or from elsewhere. */
   accept(socket: Socket): void {
     const sniffer = new PrefaceSniffer(socket, this.world.clock.nowMs(), this);
-    if (this.connections.size + this.sniffers.size >= this.limits.connections) {
+    const isFull = this.connections.size + this.sniffers.size >= this.limits.connections;
+    if (isFull || !this.addresses.enter(socket.remoteAddress)) {
+      const kind = isFull ? 'connections' : 'connections_per_address';
+      this.misused(kind, socket.remoteAddress, 'too many connections');
       socket.start(sniffer);
       socket.destroy();
       return;
@@ -118,7 +132,9 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     const nowMs = this.world.clock.nowMs();
     this.host.coarseMs = nowMs;
     for (const sniffer of this.sniffers) {
-      if (nowMs - sniffer.sinceMs > this.limits.prefaceMs) sniffer.socket.destroy();
+      if (nowMs - sniffer.sinceMs <= this.limits.prefaceMs) continue;
+      this.misused('preface_timeout', sniffer.socket.remoteAddress, 'no complete preface in time');
+      sniffer.socket.destroy();
     }
     for (const connection of this.connections) connection.sweep(nowMs);
     if (this.connectionCount > 0) return;
@@ -173,23 +189,28 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
 
   other(sniffer: PrefaceSniffer, firstBytes: Buffer): void {
     this.sniffers.delete(sniffer);
-    if (this.http1 === null) sniffer.socket.destroy();
-    else this.http1(sniffer.socket, firstBytes);
+    if (this.http1 === null) {
+      this.addresses.leave(sniffer.socket.remoteAddress);
+      sniffer.socket.destroy();
+    } else this.http1(sniffer.socket, firstBytes);
   }
 
   gone(sniffer: PrefaceSniffer): void {
-    this.sniffers.delete(sniffer);
+    // What was refused at the door was never counted.
+    if (this.sniffers.delete(sniffer)) this.addresses.leave(sniffer.socket.remoteAddress);
     this.connectionGone();
   }
 
   connectionFailed(connection: ServerConnection, code: ErrorCode, debug: string): void {
-    if (!this.logger.enabled('debug')) return;
     const peer = connection.socket.remoteAddress;
+    if (code !== ErrorCode.NO_ERROR) this.misused(`http2_${errorCodeName(code).toLowerCase()}`, peer, debug);
+    if (!this.logger.enabled('debug')) return;
     this.logger.log('debug', 'closing connection', { peer, code: errorCodeName(code), reason: debug });
   }
 
   connectionLost(connection: ServerConnection, _error: Error | null): void {
     this.connections.delete(connection);
+    this.addresses.leave(connection.socket.remoteAddress);
     this.connectionGone();
   }
 

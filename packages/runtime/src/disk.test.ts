@@ -1,5 +1,5 @@
 /**
- * Goal: the real disk and the simulated one keep the same contract. Method: one suite for both; what only a simulated
+ * Goal: the real disk, the simulated one and that in memory keep the same contract. Method: one suite for all; what only a simulated
  * disk can show, crashes and faults, follows after it.
  */
 import assert from 'node:assert/strict';
@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { type Disk, type DiskFile, hasCode } from './index.ts';
+import { MemoryDisk } from './memory/index.ts';
 import { nodeWorld } from './node/index.ts';
 import { calmDisk, type SimMachine, SimUniverse } from './sim/index.ts';
 
@@ -133,6 +134,12 @@ for (const [name, scenario] of SUITE) {
     const root = mkdtempSync(join(tmpdir(), 'etsd-disk-'));
     after(() => rmSync(root, { recursive: true, force: true }));
     await scenario(nodeWorld().disk, root);
+  });
+
+  test(`memory disk: ${name}`, async () => {
+    const disk = new MemoryDisk(nodeWorld().timers);
+    await disk.makeDirectory('/data');
+    await scenario(disk, '/data');
   });
 
   test(`simulated disk: ${name}`, async () => {

@@ -12,6 +12,8 @@ export interface ServiceRecord {
 export interface Names {
   /** Addresses of a host, those of IPv4 first; an address stands for itself. Rejects where there is none. */
   addresses(host: string): Promise<readonly string[]>;
+  /** Hosts that an address is said to belong to, without dots at their ends. Rejects where that cannot be found out. */
+  hostsOf(address: string): Promise<readonly string[]>;
   /** Records of a service such as `_etcd-server._tcp.example.org`, the preferred first. Rejects where there is none. */
   services(name: string): Promise<readonly ServiceRecord[]>;
 }

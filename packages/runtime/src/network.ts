@@ -17,6 +17,10 @@ export interface TlsOptions {
   readonly alpn?: readonly string[];
   /** Listening: ask clients for a certificate and refuse those without a valid one. */
   readonly requireClientCertificate?: boolean;
+  /** Listening: what a client's certificate must stand beyond the authorities; an error refuses the client. */
+  readonly checkClient?: (certificate: PeerCertificate, remoteAddress: string) => CheckOutcome | Promise<CheckOutcome>;
+  /** Dialling: the same of the server's certificate, where it is checked at all. */
+  readonly checkServer?: (certificate: PeerCertificate) => CheckOutcome;
   /** Dialling: the name the server's certificate must carry; default the host dialled. */
   readonly serverName?: string;
   /** Dialling: accept any certificate. */
@@ -26,6 +30,65 @@ export interface TlsOptions {
    * from here on. Options that cannot be used are reported as a warning and the last good ones stay.
    */
   readonly current?: () => TlsOptions;
+  /**
+   * Listening: awaited before handshakes, so that `current` tells of files as they are when a client comes. Must not
+   * reject, and must not wait for long: nobody shakes hands meanwhile.
+   */
+  readonly renew?: () => Promise<void>;
+}
+
+/** Null: nothing is against this certificate. */
+export type CheckOutcome = Error | null;
+
+/** Bounds of what has not shown yet who it is. Whoever goes over one is disconnected. */
+export interface HandshakeLimits {
+  /** Connections whose handshake is not done: in all … */
+  readonly pending: number;
+  /** … and from one address (of IPv6: one network of 64 bits). */
+  readonly pendingOfOneAddress: number;
+  /** Handshakes under way, which hold keys and buffers; more have to wait their turn, each address in turn. */
+  readonly underWay: number;
+  /** From accept to the client's complete hello, and from there to the end of the handshake. */
+  readonly timeoutMs: number;
+  /** Time that handshakes may take of the event loop before others get as much. */
+  readonly sliceMs: number;
+}
+
+/** What a TLS handshake agreed on. */
+export interface TlsAgreement {
+  /** `TLSv1.3` or `TLSv1.2`. */
+  readonly version: string;
+  /** By its name in the standards, such as `TLS_AES_128_GCM_SHA256`. */
+  readonly cipher: string;
+  /** Of the key exchange, such as `X25519MLKEM768`; '' where there was none that has a name. */
+  readonly group: string;
+  /** An earlier session goes on. */
+  readonly isResumed: boolean;
+}
+
+/** Why a connection did not get through its handshake. */
+export type HandshakeRefusal =
+  | 'overload'
+  | 'timeout'
+  | 'not-tls'
+  | 'protocol'
+  | 'hang-up'
+  | 'no-certificate'
+  | 'bad-certificate'
+  | 'not-allowed';
+
+/** Hears how handshakes go. */
+export interface HandshakeWatcher {
+  agreed(remoteAddress: string, agreement: TlsAgreement): void;
+  refused(remoteAddress: string, serverName: string, refusal: HandshakeRefusal, error: Error): void;
+}
+
+/** How many connections are at which point. */
+export interface HandshakeCounts {
+  /** Connected, handshake not done. */
+  readonly pending: number;
+  /** Of these: handshake begun. */
+  readonly underWay: number;
 }
 
 export interface ListenOptions {
@@ -34,8 +97,9 @@ export interface ListenOptions {
   readonly backlog?: number;
   /** Several processes may listen on the port (SO_REUSEPORT). */
   readonly reusePort?: boolean;
-  /** A TLS handshake not finished after this long ends the connection. Default 10 000 ms. */
-  readonly handshakeTimeoutMs?: number;
+  /** With TLS. What is absent has its default. */
+  readonly handshakes?: Partial<HandshakeLimits>;
+  readonly handshakeWatcher?: HandshakeWatcher;
   /** Access bits of a unix socket's file. */
   readonly mode?: number;
 }
@@ -52,6 +116,8 @@ export interface PeerCertificate {
   readonly subjectAltNames: readonly string[];
   /** DER bytes. */
   readonly raw: Buffer;
+  /** The same of those that vouch for it, up to the root, as far as they are known. */
+  readonly issuers: readonly Buffer[];
 }
 
 /** The owner of a socket; every callback runs on the event loop, never inside a call into the socket but `closed`. */
@@ -109,6 +175,8 @@ export interface Socket {
 export interface Listener {
   /** The address really bound. */
   readonly address: SocketAddress;
+  /** With TLS only. */
+  readonly handshakes?: HandshakeCounts;
   /** Accepts no more; resolves when the port is free. Sockets already accepted live on. */
   close(): Promise<void>;
 }

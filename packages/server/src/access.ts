@@ -25,6 +25,16 @@ export interface AccessParts {
   readonly waitMs: number;
 }
 
+/** A user's name, empty where there is none, and what said so. */
+export interface Identity {
+  readonly user: string;
+  readonly by: 'token' | 'certificate' | 'nothing' | 'invalid token' | 'authentication is off' | 'password';
+}
+
+const UNASKED: Identity = { user: '', by: 'authentication is off' };
+const UNKNOWN: Identity = { user: '', by: 'nothing' };
+const INVALID: Identity = { user: '', by: 'invalid token' };
+
 export class Access {
   readonly auth: AuthStore;
   readonly tokens: Tokens;
@@ -69,6 +79,16 @@ export class Access {
     // The certificate of the gateway says nothing of who speaks through it.
     if (call.header('grpcgateway-accept') !== undefined) return NOBODY;
     return new Caller(call.peerCommonName, auth.revision);
+  }
+
+  /** Who calls and how that is known, for the audit log: what `callerOf` goes by, in words. */
+  identify(call: ApiCall): Identity {
+    const token = tokenOf(call);
+    if (!this.auth.enabled) return UNASKED;
+    const caller = this.callerOf(call);
+    if (caller instanceof EtcdError) return INVALID;
+    if (caller === NOBODY) return UNKNOWN;
+    return { user: caller.username, by: token === undefined ? 'certificate' : 'token' };
   }
 
   /** This member itself, for what it puts into the log unasked. */
@@ -206,20 +226,37 @@ function raw(error: EtcdError): EtcdError {
 
 const RAW = new Map<EtcdError, EtcdError>();
 
+/** Stands before handlers: gives one of its own, or the one it was given where it has nothing to do there. */
+export interface Guard {
+  guard(path: string, handler: ApiHandler): ApiHandler;
+}
+
 /** Registers handlers, each behind the rule of its method. */
 export class GuardedServer implements ApiServer {
   private readonly inner: ApiServer;
   private readonly access: Access;
+  private readonly guards: readonly Guard[];
+  private readonly handlers = new Map<string, ApiHandler>();
 
-  constructor(inner: ApiServer, access: Access) {
+  /** `guards`: what else stands before a handler, the innermost first. */
+  constructor(inner: ApiServer, access: Access, guards: readonly Guard[] = []) {
     this.inner = inner;
     this.access = access;
+    this.guards = guards;
   }
 
   handle(path: string, handler: ApiHandler): void {
     const right = ACCESS_RULES[path];
     assert(right !== undefined, `no rule says who may call ${path}`);
-    this.inner.handle(path, right === 'open' ? handler : new GuardedHandler(this.access, right, handler));
+    let guarded = right === 'open' ? handler : new GuardedHandler(this.access, right, handler);
+    for (const guard of this.guards) guarded = guard.guard(path, guarded);
+    this.handlers.set(path, guarded);
+    this.inner.handle(path, guarded);
+  }
+
+  /** The handler of a method behind its rule, for calls that do not come over gRPC. */
+  handlerOf(path: string): ApiHandler | undefined {
+    return this.handlers.get(path);
   }
 
   flush(): void {

@@ -32,7 +32,14 @@ export interface ApiWorld {
 export interface ApiCall {
   /** The handler's own slot; null until the handler sets it. */
   context: unknown;
+  /** The slots of the lanes (`guard/admission.ts`): where the call waits, and the bytes it is counted with. */
+  guard: unknown;
+  guardBytes: number;
+  /** The slot of the audit log. */
+  audit: unknown;
   readonly isOpen: boolean;
+  /** How the call ended, as a status code; -1 while it goes on. */
+  readonly outcome: number;
   /** Bytes of this call that the transport has not yet handed to the socket. */
   readonly queuedBytes: number;
   /** Where the caller of `begin` writes its message: valid until `commit`. */
@@ -40,6 +47,8 @@ export interface ApiCall {
   header(name: string): string | undefined;
   /** Of the certificate that the client showed and that was checked; empty where there is none. */
   readonly peerCommonName: string;
+  /** The client's address: `10.0.0.1:4711`. */
+  readonly peer: string;
   begin(size: number): void;
   commit(): void;
   send(message: Buffer): void;

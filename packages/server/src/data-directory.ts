@@ -27,6 +27,7 @@ export async function openDataDirectory(world: World, config: MemberConfig, logg
     );
   }
   const existing = await disk.stat(config.dataDir);
+  const isMember = (await disk.stat(memberDirectory)) !== null;
   if (existing !== null && !existing.isDirectory) {
     throw new OperatorError(`--data-dir ${config.dataDir} is a file`, 'Give --data-dir a directory.');
   }
@@ -42,7 +43,7 @@ export async function openDataDirectory(world: World, config: MemberConfig, logg
     );
   }
   const lock = await takeLock(world, config.dataDir, `${memberDirectory}/lock`);
-  if (existing !== null)
+  if (isMember)
     logger.log('info', 'the server is already initialized as member before, starting as etcd member...', {
       'data-dir': config.dataDir,
       'wal-dir': config.walDir,

@@ -22,10 +22,17 @@ export type {
   TimerHandle,
 } from './context.ts';
 export type { LoopDelay } from './duties/loop-delay.ts';
+export { EmbeddedMember, type EmbedOptions, startMember } from './embed/start-member.ts';
 export type { PeerEdge } from './http/peer-edge.ts';
-export { DEFAULT_QUOTA_BYTES, type LimitOptions, type Limits, makeLimits, REQUEST_OVERHEAD_BYTES } from './limits.ts';
+export {
+  DEFAULT_QUOTA_BYTES,
+  type LimitOptions,
+  type Limits,
+  makeLimits,
+  REQUEST_OVERHEAD_BYTES,
+} from './limits.ts';
 export { LineLogger, type LogSink } from './log-lines.ts';
-export { type Member, type MemberParts, startMember } from './member.ts';
+export { type Member, type MemberParts, runMember } from './member.ts';
 export type { BcryptEngine } from './passwords.ts';
 export type { PeerLinks } from './peers.ts';
 export type { ProcessFigures } from './process-metrics.ts';

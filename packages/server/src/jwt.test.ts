@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import { JwtKeyError, JwtTokens } from './jwt.ts';
+import { JwtKeys } from './jwt-keys.ts';
 
 const pem = {
   publicKeyEncoding: { type: 'spki', format: 'pem' },
@@ -85,4 +86,35 @@ test('claims that are not as they should be are no login', () => {
   const tokens = make('HS256', Buffer.from('secret'), null);
   for (const text of ['', '.', '..', 'a.b', 'a.b.c.d', '!!.!!.!!', 'e30.e30.e30'])
     assert.equal(tokens.caller(text), null);
+});
+
+// Goal: keys are changed without anybody having to log in again: first the new one is made known, then it signs.
+test('tokens of a former key are good as long as it is among those that verify', () => {
+  for (const method of ['RS256', 'HS256']) {
+    const former = keys(method);
+    const next = keys(method);
+    if (method === 'HS256') next.privateKey = Buffer.from('another secret');
+    const tokens = make(method, former.privateKey, null);
+    const token = tokens.issue('joe', 7) as string;
+    const replace = (verifyKeys: Buffer[]) =>
+      tokens.replaceKeys(new JwtKeys({ signMethod: method, ...next, verifyKeys }));
+    replace([former.publicKey ?? former.privateKey]);
+    assert.equal(tokens.caller(token)?.username, 'joe');
+    const later = tokens.issue('joe', 7) as string;
+    assert.equal(make(method, next.privateKey, null).caller(later)?.username, 'joe', 'the new key signs');
+    replace([]);
+    assert.equal(tokens.caller(token), null, 'the former key is gone');
+    assert.equal(tokens.caller(later)?.username, 'joe');
+  }
+});
+
+test('a file of several public keys verifies with each of them', () => {
+  const [one, two] = [keys('ES256'), keys('ES256')] as const;
+  const both = Buffer.concat([one.publicKey as Buffer, two.publicKey as Buffer]);
+  const verifier = make('ES256', null, both);
+  for (const { privateKey } of [one, two]) {
+    assert.notEqual(verifier.caller(make('ES256', privateKey, both).issue('joe', 7) as string), null);
+  }
+  const many = Buffer.concat(Array.from({ length: 17 }, () => keys('ES256').publicKey as Buffer));
+  assert.throws(() => make('ES256', null, many), JwtKeyError);
 });

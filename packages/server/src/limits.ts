@@ -4,6 +4,11 @@ import { assert } from '@etsd/base';
 export const REQUEST_OVERHEAD_BYTES = 512 * 1024;
 
 const MEBIBYTE = 1024 * 1024;
+
+/** Bytes of JSON in which a message of the request limit fits, base64 and spaces included. */
+export function gatewayBodyBytes(maxRequestBytes: number): number {
+  return 2 * (maxRequestBytes + REQUEST_OVERHEAD_BYTES) + MEBIBYTE;
+}
 export const DEFAULT_QUOTA_BYTES = 2 * 1024 * MEBIBYTE;
 
 /**

@@ -1,25 +1,14 @@
 import { errorFrom, OperatorError } from '@etsd/base';
 import { hasCode, type Listener, type ListenOptions, type Socket, type SocketAddress, type World } from '@etsd/runtime';
 import type { MemberConfig } from './config/config.ts';
+import { isSecure } from './config/validate-tls.ts';
 import type { Endpoint } from './config/values.ts';
-import {
-  type CertificateFlags,
-  certificateError,
-  clientCertificates,
-  isTlsError,
-  loadServerTls,
-  peerCertificates,
-} from './tls.ts';
+import type { TlsSide } from './tls/side.ts';
 
 /** Where a socket has to listen for this URL. */
 export function socketAddressOf(endpoint: Endpoint): SocketAddress {
   if (endpoint.scheme === 'unix' || endpoint.scheme === 'unixs') return { path: endpoint.host };
   return { host: endpoint.host === 'localhost' ? '127.0.0.1' : endpoint.host, port: endpoint.port };
-}
-
-/** Whether clients of this address speak TLS. */
-export function isSecure(endpoint: Endpoint): boolean {
-  return endpoint.scheme === 'https' || endpoint.scheme === 'unixs';
 }
 
 /** A listening error in words that name the flag. */
@@ -54,40 +43,40 @@ export class Gate {
     this.waitingMax = waitingMax;
   }
 
-  static async forClients(world: World, config: MemberConfig): Promise<Gate> {
+  static async forClients(world: World, config: MemberConfig, tls: TlsSide | null): Promise<Gate> {
     const addresses: Addresses[] = [
       ['--listen-client-urls', config.listenClientUrls],
       ['--listen-client-http-urls', config.listenClientHttpUrls],
       ['--listen-metrics-urls', config.listenMetricsUrls],
     ];
-    return await new Gate(0).bind(world, config, addresses, clientCertificates(config), ['h2', 'http/1.1']);
+    return await new Gate(0).bind(world, config, addresses, tls, ['h2', 'http/1.1']);
   }
 
-  static async forPeers(world: World, config: MemberConfig): Promise<Gate> {
+  static async forPeers(world: World, config: MemberConfig, tls: TlsSide | null): Promise<Gate> {
     const addresses: Addresses[] = [['--listen-peer-urls', config.listenPeerUrls]];
-    return await new Gate(WAITING_MAX).bind(world, config, addresses, peerCertificates(config), ['http/1.1']);
+    return await new Gate(WAITING_MAX).bind(world, config, addresses, tls, ['http/1.1']);
   }
 
   private async bind(
     world: World,
     config: MemberConfig,
     addresses: readonly Addresses[],
-    certificates: CertificateFlags,
+    tls: TlsSide | null,
     alpn: readonly string[],
   ): Promise<this> {
-    const secure = addresses.some(([, endpoints]) => endpoints.some(isSecure));
-    const tls = secure ? await loadServerTls(world, config, certificates, alpn) : undefined;
     for (const [flag, endpoints] of addresses) {
       for (const endpoint of endpoints) {
-        const options = {
+        const options: ListenOptions = {
           reusePort: config.socketReusePort,
-          ...(isSecure(endpoint) && tls !== undefined ? { tls } : {}),
+          ...(isSecure(endpoint) && tls !== null ? secureOptions(config, tls, alpn) : {}),
         };
         try {
-          this.listeners.push(await listenAt(world, socketAddressOf(endpoint), options, this.connected));
+          const listener = await listenAt(world, socketAddressOf(endpoint), options, this.connected);
+          this.listeners.push(listener);
+          if (listener.handshakes !== undefined) tls?.figures.counts.push(listener.handshakes);
         } catch (error) {
           await this.close();
-          throw isTlsError(error) ? certificateError(certificates, error) : listenError(flag, endpoint, error);
+          throw listenError(flag, endpoint, error);
         }
       }
     }
@@ -110,6 +99,33 @@ export class Gate {
     else if (this.waiting.length < this.waitingMax) this.waiting.push(socket);
     else socket.destroy();
   };
+}
+
+function secureOptions(config: MemberConfig, tls: TlsSide, alpn: readonly string[]): ListenOptions {
+  return {
+    tls: tls.serverOptions(alpn),
+    handshakes: { timeoutMs: config.tlsHandshakeTimeoutMs, underWay: config.tlsHandshakesMax },
+    handshakeWatcher: tls.watcher,
+  };
+}
+
+/** The configuration with the ports that the system chose where port 0 was asked for. */
+export function withBoundPorts(config: MemberConfig, clients: Gate): MemberConfig {
+  if (!config.listenClientUrls.some(choosesPort)) return config;
+  const chosen = new Map<string, string>();
+  const listenClientUrls = config.listenClientUrls.map((endpoint, index) => {
+    const bound = clients.listeners[index]?.address;
+    if (!choosesPort(endpoint) || bound === undefined || 'path' in bound) return endpoint;
+    const url = endpoint.url.replace(/:0+$/, `:${bound.port}`);
+    chosen.set(endpoint.url, url);
+    return { ...endpoint, url, port: bound.port };
+  });
+  const advertiseClientUrls = config.advertiseClientUrls.map((url) => chosen.get(url) ?? url);
+  return { ...config, listenClientUrls, advertiseClientUrls };
+}
+
+function choosesPort({ scheme, port }: Endpoint): boolean {
+  return port === 0 && (scheme === 'http' || scheme === 'https');
 }
 
 /** Listens; the file of a unix socket on which nobody listens any more is taken out of the way. */

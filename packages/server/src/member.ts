@@ -15,11 +15,13 @@ import type { TlsOptions, World } from '@etsd/runtime';
 import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
 import type { WalOptions } from '@etsd/wal';
 import { Access, GuardedServer } from './access.ts';
+import type { AuditSink } from './audit/audit-buffer.ts';
 import { bcryptCost, openTokens } from './auth-parts.ts';
 import { checkFirstStart } from './bootstrap/first-start.ts';
 import { openLog, type StartingLog } from './bootstrap/open-log.ts';
 import { MemberRemovedError } from './bootstrap/removed.ts';
 import type { MemberConfig } from './config/config.ts';
+import { isSecure } from './config/validate-tls.ts';
 import type { MemberContext } from './context.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
 import { AutoCompaction } from './duties/auto-compaction.ts';
@@ -29,10 +31,20 @@ import { type DiskPlace, DiskSpace } from './duties/disk-space.ts';
 import { DurableIndex } from './duties/durable-index.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
 import { versionRefusal } from './duties/version-rules.ts';
+import { Abuse } from './guard/abuse.ts';
+import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
 import { HttpEdge } from './http/edge.ts';
+import { HttpFront } from './http/front.ts';
+import { Gateway } from './http/gateway/gateway.ts';
 import { httpMember } from './http-member.ts';
-import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS, makeLimits } from './limits.ts';
-import { Gate, isSecure } from './listeners.ts';
+import {
+  COMMIT_OPERATIONS_MAX,
+  COMPACTION_SLICE_MS,
+  gatewayBodyBytes,
+  makeLimits,
+  REQUEST_OVERHEAD_BYTES,
+} from './limits.ts';
+import { Gate, withBoundPorts } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
 import { type BcryptEngine, Passwords } from './passwords.ts';
 import { attachPeerMetrics } from './peer-metrics.ts';
@@ -44,7 +56,8 @@ import { registerServices, type Services } from './services.ts';
 import { MemberSnapshots } from './snapshots/member-snapshots.ts';
 import { recoverInstalledSnapshot } from './snapshots/recover.ts';
 import { SnapshotMetrics } from './snapshots/snapshot-metrics.ts';
-import { loadPeerDialTls } from './tls.ts';
+import { attachTlsMetrics } from './tls/figures.ts';
+import { openTlsSides, type TlsSides } from './tls/open-sides.ts';
 import type { Tokens } from './tokens.ts';
 import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
@@ -78,26 +91,37 @@ export interface MemberParts {
   readonly wal?: Pick<WalOptions, 'segmentBytes' | 'segmentsMax' | 'fillAheadBytes'>;
   /** May stand between the log and what applies it: a simulated world looks at every entry that comes by. */
   readonly observeApplier?: (state: State) => Applier;
+  /** How long running calls may go on when the member stops, in milliseconds; default 2000, 0 cuts them off. */
+  readonly drainMs?: number;
 }
 
 /** A running member. */
 export interface Member {
   readonly replication: ReplicationNode;
+  /** Where clients are served, with the ports that were really bound. */
+  readonly clientUrls: readonly string[];
   /** Lets running calls end, then puts everything on disk. */
   stop(): Promise<void>;
 }
 
-/** Starts one member; resolves when clients are served. Rejects with an `OperatorError` on what the operator can mend. */
-export async function startMember(parts: MemberParts): Promise<Member> {
-  const { world, config, logger } = parts;
-  const gates = await bindGates(world, config);
+/**
+ * Runs one member made of these parts; resolves when clients are served. Rejects with an `OperatorError` on what the
+ * operator can mend.
+ */
+export async function runMember(given: MemberParts): Promise<Member> {
+  const { world, logger } = given;
+  const tls = await openTlsSides(world, given.config, logger);
+  const gates = await bindGates(world, given.config, tls);
+  const config = withBoundPorts(given.config, gates.clients);
+  const parts: MemberParts = { ...given, config };
   try {
     await checkFirstStart(parts);
     // Keys that can not be used are told before anything is made on disk.
     const tokens = await openTokens(world, logger, config.authToken, config.authTokenTtlSeconds);
+    const auditSink = await openAuditSink(world, config.guard.audit);
     const directory = await openDataDirectory(world, config, logger);
     try {
-      const member = await RunningMember.open(parts, directory, gates, tokens);
+      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink });
       await member.serve();
       return member;
     } catch (error) {
@@ -111,16 +135,23 @@ export async function startMember(parts: MemberParts): Promise<Member> {
   }
 }
 
+/** What is opened before anything is made on disk, since it may be wrong. */
+interface Openings {
+  readonly tokens: Tokens;
+  readonly auditSink: AuditSink | null;
+}
+
 /** The addresses of a member. */
 interface Gates {
+  readonly tls: TlsSides;
   readonly clients: Gate;
   readonly peers: Gate;
 }
 
-async function bindGates(world: World, config: MemberConfig): Promise<Gates> {
-  const peers = await Gate.forPeers(world, config);
+async function bindGates(world: World, config: MemberConfig, tls: TlsSides): Promise<Gates> {
+  const peers = await Gate.forPeers(world, config, tls.peers);
   try {
-    return { peers, clients: await Gate.forClients(world, config) };
+    return { tls, peers, clients: await Gate.forClients(world, config, tls.clients) };
   } catch (error) {
     await peers.close();
     throw error;
@@ -135,7 +166,9 @@ class RunningMember implements Member {
   private readonly store: Store;
   private readonly state: State;
   private readonly rpc: RpcServer;
+  private readonly guarded: GuardedServer;
   private readonly services: Services;
+  private readonly guard: MemberGuard;
   private readonly gates: Gates;
   private readonly links: PeerLinks;
   private readonly peers: PeerSide;
@@ -150,6 +183,10 @@ class RunningMember implements Member {
   /** It has a log from before. */
   private readonly isRestarted: boolean;
 
+  get clientUrls(): readonly string[] {
+    return this.parts.config.listenClientUrls.map((endpoint) => endpoint.url);
+  }
+
   private constructor(
     parts: MemberParts,
     directory: DataDirectory,
@@ -159,7 +196,7 @@ class RunningMember implements Member {
     fullDisk: FullDisk,
     gates: Gates,
     dialTls: TlsOptions | null,
-    tokens: Tokens,
+    { tokens, auditSink }: Openings,
   ) {
     const { world, config, logger } = parts;
     const { backend, store, state, lessor } = data;
@@ -186,6 +223,7 @@ class RunningMember implements Member {
       logger,
       directory: directory.snapDirectory,
       metrics: new SnapshotMetrics(metrics.registry),
+      isBusy: () => this.replication.isBusy,
     });
     this.links = this.connect(opened, dialTls);
     this.replication = new ReplicationNode({
@@ -205,7 +243,12 @@ class RunningMember implements Member {
       snapshotCount: config.snapshotCount,
       catchUpEntries: config.snapshotCatchupEntries,
     });
-    this.rpc = new RpcServer(world, { logger, limits: rpcLimits(config) });
+    const abuse = new Abuse(logger, world.clock);
+    this.rpc = new RpcServer(world, {
+      logger,
+      limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS),
+      onMisuse: (kind, peer, reason) => abuse.note(kind, peer, { reason }),
+    });
     this.compactions = new CompactionSlices(store, {
       after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
       nowMs: () => world.clock.nowMs(),
@@ -230,6 +273,18 @@ class RunningMember implements Member {
       appliedIndex: () => state.appliedIndex,
       waitMs: limits.requestTimeoutMs,
     });
+    this.guard = new MemberGuard({
+      world,
+      logger,
+      config: config.guard,
+      access,
+      auditSink,
+      abuse,
+      memberId: u64ToHex(this.replication.memberId),
+      pendingProposals: () => this.replication.pendingProposals,
+      revision: () => store.revision,
+    });
+    this.guarded = new GuardedServer(this.rpc, access, this.guard.guards);
     const context: MemberContext = {
       world,
       logger,
@@ -242,7 +297,7 @@ class RunningMember implements Member {
       store,
       backend,
       state,
-      rpc: new GuardedServer(this.rpc, access),
+      rpc: this.guarded,
       access,
     };
     this.diskSpace = new DiskSpace({
@@ -280,6 +335,7 @@ class RunningMember implements Member {
         cost: bcryptCost(config.bcryptCost, logger),
         ...(parts.bcrypt === undefined ? {} : { engine: parts.bcrypt }),
       }),
+      guard: this.guard,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
       fail: parts.fail,
@@ -300,6 +356,14 @@ class RunningMember implements Member {
       auth: state.auth,
       loopDelay: parts.loopDelay,
     });
+    const sides = [gates.tls.clients, gates.tls.peers].filter((side) => side !== null);
+    attachTlsMetrics(
+      metrics.registry,
+      sides.map(({ figures }) => figures),
+      () => world.clock.wallMs(),
+    );
+    for (const side of sides) side.watch();
+    this.guard.attachMetrics(metrics.registry, () => this.rpc.connectionCount);
     if (parts.process !== undefined) attachProcessMetrics(metrics.registry, parts.process);
     if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);
   }
@@ -309,15 +373,14 @@ class RunningMember implements Member {
     parts: MemberParts,
     directory: DataDirectory,
     gates: Gates,
-    tokens: Tokens,
+    openings: Openings,
   ): Promise<RunningMember> {
     const { config, logger, world } = parts;
     const metrics = new MemberMetrics();
     const fullDisk: FullDisk = { noticed: () => {} };
     const data = await openData(parts, directory, fullDisk);
     try {
-      const dialTls =
-        config.peerCertFile + config.peerTrustedCaFile === '' ? null : await loadPeerDialTls(world, config);
+      const dialTls = gates.tls.peers?.dialOptions() ?? null;
       const place = logPlace(parts, directory, metrics, fullDisk);
       const opened = await openLog({ world, config, logger, tls: dialTls, directory, state: data.state, place });
       const refusal = versionRefusal(data.state.version, PROTOCOL_VERSION);
@@ -329,7 +392,7 @@ class RunningMember implements Member {
         'cluster-version': data.state.version.version === '' ? 'to_be_decided' : data.state.version.version,
         name: config.name,
       });
-      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, tokens);
+      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, openings);
     } catch (error) {
       await data.backend.close();
       throw error;
@@ -420,14 +483,30 @@ class RunningMember implements Member {
   private admitClients(): void {
     const { config } = this.parts;
     const gate = this.gates.clients;
-    const secure = config.listenClientUrls.some(isSecure);
-    const edge = new HttpEdge(httpMember(this.replication, this.state, this.metrics.registry), {
-      cors: config.cors,
-      hostWhitelist: config.hostWhitelist,
-      secure,
+    const { world } = this.parts;
+    const { maxRequestBytes } = memberLimits(config);
+    const gateway = new Gateway({
+      handlerOf: (path) => this.guarded.handlerOf(path),
+      after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
+      messageBytesMax: maxRequestBytes + REQUEST_OVERHEAD_BYTES,
+      bodyBytesMax: gatewayBodyBytes(maxRequestBytes),
+      passesIdentity: config.gatewayClientCertAuth,
     });
+    const ignoresNames = (): boolean =>
+      config.clientCertAuth && !config.gatewayClientCertAuth && this.state.auth.enabled;
+    const edge = new HttpEdge(
+      new HttpFront({
+        member: httpMember(this.replication, this.state, this.metrics.registry),
+        policy: { cors: config.cors, hostWhitelist: config.hostWhitelist, ignoresNames },
+        gateway: config.enableGrpcGateway ? gateway : null,
+      }),
+    );
     this.edge = edge;
-    this.rpc.onHttp1((socket, firstBytes) => edge.accept(socket.detach(), firstBytes));
+    this.rpc.handleHttp(edge);
+    this.rpc.onHttp1((socket, firstBytes) => {
+      const peer = socket.remoteAddress;
+      edge.accept(socket.detach(), firstBytes, () => this.rpc.addresses.leave(peer));
+    });
     for (const listener of gate.listeners) this.rpc.adopt(listener);
     gate.open((socket) => this.rpc.accept(socket));
   }
@@ -458,12 +537,16 @@ class RunningMember implements Member {
     await this.services.settle();
     await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
     this.edge?.close();
-    await this.rpc.drain();
+    if (this.parts.drainMs === 0) await this.rpc.close();
+    else await this.rpc.drain();
     this.services.stop();
+    await this.guard.stop();
     this.compactions.stop();
     this.commits.stop();
     this.diskSpace.stop();
     await this.peers.close();
+    this.gates.tls.clients?.stop();
+    this.gates.tls.peers?.stop();
     await this.replication.stop();
     this.snapshots.stop();
     await this.backend.close();
@@ -549,14 +632,16 @@ function memberLimits(config: MemberConfig): ReturnType<typeof makeLimits> {
   });
 }
 
-function rpcLimits(config: MemberConfig): Partial<RpcServer['limits']> {
+function rpcLimits(config: MemberConfig, drainMs: number): Partial<RpcServer['limits']> {
   return {
-    receiveMessageBytes: config.maxRequestBytes + 512 * 1024,
+    receiveMessageBytes: config.maxRequestBytes + REQUEST_OVERHEAD_BYTES,
     concurrentStreams: Math.min(config.maxConcurrentStreams, 16_384),
     pingMinMs: config.grpcKeepaliveMinTimeMs,
     keepaliveMs: config.grpcKeepaliveIntervalMs,
     keepaliveTimeoutMs: config.grpcKeepaliveTimeoutMs,
-    drainMs: DRAIN_MS,
+    drainMs,
+    connections: config.guard.maxConnections,
+    connectionsPerAddress: config.guard.maxConnectionsPerAddress,
   };
 }
 

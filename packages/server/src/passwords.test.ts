@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type BcryptEngine, Passwords } from './passwords.ts';
+import { type BcryptEngine, type PasswordQuestion, Passwords } from './passwords.ts';
 
 /** Hashes by reversing, and finishes when told to. */
 class SlowEngine implements BcryptEngine {
@@ -44,6 +44,10 @@ function setUp(): { engine: SlowEngine; passwords: Passwords; clock: { now: numb
   return { engine, passwords, clock };
 }
 
+function ask(password: string, stored: string | null): PasswordQuestion {
+  return { user: 'joe', password, stored, origin: '10.0.0.1' };
+}
+
 // Goal: the form is the one that etcd's members read, by the library that is shipped.
 test('a hash is as Go writes it, and only its password fits', async () => {
   const random = { bytes: (count: number) => Buffer.alloc(count, 9) };
@@ -53,10 +57,10 @@ test('a hash is as Go writes it, and only its password fits', async () => {
   );
   assert.match(hashed, /^\$2a\$04\$[./A-Za-z0-9]{53}$/);
   const check = (password: string) =>
-    new Promise<boolean>((resolve) => passwords.check('joe', password, hashed, (_error, isRight) => resolve(isRight)));
+    new Promise<boolean>((resolve) => passwords.check(ask(password, hashed), (_error, isRight) => resolve(isRight)));
   assert.deepEqual([await check('secret'), await check('Secret'), await check('')], [true, false, false]);
   const fits = (stored: string) =>
-    new Promise<boolean>((resolve) => passwords.check('joe', 'U*U', stored, (_error, isRight) => resolve(isRight)));
+    new Promise<boolean>((resolve) => passwords.check(ask('U*U', stored), (_error, isRight) => resolve(isRight)));
   // A vector of the first implementation, crypt_blowfish.
   assert.equal(await fits('$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW'), true);
   assert.equal(await fits('not a hash'), false, 'what is no hash is nobody’s password');
@@ -72,7 +76,7 @@ test('the same login is checked once, and known afterwards', async () => {
   const { engine, passwords, clock } = setUp();
   const answers: boolean[] = [];
   const check = (password: string, stored = '$2a$04$sap') =>
-    passwords.check('joe', password, stored, (error, isRight) => {
+    passwords.check(ask(password, stored), (error, isRight) => {
       assert.equal(error, null);
       answers.push(isRight);
     });
@@ -100,11 +104,58 @@ test('only a few hashes are made at once, and who comes too late is refused', as
   const { engine, passwords } = setUp();
   let refused = 0;
   for (let user = 0; user < 1100; user++) {
-    passwords.check(`user-${user}`, 'pas', '$2a$04$sap', (error) => {
+    const origin = `10.0.0.${user % 10}`;
+    passwords.check({ ...ask('pas', '$2a$04$sap'), user: `user-${user}`, origin }, (error) => {
       if (error !== null) refused++;
     });
   }
   await engine.releaseAll();
   assert.equal(engine.mostAtOnce, 2);
   assert.equal(refused, 98, 'two at work and a thousand waiting');
+});
+
+// Goal: who is there can not be told from how long an answer takes: a name that nobody has costs a hash like any other.
+test('a user who is not there is looked at as long as one who is', async () => {
+  const { engine, passwords } = setUp();
+  let answer: boolean | null = null;
+  passwords.check(ask('', null), (_error, isRight) => {
+    answer = isRight;
+  });
+  assert.deepEqual([engine.started, answer], [1, null]);
+  await engine.releaseAll();
+  assert.equal(answer, false, 'whatever the engine says');
+  const random = { bytes: (count: number) => Buffer.alloc(count, 9) };
+  const real = new Passwords({ random, clock: { nowMs: () => 0 }, cost: 11 });
+  const spent = async (stored: string | null): Promise<number> => {
+    const started = process.cpuUsage().user;
+    await new Promise((resolve) => real.check(ask('secret', stored), resolve));
+    return process.cpuUsage().user - started;
+  };
+  const stored = await new Promise<string>((resolve) => real.hash('other', (_error, hashed) => resolve(hashed)));
+  const times = [await spent(stored), await spent(null)] as const;
+  assert.ok(times[1] > times[0] / 3, `${times.join(' and ')} microseconds: the hash of nobody is a hash`);
+});
+
+// Goal: one address, or guesses at one user, can not take all places of those who wait to be checked.
+test('one address and one user have their share of the queue', async () => {
+  const { engine, passwords } = setUp();
+  const refused = new Map<string, number>();
+  const count = (name: string) => (error: unknown) => {
+    if (error !== null) refused.set(name, (refused.get(name) ?? 0) + 1);
+  };
+  for (let user = 0; user < 300; user++) {
+    passwords.check({ ...ask('pas', null), user: `user-${user}`, origin: '10.0.0.9' }, count('address'));
+  }
+  for (let guess = 0; guess < 20; guess++) {
+    passwords.check({ ...ask(`guess-${guess}`, null), user: 'ann', origin: `10.0.1.${guess}` }, count('user'));
+  }
+  passwords.check({ ...ask('pas', null), user: 'bob', origin: '10.0.2.1' }, count('others'));
+  await engine.releaseAll();
+  assert.deepEqual(
+    [...refused],
+    [
+      ['address', 50],
+      ['user', 12],
+    ],
+  );
 });

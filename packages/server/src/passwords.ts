@@ -27,6 +27,10 @@ const VERIFIED_MS = 300_000;
 const VERIFIED_MAX = 10_000;
 /** Different passwords that wait to be hashed or checked; beyond it callers are refused. */
 const WAITING_MAX = 1000;
+/** Of those, from one address: nobody takes all places by asking with names and passwords made up. */
+const WAITING_OF_ORIGIN_MAX = 250;
+/** Passwords of one user that are looked at together: only one can be right. */
+const WAITING_OF_USER_MAX = 8;
 /** Hashes made at the same time: half of the threads that the platform has for files and such. */
 const AT_ONCE = 2;
 
@@ -46,7 +50,36 @@ export interface PasswordsParts {
   readonly atOnce?: number;
 }
 
+/** A password to be checked. */
+export interface PasswordQuestion {
+  readonly user: string;
+  readonly password: string;
+  /** What is stored of the user's password; null where there is no such user: then it is wrong, but no sooner. */
+  readonly stored: string | null;
+  /** Where the question comes from: an address. */
+  readonly origin: string;
+}
+
 type Checked = (error: EtcdError | null, isRight: boolean) => void;
+
+/** How many of each name there are. */
+class Tally {
+  private readonly counts = new Map<string, number>();
+
+  of(name: string): number {
+    return this.counts.get(name) ?? 0;
+  }
+
+  enter(name: string): void {
+    this.counts.set(name, this.of(name) + 1);
+  }
+
+  leave(name: string): void {
+    const count = this.of(name) - 1;
+    if (count > 0) this.counts.set(name, count);
+    else this.counts.delete(name);
+  }
+}
 
 export class Passwords {
   private readonly parts: PasswordsParts;
@@ -58,6 +91,11 @@ export class Passwords {
   /** Who waits for a check that is under way or queued: the same question is answered once. */
   private readonly asked = new Map<string, Checked[]>();
   private readonly queue = new RingQueue<() => Promise<void>>();
+  /** Questions that are not answered yet. */
+  private readonly ofUser = new Tally();
+  private readonly ofOrigin = new Tally();
+  /** A hash of no password, at the cost at which others are made. */
+  private readonly nobodys: string;
   private running = 0;
 
   constructor(parts: PasswordsParts) {
@@ -65,6 +103,7 @@ export class Passwords {
     this.engine = parts.engine ?? nativeEngine;
     this.atOnce = parts.atOnce ?? AT_ONCE;
     this.key = parts.random.bytes(32);
+    this.nobodys = `$2a$${String(parts.cost).padStart(2, '0')}$${'e'.repeat(22)}${'.'.repeat(31)}`;
   }
 
   /** Hashes a new password in the form Go's bcrypt writes (`$2a$10$…`, 60 characters). */
@@ -83,8 +122,9 @@ export class Passwords {
   }
 
   /** Whether this is the user's password. Answers at once where it was verified lately. */
-  check(user: string, password: string, stored: string, done: Checked): void {
-    const digest = this.digest(user, password, stored);
+  check({ user, password, stored, origin }: PasswordQuestion, done: Checked): void {
+    const hashed = stored ?? this.nobodys;
+    const digest = this.digest(user, password, hashed);
     const knownUntil = this.verified.get(digest);
     if (knownUntil !== undefined) {
       if (this.parts.clock.nowMs() < knownUntil) {
@@ -98,17 +138,29 @@ export class Passwords {
       others.push(done);
       return;
     }
-    const job = () =>
-      this.engine.verify(password, stored).then(
-        (isRight) => this.settle(digest, isRight),
-        // What is stored is not a hash: nobody's password.
-        () => this.settle(digest, false),
-      );
-    if (!this.enqueue(job)) {
+    if (!this.mayAsk(user, origin)) {
       done(ErrRequestTooManyRequests, false);
       return;
     }
+    const settle = (isRight: boolean) => {
+      this.ofUser.leave(user);
+      this.ofOrigin.leave(origin);
+      this.settle(digest, isRight && stored !== null);
+    };
+    // What is stored is not a hash: nobody's password.
+    const job = () => this.engine.verify(password, hashed).then(settle, () => settle(false));
+    this.ofUser.enter(user);
+    this.ofOrigin.enter(origin);
     this.asked.set(digest, [done]);
+    this.enqueue(job);
+  }
+
+  private mayAsk(user: string, origin: string): boolean {
+    return (
+      this.queue.length < WAITING_MAX &&
+      this.ofUser.of(user) < WAITING_OF_USER_MAX &&
+      this.ofOrigin.of(origin) < WAITING_OF_ORIGIN_MAX
+    );
   }
 
   private digest(user: string, password: string, stored: string): string {

@@ -48,14 +48,15 @@ function proposeUntilApplied(
     let isSettled = false;
     const resolve = (): void => {
       isSettled = true;
+      looking.cancel();
       settle();
     };
     const look = (): void => {
       if (isSettled) return;
       if (hasArrived()) resolve();
-      else parts.after(RETRY_MS, look);
+      else looking = parts.after(RETRY_MS, look);
     };
-    parts.after(RETRY_MS, look);
+    let looking = parts.after(RETRY_MS, look);
     const attempt = (): void => {
       if (isSettled) return;
       if (parts.isStopped()) return resolve();

@@ -23,6 +23,7 @@ import { ClusterDuties, type ClusterDutiesSettings } from './duties/cluster-duti
 import type { CompactionSlices } from './duties/compaction-slices.ts';
 import { LearnerPromotion } from './duties/learner-promotion.ts';
 import { CHECKPOINT_INTERVAL_MS, LeaseExpiry, REVOKES_PER_SECOND } from './duties/lease-expiry.ts';
+import type { MemberGuard } from './guard/member-guard.ts';
 import { routeDuties } from './http/duty-routes.ts';
 import { MEMBERS_PATH, membersRoute, promoteRoute } from './http/member-routes.ts';
 import type { Passwords } from './passwords.ts';
@@ -37,6 +38,7 @@ export interface ServicesParts {
   readonly links: PeerLinks;
   readonly compactions: CompactionSlices;
   readonly passwords: Passwords;
+  readonly guard: Pick<MemberGuard, 'audit' | 'logins'>;
   readonly watchProgressIntervalMs: number;
   readonly diskSpace: { readonly isLow: boolean };
   readonly clusterSettings: ClusterDutiesSettings;
@@ -70,7 +72,7 @@ export function registerServices(parts: ServicesParts): Services {
   registerMaintenance({ context, runner });
   registerSnapshot(context, parts.snapshots);
   const learners = registerMembership(parts);
-  registerAuth(context, parts.passwords);
+  registerAuth(context, parts.passwords, parts.guard.logins);
   registerHealth(context);
   const watch = registerWatch({
     world,
@@ -82,7 +84,11 @@ export function registerServices(parts: ServicesParts): Services {
     progressIntervalMs: parts.watchProgressIntervalMs,
     guard,
     refusal: (call) => refusal(context, call, false),
-    access: (call, key, rangeEnd) => access.readError(call, key, rangeEnd),
+    access(call, key, rangeEnd) {
+      const error = access.readError(call, key, rangeEnd);
+      if (error !== null) parts.guard.audit?.refusedOnStream(call, error.code);
+      return error;
+    },
   });
   store.listener = watch.hub;
   const queue = new KeyQueue(context, quota, watch);

@@ -28,6 +28,8 @@ export interface Connection {
   readonly insecureSkipVerify: boolean;
   readonly user: string;
   readonly password: string;
+  /** Instead of a user: a token got elsewhere. */
+  readonly token?: string;
 }
 
 export class Context {
@@ -58,7 +60,7 @@ export class Context {
     const knows = (name: string): boolean => program.globalFlags.some((each) => each.name === name);
     if (knows('endpoints')) applyEnvironment(flags, this.surroundings.env);
     if (knows('debug') && flags.flag('debug')) this.warn(settingsText(flags));
-    this.known = styleOf(flags.text('write-out'), knows('hex') && flags.flag('hex'));
+    this.known = styleOf(flags.text('write-out'), knows('hex') && flags.flag('hex'), flags.text('compat'));
   }
 
   /** The client of the cluster that the global flags name, logged in where they name a user. */
@@ -80,6 +82,7 @@ export class Context {
       insecureSkipVerify: flags.flag('insecure-skip-tls-verify'),
       user: flags.text('user'),
       password: flags.text('password'),
+      token: flags.text('auth-jwt-token'),
     });
     return this.standing;
   }
@@ -95,6 +98,12 @@ export class Context {
   /** A client that is closed when the command ends. */
   async connect(connection: Connection): Promise<EtcdClient> {
     const { flags } = this;
+    if (connection.user !== '' && (connection.token ?? '') !== '') {
+      throw badArguments(
+        '--user and --auth-jwt-token cannot be given together',
+        'a token stands for its user: give it alone',
+      );
+    }
     const user = await this.user(connection);
     const tls = tlsOf(connection);
     const options: ClientOptions = {
@@ -105,6 +114,7 @@ export class Context {
       timeoutMs: 0,
       ...(tls === null ? {} : { tls }),
       ...(user === null ? {} : { user }),
+      ...(connection.token === undefined ? {} : { token: connection.token }),
     };
     if (connection.endpoints.length === 0) {
       const hint = 'write --endpoints=HOST:PORT, several with commas between';
@@ -174,7 +184,7 @@ export class Context {
 function settingsText(flags: FlagValues): string {
   const shown = (name: string): string => {
     const text = flags.text(name);
-    if (name === 'password' && text !== '') return '***';
+    if ((name === 'password' || name === 'auth-jwt-token') && text !== '') return '***';
     return name === 'user' ? text.replace(/:.*$/, ':***') : text;
   };
   return GLOBAL_FLAGS.map(({ name }) => `${variableOf(name)}=${shown(name)}`).join('\n');

@@ -1,10 +1,15 @@
 import { type Flag, flag } from './flags.ts';
 
+/** Of etsdctl and etsdutl. */
+export const COMPAT_FLAG = flag('compat', 'string', '3.5', 'print results as this version of etcd does: 3.5 or 3.6');
+
 /** What every command understands. */
 export const GLOBAL_FLAGS: readonly Flag[] = [
+  flag('auth-jwt-token', 'string', '', 'show this token instead of logging in'),
   flag('cacert', 'string', '', 'verify the servers with the authorities in this file (PEM)'),
   flag('cert', 'string', '', 'identify yourself with this certificate (PEM)'),
   flag('command-timeout', 'duration', '5s', 'how long a short command may take'),
+  COMPAT_FLAG,
   flag('debug', 'bool', 'false', 'print the settings in use on the error output'),
   flag('dial-timeout', 'duration', '2s', 'how long connecting to an endpoint may take'),
   flag('discovery-srv', 'string', '', 'domain whose SRV records name the endpoints', 'd'),

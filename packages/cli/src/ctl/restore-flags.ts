@@ -7,7 +7,7 @@ export const RESTORE_FLAGS: readonly Flag[] = [
   flag('initial-advertise-peer-urls', 'list', 'http://localhost:2380', 'where the other members will reach this one'),
   flag('initial-cluster', 'string', 'default=http://localhost:2380', 'all members of the new cluster: NAME=URL,…'),
   flag('initial-cluster-token', 'string', 'etcd-cluster', 'told apart from other clusters by this'),
-  flag('initial-memory-map-size', 'uint', '0', 'accepted; has no effect here'),
+  flag('initial-memory-map-size', 'uint', '10737418240', 'accepted; has no effect here'),
   flag('mark-compacted', 'bool', 'false', 'watchers and readers of old revisions are told so (with --bump-revision)'),
   flag('name', 'string', 'default', 'name of this member'),
   flag('skip-hash-check', 'bool', 'false', 'the file is a copy out of a data directory, which has no checksum'),

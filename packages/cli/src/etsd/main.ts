@@ -2,7 +2,7 @@ import { LmdbBackend } from '@etsd/backend/lmdb';
 import { errorChain, errorFrom, type Logger, OperatorError } from '@etsd/base';
 import type { World } from '@etsd/runtime';
 import { nodeWorld } from '@etsd/runtime/node';
-import { ETSD_VERSION, LineLogger, type Member, MemberRemovedError, PROTOCOL_VERSION, startMember } from '@etsd/server';
+import { ETSD_VERSION, LineLogger, type Member, MemberRemovedError, PROTOCOL_VERSION, runMember } from '@etsd/server';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
 import { flagHelp, USAGE } from './help.ts';
 import { measureLoopDelay } from './loop-delay.ts';
@@ -98,7 +98,7 @@ async function run(
     exit: () => exitWhenIdle(backend, EXIT_FAILURE),
   });
   try {
-    member = await startMember({
+    member = await runMember({
       world,
       config,
       logger,

@@ -3,8 +3,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { META_STORAGE_VERSION } from '@etsd/backend';
 import { LmdbBackend } from '@etsd/backend/lmdb';
-import { CorruptionError, type LogFields, type Logger, type LogLevel, OperatorError } from '@etsd/base';
+import { CorruptionError, type LogFields, type Logger, type LogLevel, OPEN_END, OperatorError } from '@etsd/base';
 import { BoltFile } from '@etsd/boltfile';
 import { type KvHashResult, Store } from '@etsd/mvcc';
 import { nodeWorld } from '@etsd/runtime/node';
@@ -20,12 +21,13 @@ import type { Context } from '../ctl/context.ts';
 import { reasonOf } from '../ctl/context.ts';
 import { badArguments, ExitCode, Failure } from '../ctl/failure.ts';
 import { formatSize } from '../ctl/go.ts';
-import { jsonObject } from '../ctl/go-json.ts';
-import type { View } from '../ctl/view.ts';
-import { field } from '../ctl/views/fields.ts';
+import { jsonObject, jsonText } from '../ctl/go-json.ts';
+import type { Compat, View } from '../ctl/view.ts';
+import { field, textField } from '../ctl/views/fields.ts';
 
-const world = nodeWorld();
+export const world = nodeWorld();
 const HASH_SLICE_BYTES = 1024 * 1024;
+
 /** Everybody else: there is nobody. */
 const pause = (): Promise<void> => Promise.resolve();
 
@@ -63,31 +65,56 @@ export function fileArgument(context: Context, command: string): string {
 
 // ── status ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-export async function snapshotStatus(path: string): Promise<View> {
-  return statusView(await withFile(path, (file) => summariseSnapshot(file, pause)));
+/** Since 3.6 the keys are those that a reader would find, and the version of the storage is told. */
+export async function snapshotStatus(path: string, compat: Compat): Promise<View> {
+  const summary = await withFile(path, (file) => summariseSnapshot(file, pause));
+  if (compat === '3.5') return statusView(summary, null);
+  return await withStore(path, (store, backend) => {
+    const version = backend.get('meta', META_STORAGE_VERSION)?.toString() ?? '';
+    return statusView({ ...summary, totalKeys: store.count('', OPEN_END, 0) }, version);
+  });
 }
 
-function statusView({ hash, revision, totalKeys, totalSize }: SnapshotSummary): View {
-  const row = [hash.toString(16), String(revision), String(totalKeys), formatSize(totalSize)];
+function statusView({ hash, revision, totalKeys, totalSize }: SnapshotSummary, version: string | null): View {
+  const more = version === null ? [] : [version];
+  const row = [hash.toString(16), String(revision), String(totalKeys), formatSize(totalSize), ...more];
   return {
     simple: () => `${row.join(', ')}\n`,
-    table: () => ({ headings: ['HASH', 'REVISION', 'TOTAL KEYS', 'TOTAL SIZE'], rows: [row] }),
+    table: () => ({
+      headings: ['HASH', 'REVISION', 'TOTAL KEYS', 'TOTAL SIZE', ...more.map(() => 'VERSION')],
+      rows: [row],
+    }),
     json: () =>
       jsonObject({
         hash: String(hash),
         revision: String(revision),
         totalKey: String(totalKeys),
         totalSize: String(totalSize),
+        version: version === null ? null : jsonText(version),
       }),
     fields: () =>
-      field('Hash', hash) + field('Revision', revision) + field('Keys', totalKeys) + field('Size', totalSize),
+      field('Hash', hash) +
+      field('Revision', revision) +
+      field('Keys', totalKeys) +
+      field('Size', totalSize) +
+      (version === null ? '' : textField('Version', version)),
   };
 }
 
 // ── hashkv ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** HashKV of the keys in a file, as a member that has them would compute it. */
-export async function hashSnapshot(path: string, revision: number): Promise<View> {
+export function hashSnapshot(path: string, revision: number): Promise<View> {
+  return withStore(path, async (store) => {
+    const job = store.hashKv(revision);
+    if (job instanceof Error) throw new Failure(ExitCode.ERROR, job.message);
+    while (!job.slice(HASH_SLICE_BYTES)) await pause();
+    return hashView(job);
+  });
+}
+
+/** The keys of a file as a member has them. */
+async function withStore<T>(path: string, use: (store: Store, backend: LmdbBackend) => T | Promise<T>): Promise<T> {
   const directory = mkdtempSync(join(tmpdir(), 'etsdutl-'));
   let failure: Error | null = null;
   const backend = new LmdbBackend(join(directory, 'store.mdb'), (error) => {
@@ -99,11 +126,9 @@ export async function hashSnapshot(path: string, revision: number): Promise<View
       await readBoltIntoBackend(file, backend, pause);
       const store = new Store(backend);
       store.open();
-      const job = store.hashKv(revision);
-      if (job instanceof Error) throw new Failure(ExitCode.ERROR, job.message);
-      while (!job.slice(HASH_SLICE_BYTES)) await pause();
+      const result = await use(store, backend);
       if (failure !== null) throw failure;
-      return hashView(job);
+      return result;
     });
   } finally {
     await backend.close();
@@ -169,14 +194,14 @@ export async function restore(context: Context, path: string): Promise<void> {
   }
 }
 
-function openStore(path: string): LmdbBackend {
+export function openStore(path: string): LmdbBackend {
   return new LmdbBackend(path, (error) => {
     throw error;
   });
 }
 
 /** Logs as etcdutl prints them: time, level, message, fields. */
-class StderrLogger implements Logger {
+export class StderrLogger implements Logger {
   enabled(): boolean {
     return true;
   }
@@ -190,41 +215,5 @@ class StderrLogger implements Logger {
   log(level: LogLevel, message: string, fields: LogFields = {}): void {
     const time = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
     this.context.warn(`${time}\t${level}\t${message}\t${JSON.stringify(fields)}`);
-  }
-}
-
-// ── defrag ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** Rewrites the store of a data directory that no member uses. */
-export async function defragment(context: Context, dataDir: string): Promise<void> {
-  const { disk } = world;
-  const store = join(dataDir, 'member', 'snap', 'store.mdb');
-  const logger = new StderrLogger(context);
-  if ((await disk.stat(store)) === null) {
-    const isEtcd = (await disk.stat(join(dataDir, 'member', 'snap', 'db'))) !== null;
-    const what = isEtcd ? 'a data directory of etcd' : 'no data directory';
-    throw new Failure(
-      ExitCode.ERROR,
-      `Failed to defragment etcd data[${dataDir}] (it is ${what})`,
-      isEtcd ? 'use etcdutl' : '',
-    );
-  }
-  let lock: Awaited<ReturnType<typeof disk.lock>>;
-  try {
-    lock = await disk.lock(join(dataDir, 'member', 'lock'));
-  } catch {
-    const text = `Failed to defragment etcd data[${dataDir}] (a member is using it)`;
-    throw new Failure(ExitCode.ERROR, text, 'stop the member, or use: etsdctl defrag');
-  }
-  try {
-    logger.log('info', 'defragmenting', { path: store });
-    const backend = openStore(store);
-    const before = backend.sizeBytes();
-    await backend.defragment();
-    const after = backend.sizeBytes();
-    await backend.close();
-    logger.log('info', 'finished defragmenting directory', { path: store, before, after });
-  } finally {
-    await lock.release();
   }
 }

@@ -4,9 +4,11 @@ import { VERSION_COMMAND } from '../ctl/commands/version.ts';
 import type { Context } from '../ctl/context.ts';
 import { ExitCode, Failure } from '../ctl/failure.ts';
 import { flag } from '../ctl/flags.ts';
+import { COMPAT_FLAG } from '../ctl/global-flags.ts';
 import { RESTORE_FLAGS } from '../ctl/restore-flags.ts';
 import { generalCommands } from '../ctl/tree.ts';
-import { defragment, fileArgument, hashSnapshot, restore, snapshotStatus } from './files.ts';
+import { defragment, migrate } from './data-directory.ts';
+import { fileArgument, hashSnapshot, restore, snapshotStatus } from './files.ts';
 
 const GROUP = 'Files of a cluster';
 
@@ -50,7 +52,7 @@ const snapshot: Command = {
       examples: [['As a table', 'snapshot status backup.db -w table']],
       async run(context) {
         context.prepare();
-        context.print(await snapshotStatus(fileArgument(context, 'snapshot status')));
+        context.print(await snapshotStatus(fileArgument(context, 'snapshot status'), context.style.compat));
       },
     },
   ],
@@ -84,11 +86,38 @@ const defrag: Command = {
   },
 };
 
+const migrateCommand: Command = {
+  name: 'migrate',
+  summary: 'Note for which version of etcd the store is laid out',
+  usage: '--data-dir DIRECTORY --target-version X.Y',
+  group: GROUP,
+  description: [
+    'Snapshots of the member then say so to the tools of that version. The data is the same in both: 3.6 reads what 3.5',
+    'wrote, and etsd reads either.',
+  ].join('\n'),
+  examples: [['Before its snapshots go to etcd 3.6', 'migrate --data-dir m1.etcd --target-version 3.6']],
+  flags: [
+    flag('data-dir', 'string', '', 'data directory of a member that is stopped'),
+    flag('force', 'bool', 'false', 'accepted; nothing here has to be forced'),
+    flag('target-version', 'string', '', 'the version, as X.Y'),
+  ],
+  async run(context) {
+    const form = 'write: migrate --data-dir DIRECTORY --target-version 3.6';
+    const missing = ['data-dir', 'target-version'].filter((name) => !context.flags.isGiven(name));
+    if (missing.length > 0) {
+      const names = missing.map((name) => `"${name}"`).join(', ');
+      throw new Failure(ExitCode.ERROR, `required flag(s) ${names} not set`, form);
+    }
+    await migrate(context, context.flags.text('data-dir'), context.flags.text('target-version'));
+  },
+};
+
 export const ETSDUTL: Program = {
   name: 'etsdutl',
   summary: 'etsdutl works on files of a cluster: snapshots, and data directories that no member uses.',
-  commands: [defrag, hashkv, snapshot, ...generalCommands(() => ETSDUTL), VERSION_COMMAND],
+  commands: [defrag, hashkv, migrateCommand, snapshot, ...generalCommands(() => ETSDUTL), VERSION_COMMAND],
   globalFlags: [
+    COMPAT_FLAG,
     flag('write-out', 'string', 'simple', 'format of results: simple, json, fields, protobuf or table', 'w'),
   ],
   groups: [GROUP, 'Other'],

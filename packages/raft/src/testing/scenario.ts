@@ -60,6 +60,12 @@ export class Scenario implements Observer {
       case 'tell':
         member().node.tellCommits();
         return;
+      case 'pace':
+        member().node.pace(words[1] === 'on');
+        return;
+      case 'go-on':
+        member().node.goOn(idOf(Number(words[1])));
+        return;
       case 'tick':
         for (let count = 0; count < Number(words[1] ?? 1); count++) member().node.tick();
         return;
@@ -176,6 +182,8 @@ export class Scenario implements Observer {
       inflightMax: Number(options.get('inflight') ?? 512),
       inflightBytesMax: Number(options.get('inflight-bytes') ?? 0),
       appendBytesMax: Number(options.get('append-bytes') ?? 1024 * 1024),
+      behindEntries: Number(options.get('behind') ?? RAFT_DEFAULTS.behindEntries),
+      pieceBytes: Number(options.get('piece-bytes') ?? RAFT_DEFAULTS.pieceBytes),
       draw: (bound: number) => (number - 1) % bound,
     };
     const member = new TestMember(raftOptions, disk, this, options.get('delay-commits') === 'yes');
@@ -346,6 +354,7 @@ export class Scenario implements Observer {
         progress.isLearner ? ' learner' : '',
         progress.isPaused ? ' paused' : '',
         progress.inflights.count > 0 ? ` inflight ${progress.inflights.count}` : '',
+        progress.isResting ? ' rests' : '',
         progress.pendingSnapshot > 0 ? ` snapshot ${progress.pendingSnapshot}` : '',
       ];
       this.say(`${numberOf(progress.id)} ${state} match ${progress.match} next ${progress.next}${extras.join('')}`);

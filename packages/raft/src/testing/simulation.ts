@@ -31,6 +31,7 @@ interface Weights {
   readonly compact: number;
   readonly flush: number;
   readonly report: number;
+  readonly pace: number;
 }
 
 type EventName = keyof Weights;
@@ -61,6 +62,7 @@ function drawWeights(random: Prng): Weights {
     compact: isForgetful ? 30 : rare(6),
     flush: isForgetful ? 30 : rare(12),
     report: rare(1),
+    pace: rare(2),
   };
 }
 
@@ -109,6 +111,7 @@ export class Simulation implements Observer {
     const checkQuorum = random.chance(0.8);
     const inflightMax = random.pick([1, 2, 4, 512]);
     const appendBytesMax = random.pick([40, 100, 1024 * 1024]);
+    const behindEntries = random.pick([1, 5, 2000]);
     for (let number = 1; number <= total; number++) {
       const disk = new TestDisk();
       if (number <= founders) {
@@ -125,6 +128,8 @@ export class Simulation implements Observer {
         checkQuorum,
         inflightMax,
         appendBytesMax,
+        behindEntries,
+        pieceBytes: 100,
         draw,
       };
       this.members.push(new TestMember(options, disk, this, random.chance(0.5)));
@@ -199,6 +204,9 @@ export class Simulation implements Observer {
       case 'report':
         this.report(member);
         break;
+      case 'pace':
+        this.pace(member);
+        break;
     }
     this.afterEvent();
   }
@@ -250,6 +258,13 @@ export class Simulation implements Observer {
       this.cuts.add(`${lonely} ${other.id}`);
       if (!isOneWay) this.cuts.add(`${other.id} ${lonely}`);
     }
+  }
+
+  /** Followers that are behind get pieces or not, and go on or not. */
+  private pace(member: TestMember): void {
+    if (!member.isUp) return;
+    member.node.pace(this.random.chance(0.7));
+    if (this.random.chance(0.7)) member.node.goOn(this.random.pick(this.members).id);
   }
 
   private ask(member: TestMember): void {
@@ -379,7 +394,11 @@ export class Simulation implements Observer {
   }
 
   private quietRound(): void {
-    for (const member of this.members) member.node.tick();
+    for (const { node } of this.members) {
+      node.tick();
+      // Whoever paces is told, as a driver does, that followers may go on.
+      for (const { id } of this.members) node.goOn(id);
+    }
     for (let busy = true; busy; ) {
       busy = false;
       for (const member of this.members) {

@@ -191,7 +191,7 @@ describe('two real etcd and one of ours', { skip }, () => {
   });
 
   it('hands the lead back, and has lost no stream on the way', async () => {
-    ours.node.transferLeadership(mixed.idOf('a'));
+    ours.node.moveLeader(mixed.idOf('a'), { done: () => {}, fail: (error) => assert.fail(error.message) });
     await until('their leadership', () => ours.node.leader === mixed.idOf('a'));
     assert.equal(await mixed.others[1]!.control('put', 'again', 'value two'), 'OK');
     await until('the entry here', () => ours.applier.seen.some((text) => text.includes('value two')));

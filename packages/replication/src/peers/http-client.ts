@@ -7,9 +7,14 @@ import {
   request as plainRequest,
 } from 'node:http';
 import { Agent as SecureAgent, request as secureRequest } from 'node:https';
-import type { ConnectionOptions } from 'node:tls';
+import {
+  type ConnectionOptions,
+  checkServerIdentity,
+  type DetailedPeerCertificate,
+  type PeerCertificate,
+} from 'node:tls';
 import { EMPTY } from '@etsd/base';
-import type { Timers, TlsOptions } from '@etsd/runtime';
+import type { PeerCertificate as ShownCertificate, Timers, TlsOptions } from '@etsd/runtime';
 import { ANSWER_BYTES_MAX } from './limits.ts';
 import type { PeerAddress } from './peer-urls.ts';
 
@@ -64,7 +69,8 @@ export class HttpClient {
   private readonly timers: Timers;
   private readonly tls: TlsDial | null;
   private readonly plainAgent = new Agent({ keepAlive: true, maxFreeSockets: 4 });
-  private readonly secureAgent = new SecureAgent({ keepAlive: true, maxFreeSockets: 4 });
+  // No sessions are resumed: who resumes one does not look at the certificate again.
+  private readonly secureAgent = new SecureAgent({ keepAlive: true, maxFreeSockets: 4, maxCachedSessions: 0 });
   private readonly open: Set<ClientRequest> = new Set();
   /** Nothing is started any more. */
   isClosed = false;
@@ -100,6 +106,11 @@ export class HttpClient {
     }
     if (tls.serverName !== undefined && tls.serverName !== '') options['servername'] = tls.serverName;
     if (tls.insecureSkipVerify === true) options['rejectUnauthorized'] = false;
+    const { checkServer } = tls;
+    if (checkServer !== undefined) {
+      options['checkServerIdentity'] = (host: string, certificate: PeerCertificate) =>
+        checkServerIdentity(host, certificate) ?? checkServer(asShown(certificate)) ?? undefined;
+    }
     return options as ConnectionOptions;
   }
 
@@ -117,6 +128,23 @@ export class HttpClient {
     this.plainAgent.destroy();
     this.secureAgent.destroy();
   }
+}
+
+/** A server's certificate as the checks of it want it. */
+function asShown(certificate: PeerCertificate): ShownCertificate {
+  const issuers: Buffer[] = [];
+  let issuer = (certificate as DetailedPeerCertificate).issuerCertificate as DetailedPeerCertificate | undefined;
+  while (issuer?.raw !== undefined && !issuers.some((each) => each === issuer?.raw)) {
+    issuers.push(issuer.raw);
+    issuer = issuer.issuerCertificate;
+  }
+  const { CN } = certificate.subject;
+  return {
+    commonName: (Array.isArray(CN) ? CN[0] : CN) ?? '',
+    subjectAltNames: certificate.subjectaltname?.split(', ') ?? [],
+    raw: certificate.raw,
+    issuers,
+  };
 }
 
 class NodeExchange implements Exchange {

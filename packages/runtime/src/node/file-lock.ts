@@ -4,8 +4,9 @@
  * for us, and it stays ours after the child has gone, until the descriptor is closed or this process ends.
  *
  * etcd takes the other kind of lock that belongs to a description (`F_OFD_SETLK`), and the two kinds do not see each
- * other. So we take both: with the tool where it can (util-linux 2.41 and later), else with perl, which Debian always has.
- * Where neither can, we still see in /proc/locks that an etcd holds the file, but an etcd does not see us.
+ * other. So we take both: with perl, which Debian always has and which needs one start for it, else with the tool
+ * (util-linux 2.41 and later take the second kind). Where neither can, we still see in /proc/locks that an etcd holds
+ * the file, but an etcd does not see us.
  *
  * Where the tool is missing altogether the lock is a neighbouring file that names the process holding it.
  */
@@ -19,12 +20,16 @@ const BSD_O_EXLOCK = 0x20;
 /** What the tool answers when somebody else has the lock; any other code but 0 says that it cannot do what was asked. */
 const EXIT_HELD = 1;
 
-/** `struct flock` of 64-bit Linux: a write lock over the whole file, set with F_OFD_SETLK. Exit codes as of the tool. */
+/**
+ * Both locks in one program: flock(2), then fcntl(2) with F_OFD_SETLK and the `struct flock` of 64-bit Linux for a write
+ * lock over the whole file. Exit codes as of the tool; the numbers are LOCK_EX | LOCK_NB, EAGAIN and EACCES, written out
+ * because loading perl's modules would take longer than the locks.
+ */
 const PERL_LOCK = `
   open(my $file, '+<&=', 3) or exit 2;
   my $lock = pack('s s x4 q q l x4', 1, 0, 0, 0, 0);
-  exit 0 if fcntl($file, 37, $lock);
-  exit(($!{EAGAIN} || $!{EACCES}) ? 1 : 2);
+  exit 0 if flock($file, 6) && fcntl($file, 37, $lock);
+  exit(($! == 11 || $! == 13) ? 1 : 2);
 `;
 
 type Outcome = 'taken' | 'held' | 'unsupported';
@@ -58,25 +63,23 @@ function hex(value: number): string {
 }
 
 async function lockDescription(handle: promises.FileHandle): Promise<Outcome> {
-  if (!hasTool) return 'unsupported';
+  if (!hasTool && !hasPerl) return 'unsupported';
   if (await isHeldByDescription(handle)) return 'held';
-  const outcome = await runTool([handle.fd], 'flock', ['-x', '-n', '3']);
-  hasTool = outcome !== 'unsupported';
-  if (outcome !== 'taken') return outcome;
-  return (await lockAsEtcd(handle.fd)) === 'held' ? 'held' : 'taken';
+  if (hasPerl) {
+    const outcome = await runTool([handle.fd], 'perl', ['-e', PERL_LOCK]);
+    if (outcome !== 'unsupported') return outcome;
+    hasPerl = false;
+  }
+  return await lockWithTool(handle);
 }
 
-/** Takes the kind of lock that etcd takes, if anything here can. */
-async function lockAsEtcd(fd: number): Promise<Outcome> {
-  if (hasFcntl) {
-    const outcome = await runTool([fd], 'flock', ['--fcntl', '-x', '-n', '3']);
-    if (outcome !== 'unsupported') return outcome;
-    hasFcntl = false;
-  }
-  if (!hasPerl) return 'unsupported';
-  const outcome = await runTool([fd], 'perl', ['-e', PERL_LOCK]);
-  hasPerl = outcome !== 'unsupported';
-  return outcome;
+async function lockWithTool(handle: promises.FileHandle): Promise<Outcome> {
+  const outcome = hasTool ? await runTool([handle.fd], 'flock', ['-x', '-n', '3']) : 'unsupported';
+  hasTool = outcome !== 'unsupported';
+  if (outcome !== 'taken' || !hasFcntl) return outcome;
+  const second = await runTool([handle.fd], 'flock', ['--fcntl', '-x', '-n', '3']);
+  hasFcntl = second !== 'unsupported';
+  return second === 'held' ? 'held' : 'taken';
 }
 
 /** Takes both locks on every descriptor it is given. */

@@ -17,6 +17,11 @@ export class NodeNames implements Names {
     return found.map(({ address }) => address);
   }
 
+  async hostsOf(address: string): Promise<readonly string[]> {
+    const found = await this.resolver.reverse(address);
+    return found.map((name) => name.replace(/\.$/, ''));
+  }
+
   async services(name: string): Promise<readonly ServiceRecord[]> {
     const records = await this.resolver.resolveSrv(name);
     return records

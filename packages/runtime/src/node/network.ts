@@ -13,6 +13,8 @@ import type {
   SocketReceiver,
   TlsOptions,
 } from '../network.ts';
+import { HandshakeGate } from './handshakes.ts';
+import { certificateOf, secureContextOptions } from './tls-parts.ts';
 
 /** All plain sockets read into this one buffer: libuv reads and calls back in one step, so there is never a second user. */
 const READ_BUFFER = Buffer.allocUnsafeSlow(256 * 1024);
@@ -72,7 +74,7 @@ class NodeSocket implements Socket {
   }
 
   /** Dialled sockets: tells the receiver when the connection (and the TLS session) stands. */
-  watchConnect(event: 'connect' | 'secureConnect', timeoutMs: number): void {
+  watchConnect(event: 'connect' | 'secureConnect', timeoutMs: number, check?: TlsOptions['checkServer']): void {
     this.connectTimer = setTimeout(() => {
       this.raw.destroy(new Error(`no connection after ${timeoutMs} ms`));
     }, timeoutMs);
@@ -80,7 +82,14 @@ class NodeSocket implements Socket {
       this.stopConnectTimer();
       this.remoteAddress = addressText(this.raw.remoteAddress, this.raw.remotePort);
       this.localAddress = addressText(this.raw.localAddress, this.raw.localPort);
-      if (this.raw instanceof tls.TLSSocket) this.learnTls(this.raw);
+      if (this.raw instanceof tls.TLSSocket) {
+        this.learnTls(this.raw);
+        const refusal = this.peerCertificate === null ? null : check?.(this.peerCertificate);
+        if (refusal instanceof Error) {
+          this.raw.destroy(refusal);
+          return;
+        }
+      }
       this.receiver?.opened?.();
     });
   }
@@ -92,15 +101,7 @@ class NodeSocket implements Socket {
 
   private learnTls(raw: tls.TLSSocket): void {
     this.alpn = typeof raw.alpnProtocol === 'string' ? raw.alpnProtocol : '';
-    const certificate = raw.getPeerCertificate();
-    if (raw.authorized && certificate?.raw !== undefined) {
-      const commonName = certificate.subject?.CN;
-      this.peerCertificate = {
-        commonName: (Array.isArray(commonName) ? commonName[0] : commonName) ?? '',
-        subjectAltNames: certificate.subjectaltname?.split(', ') ?? [],
-        raw: certificate.raw,
-      };
-    }
+    if (raw.authorized) this.peerCertificate = certificateOf(raw);
   }
 
   write(bytes: Buffer, start: number, end: number): boolean {
@@ -200,68 +201,34 @@ function boundAddress(server: net.Server): SocketAddress {
   return typeof bound === 'string' ? { path: bound } : { host: bound.address, port: bound.port };
 }
 
-function secureContextOptions(options: TlsOptions): tls.SecureContextOptions {
-  const result: tls.SecureContextOptions = {};
-  if (options.cert !== undefined) result.cert = options.cert;
-  if (options.key !== undefined) result.key = options.key;
-  if (options.ca !== undefined) result.ca = options.ca as tls.SecureContextOptions['ca'];
-  if (options.crl !== undefined) result.crl = options.crl as tls.SecureContextOptions['crl'];
-  if (options.ciphers !== undefined) result.ciphers = options.ciphers;
-  if (options.minVersion !== undefined) result.minVersion = options.minVersion;
-  if (options.maxVersion !== undefined) result.maxVersion = options.maxVersion;
-  return result;
-}
-
-function createServer(options: ListenOptions, onSocket: (socket: Socket) => void): net.Server {
+function createServer(options: ListenOptions, onSocket: (socket: Socket) => void): Accepting {
   const common = {
     allowHalfOpen: true,
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: KEEPALIVE_MS,
-    pauseOnConnect: options.tls === undefined,
+    pauseOnConnect: true,
   };
   if (options.tls === undefined) {
-    return net.createServer(common, (raw) => onSocket(new NodeSocket(raw, false)));
+    return { server: net.createServer(common, (raw) => onSocket(new NodeSocket(raw, false))), gate: null };
   }
-  const settings = options.tls;
-  const server = tls.createServer({
-    ...common,
-    ...secureContextOptions(settings),
-    ALPNProtocols: [...(settings.alpn ?? ['h2', 'http/1.1'])],
-    requestCert: settings.requireClientCertificate === true || settings.ca !== undefined,
-    rejectUnauthorized: settings.requireClientCertificate === true,
-    handshakeTimeout: options.handshakeTimeoutMs ?? 10_000,
-  });
-  if (settings.current !== undefined) renew(server, settings.current);
-  server.on('secureConnection', (raw) => {
+  const accept = (raw: tls.TLSSocket): void => {
     raw.setNoDelay(true);
     onSocket(new NodeSocket(raw, true));
-  });
-  server.on('tlsClientError', (_error, raw) => raw.destroy());
-  return server;
+  };
+  const gate = new HandshakeGate(options.tls, options, accept);
+  return { server: net.createServer(common, (raw) => gate.admit(raw)), gate };
 }
 
-/**
- * Has every handshake use the options of the moment. Not by SNICallback, which clients that dial an address do not reach.
- * Options that make no context (a certificate half written) leave the last good ones in force.
- */
-function renew(server: tls.Server, current: () => TlsOptions): void {
-  let last: TlsOptions | null = null;
-  server.prependListener('connection', () => {
-    const now = current();
-    if (now === last) return;
-    last = now;
-    try {
-      server.setSecureContext(secureContextOptions(now));
-    } catch (error) {
-      process.emitWarning(`TLS options not taken over: ${(error as Error).message}`);
-    }
-  });
+/** What accepts connections, and with TLS what they pass. */
+interface Accepting {
+  readonly server: net.Server;
+  readonly gate: HandshakeGate | null;
 }
 
 class NodeNetwork implements Network {
   listen(address: SocketAddress, options: ListenOptions, onSocket: (socket: Socket) => void): Promise<Listener> {
-    const server = createServer(options, onSocket);
+    const { server, gate } = createServer(options, onSocket);
     const target: net.ListenOptions = { backlog: options.backlog ?? 1024, reusePort: options.reusePort ?? false };
     if ('path' in address) target.path = address.path;
     else {
@@ -274,7 +241,14 @@ class NodeNetwork implements Network {
         server.off('error', reject);
         server.on('error', () => {}); // an accept that failed (too many open files) must not end the process
         if ('path' in address && options.mode !== undefined) chmodSync(address.path, options.mode);
-        resolve({ address: boundAddress(server), close: () => closeServer(server) });
+        resolve({
+          address: boundAddress(server),
+          ...(gate === null ? {} : { handshakes: gate }),
+          close: () => {
+            gate?.close();
+            return closeServer(server);
+          },
+        });
       });
     });
   }
@@ -288,7 +262,7 @@ class NodeNetwork implements Network {
       socket.watchConnect('connect', timeoutMs);
       return socket;
     }
-    const settings = options.tls;
+    const settings = options.tls.current?.() ?? options.tls;
     const raw = tls.connect({
       ...target,
       ...secureContextOptions(settings),
@@ -297,7 +271,7 @@ class NodeNetwork implements Network {
       ...serverNameOption(settings.serverName ?? ('host' in address ? address.host : '')),
     });
     const socket = new NodeSocket(raw, true);
-    socket.watchConnect('secureConnect', timeoutMs);
+    socket.watchConnect('secureConnect', timeoutMs, settings.checkServer);
     return socket;
   }
 }

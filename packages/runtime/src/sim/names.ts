@@ -11,6 +11,11 @@ export class SimNames implements Names {
     return found.length > 0 ? Promise.resolve(found) : Promise.reject(new Error(`no such host: ${host}`));
   }
 
+  hostsOf(address: string): Promise<readonly string[]> {
+    const named = [...this.hosts].filter(([, addresses]) => addresses.includes(address)).map(([name]) => name);
+    return Promise.resolve([address, ...named]);
+  }
+
   services(name: string): Promise<readonly ServiceRecord[]> {
     const found = this.records.get(name);
     return found === undefined ? Promise.reject(new Error(`no records of ${name}`)) : Promise.resolve(found);

@@ -3,6 +3,7 @@
  * gave, so that whoever was answered knows that it holds everywhere. Passwords never enter the log: they are hashed, or
  * checked, by the member that is asked.
  */
+import { RingQueue } from '@etsd/base';
 import {
   AuthDisableRequest,
   AuthDisableResponse,
@@ -49,7 +50,9 @@ import {
   type ResponseHeader,
   unknownError,
 } from '@etsd/proto';
+import { hostOf } from '@etsd/rpc';
 import type { ApiWaiter, MemberContext } from '../context.ts';
+import { type LoginGuard, shortName } from '../guard/login-guard.ts';
 import type { Passwords } from '../passwords.ts';
 import { NOBODY } from '../tokens.ts';
 import { proposeRequest } from './guards.ts';
@@ -59,13 +62,15 @@ import { type Reply, registerUnary } from './unary.ts';
 const ErrVerifyOnly = unknownError('auth: token signing attempted with verify-only key');
 /** Times a login is tried again because users or roles changed while it was under way. */
 const LOGIN_ATTEMPTS_MAX = 10;
+/** Logins that go through the log together. */
+const LOGINS_AT_ONCE = 16;
 
 interface Answer {
   header: ResponseHeader | null;
 }
 
-export function registerAuth(context: MemberContext, passwords: Passwords): void {
-  const service = new AuthService(context, passwords);
+export function registerAuth(context: MemberContext, passwords: Passwords, logins: LoginGuard | null = null): void {
+  const service = new AuthService(context, passwords, logins);
   service.plain('AuthEnable', RaftRequestField.AuthEnable, AuthEnableRequest, AuthEnableResponse);
   service.plain('AuthDisable', RaftRequestField.AuthDisable, AuthDisableRequest, AuthDisableResponse);
   service.plain('AuthStatus', RaftRequestField.AuthStatus, AuthStatusRequest, AuthStatusResponse);
@@ -121,12 +126,23 @@ function path(method: string): string {
   return `/etcdserverpb.Auth/${method}`;
 }
 
+/** A login whose password was right when users and roles were at this revision. */
+interface CheckedLogin {
+  readonly name: string;
+  readonly password: string;
+  readonly revision: number;
+}
+
 class AuthService {
   private readonly context: MemberContext;
   private readonly passwords: Passwords;
+  private readonly logins: LoginGuard | null;
+  private loginsUnderWay = 0;
+  private readonly loginsWaiting = new RingQueue<{ checked: CheckedLogin; reply: Reply; attempt: number }>();
 
-  constructor(context: MemberContext, passwords: Passwords) {
+  constructor(context: MemberContext, passwords: Passwords, logins: LoginGuard | null) {
     this.context = context;
+    this.logins = logins;
     this.passwords = passwords;
   }
 
@@ -195,28 +211,55 @@ class AuthService {
       reply.fail(ErrAuthNotEnabled);
       return;
     }
+    const { peer } = reply.origin;
+    const unheard = this.logins?.refusal(name, peer) ?? null;
+    if (unheard !== null) {
+      reply.fail(unheard);
+      return;
+    }
     const refuse = (error: EtcdError) => {
-      logger.log('warn', 'invalid authentication request', { user: name, error: error.message });
+      logger.log('warn', 'invalid authentication request', { user: shortName(name), error: error.message });
+      this.logins?.wrong(name, peer);
       reply.fail(error);
     };
     const user = auth.user(name);
-    if (user === undefined) {
-      refuse(ErrAuthFailed);
-      return;
-    }
-    if (user.options?.noPassword === true) {
+    if (user?.options?.noPassword === true) {
       refuse(ErrNoPasswordUser);
       return;
     }
     const { revision } = auth;
-    this.passwords.check(name, password, user.password.toString('latin1'), (error, isRight) => {
+    // A name that does not exist costs as much time as one that does: a hash that nobody has is checked.
+    const stored = user === undefined ? null : user.password.toString('latin1');
+    this.passwords.check({ user: name, password, stored, origin: hostOf(peer) }, (error, isRight) => {
       if (error !== null) reply.fail(error);
       else if (!isRight) refuse(ErrAuthFailed);
-      else if (reply.isOpen) this.login({ name, password, revision }, reply, attempt);
+      else {
+        this.logins?.right(name, peer);
+        if (reply.isOpen) this.login({ name, password, revision }, reply, attempt);
+      }
     });
   }
 
-  private login(checked: { name: string; password: string; revision: number }, reply: Reply, attempt: number): void {
+  /** A few logins at a time go through the log: others' writes must not stand behind thousands of them. */
+  private login(checked: CheckedLogin, reply: Reply, attempt: number): void {
+    if (this.loginsUnderWay >= LOGINS_AT_ONCE) {
+      this.loginsWaiting.push({ checked, reply, attempt });
+      return;
+    }
+    this.loginsUnderWay++;
+    this.proposeLogin(checked, reply, attempt);
+  }
+
+  private loginEnded(): void {
+    this.loginsUnderWay--;
+    for (let next = this.loginsWaiting.take(); next !== undefined; next = this.loginsWaiting.take()) {
+      if (!next.reply.isOpen) continue;
+      this.login(next.checked, next.reply, next.attempt);
+      return;
+    }
+  }
+
+  private proposeLogin(checked: CheckedLogin, reply: Reply, attempt: number): void {
     const { name, password, revision } = checked;
     const { access } = this.context;
     const { auth, tokens } = access;
@@ -225,6 +268,7 @@ class AuthService {
     );
     const waiter: ApiWaiter = {
       done: (result) => {
+        this.loginEnded();
         // What was checked may not be so any more.
         if (auth.revision !== revision) {
           if (attempt === LOGIN_ATTEMPTS_MAX) reply.fail(ErrAuthOldRevision);
@@ -239,7 +283,10 @@ class AuthService {
         const response = AuthenticateResponse.create({ header: responseHeader(this.context), token });
         reply.answer(AuthenticateResponse.encode(response));
       },
-      fail: (error) => reply.fail(error),
+      fail: (error) => {
+        this.loginEnded();
+        reply.fail(error);
+      },
     };
     proposeRequest(this.context, RaftRequestField.Authenticate, body, 0, body.length, waiter, NOBODY);
   }

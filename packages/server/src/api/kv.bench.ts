@@ -31,6 +31,11 @@ class NullCall implements ApiCall {
   readonly queuedBytes = 0;
   readonly target = { buffer: Buffer.alloc(4096), offset: 0 };
   readonly peerCommonName = '';
+  guard: unknown = null;
+  guardBytes = 0;
+  audit: unknown = null;
+  readonly outcome = -1;
+  readonly peer = '10.0.0.1:4711';
   answers = 0;
   header(): undefined {
     return undefined;

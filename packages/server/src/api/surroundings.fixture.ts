@@ -53,6 +53,11 @@ export class FakeWorld implements ApiWorld {
     }
   }
 
+  /** Runs what was put off to the end of this turn, and nothing that follows from it. */
+  endTurn(): void {
+    for (const fn of this.turn.splice(0)) fn();
+  }
+
   /** Lets time pass, timer by timer. */
   advance(ms: number): void {
     const until = this.now + ms;
@@ -79,6 +84,11 @@ export class FakeWorld implements ApiWorld {
 
 export class FakeCall implements ApiCall {
   context: unknown = null;
+  guard: unknown = null;
+  guardBytes = 0;
+  audit: unknown = null;
+  outcome = -1;
+  peer = '10.0.0.1:4711';
   isOpen = true;
   queuedBytes = 0;
   target = { buffer: Buffer.alloc(0), offset: 0 };
@@ -173,6 +183,7 @@ export class FakeCall implements ApiCall {
     if (!this.isOpen) throw new Error('finished twice');
     if (code === 0 && this.partsLeft > 0) throw new Error('fewer bytes than announced');
     this.isOpen = false;
+    this.outcome = code;
     this.status = { code, message };
     this.handler.closed?.(this);
   }

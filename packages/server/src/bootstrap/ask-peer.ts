@@ -3,8 +3,9 @@
  * its own to the others. A connection for each question; an answer is short, and read whole.
  */
 import type { Socket, SocketReceiver, Timer, TlsOptions, World } from '@etsd/runtime';
+import { isSecure } from '../config/validate-tls.ts';
 import { parseEndpoint } from '../config/values.ts';
-import { isSecure, socketAddressOf } from '../listeners.ts';
+import { socketAddressOf } from '../listeners.ts';
 
 /** The longest answer that is read: the members of a cluster many times over. */
 const ANSWER_BYTES_MAX = 4 * 1024 * 1024;

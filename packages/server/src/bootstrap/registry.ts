@@ -4,8 +4,9 @@ import { AuthenticateRequest, AuthenticateResponse, PutRequest, RangeRequest, Ra
 import { GrpcChannel, Metadata, RpcError, StatusCode } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
 import type { MemberConfig } from '../config/config.ts';
+import { isSecure } from '../config/validate-tls.ts';
 import { parseEndpoint } from '../config/values.ts';
-import { isSecure, socketAddressOf } from '../listeners.ts';
+import { socketAddressOf } from '../listeners.ts';
 import type { Registration, Registry } from './discovery.ts';
 import type { BootstrapParts } from './surroundings.ts';
 

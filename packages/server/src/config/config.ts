@@ -1,4 +1,5 @@
 import { type LogLevel, OperatorError } from '@etsd/base';
+import { type GuardConfig, guardConfig } from './guard-config.ts';
 import { parseInitialCluster } from './initial-cluster.ts';
 import { findOption, OPTIONS } from './options.ts';
 import { validate, validateDuties } from './validate.ts';
@@ -80,26 +81,48 @@ export interface MemberConfig {
   readonly keyFile: string;
   readonly trustedCaFile: string;
   readonly clientCertAuth: boolean;
+  /** Shown where the client address is dialled by this program itself. */
+  readonly clientCertFile: string;
+  readonly clientKeyFile: string;
+  readonly clientCrlFile: string;
+  readonly clientCertAllowedHostnames: readonly string[];
+  /** Certificates are made at the first start, where none are given. */
+  readonly autoTls: boolean;
+  readonly peerAutoTls: boolean;
+  readonly selfSignedCertYears: number;
   /** Certificate shown to other members, as server and as client; empty where no peer address is https. */
   readonly peerCertFile: string;
   readonly peerKeyFile: string;
   /** Authorities that sign certificates of members; empty: the system's, and certificates are not asked for. */
   readonly peerTrustedCaFile: string;
   readonly peerClientCertAuth: boolean;
+  /** Certificate shown where other members are dialled; empty: `peerCertFile`. */
+  readonly peerClientCertFile: string;
+  readonly peerClientKeyFile: string;
+  readonly peerCrlFile: string;
+  readonly peerCertAllowedCommonNames: readonly string[];
+  readonly peerCertAllowedHostnames: readonly string[];
+  readonly peerSkipClientSanVerification: boolean;
   /** As the flag has it: the kind of tokens and its options. */
   readonly authToken: string;
   readonly authTokenTtlSeconds: number;
   readonly bcryptCost: number;
   readonly tlsMinVersion: string;
   readonly tlsMaxVersion: string;
+  readonly cipherSuites: readonly string[];
+  readonly tlsHandshakeTimeoutMs: number;
+  readonly tlsHandshakesMax: number;
   readonly cors: readonly string[];
   readonly hostWhitelist: readonly string[];
+  readonly enableGrpcGateway: boolean;
+  readonly gatewayClientCertAuth: boolean;
   readonly metrics: 'basic' | 'extensive';
   readonly logLevel: LogLevel;
   readonly logOutputs: readonly string[];
   readonly logFormat: 'json' | 'console';
   readonly forceNewCluster: boolean;
   readonly unsafeNoFsync: boolean;
+  readonly guard: GuardConfig;
 }
 
 /**
@@ -253,23 +276,42 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     keyFile: text('key-file'),
     trustedCaFile: text('trusted-ca-file'),
     clientCertAuth: flag('client-cert-auth'),
+    clientCertFile: text('client-cert-file'),
+    clientKeyFile: text('client-key-file'),
+    clientCrlFile: text('client-crl-file'),
+    clientCertAllowedHostnames: list('client-cert-allowed-hostname'),
+    autoTls: flag('auto-tls'),
+    peerAutoTls: flag('peer-auto-tls'),
+    selfSignedCertYears: count('self-signed-cert-validity'),
     peerCertFile: text('peer-cert-file'),
     peerKeyFile: text('peer-key-file'),
     peerTrustedCaFile: text('peer-trusted-ca-file'),
     peerClientCertAuth: flag('peer-client-cert-auth'),
+    peerClientCertFile: text('peer-client-cert-file'),
+    peerClientKeyFile: text('peer-client-key-file'),
+    peerCrlFile: text('peer-crl-file'),
+    peerCertAllowedCommonNames: list('peer-cert-allowed-cn'),
+    peerCertAllowedHostnames: list('peer-cert-allowed-hostname'),
+    peerSkipClientSanVerification: flag('peer-skip-client-san-verification'),
     authToken: text('auth-token'),
     authTokenTtlSeconds: count('auth-token-ttl'),
     bcryptCost: count('bcrypt-cost'),
     tlsMinVersion: text('tls-min-version'),
     tlsMaxVersion: text('tls-max-version'),
+    cipherSuites: list('cipher-suites'),
+    tlsHandshakeTimeoutMs: count('tls-handshake-timeout'),
+    tlsHandshakesMax: count('tls-handshakes-max'),
     cors: list('cors'),
     hostWhitelist: list('host-whitelist'),
+    enableGrpcGateway: flag('enable-grpc-gateway'),
+    gatewayClientCertAuth: flag('gateway-client-cert-auth'),
     metrics: text('metrics') as 'basic' | 'extensive',
     logLevel: text('log-level') as LogLevel,
     logOutputs: list('log-outputs'),
     logFormat: text('log-format') as 'json' | 'console',
     forceNewCluster: flag('force-new-cluster'),
     unsafeNoFsync: flag('unsafe-no-fsync'),
+    guard: guardConfig(values),
   };
 }
 

@@ -1,3 +1,4 @@
+import { GUARD_OPTIONS } from './guard-options.ts';
 import type { ValueKind } from './values.ts';
 
 /**
@@ -25,6 +26,7 @@ export type Section =
   | 'Clustering'
   | 'Security'
   | 'Auth'
+  | 'Limits and audit'
   | 'Profiling and monitoring'
   | 'Logging'
   | 'Features'
@@ -131,14 +133,7 @@ export const OPTIONS: readonly Option[] = [
     '4294967295',
     'Most calls at once on one connection.',
   ),
-  option(
-    'Member',
-    'inert',
-    'boolean',
-    'enable-grpc-gateway',
-    'true',
-    'Serve the JSON gateway, where this version has it.',
-  ),
+  option('Member', 'active', 'boolean', 'enable-grpc-gateway', 'true', 'Serve the JSON gateway.'),
   option('Member', 'active', 'duration', 'grpc-keepalive-min-time', '5s', 'Least time between two pings of a client.'),
   option(
     'Member',
@@ -276,48 +271,65 @@ export const OPTIONS: readonly Option[] = [
   option('Security', 'active', 'string', 'key-file', '', 'Its private key (PEM).'),
   option('Security', 'active', 'boolean', 'client-cert-auth', 'false', 'Demand a certificate of every client.'),
   option('Security', 'active', 'string', 'trusted-ca-file', '', 'Authorities that sign certificates of clients (PEM).'),
-  option('Security', 'default-only', 'string', 'client-cert-file', '', 'Certificate for calls to other members.'),
-  option('Security', 'default-only', 'string', 'client-key-file', '', 'Its private key.'),
-  option('Security', 'default-only', 'string', 'client-crl-file', '', 'Revoked certificates of clients.'),
+  option('Security', 'active', 'string', 'client-cert-file', '', 'Certificate for calls to the own client address.'),
+  option('Security', 'active', 'string', 'client-key-file', '', 'Its private key.'),
+  option('Security', 'active', 'string', 'client-crl-file', '', 'Revoked certificates of clients.'),
   option(
     'Security',
-    'default-only',
+    'active',
     'list',
     'client-cert-allowed-hostname',
     '',
     'Host names a certificate of a client may have.',
   ),
-  option('Security', 'default-only', 'boolean', 'auto-tls', 'false', 'TLS with a certificate made at the start.'),
+  option('Security', 'active', 'boolean', 'auto-tls', 'false', 'TLS with a certificate made at the start.'),
   option('Security', 'active', 'string', 'peer-cert-file', '', 'Certificate shown to members.'),
   option('Security', 'active', 'string', 'peer-key-file', '', 'Its private key.'),
   option('Security', 'active', 'boolean', 'peer-client-cert-auth', 'false', 'Demand a certificate of every member.'),
   option('Security', 'active', 'string', 'peer-trusted-ca-file', '', 'Authorities that sign certificates of members.'),
-  option('Security', 'default-only', 'list', 'peer-cert-allowed-cn', '', 'Common names a member may have.'),
-  option('Security', 'default-only', 'list', 'peer-cert-allowed-hostname', '', 'Host names a member may have.'),
+  option('Security', 'active', 'list', 'peer-cert-allowed-cn', '', 'Common names a member may have.'),
+  option('Security', 'active', 'list', 'peer-cert-allowed-hostname', '', 'Host names a member may have.'),
+  option('Security', 'active', 'boolean', 'peer-auto-tls', 'false', 'Peer TLS with a certificate made at the start.'),
+  option('Security', 'active', 'string', 'peer-client-cert-file', '', 'Certificate for calls to members.'),
+  option('Security', 'active', 'string', 'peer-client-key-file', '', 'Its private key.'),
+  option('Security', 'active', 'string', 'peer-crl-file', '', 'Revoked certificates of members.'),
   option(
     'Security',
-    'default-only',
-    'boolean',
-    'peer-auto-tls',
-    'false',
-    'Peer TLS with a certificate made at the start.',
-  ),
-  option('Security', 'default-only', 'string', 'peer-client-cert-file', '', 'Certificate for calls to members.'),
-  option('Security', 'default-only', 'string', 'peer-client-key-file', '', 'Its private key.'),
-  option('Security', 'default-only', 'string', 'peer-crl-file', '', 'Revoked certificates of members.'),
-  option(
-    'Security',
-    'default-only',
+    'active',
     'boolean',
     'peer-skip-client-san-verification',
     'false',
     'Do not check names in certificates of members.',
     'experimental-peer-skip-client-san-verification',
   ),
-  option('Security', 'inert', 'unsigned', 'self-signed-cert-validity', '1', 'Years a made certificate is valid.'),
-  option('Security', 'default-only', 'list', 'cipher-suites', '', 'Cipher suites of TLS 1.2.'),
+  option('Security', 'active', 'unsigned', 'self-signed-cert-validity', '1', 'Years a made certificate is valid.'),
+  option('Security', 'active', 'list', 'cipher-suites', '', 'Cipher suites of TLS 1.2.'),
   option('Security', 'active', 'string', 'tls-min-version', 'TLS1.2', 'TLS1.2 or TLS1.3.'),
   option('Security', 'active', 'string', 'tls-max-version', '', 'TLS1.2, TLS1.3 or empty for the newest.'),
+  option(
+    'Security',
+    'active',
+    'boolean',
+    'gateway-client-cert-auth',
+    'false',
+    "A certificate's common name says who calls through the JSON gateway, too.",
+  ),
+  option(
+    'Security',
+    'active',
+    'duration',
+    'tls-handshake-timeout',
+    '10s',
+    'Time a TLS handshake may take. Not a flag of etcd.',
+  ),
+  option(
+    'Security',
+    'active',
+    'unsigned',
+    'tls-handshakes-max',
+    '256',
+    'TLS handshakes under way at a time; more wait. Not a flag of etcd.',
+  ),
   option('Security', 'active', 'list', 'cors', '*', 'Origins that browsers may call from.'),
   option('Security', 'active', 'list', 'host-whitelist', '*', 'Host names accepted over plain HTTP.'),
 
@@ -331,6 +343,8 @@ export const OPTIONS: readonly Option[] = [
   ),
   option('Auth', 'active', 'unsigned', 'bcrypt-cost', '10', 'Cost of hashing a password, 4 to 31.'),
   option('Auth', 'active', 'unsigned', 'auth-token-ttl', '300', 'Seconds a simple token lives unused.'),
+
+  ...GUARD_OPTIONS,
 
   option('Profiling and monitoring', 'default-only', 'boolean', 'enable-pprof', 'false', 'Serve profiles over HTTP.'),
   option('Profiling and monitoring', 'inert', 'string', 'metrics', 'basic', 'basic or extensive.'),

@@ -1,5 +1,6 @@
 import { LOG_LEVELS, OperatorError } from '@etsd/base';
 import type { MemberConfig } from './config.ts';
+import { validateTls } from './validate-tls.ts';
 import { formatDuration, type Value } from './values.ts';
 
 /** Refuses what contradicts itself; etcd's text where it has one. `given`: what the operator wrote, by flag. */
@@ -74,42 +75,6 @@ function validateListeners(config: MemberConfig): void {
     const bindable = endpoint.host === 'localhost' || /^[\d.]+$/.test(endpoint.host) || endpoint.host.includes(':');
     refuseUnless(bindable, `expected IP in URL for binding (${endpoint.url})`);
   }
-}
-
-function validateTls(config: MemberConfig): void {
-  const secure = config.listenClientUrls.some((endpoint) => endpoint.scheme === 'https' || endpoint.scheme === 'unixs');
-  refuseUnless(
-    (config.certFile === '') === (config.keyFile === ''),
-    '--cert-file and --key-file must be given together',
-  );
-  refuseUnless(!secure || config.certFile !== '', 'a client address is https, which needs --cert-file and --key-file');
-  refuseUnless(
-    !config.clientCertAuth || config.trustedCaFile !== '',
-    '--client-cert-auth needs --trusted-ca-file to check certificates against',
-  );
-  const securePeers = config.listenPeerUrls.some(
-    (endpoint) => endpoint.scheme === 'https' || endpoint.scheme === 'unixs',
-  );
-  refuseUnless(
-    (config.peerCertFile === '') === (config.peerKeyFile === ''),
-    '--peer-cert-file and --peer-key-file must be given together',
-  );
-  refuseUnless(
-    !securePeers || config.peerCertFile !== '',
-    'a peer address is https, which needs --peer-cert-file and --peer-key-file',
-  );
-  refuseUnless(
-    !config.peerClientCertAuth || config.peerTrustedCaFile !== '',
-    '--peer-client-cert-auth needs --peer-trusted-ca-file to check certificates against',
-  );
-  for (const name of ['tlsMinVersion', 'tlsMaxVersion'] as const) {
-    const flag = name === 'tlsMinVersion' ? '--tls-min-version' : '--tls-max-version';
-    refuseUnless(['', 'TLS1.2', 'TLS1.3'].includes(config[name]), `${flag} "${config[name]}" must be TLS1.2 or TLS1.3`);
-  }
-  refuseUnless(
-    !(config.tlsMinVersion === 'TLS1.3' && config.tlsMaxVersion === 'TLS1.2'),
-    'min version (TLS1.3) is greater than max version (TLS1.2)',
-  );
 }
 
 /** How the members of a new cluster are to be found: in one way, and completely. */

@@ -24,6 +24,8 @@ export class PeerEdge {
     this.server.requestTimeout = 0;
     this.server.keepAliveTimeout = IDLE_TIMEOUT_MS;
     this.server.maxHeadersCount = 100;
+    // Connections are handed over, nobody listens; but it is then that node begins to keep to its time limits.
+    this.server.emit('listening');
   }
 
   route(path: string, handler: PeerHandler): void {
@@ -40,6 +42,7 @@ export class PeerEdge {
 
   /** Ends every connection. */
   close(): void {
+    this.server.close();
     this.server.closeAllConnections();
   }
 

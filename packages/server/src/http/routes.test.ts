@@ -1,7 +1,9 @@
 /** Each route's answer against what etcd answers, with a member that the test makes ill. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { answerHttp, type HttpAnswer, type HttpMember } from './routes.ts';
+import { FakeExchange, type FakeRequest } from './exchange.fixture.ts';
+import { HttpFront } from './front.ts';
+import type { HttpMember, HttpPolicy } from './routes.ts';
 
 class FakeMember implements HttpMember {
   readonly serverVersion = '3.5.30';
@@ -18,10 +20,17 @@ class FakeMember implements HttpMember {
   readonly metricsPage = (): string => 'etcd_x 1\n';
 }
 
-const OPEN = { cors: ['*'], hostWhitelist: ['*'], secure: false };
+const OPEN: HttpPolicy = { cors: ['*'], hostWhitelist: ['*'], ignoresNames: () => false };
 
-function get(member: HttpMember, target: string, method = 'GET'): Promise<HttpAnswer> {
-  return answerHttp(member, OPEN, { method, target, origin: undefined, host: '127.0.0.1:2379' });
+async function ask(member: HttpMember, request: FakeRequest, policy = OPEN): Promise<FakeExchange> {
+  const exchange = new FakeExchange({ headers: { host: '127.0.0.1:2379' }, ...request });
+  new HttpFront({ member, policy, gateway: null }).serve(exchange);
+  await exchange.over;
+  return exchange;
+}
+
+function get(member: HttpMember, target: string, method = 'GET'): Promise<FakeExchange> {
+  return ask(member, { target, method });
 }
 
 describe('plain HTTP', () => {
@@ -80,31 +89,38 @@ describe('plain HTTP', () => {
       const member = new FakeMember();
       prepare(member);
       const answer = await get(member, target);
-      assert.deepEqual([answer.status, answer.body], [status, body]);
+      assert.deepEqual([answer.status, answer.text], [status, body]);
     });
   }
 
   it('refuses other methods and says which it takes', async () => {
     const answer = await get(new FakeMember(), '/version', 'POST');
     assert.equal(answer.status, 405);
-    assert.ok(answer.headers.some(([name, value]) => name === 'Allow' && value === 'GET'));
+    assert.equal(answer.answered('Allow'), 'GET');
   });
 
   it('answers any OPTIONS with what browsers ask', async () => {
     const answer = await get(new FakeMember(), '/anything', 'OPTIONS');
     assert.equal(answer.status, 200);
-    assert.ok(answer.headers.some(([name, value]) => name === 'Access-Control-Allow-Origin' && value === '*'));
+    assert.equal(answer.answered('Access-Control-Allow-Origin'), '*');
   });
 
   it('allows only the origins and hosts that the operator listed', async () => {
-    const policy = { cors: ['https://a.example'], hostWhitelist: ['good.example'], secure: false };
-    const question = { method: 'GET', target: '/livez', origin: 'https://a.example', host: 'good.example:2379' };
-    const allowed = await answerHttp(new FakeMember(), policy, question);
-    assert.ok(allowed.headers.some(([, value]) => value === 'https://a.example'));
-    const other = await answerHttp(new FakeMember(), policy, { ...question, origin: 'https://b.example' });
+    const policy = { ...OPEN, cors: ['https://a.example'], hostWhitelist: ['good.example'] };
+    const from = (origin: string, host = 'good.example:2379') =>
+      ask(new FakeMember(), { target: '/livez', headers: { origin, host } }, policy);
+    assert.equal((await from('https://a.example')).answered('Access-Control-Allow-Origin'), 'https://a.example');
+    const other = await from('https://b.example');
     assert.ok(!other.headers.some(([name]) => name.startsWith('Access-Control')));
-    const refused = await answerHttp(new FakeMember(), policy, { ...question, host: 'evil.example' });
+    const refused = await from('https://a.example', 'evil.example');
     assert.equal(refused.status, 421);
-    assert.match(refused.body, /^etcd received your request, but the Host header was unrecognized\./);
+    assert.match(refused.text, /^etcd received your request, but the Host header was unrecognized\./);
+  });
+
+  it('sends whoever writes a path with detours to the plain one', async () => {
+    for (const path of ['//version', '/x/../version', '/./version']) {
+      const answer = await get(new FakeMember(), `${path}?a=b`);
+      assert.deepEqual([answer.status, answer.answered('Location')], [301, '/version?a=b']);
+    }
   });
 });

@@ -1,15 +1,6 @@
 /** The plain HTTP side of a client address: /version, /health, /livez, /readyz, /metrics. */
 import { ErrTimeout } from '@etsd/proto';
 
-/** A request without a body, as both HTTP/1.1 and HTTP/2 bring it. */
-export interface HttpQuestion {
-  readonly method: string;
-  /** Path and query as sent. */
-  readonly target: string;
-  readonly origin: string | undefined;
-  readonly host: string | undefined;
-}
-
 export interface HttpAnswer {
   readonly status: number;
   readonly headers: ReadonlyArray<readonly [string, string]>;
@@ -34,29 +25,20 @@ export interface HttpMember {
 export interface HttpPolicy {
   readonly cors: readonly string[];
   readonly hostWhitelist: readonly string[];
-  /** Host names are checked over plain HTTP alone. */
-  readonly secure: boolean;
+  /** Whether a certificate's common name is an identity that the gateway would not pass on: such calls are refused. */
+  readonly ignoresNames: () => boolean;
 }
 
 const TIMEOUT = ErrTimeout.message;
 const TEXT = 'text/plain; charset=utf-8';
 
-/** Answers one request. Never throws, never rejects. */
-export async function answerHttp(member: HttpMember, policy: HttpPolicy, question: HttpQuestion): Promise<HttpAnswer> {
-  const refused = checkHost(policy, question.host);
-  if (refused !== undefined) return refused;
-  const common = corsHeaders(policy, question.origin);
-  if (question.method === 'OPTIONS') return { status: 200, headers: common, body: '' };
-  const url = new URL(question.target.startsWith('/') ? question.target : '/', 'http://local');
-  const answer = await route(member, question.method, url);
-  return { status: answer.status, headers: [...common, ...answer.headers], body: answer.body };
-}
-
-async function route(member: HttpMember, method: string, url: URL): Promise<HttpAnswer> {
+/** Answers one request by its method and address, decoded. Never rejects. */
+export async function answerRoute(member: HttpMember, method: string, url: URL): Promise<HttpAnswer> {
   const known =
     ['/version', '/health', '/metrics'].includes(url.pathname) || /^\/(livez|readyz)(\/|$)/.test(url.pathname);
   if (!known) return text(404, '404 page not found\n', ['X-Content-Type-Options', 'nosniff']);
-  if (method !== 'GET') {
+  // Whoever wants the figures gets them, however he asks.
+  if (method !== 'GET' && url.pathname !== '/metrics') {
     return text(405, 'Method Not Allowed\n', ['Allow', 'GET'], ['X-Content-Type-Options', 'nosniff']);
   }
   switch (url.pathname) {
@@ -118,9 +100,10 @@ const SETS: Readonly<Record<string, readonly string[]>> = {
 };
 
 async function checks(member: HttpMember, url: URL): Promise<HttpAnswer> {
-  const [, set, single] = url.pathname.split('/') as [string, string, string | undefined];
+  const [, set, ...below] = url.pathname.split('/') as [string, string, ...string[]];
   let names = SETS[set] as readonly string[];
-  if (single !== undefined && single !== '') {
+  if (below.length > 0) {
+    const single = below.join('/');
     if (!names.includes(single)) return text(404, '404 page not found\n', ['X-Content-Type-Options', 'nosniff']);
     names = [single];
   }
@@ -141,23 +124,10 @@ function text(status: number, body: string, ...headers: ReadonlyArray<readonly [
   return { status, headers: [['Content-Type', TEXT], ...headers], body };
 }
 
-function corsHeaders(policy: HttpPolicy, origin: string | undefined): ReadonlyArray<readonly [string, string]> {
-  const anybody = policy.cors.length === 0 || policy.cors.includes('*');
-  const allowed = anybody ? '*' : origin !== undefined && policy.cors.includes(origin) ? origin : undefined;
-  if (allowed === undefined) return [];
-  return [
-    ['Access-Control-Allow-Headers', 'accept, content-type, authorization'],
-    ['Access-Control-Allow-Methods', 'POST, GET, OPTIONS, PUT, DELETE'],
-    ['Access-Control-Allow-Origin', allowed],
-  ];
-}
-
-function checkHost(policy: HttpPolicy, header: string | undefined): HttpAnswer | undefined {
-  if (policy.secure || policy.hostWhitelist.length === 0 || policy.hostWhitelist.includes('*')) return undefined;
+/** Why a request over plain HTTP for this host is refused; null where it is not. */
+export function refusedHost(policy: HttpPolicy, header: string | undefined): string | null {
+  if (policy.hostWhitelist.length === 0 || policy.hostWhitelist.includes('*')) return null;
   const host = (header ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
-  if (policy.hostWhitelist.includes(host)) return undefined;
-  return text(
-    421,
-    `etcd received your request, but the Host header was unrecognized.\n\nTo fix this, allow the name: etcd --host-whitelist "${host}"\nThe check guards browsers against DNS rebinding (CVE-2018-5702).\n`,
-  );
+  if (policy.hostWhitelist.includes(host)) return null;
+  return `etcd received your request, but the Host header was unrecognized.\n\nTo fix this, allow the name: etcd --host-whitelist "${host}"\nThe check guards browsers against DNS rebinding (CVE-2018-5702).\n`;
 }

@@ -11,7 +11,7 @@ import { receivedPath, removeReceived } from './file-names.ts';
 import { numberBytes, readFrozenState } from './frozen-state.ts';
 import type { SnapshotMetrics } from './snapshot-metrics.ts';
 import { type Pause, readBoltIntoBackend } from './store-file.ts';
-import { pauser } from './turns.ts';
+import { OTHERS_ARE_BUSY, pauser } from './turns.ts';
 
 /** Read at once while the new state's index and leases are built: about a millisecond. */
 const SLICE_RECORDS = 400;
@@ -74,7 +74,7 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
     assert(metadata !== null, 'a snapshot has a position');
     const { index, term } = metadata;
     const startMs = clock.nowMs();
-    const pause = pauser(world, () => this.isStopped);
+    const pause = pauser(world, { isStopped: () => this.isStopped, isBusy: OTHERS_ARE_BUSY });
     logger.log('info', 'applying snapshot', { 'current-applied-index': state.appliedIndex, 'snapshot-index': index });
     faultPoint('snapshot.apply.before');
     await writeSnapshotFile(disk, directory, snapshot);

@@ -20,6 +20,8 @@ export interface MemberSnapshotsParts {
   readonly lessor: Lessor;
   readonly state: State;
   readonly metrics: SnapshotMetrics;
+  /** Whether somebody is served who should not feel that snapshots are made; by default nobody is. */
+  readonly isBusy?: () => boolean;
 }
 
 export class MemberSnapshots {
@@ -33,9 +35,10 @@ export class MemberSnapshots {
 
   constructor(parts: MemberSnapshotsParts) {
     const { world, logger, directory, backend, state, metrics } = parts;
-    const shared = { world, logger, directory, backend, metrics, saveProgress: () => state.saveProgress() };
+    const isBusy = parts.isBusy ?? ((): boolean => false);
+    const shared = { world, logger, directory, backend, metrics, isBusy, saveProgress: () => state.saveProgress() };
     this.forClients = new SnapshotFiles({ ...shared, prefix: 'client' });
-    this.source = new MemberSnapshotSource(new SnapshotFiles({ ...shared, prefix: 'peer' }), logger);
+    this.source = new MemberSnapshotSource(new SnapshotFiles({ ...shared, prefix: 'peer' }), shared);
     this.sink = new MemberSnapshotSink({ world, logger, directory, metrics, appliedIndex: () => state.appliedIndex });
     this.installer = new MemberSnapshotInstaller({ ...parts, replaced: () => this.onReplaced?.() });
   }

@@ -5,8 +5,8 @@ import type { SnapshotSink } from '@etsd/replication';
 import type { DiskFile, World } from '@etsd/runtime';
 import { receivedPath, removeReceived, temporaryPath } from './file-names.ts';
 import type { SnapshotMetrics } from './snapshot-metrics.ts';
-import { checkStoreFile } from './store-file.ts';
-import { pauser } from './turns.ts';
+import { checkStoreFile, SYNC_BYTES } from './store-file.ts';
+import { OTHERS_ARE_BUSY, pauser } from './turns.ts';
 
 export interface SinkParts {
   readonly world: Pick<World, 'clock' | 'disk' | 'timers'>;
@@ -65,14 +65,16 @@ export class MemberSnapshotSink implements SnapshotSink {
     const file = await world.disk.open(path, 'create');
     try {
       let position = 0;
+      let durable = 0;
       for await (const piece of body) {
         await write(file, piece, position);
         position += piece.length;
+        if (position - durable < SYNC_BYTES) continue;
+        await synced(file);
+        durable = position;
       }
       const startMs = world.clock.nowMs();
-      await new Promise<void>((resolve, reject) => {
-        file.sync((error) => (error === null ? resolve() : reject(error)));
-      });
+      await synced(file);
       metrics.receivedSync.observe((world.clock.nowMs() - startMs) / 1000);
       return position;
     } finally {
@@ -87,11 +89,17 @@ export class MemberSnapshotSink implements SnapshotSink {
         const what = `a snapshot of ${bytes} bytes came, its file has ${file.size}`;
         throw new CorruptionError(what, path, 'The sender will send it again.');
       }
-      await checkStoreFile(file, pauser(this.parts.world));
+      await checkStoreFile(file, pauser(this.parts.world, { isBusy: OTHERS_ARE_BUSY }));
     } finally {
       await file.close();
     }
   }
+}
+
+function synced(file: DiskFile): Promise<void> {
+  return new Promise((resolve, reject) => {
+    file.sync((error) => (error === null ? resolve() : reject(error)));
+  });
 }
 
 function write(file: DiskFile, bytes: Buffer, position: number): Promise<void> {

@@ -25,6 +25,8 @@ export interface SnapshotFilesParts {
   readonly prefix: string;
   /** Puts into the backend up to where the log is applied. */
   readonly saveProgress: () => void;
+  /** Whether somebody is served who should not feel this work. */
+  readonly isBusy: () => boolean;
 }
 
 /** A bbolt file of the state of one moment. Must be closed, which removes it. */
@@ -122,7 +124,7 @@ export class SnapshotFiles {
   }
 
   private async write(): Promise<SnapshotFile> {
-    const { world, backend, directory, logger, metrics, prefix, saveProgress } = this.parts;
+    const { world, backend, directory, logger, metrics, prefix, saveProgress, isBusy } = this.parts;
     const { disk, clock } = world;
     await this.checkRoom();
     const path = temporaryPath(directory, `${prefix}-${++this.made}`);
@@ -134,7 +136,7 @@ export class SnapshotFiles {
     let state: FrozenState;
     try {
       state = readFrozenState(frozen);
-      size = await writeStoreToBolt(frozen, disk, path, { pause: pauser(world), isDurable: false });
+      size = await writeStoreToBolt(frozen, disk, path, { pause: pauser(world, { isBusy }), isDurable: false });
     } finally {
       frozen.close();
     }

@@ -88,7 +88,7 @@ export class Snapshotter extends Chore {
         },
         closed: (_call: ClientCall, code: number, message: string): void => {
           const outcome = code === StatusCode.OK ? `${bytes} bytes` : message;
-          this.shared.cluster.trace.note(this.name, `${this.member.name} snapshot → ${outcome}`, true);
+          this.shared.cluster.trace.detail(this.name, `${this.member.name} snapshot → ${outcome}`);
           resolve(code === StatusCode.OK);
         },
       };

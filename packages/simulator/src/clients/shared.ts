@@ -39,7 +39,6 @@ export class Shared {
 
   /** A member that can be asked something. */
   anyMember(prng: Prng): SimMember {
-    const { current } = this.cluster;
-    return prng.pick(current);
+    return prng.pick(this.cluster.serving);
   }
 }

@@ -176,10 +176,9 @@ export class Watcher {
     const last = events.at(-1);
     this.reached = Math.max(this.reached, last?.kv.mod ?? revision);
     if (this.wish === EVERYTHING) shared.recorded = Math.max(shared.recorded, this.reached);
-    shared.cluster.trace.note(
+    shared.cluster.trace.detail(
       this.name,
       `${this.member.name} watch ${record.id}: ${events.length} events, ${this.reached}`,
-      true,
     );
     // A bookmark vouches for what came before it; the next watch goes on behind the last event only, so that a bookmark
     // that promised too much is found out.

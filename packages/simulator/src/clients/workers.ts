@@ -59,7 +59,8 @@ export abstract class Worker {
     const operation = await this.client.kv(this.number, this.member, wish, DEADLINE_MS);
     shared.records.push(operation);
     this.told(operation.outcome, operation.error);
-    shared.cluster.trace.note(this.name, describe(operation), true);
+    const { trace } = shared.cluster;
+    if (trace.keepsAll) trace.detail(this.name, describe(operation));
     if (operation.outcome === 'ok' && !operation.serializable) {
       shared.revision = Math.max(shared.revision, operation.revision);
       if (wish.success[0]?.do === 'put') shared.writes++;
@@ -72,7 +73,7 @@ export abstract class Worker {
     const answer = await this.client.call(this.member, path, request, timeoutMs);
     this.told(answer.code === 0 ? 'ok' : 'unknown', answer.message);
     const outcome = answer.code === 0 ? 'ok' : `${answer.code} ${answer.message}`;
-    this.shared.cluster.trace.note(this.name, `${this.member.name} ${path.split('/').at(-1)} → ${outcome}`, true);
+    this.shared.cluster.trace.detail(this.name, `${this.member.name} ${path.split('/').at(-1)} → ${outcome}`);
     if (answer.code !== 0) await this.logInIfAsked(answer.message);
     return answer;
   }

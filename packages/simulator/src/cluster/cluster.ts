@@ -71,6 +71,11 @@ export class SimCluster {
     return this.members.filter((member) => member.isUsed && !member.isRemoved && !member.isLeaving);
   }
 
+  /** Those among them that serve clients. */
+  get serving(): SimMember[] {
+    return this.current.filter((member) => !member.isLearner);
+  }
+
   /** The member that leads in the highest term; null where none does. */
   get leader(): SimMember | null {
     let leader: SimMember | null = null;

@@ -1,7 +1,7 @@
 import { MemoryBackend } from '@etsd/backend';
 import { errorChain, type LogFields, type Logger, type LogLevel, type Prng } from '@etsd/base';
 import type { SimMachine } from '@etsd/runtime/sim';
-import { type BcryptEngine, buildConfig, type Member, type MemberConfig, startMember } from '@etsd/server';
+import { type BcryptEngine, buildConfig, type Member, type MemberConfig, runMember } from '@etsd/server';
 import type { Plan } from '../run/plan.ts';
 import type { Trace } from '../run/trace.ts';
 import { ObservedApplier, type Observer } from './observer.ts';
@@ -82,6 +82,11 @@ export class SimMember {
     return this.member !== null;
   }
 
+  /** It holds everything, and refuses almost all that clients ask, until it is promoted. */
+  get isLearner(): boolean {
+    return this.member?.replication.isLearner === true;
+  }
+
   begin(beginning: Beginning): void {
     this.beginning = beginning;
     this.isUsed = true;
@@ -102,7 +107,7 @@ export class SimMember {
     const run = ++this.run;
     const { world } = machine;
     around.trace.note(this.name, `starts (process ${run})`);
-    startMember({
+    runMember({
       world,
       config: this.config(),
       logger: this.logger,
@@ -111,7 +116,7 @@ export class SimMember {
       fail: (error) => {
         if (run === this.run && this.isUp) this.failed(error);
       },
-      connectPeers: (options) => new SimPeers(around.net, world, this.name, options),
+      connectPeers: (options) => new SimPeers(around.net, machine, options),
       bcrypt: plainHashes,
       wal: { segmentBytes: around.plan.segmentBytes, segmentsMax: 2, fillAheadBytes: 4096 },
       observeApplier: (applier) => new ObservedApplier(applier, around.observer, this.name),
@@ -237,8 +242,8 @@ export class SimMember {
   }
 
   private logged(level: LogLevel, message: string, fields: LogFields | undefined): void {
-    if (level === 'debug') return;
+    if (level === 'debug' || !this.around.trace.keepsAll) return;
     const rest = fields === undefined ? '' : ` ${JSON.stringify(fields)}`;
-    this.around.trace.note(this.name, `${level}: ${message}${rest}`, true);
+    this.around.trace.detail(this.name, `${level}: ${message}${rest}`);
   }
 }

@@ -55,6 +55,7 @@ const CALM: Omit<Plan, 'faults'> = {
   },
   leaseClients: 0,
   watchers: 0,
+  recorders: 7,
   stirMs: 100,
   compactionMs: 0,
   keptRevisions: 0,
@@ -114,6 +115,7 @@ export const SCENES: Readonly<Record<string, Scene>> = {
     5,
     {
       watchers: 8,
+      recorders: 7,
       compactionMs: 100,
       compactionBatch: 10,
       compactionPauseMs: 50,

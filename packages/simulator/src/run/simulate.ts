@@ -97,6 +97,7 @@ class Run {
       cluster.start();
       this.startClients();
       this.stir();
+      cluster.after(endMs, () => {});
       await simulation.runUntil(() => this.mustStop || cluster.nowMs >= endMs, limits);
       if (!this.mustStop) await this.rest();
     } catch (error) {
@@ -144,7 +145,8 @@ class Run {
       if (watch.member.isLeaving) watch.close(false);
       return !watch.member.isLeaving;
     });
-    for (const member of cluster.current) {
+    for (const member of cluster.serving) {
+      if (this.recorders.size >= plan.recorders) break;
       if (!member.isLeaving && !this.recorders.has(member.name)) {
         this.recorders.set(member.name, new Watcher(shared, this.machine('r'), member, EVERYTHING));
       }

@@ -73,7 +73,7 @@ const status: Command = {
   name: 'status',
   summary: 'Print the state of every endpoint',
   description:
-    'In simple format: endpoint, id, version, size of the database, is leader, is learner, raft term, raft index,\nraft applied index, errors.',
+    'In simple format: endpoint, id, version, size of the database, is leader, is learner, raft term, raft index,\nraft applied index, errors. With --compat=3.6 also: storage version, what is in use, quota, downgrade.',
   examples: [['Every member of the cluster, as a table', 'endpoint status --cluster -w table']],
   async run(context) {
     const client = await context.client();
@@ -87,7 +87,7 @@ const status: Command = {
         failed = true;
       }
     }
-    context.print(statusView(list));
+    context.print(statusView(list, context.style));
     if (failed) throw new Silent(ExitCode.ERROR);
   },
 };
@@ -111,7 +111,7 @@ const hashkv: Command = {
         context.warn(`Failed to get the hash of endpoint ${endpoint} (${failure.message})`);
       }
     }
-    if (list.length > 0 || failure === null) context.print(hashView(list));
+    if (list.length > 0 || failure === null) context.print(hashView(list, context.style));
     if (failure !== null) throw failure;
   },
 };

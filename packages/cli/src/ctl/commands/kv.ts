@@ -4,13 +4,16 @@ import { EMPTY } from '@etsd/base';
 import { between, from, type KeyRange, prefix } from '@etsd/client';
 import { DeleteRangeRequest, PutRequest, RangeRequest, SortOrder, SortTarget } from '@etsd/proto';
 import type { Command } from '../command.ts';
+import type { Context } from '../context.ts';
 import { badArguments, ExitCode, Failure } from '../failure.ts';
 import { type Flag, type FlagValues, flag } from '../flags.ts';
-import { parseHexId, parseInteger } from '../go.ts';
+import { parseHexId, parseInteger, quote } from '../go.ts';
 import { readAll } from '../terminal.ts';
 import { compactionView, deleteView, getView, putView } from '../views/kv.ts';
 
 const GROUP = 'Keys and values';
+/** How long etcdctl 3.6 waits before it removes a range that was not marked as one. */
+const SECOND_THOUGHTS_MS = 2000;
 
 // ── get ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -29,6 +32,7 @@ export const GET_FLAGS: readonly Flag[] = [
   flag('print-value-only', 'bool', 'false', 'only the values (with -w simple)'),
   flag('rev', 'int', '0', 'as of this revision'),
   flag('sort-by', 'string', '', 'CREATE, KEY, MODIFY, VALUE or VERSION'),
+  flag('stream', 'bool', 'false', 'print keys as they come instead of all at the end (with -w simple)'),
 ];
 
 const EXCLUSIVE = '`--prefix` and `--from-key` cannot be set at the same time, choose one';
@@ -96,6 +100,33 @@ export function getRequest(args: readonly string[], flags: FlagValues): RangeReq
   });
 }
 
+/** Keys that `--stream` fetches at once. */
+const STREAM_PAGE_KEYS = 1000;
+
+/** Prints a range of any size page by page, all of one revision, and holds no more of it than a page. */
+async function streamRange(context: Context, request: RangeRequest): Promise<void> {
+  if (
+    request.countOnly ||
+    request.limit > 0 ||
+    request.sortOrder !== SortOrder.NONE ||
+    context.style.format !== 'simple'
+  ) {
+    const hint = 'leave --limit, --order, --sort-by, --count-only and -w away';
+    throw badArguments('`--stream` prints whole ranges in the order of their keys', hint);
+  }
+  const client = await context.client();
+  const valueOnly = context.flags.flag('print-value-only');
+  const page = RangeRequest.create({ ...request, limit: STREAM_PAGE_KEYS });
+  for (;;) {
+    const response = await client.kv.range(page, context.short);
+    context.print(getView(response, context.style, valueOnly));
+    const last = response.kvs.at(-1);
+    if (!response.more || last === undefined) return;
+    page.key = Buffer.concat([last.key, Buffer.from([0])]);
+    page.revision = page.revision > 0 ? page.revision : (response.header?.revision ?? 0);
+  }
+}
+
 const get: Command = {
   name: 'get',
   summary: 'Print a key or a range of keys',
@@ -114,6 +145,10 @@ const get: Command = {
     const { flags } = context;
     const request = getRequest(context.args, flags);
     const client = await context.client();
+    if (flags.flag('stream')) {
+      await streamRange(context, request);
+      return;
+    }
     const response = await client.kv.range(request, context.short);
     const { format } = context.style;
     if (request.countOnly && format !== 'fields') {
@@ -205,6 +240,16 @@ export function deleteRequest(args: readonly string[], flags: FlagValues): Delet
   return DeleteRangeRequest.create({ ...rangeOf(args, flags), prevKv: flags.flag('prev-kv') });
 }
 
+/** As etcdctl 3.6 does it: two arguments may be two keys to somebody who did not look. */
+async function timeForSecondThoughts(context: Context): Promise<void> {
+  const [from, to] = context.args.map((arg) => quote(Buffer.from(arg)));
+  context.warn(
+    `Warning: Keys between ${from} and ${to} will be deleted. Please interrupt the command within next ${SECOND_THOUGHTS_MS / 1000} seconds to cancel. ` +
+      'You can provide `--range` flag to avoid the delay.',
+  );
+  await new Promise((resolve) => setTimeout(resolve, SECOND_THOUGHTS_MS));
+}
+
 const del: Command = {
   name: 'del',
   summary: 'Remove a key or a range of keys',
@@ -221,9 +266,11 @@ const del: Command = {
     const { args, flags } = context;
     const request = deleteRequest(args, flags);
     const client = await context.client();
+    const isUnmarkedRange = args.length > 1 && !flags.flag('range');
+    if (isUnmarkedRange && context.style.compat === '3.6') await timeForSecondThoughts(context);
     const response = await client.kv.delete(request, { ...context.short, prevKv: request.prevKv });
     context.print(deleteView(response, context.style));
-    if (args.length > 1 && !flags.flag('range')) {
+    if (isUnmarkedRange && context.style.compat === '3.5') {
       context.warn(
         'In etcd v3.6, the operation will be suspended for a few seconds to provide the user time to verify range.',
       );

@@ -3,6 +3,7 @@ import type { Command } from '../command.ts';
 import { failureOf } from '../context.ts';
 import { badArguments, ExitCode, Silent } from '../failure.ts';
 import { flag } from '../flags.ts';
+import { formatDuration } from '../go.ts';
 import { alarmView } from '../views/cluster.ts';
 import { endpointsOf } from './endpoint.ts';
 
@@ -56,18 +57,22 @@ export const DEFRAG_COMMAND: Command = {
   async run(context) {
     const directory = context.flags.text('data-dir');
     if (directory !== '') {
-      const { defragment } = await import('../../utl/files.ts');
+      const { defragment } = await import('../../utl/data-directory.ts');
       await defragment(context, directory);
       return;
     }
     const client = await context.client();
     let failures = 0;
     for (const endpoint of await endpointsOf(context, client)) {
+      const startMs = performance.now();
+      const took = (): string =>
+        context.style.compat === '3.6' ? `. took ${formatDuration(performance.now() - startMs)}` : '';
       try {
         await client.maintenance.defragment({ ...context.short, endpoint });
-        context.line(`Finished defragmenting etcd member[${endpoint}]`);
+        context.line(`Finished defragmenting etcd member[${endpoint}]${took()}`);
       } catch (error) {
-        context.warn(`Failed to defragment etcd member[${endpoint}] (${failureOf(error).message})`);
+        const end = context.style.compat === '3.6' ? `${took()}.` : '';
+        context.warn(`Failed to defragment etcd member[${endpoint}]${end} (${failureOf(error).message})`);
         failures++;
       }
     }

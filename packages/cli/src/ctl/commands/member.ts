@@ -88,7 +88,7 @@ const add: Command = {
     const urls = checkedUrls(flags.text('peer-urls'));
     const client = await context.client();
     const response = await client.cluster.add(urls, { ...context.short, learner: flags.flag('learner') });
-    context.print(memberAddView(response, name));
+    context.print(memberAddView(response, name, context.style));
   },
 };
 
@@ -100,7 +100,7 @@ const remove: Command = {
   async run(context) {
     const id = memberId(context.args, 'remove');
     const client = await context.client();
-    context.print(memberRemoveView(await client.cluster.remove(id, context.short), id));
+    context.print(memberRemoveView(await client.cluster.remove(id, context.short), id, context.style));
   },
 };
 
@@ -117,7 +117,7 @@ const update: Command = {
       throw badArguments('member peer urls not provided', 'write: member update MEMBER --peer-urls=http://HOST:2380');
     }
     const client = await context.client();
-    context.print(memberUpdateView(await client.cluster.update(id, text.split(','), context.short), id));
+    context.print(memberUpdateView(await client.cluster.update(id, text.split(','), context.short), id, context.style));
   },
 };
 

@@ -9,7 +9,8 @@ import { RESTORE_FLAGS } from '../restore-flags.ts';
 
 const HASH_BYTES = 32;
 
-async function download(context: Context, path: string): Promise<void> {
+/** Gives the version of the server, where it tells. */
+async function download(context: Context, path: string): Promise<string> {
   const client = await context.client();
   const endpoints = client.endpoints;
   if (endpoints.length !== 1) {
@@ -18,6 +19,7 @@ async function download(context: Context, path: string): Promise<void> {
   }
   const part = `${path}.part`;
   const startMs = performance.now();
+  let version = '';
   const progress = new Progress(context.surroundings.stderr, 'snapshot');
   const file = await open(part, 'w', 0o600);
   try {
@@ -27,6 +29,7 @@ async function download(context: Context, path: string): Promise<void> {
     for await (const piece of client.maintenance.snapshot()) {
       await file.write(piece.blob);
       total += piece.blob.length;
+      version = piece.version === '' ? version : piece.version;
       // All but the last 32 bytes so far is content.
       const held = Buffer.concat([tail, piece.blob]);
       const end = Math.max(0, held.length - HASH_BYTES);
@@ -49,6 +52,7 @@ async function download(context: Context, path: string): Promise<void> {
     await file.close();
   }
   await rename(part, path);
+  return version;
 }
 
 const save: Command = {
@@ -61,8 +65,9 @@ const save: Command = {
     if (context.args.length !== 1)
       throw badArguments('snapshot save expects one argument', 'write: snapshot save FILE');
     const path = context.args[0] as string;
+    let version = '';
     try {
-      await download(context, path);
+      version = await download(context, path);
     } catch (error) {
       if (error instanceof Failure) throw error;
       if (error instanceof Error && 'syscall' in error) {
@@ -71,6 +76,7 @@ const save: Command = {
       throw failureOf(error, ExitCode.INTERRUPTED);
     }
     context.line(`Snapshot saved at ${path}`);
+    if (version !== '' && context.style.compat === '3.6') context.line(`Server version ${version}`);
   },
 };
 
@@ -82,7 +88,7 @@ const statusMoved: Command = {
     const { fileArgument, snapshotStatus } = await import('../../utl/files.ts');
     context.warn('Deprecated: Use `etsdutl snapshot status` instead.\n');
     context.prepare();
-    context.print(await snapshotStatus(fileArgument(context, 'snapshot status')));
+    context.print(await snapshotStatus(fileArgument(context, 'snapshot status'), context.style.compat));
   },
 };
 

@@ -148,7 +148,8 @@ async function interactive(context: Context): Promise<void> {
     const text = line.trim();
     const [verb = '', ...words] = wordsOf(text);
     if (verb === 'progress') {
-      for (const watcher of watchers) watcher.requestProgress();
+      // All watches of a client are on one stream, and all of them are told.
+      watchers.some((watcher) => watcher.requestProgress());
     } else if (verb === '' || (verb !== 'watch' && words.length > 0)) {
       context.warn(
         verb === ''

@@ -14,7 +14,7 @@ import {
   StatusResponse,
 } from '@etsd/proto';
 import { formatDuration, formatSize } from '../go.ts';
-import { jsonArray, jsonMessage, jsonObject, jsonText } from '../go-json.ts';
+import { jsonArray, jsonMessage, jsonObject, jsonText, members } from '../go-json.ts';
 import type { Style, View } from '../view.ts';
 import { field, header, textField } from './fields.ts';
 
@@ -38,7 +38,10 @@ export function memberListView(response: MemberListResponse, style: Style): View
   return {
     simple: () => rows.map((row) => `${row.join(', ')}\n`).join(''),
     table: () => ({ headings: MEMBER_HEADINGS, rows }),
-    json: () => (style.hex ? hexMembers(response) : jsonMessage(MemberListResponse, response)),
+    json: () => {
+      if (!style.hex) return jsonMessage(MemberListResponse, response);
+      return style.compat === '3.6' ? hexResponse(response) : hexMembers(response);
+    },
     fields: () => header(response.header) + response.members.map(memberFields).join(''),
     protobuf: () => MemberListResponse.encode(response),
   };
@@ -55,8 +58,8 @@ function memberFields(member: Member): string {
 }
 
 /** With the misspelt name that etcdctl 3.5 has there, which scripts may look for. */
-function hexMembers({ header: head, members }: MemberListResponse): string {
-  const texts = (list: string[]): string => jsonArray(list.map(jsonText));
+function hexMembers({ header: head, members: list }: MemberListResponse): string {
+  const texts = (urls: string[]): string => jsonArray(urls.map(jsonText));
   return jsonObject({
     header: jsonObject({
       cluster_id: `"${u64ToHex(head?.clusterId ?? '')}"`,
@@ -64,7 +67,7 @@ function hexMembers({ header: head, members }: MemberListResponse): string {
       raft_term: String(head?.raftTerm ?? 0),
     }),
     members: jsonArray(
-      members.map((member) =>
+      list.map((member) =>
         jsonObject({
           ID: `"${u64ToHex(member.ID)}"`,
           name: jsonText(member.name),
@@ -73,6 +76,27 @@ function hexMembers({ header: head, members }: MemberListResponse): string {
         }),
       ),
     ),
+  });
+}
+
+interface MembersResponse {
+  readonly header: ResponseHeader | null;
+  readonly member?: Member | null;
+  readonly members: readonly Member[];
+}
+
+/** Since 3.6: any answer about members, its ids in hexadecimal and everything else as without `--hex`. */
+function hexResponse({ header: head, member, members: list }: MembersResponse): string {
+  const hexMember = (each: Member): string =>
+    jsonObject({ ...members('etcdserverpb.Member', each), ID: `"${u64ToHex(each.ID)}"` });
+  return jsonObject({
+    header: jsonObject({
+      cluster_id: `"${u64ToHex(head?.clusterId ?? '')}"`,
+      member_id: `"${u64ToHex(head?.memberId ?? '')}"`,
+      raft_term: String(head?.raftTerm ?? 0),
+    }),
+    member: member === undefined || member === null ? null : hexMember(member),
+    members: jsonArray(list.map(hexMember)),
   });
 }
 
@@ -85,41 +109,47 @@ function clusterOf(head: ResponseHeader | null): string {
   return wide(head?.clusterId ?? '0');
 }
 
-export function memberAddView(response: MemberAddResponse, newName: string): View {
+export function memberAddView(response: MemberAddResponse, newName: string, style: Style): View {
   const { header: head, member } = response;
   return {
     simple: () => {
       const id = member?.ID ?? '';
+      const as = style.compat === '3.6' && member?.isLearner === true ? ' as learner' : '';
       const entries: string[] = [];
       for (const each of response.members) {
         const name = each.ID === id ? newName : each.name;
         for (const url of each.peerURLs) entries.push(`${name}=${url}`);
       }
       return (
-        `Member ${wide(id)} added to cluster ${clusterOf(head)}\n\n` +
+        `Member ${wide(id)} added${as} to cluster ${clusterOf(head)}\n\n` +
         `ETCD_NAME="${newName}"\n` +
         `ETCD_INITIAL_CLUSTER="${entries.join(',')}"\n` +
         `ETCD_INITIAL_ADVERTISE_PEER_URLS="${(member?.peerURLs ?? []).join(',')}"\n` +
         'ETCD_INITIAL_CLUSTER_STATE="existing"\n'
       );
     },
-    json: () => jsonMessage(MemberAddResponse, response),
+    json: () => (usesHex(style) ? hexResponse(response) : jsonMessage(MemberAddResponse, response)),
     protobuf: () => MemberAddResponse.encode(response),
   };
 }
 
-export function memberRemoveView(response: MemberRemoveResponse, id: U64): View {
+/** Up to 3.5 only the list of members heeds `--hex`. */
+function usesHex(style: Style): boolean {
+  return style.hex && style.compat === '3.6';
+}
+
+export function memberRemoveView(response: MemberRemoveResponse, id: U64, style: Style): View {
   return {
     simple: () => `Member ${wide(id)} removed from cluster ${clusterOf(response.header)}\n`,
-    json: () => jsonMessage(MemberRemoveResponse, response),
+    json: () => (usesHex(style) ? hexResponse(response) : jsonMessage(MemberRemoveResponse, response)),
     protobuf: () => MemberRemoveResponse.encode(response),
   };
 }
 
-export function memberUpdateView(response: MemberUpdateResponse, id: U64): View {
+export function memberUpdateView(response: MemberUpdateResponse, id: U64, style: Style): View {
   return {
     simple: () => `Member ${wide(id)} updated in cluster ${clusterOf(response.header)}\n`,
-    json: () => jsonMessage(MemberUpdateResponse, response),
+    json: () => (usesHex(style) ? hexResponse(response) : jsonMessage(MemberUpdateResponse, response)),
     protobuf: () => MemberUpdateResponse.encode(response),
   };
 }
@@ -220,32 +250,63 @@ function statusRow({ endpoint, status }: EndpointStatus): string[] {
   ];
 }
 
-export function statusView(list: readonly EndpointStatus[]): View {
+/** What 3.6 shows in a row. */
+const STATUS_COLUMNS_36: readonly (readonly [string, (each: EndpointStatus) => string])[] = [
+  ['ENDPOINT', ({ endpoint }) => endpoint],
+  ['ID', ({ status }) => u64ToHex(status.header?.memberId ?? '')],
+  ['VERSION', ({ status }) => status.version],
+  ['STORAGE VERSION', ({ status }) => status.storageVersion],
+  ['DB SIZE', ({ status }) => formatSize(status.dbSize)],
+  ['IN USE', ({ status }) => formatSize(status.dbSizeInUse)],
+  ['PERCENTAGE NOT IN USE', ({ status }) => `${100 - Math.floor((status.dbSizeInUse * 100) / status.dbSize)}%`],
+  ['QUOTA', ({ status }) => formatSize(status.dbSizeQuota)],
+  ['IS LEADER', ({ status }) => String(status.leader === status.header?.memberId)],
+  ['IS LEARNER', ({ status }) => String(status.isLearner)],
+  ['RAFT TERM', ({ status }) => String(status.raftTerm)],
+  ['RAFT INDEX', ({ status }) => String(status.raftIndex)],
+  ['RAFT APPLIED INDEX', ({ status }) => String(status.raftAppliedIndex)],
+  ['ERRORS', ({ status }) => status.errors.join(', ')],
+  ['DOWNGRADE TARGET VERSION', ({ status }) => status.downgradeInfo?.targetVersion ?? ''],
+  ['DOWNGRADE ENABLED', ({ status }) => String(status.downgradeInfo?.enabled ?? false)],
+];
+
+export function statusView(list: readonly EndpointStatus[], style: Style): View {
+  const is36 = style.compat === '3.6';
+  const rows = list.map((each) => (is36 ? STATUS_COLUMNS_36.map(([, cell]) => cell(each)) : statusRow(each)));
+  const headings = is36 ? STATUS_COLUMNS_36.map(([heading]) => heading) : STATUS_HEADINGS;
   return {
-    simple: () => list.map((each) => `${statusRow(each).join(', ')}\n`).join(''),
-    table: () => ({ headings: STATUS_HEADINGS, rows: list.map(statusRow) }),
+    simple: () => rows.map((row) => `${row.join(', ')}\n`).join(''),
+    table: () => ({ headings, rows }),
     json: () =>
       jsonArray(
         list.map(({ endpoint, status }) =>
           jsonObject({ Endpoint: jsonText(endpoint), Status: jsonMessage(StatusResponse, status) }),
         ),
       ),
-    fields: () => list.map(statusFields).join(''),
+    fields: () => list.map((each) => statusFields(each, is36)).join(''),
   };
 }
 
-function statusFields({ endpoint, status }: EndpointStatus): string {
+function statusFields({ endpoint, status }: EndpointStatus, is36: boolean): string {
+  const since36 = (text: string): string => (is36 ? text : '');
   return (
     header(status.header) +
     textField('Version', status.version) +
+    since36(textField('StorageVersion', status.storageVersion)) +
     field('DBSize', status.dbSize) +
+    since36(field('DBSizeInUse', status.dbSizeInUse) + field('DBSizeQuota', status.dbSizeQuota)) +
     field('Leader', u64ToDecimal(status.leader)) +
     field('IsLearner', status.isLearner) +
     field('RaftIndex', status.raftIndex) +
     field('RaftTerm', status.raftTerm) +
     field('RaftAppliedIndex', status.raftAppliedIndex) +
     field('Errors', `[${status.errors.map((each) => JSON.stringify(each)).join(' ')}]`) +
-    `${textField('Endpoint', endpoint)}\n`
+    textField('Endpoint', endpoint) +
+    since36(
+      textField('DowngradeTargetVersion', status.downgradeInfo?.targetVersion ?? '') +
+        field('DowngradeEnabled', status.downgradeInfo?.enabled ?? false),
+    ) +
+    '\n'
   );
 }
 
@@ -254,11 +315,17 @@ export interface EndpointHash {
   readonly hash: HashKVResponse;
 }
 
-export function hashView(list: readonly EndpointHash[]): View {
-  const rows = list.map(({ endpoint, hash }) => [endpoint, String(hash.hash)]);
+export function hashView(list: readonly EndpointHash[], style: Style): View {
+  const is36 = style.compat === '3.6';
+  const rows = list.map(({ endpoint, hash }) => [
+    endpoint,
+    String(hash.hash),
+    ...(is36 ? [String(hash.hashRevision)] : []),
+  ]);
+  const headings = ['ENDPOINT', 'HASH', ...(is36 ? ['HASH REVISION'] : [])];
   return {
     simple: () => rows.map((row) => `${row.join(', ')}\n`).join(''),
-    table: () => ({ headings: ['ENDPOINT', 'HASH'], rows }),
+    table: () => ({ headings, rows }),
     json: () =>
       jsonArray(
         list.map(({ endpoint, hash }) =>
@@ -269,7 +336,9 @@ export function hashView(list: readonly EndpointHash[]): View {
       list
         .map(
           ({ endpoint, hash }) =>
-            `${header(hash.header) + textField('Endpoint', endpoint) + field('Hash', hash.hash)}\n`,
+            `${header(hash.header) + textField('Endpoint', endpoint) + field('Hash', hash.hash)}${
+              is36 ? field('HashRevision', hash.hashRevision) : ''
+            }\n`,
         )
         .join(''),
   };

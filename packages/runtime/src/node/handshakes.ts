@@ -1,0 +1,417 @@
+/**
+ * What a connection passes before it is anybody's: its hello is awaited, its turn, its handshake, and the checks of its
+ * certificate. None of this is paid for by whoever is already in.
+ *
+ *   accept ─▶ hello (bytes gathered, nothing allocated by OpenSSL) ─▶ queue, one for each address, in turn
+ *          ─▶ files looked at (`renew`) ─▶ handshake, so many at a time, so long a slice ─▶ `checkClient` ─▶ owner
+ */
+import type * as net from 'node:net';
+import * as tls from 'node:tls';
+import { RingQueue } from '@etsd/base';
+import type {
+  HandshakeCounts,
+  HandshakeLimits,
+  HandshakeRefusal,
+  HandshakeWatcher,
+  ListenOptions,
+  TlsOptions,
+} from '../network.ts';
+import { agreementOf, certificateOf, secureContextOptions } from './tls-parts.ts';
+
+export const DEFAULT_HANDSHAKE_LIMITS: HandshakeLimits = {
+  pending: 4096,
+  pendingOfOneAddress: 2048,
+  underWay: 256,
+  timeoutMs: 10_000,
+  sliceMs: 1,
+};
+
+/** Type of a TLS record that holds a handshake (RFC 8446 §5.1), and the bytes before its content. */
+const HANDSHAKE_RECORD = 22;
+const RECORD_HEADER_BYTES = 5;
+const RECORD_BYTES_MAX = 16_384;
+/** How often what takes too long is looked for. */
+const SWEEP_MS = 500;
+
+const HTTP_ANSWER =
+  'HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n';
+
+/** A connection whose handshake is not done. */
+class Pending {
+  readonly raw: net.Socket;
+  readonly address: string;
+  readonly remote: string;
+  sinceMs: number;
+  hello: Buffer[] = [];
+  helloBytes = 0;
+  isUnderWay = false;
+  isClosed = false;
+  isGone = false;
+
+  constructor(raw: net.Socket, nowMs: number) {
+    this.raw = raw;
+    this.address = networkOf(raw.remoteAddress ?? '');
+    this.remote = raw.remoteAddress === undefined ? '@' : joinPort(raw.remoteAddress, raw.remotePort);
+    this.sinceMs = nowMs;
+  }
+}
+
+export class HandshakeGate implements HandshakeCounts {
+  underWay = 0;
+  private readonly limits: HandshakeLimits;
+  private readonly settings: TlsOptions;
+  private readonly watcher: HandshakeWatcher | null;
+  private readonly accept: (socket: tls.TLSSocket) => void;
+  private readonly server: tls.Server;
+  /** In the order they came. */
+  private readonly all = new Set<Pending>();
+  private readonly ofAddress = new Map<string, number>();
+  /** Those whose hello is here, by address, and the addresses in turn. */
+  private readonly queues = new Map<string, RingQueue<Pending>>();
+  private readonly turns = new RingQueue<string>();
+  /** Turns are being given, or will be. */
+  private isPumping = false;
+  private sliceSpentMs = 0;
+  private lastOptions: TlsOptions | null = null;
+  private sweeper: NodeJS.Timeout | null = null;
+
+  constructor(settings: TlsOptions, options: ListenOptions, accept: (socket: tls.TLSSocket) => void) {
+    this.settings = settings;
+    this.limits = { ...DEFAULT_HANDSHAKE_LIMITS, ...options.handshakes };
+    this.watcher = options.handshakeWatcher ?? null;
+    this.accept = accept;
+    // Never listens: it is handed each connection when its turn has come.
+    this.server = tls.createServer({
+      ...secureContextOptions(settings),
+      allowHalfOpen: true,
+      ALPNProtocols: [...(settings.alpn ?? ['h2', 'http/1.1'])],
+      requestCert: settings.requireClientCertificate === true || settings.ca !== undefined,
+      rejectUnauthorized: settings.requireClientCertificate === true,
+      handshakeTimeout: 0x7fff_ffff,
+    });
+    this.server.on('secureConnection', (socket) => void this.shaken(socket));
+    this.server.on('tlsClientError', (error, socket) => this.failed(error, socket));
+  }
+
+  get pending(): number {
+    return this.all.size;
+  }
+
+  /** Takes a connection that was just accepted. */
+  admit(raw: net.Socket): void {
+    const entry = new Pending(raw, performance.now());
+    raw.on('error', ignore);
+    const held = this.ofAddress.get(entry.address) ?? 0;
+    const { pending, pendingOfOneAddress } = this.limits;
+    if (held >= pendingOfOneAddress || (this.all.size >= pending && !this.makeRoom(held))) {
+      this.tell(entry, 'overload', OVERLOAD);
+      raw.destroy();
+      return;
+    }
+    this.all.add(entry);
+    this.ofAddress.set(entry.address, held + 1);
+    raw.on('close', () => this.gone(entry));
+    this.sweeper ??= setInterval(() => this.sweep(), SWEEP_MS).unref();
+    this.readHello(entry);
+  }
+
+  /** Where all places are taken, the one who has waited longest gives way, but not to an address that holds many. */
+  private makeRoom(held: number): boolean {
+    if (held >= this.limits.pending / 8) return false;
+    const [oldest] = this.all;
+    if (oldest === undefined) return false;
+    this.refuse(oldest, 'overload', OVERLOAD);
+    return true;
+  }
+
+  // ── hello ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private readHello(entry: Pending): void {
+    const { raw } = entry;
+    const chunk = raw.read() as Buffer | null;
+    if (chunk === null) {
+      raw.once('readable', () => {
+        if (entry.isGone) return;
+        if (raw.readableLength > 0) this.readHello(entry);
+        else if (raw.readableEnded || raw.readable === false) this.refuse(entry, 'hang-up', HANG_UP);
+        else if (raw.read() === null) this.refuse(entry, 'hang-up', HANG_UP);
+      });
+      return;
+    }
+    entry.hello.push(chunk);
+    entry.helloBytes += chunk.length;
+    const hello = entry.hello.length === 1 ? chunk : Buffer.concat(entry.hello);
+    entry.hello = [hello];
+    if (hello[0] !== HANDSHAKE_RECORD) {
+      if (/^[A-Z]{3,7} /.test(hello.toString('latin1', 0, 8))) raw.write(HTTP_ANSWER);
+      this.refuse(entry, 'not-tls', NOT_TLS);
+      return;
+    }
+    const length = hello.length < RECORD_HEADER_BYTES ? RECORD_BYTES_MAX : hello.readUInt16BE(3);
+    if (length > RECORD_BYTES_MAX) this.refuse(entry, 'protocol', RECORD_TOO_LONG);
+    else if (hello.length < RECORD_HEADER_BYTES + length) this.readHello(entry);
+    else this.enqueue(entry);
+  }
+
+  private enqueue(entry: Pending): void {
+    let queue = this.queues.get(entry.address);
+    if (queue === undefined) {
+      queue = new RingQueue<Pending>(2);
+      this.queues.set(entry.address, queue);
+      this.turns.push(entry.address);
+    }
+    queue.push(entry);
+    this.pump();
+  }
+
+  // ── turns ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private pump(): void {
+    if (this.isPumping || this.turns.length === 0 || this.underWay >= this.limits.underWay) return;
+    this.isPumping = true;
+    const { renew } = this.settings;
+    if (renew === undefined) this.slice();
+    else void renew().then(() => this.slice());
+  }
+
+  /** Begins handshakes until the slice is spent; what each takes shows only once it was handed to OpenSSL. */
+  private slice(): void {
+    this.takeOver();
+    this.sliceSpentMs = 0;
+    this.nextOfSlice();
+  }
+
+  private readonly nextOfSlice = (): void => {
+    const entry = this.sliceSpentMs >= this.limits.sliceMs ? null : this.nextInTurn();
+    if (entry === null) {
+      this.pauseOrEnd();
+      return;
+    }
+    const startedMs = performance.now();
+    this.begin(entry);
+    // Behind the tick in which the socket hands what was read to OpenSSL.
+    process.nextTick(() => {
+      this.sliceSpentMs += performance.now() - startedMs;
+      this.nextOfSlice();
+    });
+  };
+
+  /** Others get at least as long as the slice took. */
+  private pauseOrEnd(): void {
+    if (this.turns.length === 0 || this.underWay >= this.limits.underWay) {
+      this.isPumping = false;
+      return;
+    }
+    setTimeout(() => {
+      this.isPumping = false;
+      this.pump();
+    }, this.sliceSpentMs);
+  }
+
+  private nextInTurn(): Pending | null {
+    while (this.turns.length > 0 && this.underWay < this.limits.underWay) {
+      const address = this.turns.take() as string;
+      const queue = this.queues.get(address) as RingQueue<Pending>;
+      const entry = queue.take();
+      if (queue.length > 0) this.turns.push(address);
+      else this.queues.delete(address);
+      if (entry !== undefined && !entry.isGone) return entry;
+    }
+    return null;
+  }
+
+  /**
+   * Every handshake uses the options of the moment. Not by SNICallback, which clients that dial an address do not reach.
+   * A new context has new keys for tickets, so that nobody gets in by a session of before.
+   */
+  private takeOver(): void {
+    const now = this.settings.current?.();
+    if (now === undefined || now === this.lastOptions) return;
+    this.lastOptions = now;
+    try {
+      this.server.setSecureContext(secureContextOptions(now));
+    } catch (error) {
+      process.emitWarning(`TLS options not taken over: ${(error as Error).message}`);
+    }
+  }
+
+  private begin(entry: Pending): void {
+    const { raw } = entry;
+    entry.isUnderWay = true;
+    entry.sinceMs = performance.now();
+    this.underWay++;
+    raw.removeAllListeners('readable');
+    raw.unshift(entry.hello[0] as Buffer);
+    entry.hello = [];
+    ENTRIES.set(raw, entry);
+    // Whoever ends its side before it is in has left.
+    raw.allowHalfOpen = false;
+    this.server.emit('connection', raw);
+  }
+
+  // ── outcome ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private async shaken(socket: tls.TLSSocket): Promise<void> {
+    const entry = entryOf(socket);
+    if (entry === undefined || entry.isGone) {
+      socket.destroy();
+      return;
+    }
+    const { checkClient } = this.lastOptions ?? this.settings;
+    const certificate = checkClient === undefined || !socket.authorized ? null : certificateOf(socket);
+    if (checkClient !== undefined && certificate !== null) {
+      let outcome = checkClient(certificate, entry.remote);
+      if (outcome instanceof Promise) {
+        socket.on('error', ignore);
+        outcome = await outcome;
+        socket.off('error', ignore);
+      }
+      if (entry.isGone) return;
+      if (outcome !== null) {
+        this.tell(entry, 'not-allowed', outcome, socket);
+        this.leave(entry);
+        socket.destroy();
+        return;
+      }
+    }
+    this.leave(entry);
+    socket.allowHalfOpen = true;
+    this.watcher?.agreed(entry.remote, agreementOf(socket));
+    this.accept(socket);
+  }
+
+  private failed(error: Error, socket: tls.TLSSocket): void {
+    const entry = entryOf(socket);
+    if (entry !== undefined && !entry.isGone) {
+      const [refusal, reason] = refusalOf(error, socket);
+      this.tell(entry, refusal, reason, socket);
+      this.leave(entry);
+    }
+    socket.destroy();
+  }
+
+  private refuse(entry: Pending, refusal: HandshakeRefusal, error: Error): void {
+    this.tell(entry, refusal, error);
+    this.leave(entry);
+    if (refusal === 'not-tls') entry.raw.destroySoon();
+    else entry.raw.destroy();
+  }
+
+  private tell(entry: Pending, refusal: HandshakeRefusal, error: Error, socket?: tls.TLSSocket): void {
+    const serverName = (socket as { readonly servername?: string | false | null } | undefined)?.servername;
+    this.watcher?.refused(entry.remote, typeof serverName === 'string' ? serverName : '', refusal, error);
+  }
+
+  /** The connection is closed; who had not got through hung up. */
+  private gone(entry: Pending): void {
+    if (entry.isGone) return;
+    if (entry.isUnderWay && !entry.isClosed) {
+      // The reason, if there is another, is told right behind this.
+      entry.isClosed = true;
+      setImmediate(() => this.gone(entry));
+      return;
+    }
+    this.tell(entry, 'hang-up', HANG_UP);
+    this.leave(entry);
+  }
+
+  private leave(entry: Pending): void {
+    entry.isGone = true;
+    entry.hello = [];
+    this.all.delete(entry);
+    const held = (this.ofAddress.get(entry.address) ?? 1) - 1;
+    if (held > 0) this.ofAddress.set(entry.address, held);
+    else this.ofAddress.delete(entry.address);
+    if (entry.isUnderWay) {
+      this.underWay--;
+      this.pump();
+    }
+  }
+
+  private sweep(): void {
+    const beforeMs = performance.now() - this.limits.timeoutMs;
+    for (const entry of this.all) {
+      // Whoever waits for a turn is held up by us.
+      if (entry.sinceMs < beforeMs && (entry.isUnderWay || !this.isQueued(entry)))
+        this.refuse(entry, 'timeout', TIMEOUT);
+    }
+    if (this.all.size > 0 || this.sweeper === null) return;
+    clearInterval(this.sweeper);
+    this.sweeper = null;
+  }
+
+  private isQueued(entry: Pending): boolean {
+    const hello = entry.hello[0];
+    return (
+      hello !== undefined &&
+      hello.length >= RECORD_HEADER_BYTES &&
+      hello.length >= RECORD_HEADER_BYTES + hello.readUInt16BE(3)
+    );
+  }
+
+  /** Whoever is not through is disconnected. */
+  close(): void {
+    for (const entry of [...this.all]) {
+      this.leave(entry);
+      entry.raw.destroy();
+    }
+    if (this.sweeper !== null) clearInterval(this.sweeper);
+    this.sweeper = null;
+  }
+}
+
+const OVERLOAD = new Error('too many handshakes are under way');
+const TIMEOUT = new Error('tls: handshake took too long');
+const NOT_TLS = new Error('tls: first record does not look like a TLS handshake');
+const RECORD_TOO_LONG = new Error('tls: oversized record received');
+const HANG_UP = new Error('EOF');
+
+function ignore(): void {}
+
+/** Connections whose handshake was begun, by the socket below that of TLS. */
+const ENTRIES = new WeakMap<object, Pending>();
+
+/** node's TLSSocket keeps the socket it was made of. */
+function entryOf(socket: tls.TLSSocket): Pending | undefined {
+  const parent = (socket as unknown as { readonly _parent?: object | null })._parent;
+  return parent === null || parent === undefined ? undefined : ENTRIES.get(parent);
+}
+
+/** The kind of failure, and the words for it. */
+function refusalOf(error: Error, socket: tls.TLSSocket): [HandshakeRefusal, Error] {
+  const verdict = socket.authorizationError as unknown;
+  if (verdict !== null && verdict !== undefined) {
+    const text = verdict instanceof Error ? verdict.message : String(verdict);
+    return ['bad-certificate', new Error(`tls: failed to verify certificate: ${text}`)];
+  }
+  const code = 'code' in error ? String(error.code) : '';
+  if (code === 'ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE') {
+    return ['no-certificate', new Error("tls: client didn't provide a certificate")];
+  }
+  if (code === 'ECONNRESET' || code === 'EPIPE' || code.endsWith('UNEXPECTED_EOF_WHILE_READING'))
+    return ['hang-up', HANG_UP];
+  if (/ALERT_(BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_)/.test(code)) return ['bad-certificate', plain(error)];
+  return ['protocol', plain(error)];
+}
+
+/** OpenSSL's reason without its file and line. */
+function plain(error: Error): Error {
+  const reason = (error as { readonly reason?: string }).reason ?? /routines:[^:]*:([^:]+):/.exec(error.message)?.[1];
+  return reason === undefined ? error : new Error(`tls: ${reason}`);
+}
+
+function joinPort(host: string, port: number | undefined): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** What stands for one client: an address of IPv4, of IPv6 the network of 64 bits it can choose from. */
+export function networkOf(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
+  if (mapped !== null) return mapped[1] as string;
+  if (!address.includes(':')) return address;
+  const [head = '', tail = ''] = address.split('::');
+  const before = head === '' ? [] : head.split(':');
+  const behind = tail === '' ? [] : tail.split(':');
+  const zeros = new Array<string>(Math.max(0, 8 - before.length - behind.length)).fill('0');
+  return `${[...before, ...zeros, ...behind].slice(0, 4).join(':')}::/64`;
+}

@@ -1,0 +1,131 @@
+/**
+ * Lines on their way to where they are kept. One buffer is filled while the other is written; when both are full, lines
+ * are lost and counted. Nothing here waits.
+ */
+import type { Logger } from '@etsd/base';
+import type { ApiWorld, TimerHandle } from '../context.ts';
+
+/** Where lines end up. `write` is called again only after `done`; the bytes belong to the sink until then. */
+export interface AuditSink {
+  write(bytes: Buffer, length: number, done: (error: Error | null) => void): void;
+  close(): Promise<void>;
+}
+
+/** Bytes of one of the two buffers. */
+const BUFFER_BYTES = 4 * 1024 * 1024;
+/** Bytes at which they are written without waiting for more. */
+const WRITE_BYTES = 128 * 1024;
+/** Longest that a line waits for others, in milliseconds. */
+const GATHER_MS = 50;
+/** Between two attempts after one that failed, in milliseconds. */
+const RETRY_MS = 1000;
+/** Room below which a strict log takes no more requests: those that are being served still write their lines. */
+const STRICT_ROOM_BYTES = 1024 * 1024;
+
+export class AuditBuffer {
+  written = 0;
+  dropped = 0;
+  failures = 0;
+  private readonly world: ApiWorld;
+  private readonly logger: Logger;
+  private readonly sink: AuditSink;
+  private filling: Buffer;
+  private spare: Buffer | null;
+  private used = 0;
+  private lines = 0;
+  private linesUnderWay = 0;
+  private isBroken = false;
+  private timer: TimerHandle | null = null;
+  private onIdle: (() => void) | null = null;
+  private isStopped = false;
+
+  constructor(world: ApiWorld, logger: Logger, sink: AuditSink, bytes: number = BUFFER_BYTES) {
+    this.world = world;
+    this.logger = logger;
+    this.sink = sink;
+    this.filling = Buffer.allocUnsafeSlow(bytes);
+    this.spare = Buffer.allocUnsafeSlow(bytes);
+  }
+
+  /** Nothing can be written at present, or soon could not be. */
+  get isStuck(): boolean {
+    return this.isBroken || this.filling.length - this.used < Math.min(STRICT_ROOM_BYTES, this.filling.length >> 2);
+  }
+
+  /** Adds a line of ASCII characters, without its end. */
+  add(line: string): void {
+    if (this.used + line.length + 1 > this.filling.length) {
+      this.dropped++;
+      return;
+    }
+    this.used += this.filling.write(line, this.used, 'latin1');
+    this.filling[this.used++] = 0x0a;
+    this.lines++;
+    if (this.used >= WRITE_BYTES && this.spare !== null && !this.isBroken) this.pass();
+    else this.timer ??= this.world.timers.after(GATHER_MS, this.gathered);
+  }
+
+  /** Writes what there is, and ends. */
+  async stop(): Promise<void> {
+    this.isStopped = true;
+    if (this.spare === null) await this.idle();
+    if (this.used > 0) {
+      this.pass();
+      await this.idle();
+    }
+    this.timer?.cancel();
+    this.timer = null;
+    await this.sink.close();
+  }
+
+  private idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.onIdle = resolve;
+    });
+  }
+
+  private readonly gathered = (): void => {
+    this.timer = null;
+    // What is under way comes back and takes the rest with it.
+    if (this.used > 0 && this.spare !== null) this.pass();
+  };
+
+  private pass(): void {
+    const bytes = this.filling;
+    const length = this.used;
+    this.filling = this.spare as Buffer;
+    this.spare = null;
+    this.used = 0;
+    this.linesUnderWay = this.lines;
+    this.lines = 0;
+    this.timer?.cancel();
+    this.timer = null;
+    this.sink.write(bytes, length, (error) => this.passed(bytes, error));
+  }
+
+  private passed(bytes: Buffer, error: Error | null): void {
+    this.spare = bytes;
+    if (error === null) this.written += this.linesUnderWay;
+    else {
+      this.dropped += this.linesUnderWay;
+      this.failures++;
+      if (!this.isBroken || this.failures % 60 === 0) {
+        this.logger.log('error', 'the audit log can not be written', { error: error.message, dropped: this.dropped });
+      }
+    }
+    if (error === null && this.isBroken)
+      this.logger.log('info', 'the audit log is written again', { dropped: this.dropped });
+    this.isBroken = error !== null;
+    const idle = this.onIdle;
+    this.onIdle = null;
+    if (idle !== null || this.isStopped) idle?.();
+    else if (this.isBroken) this.timer = this.world.timers.after(RETRY_MS, this.tryAgain);
+    else if (this.used > 0) this.timer ??= this.world.timers.after(GATHER_MS, this.gathered);
+  }
+
+  /** Also with nothing to write: a strict log must learn that its place is back. */
+  private readonly tryAgain = (): void => {
+    this.timer = null;
+    if (this.spare !== null) this.pass();
+  };
+}

@@ -1,0 +1,195 @@
+/**
+ * Who did what to which keys from where, and what came of it: one line of JSON per request. Stands in front of all
+ * handlers, so that what is refused, for whatever reason, is told too.
+ */
+import { GrpcCode } from '@etsd/proto';
+import type { Access, Identity } from '../access.ts';
+import type { ApiCall, ApiHandler, ApiWorld } from '../context.ts';
+import type { AuditBuffer } from './audit-buffer.ts';
+import { type Describe, describer, type KeyStyle, keyWriter, quoted } from './request-fields.ts';
+
+/** What is written, each level with all before it. */
+export const AUDIT_LEVELS = ['auth', 'admin', 'write', 'read', 'all'] as const;
+export type AuditLevel = (typeof AUDIT_LEVELS)[number];
+
+export interface AuditParts {
+  readonly world: ApiWorld;
+  readonly access: Pick<Access, 'identify'>;
+  readonly buffer: AuditBuffer;
+  readonly member: string;
+  readonly level: AuditLevel;
+  readonly keys: KeyStyle;
+  /** Refuses requests while their lines could not be written. */
+  readonly strict: boolean;
+  readonly revision: () => number;
+}
+
+const READS = new Set([
+  '/etcdserverpb.KV/Range',
+  '/etcdserverpb.KV/RangeStream',
+  '/etcdserverpb.Watch/Watch',
+  '/etcdserverpb.Lease/LeaseTimeToLive',
+  '/etcdserverpb.Lease/LeaseLeases',
+  '/etcdserverpb.Cluster/MemberList',
+  '/etcdserverpb.Maintenance/Status',
+  '/etcdserverpb.Auth/AuthStatus',
+  '/etcdserverpb.Maintenance/Hash',
+  '/etcdserverpb.Maintenance/HashKV',
+  '/v3electionpb.Election/Leader',
+  '/v3electionpb.Election/Observe',
+]);
+const WRITES = ['/etcdserverpb.KV/', '/etcdserverpb.Lease/', '/v3lockpb.', '/v3electionpb.'];
+
+/** From which level on a method is told; refusals for want of rights are told on every level. */
+export function levelOf(path: string): AuditLevel {
+  if (path.startsWith('/grpc.health') || path === '/etcdserverpb.Lease/LeaseKeepAlive') return 'all';
+  if (READS.has(path)) return 'read';
+  if (path === '/etcdserverpb.KV/Compact') return 'admin';
+  if (WRITES.some((prefix) => path.startsWith(prefix))) return 'write';
+  return path.startsWith('/etcdserverpb.Auth/') ? 'auth' : 'admin';
+}
+
+const CODE_NAMES = new Map(Object.entries(GrpcCode).map(([name, code]) => [code as number, name]));
+const AUTHENTICATE_PATH = '/etcdserverpb.Auth/Authenticate';
+
+export class AuditLog {
+  /** Requests refused because their lines could not have been written. */
+  refused = 0;
+  readonly parts: AuditParts;
+  private secondMs = -1;
+  private secondText = '';
+
+  constructor(parts: AuditParts) {
+    this.parts = parts;
+  }
+
+  get isStuck(): boolean {
+    return this.parts.strict && this.parts.buffer.isStuck;
+  }
+
+  guard(path: string, handler: ApiHandler): ApiHandler {
+    return new AuditedHandler(this, path, handler);
+  }
+
+  /** A range that a stream asked for was refused; the stream itself goes on. */
+  refusedOnStream(call: ApiCall, code: number): void {
+    if (call.audit instanceof Request) call.audit.refusedCode = code;
+  }
+
+  begin(call: ApiCall, handler: AuditedHandler, fields: string): Request {
+    return new Request(handler, fields, this.identify(call, handler.path), this.parts.world.clock.nowMs());
+  }
+
+  private identify(call: ApiCall, path: string): Identity {
+    return path === AUTHENTICATE_PATH ? BY_PASSWORD : this.parts.access.identify(call);
+  }
+
+  write(call: ApiCall, request: Request, code: number): void {
+    const { world, buffer, member, revision } = this.parts;
+    const ms = world.clock.nowMs() - request.sinceMs;
+    const commonName = call.peerCommonName === '' ? '' : `,"cn":${quoted(call.peerCommonName)}`;
+    const { user, by } = request.identity;
+    buffer.add(
+      `{"time":"${this.time(world.clock.wallMs())}","member":"${member}","rpc":"${request.handler.name}",` +
+        `"user":${quoted(user)},"by":"${by}"${commonName},"peer":"${call.peer}"${request.fields},` +
+        `"code":"${CODE_NAMES.get(code) ?? code}","revision":${revision()},"ms":${ms.toFixed(3)}}`,
+    );
+  }
+
+  /** RFC 3339 with milliseconds; the date is made once a second. */
+  private time(wallMs: number): string {
+    const second = Math.floor(wallMs / 1000) * 1000;
+    if (second !== this.secondMs) {
+      this.secondMs = second;
+      this.secondText = new Date(second).toISOString().slice(0, 20);
+    }
+    const ms = Math.floor(wallMs - second);
+    return `${this.secondText}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}Z`;
+  }
+}
+
+const BY_PASSWORD: Identity = { user: '', by: 'password' };
+
+/** A request that is being served, or the last one of a stream. */
+class Request {
+  readonly handler: AuditedHandler;
+  readonly fields: string;
+  readonly identity: Identity;
+  readonly sinceMs: number;
+  /** Of a stream that refused what it was asked and goes on; -1 where it did not. */
+  refusedCode = -1;
+
+  constructor(handler: AuditedHandler, fields: string, identity: Identity, sinceMs: number) {
+    this.handler = handler;
+    this.fields = fields;
+    this.identity = identity;
+    this.sinceMs = sinceMs;
+  }
+}
+
+class AuditedHandler implements ApiHandler {
+  readonly kind: 'unary' | 'stream';
+  readonly path: string;
+  /** `KV/Put`. */
+  readonly name: string;
+  private readonly log: AuditLog;
+  private readonly inner: ApiHandler;
+  private readonly describe: Describe;
+  /** Told whatever comes of it; else refusals only. */
+  private readonly isTold: boolean;
+
+  constructor(log: AuditLog, path: string, inner: ApiHandler) {
+    this.kind = inner.kind;
+    this.path = path;
+    this.name = path.slice(1).replace(/^[a-z0-9.]*\./, '');
+    this.log = log;
+    this.inner = inner;
+    const { level, keys } = log.parts;
+    this.describe = describer(path, keyWriter(keys));
+    this.isTold = AUDIT_LEVELS.indexOf(levelOf(path)) <= AUDIT_LEVELS.indexOf(level);
+  }
+
+  opened(call: ApiCall): void {
+    this.inner.opened?.(call);
+  }
+
+  message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
+    const { log } = this;
+    if (log.isStuck && call.isOpen) {
+      log.refused++;
+      call.fail(GrpcCode.Unavailable, 'etsd: the audit log can not be written');
+      return;
+    }
+    const request = log.begin(call, this, this.describe(bytes, start, end));
+    call.audit = request;
+    this.inner.message(call, bytes, start, end);
+    if (this.kind === 'unary' || call.audit !== request || !call.isOpen) return;
+    // One line for each thing asked on a stream; how the stream ends is told where it was refused.
+    const code = request.refusedCode < 0 ? GrpcCode.OK : request.refusedCode;
+    if (this.isTold || isDenied(code, request)) log.write(call, request, code);
+  }
+
+  halfClosed(call: ApiCall): void {
+    this.inner.halfClosed?.(call);
+  }
+
+  drained(call: ApiCall): void {
+    this.inner.drained?.(call);
+  }
+
+  closed(call: ApiCall): void {
+    const request = call.audit;
+    this.inner.closed?.(call);
+    if (!(request instanceof Request)) return;
+    call.audit = null;
+    const code = call.outcome;
+    const isDue = this.kind === 'unary' && this.isTold;
+    if (isDue || isDenied(code, request)) this.log.write(call, request, code);
+  }
+}
+
+/** Refused for want of rights. Who shows no token at all is told by etcd that the request is not right. */
+function isDenied(code: number, { identity }: Request): boolean {
+  if (code === GrpcCode.InvalidArgument) return identity.by === 'nothing';
+  return code === GrpcCode.PermissionDenied || code === GrpcCode.Unauthenticated;
+}

@@ -1,0 +1,173 @@
+/**
+ * What the audit log shows of a request. Shown is what stands in a list of names; a field that is not there, values and
+ * passwords among them and whatever is added to the schema one day, never gets out. A test fills every field of every
+ * request and looks at what comes through.
+ */
+import { METHODS, type MessageClass, PutRequestView, RangeRequestView } from '@etsd/proto';
+
+/** How keys are written. `escaped`: as text, other bytes as `\xNN`. `omit`: not at all. */
+export type KeyStyle = 'escaped' | 'base64' | 'omit';
+export const KEY_STYLES: readonly string[] = ['escaped', 'base64', 'omit'];
+
+/** Turns the bytes of a key into a JSON string, its quotes included. */
+export type KeyWriter = (bytes: Buffer, start: number, end: number) => string;
+
+/** Bytes of one key that are shown. */
+const KEY_BYTES_MAX = 1024;
+/** Fields and members of lists that are shown of one request. */
+const FIELDS_MAX = 2000;
+
+/** Fields that hold keys, or names which become keys. */
+const KEY_FIELDS = new Set(['key', 'rangeEnd']);
+/** Fields that are shown as they are: names, numbers and switches. Text only where it is no secret. */
+const PLAIN_FIELDS = new Set([
+  ...['ID', 'lease', 'TTL', 'name', 'user', 'role', 'peerURLs', 'isLearner', 'targetID', 'memberID', 'alarm', 'action'],
+  ...['version', 'revision', 'physical', 'permType', 'noPassword', 'startRevision', 'watchId', 'prevKv', 'service'],
+  ...['limit', 'countOnly', 'keysOnly', 'serializable', 'ignoreValue', 'ignoreLease', 'rev', 'keys', 'linearizable'],
+]);
+/** Fields that hold messages, looked into. */
+const MESSAGE_FIELDS = new Set([
+  ...['compare', 'success', 'failure', 'requestRange', 'requestPut', 'requestDeleteRange', 'requestTxn'],
+  ...['createRequest', 'cancelRequest', 'progressRequest', 'perm', 'options', 'leader'],
+]);
+
+const SIMPLE = /^[ !#-[\]-~]*$/;
+
+export function keyWriter(style: KeyStyle): KeyWriter {
+  if (style === 'base64') return (bytes, start, end) => `"${shown(bytes, start, end).toString('base64')}"`;
+  if (style === 'omit') return () => '""';
+  return (bytes, start, end) => {
+    const text = shown(bytes, start, end).toString('latin1');
+    return SIMPLE.test(text) ? `"${text}"` : escaped(text);
+  };
+}
+
+function shown(bytes: Buffer, start: number, end: number): Buffer {
+  return bytes.subarray(start, Math.min(end, start + KEY_BYTES_MAX));
+}
+
+/** One escape for each byte that is not plain; the backslash of JSON doubles those of the text. */
+function escaped(text: string): string {
+  let out = '"';
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === 0x22) out += '\\"';
+    else if (code === 0x5c) out += '\\\\\\\\';
+    else if (code >= 0x20 && code < 0x7f) out += text[at];
+    else out += `\\\\x${code < 16 ? '0' : ''}${code.toString(16)}`;
+  }
+  return `${out}"`;
+}
+
+/** A string in JSON that is ASCII throughout, whatever is in it. */
+export function quoted(text: string): string {
+  if (text.length <= KEY_BYTES_MAX && SIMPLE.test(text)) return `"${text}"`;
+  const json = JSON.stringify(text.slice(0, KEY_BYTES_MAX));
+  return json.replace(/[^ -~]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/** What a request shows, as a member of a JSON object with a comma in front; empty where there is nothing to show. */
+export type Describe = (bytes: Buffer, start: number, end: number) => string;
+
+/** For one method. */
+export function describer(path: string, write: KeyWriter): Describe {
+  if (path === '/etcdserverpb.KV/Put') return putFields(write);
+  if (path === '/etcdserverpb.KV/Range' || path === '/etcdserverpb.KV/RangeStream') return rangeFields(write);
+  const type = METHODS.find((method) => method.path === path)?.request;
+  return type === undefined ? () => '' : anyFields(type, write);
+}
+
+function putFields(write: KeyWriter): Describe {
+  const view = new PutRequestView();
+  return (bytes, start, end) => {
+    try {
+      view.parse(bytes, start, end);
+    } catch {
+      return '';
+    }
+    const lease = view.lease === NO_LEASE ? '' : `,"lease":"${view.lease}"`;
+    return `,"request":{"key":${write(bytes, view.keyStart, view.keyEnd)}${lease}}`;
+  };
+}
+
+const NO_LEASE = '0000000000000000';
+
+function rangeFields(write: KeyWriter): Describe {
+  const view = new RangeRequestView();
+  return (bytes, start, end) => {
+    try {
+      view.parse(bytes, start, end);
+    } catch {
+      return '';
+    }
+    const rangeEnd = view.rangeEnd(bytes);
+    const key = `,"request":{"key":${write(bytes, view.keyStart, view.keyEnd)}`;
+    if (rangeEnd === '') return `${key}}`;
+    return `${key},"rangeEnd":${write(Buffer.from(rangeEnd, 'latin1'), 0, rangeEnd.length)}}`;
+  };
+}
+
+function anyFields(type: MessageClass<object>, write: KeyWriter): Describe {
+  return (bytes, start, end) => {
+    let message: object;
+    try {
+      message = type.decode(bytes, start, end);
+    } catch {
+      return '';
+    }
+    const walk = new Walk(write);
+    const members = walk.members(message);
+    if (members === '') return '';
+    return `,"request":{${members}}${walk.left <= 0 ? ',"cut":true' : ''}`;
+  };
+}
+
+class Walk {
+  /** Fields that may still be shown. */
+  left = FIELDS_MAX;
+  private readonly write: KeyWriter;
+
+  constructor(write: KeyWriter) {
+    this.write = write;
+  }
+
+  members(message: object): string {
+    const shownMembers: string[] = [];
+    for (const [name, value] of Object.entries(message)) {
+      if (this.left <= 0) break;
+      const text = this.value(name, value);
+      if (text === null) continue;
+      this.left--;
+      shownMembers.push(`"${name}":${text}`);
+    }
+    return shownMembers.join(',');
+  }
+
+  private value(name: string, value: unknown): string | null {
+    if (Buffer.isBuffer(value)) {
+      const isKey = KEY_FIELDS.has(name) || name === 'name';
+      return isKey && value.length > 0 ? this.write(value, 0, value.length) : null;
+    }
+    if (Array.isArray(value)) {
+      if (value.length === 0 || !(MESSAGE_FIELDS.has(name) || PLAIN_FIELDS.has(name))) return null;
+      const items: string[] = [];
+      for (const item of value) {
+        if (--this.left <= 0) break;
+        items.push(
+          typeof item === 'object' && item !== null ? `{${this.members(item)}}` : (this.plain(item) ?? 'null'),
+        );
+      }
+      return `[${items.join(',')}]`;
+    }
+    if (typeof value === 'object' && value !== null)
+      return MESSAGE_FIELDS.has(name) ? `{${this.members(value)}}` : null;
+    return PLAIN_FIELDS.has(name) ? this.plain(value) : null;
+  }
+
+  /** Null for what is not set. */
+  private plain(value: unknown): string | null {
+    if (typeof value === 'string') return value === '' || value === NO_LEASE ? null : quoted(value);
+    if (typeof value === 'boolean') return value ? 'true' : null;
+    return typeof value === 'number' && value !== 0 ? String(value) : null;
+  }
+}

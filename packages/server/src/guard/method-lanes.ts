@@ -1,0 +1,35 @@
+/**
+ * In which order requests are served when there is more to do than time. A lane waits for all that stand above it, and is
+ * refused before them. What members send each other has a port of its own and is above all lanes.
+ *
+ * | lane    | what                                                            | under overload                     |
+ * | ------- | --------------------------------------------------------------- | ---------------------------------- |
+ * | `first` | leases (without them locks are lost), health                    | never waits, never counted         |
+ * | `admin` | members, maintenance, users, streams (watches), compaction | never waits                  |
+ * | `write` | puts, deletions, transactions, logins, locks, elections              | waits after 20 ms of a turn        |
+ * | `read`  | ranges of one key                                               | waits after 10 ms                  |
+ * | `scan`  | all other ranges                                                | waits after 5 ms                   |
+ */
+export type Lane = 'first' | 'admin' | 'write' | 'read' | 'scan';
+
+/** Whose lane the request decides by what it reads. */
+export const RANGE_PATH = '/etcdserverpb.KV/Range';
+
+const FIRST = ['/etcdserverpb.Lease/', '/grpc.health.v1.Health/'];
+const WRITE = [
+  '/etcdserverpb.KV/Put',
+  '/etcdserverpb.KV/DeleteRange',
+  '/etcdserverpb.KV/Txn',
+  '/v3lockpb.',
+  '/v3electionpb.',
+  '/etcdserverpb.Auth/Authenticate',
+];
+
+/** The lane of a method; ranges are told apart by their request. */
+export function laneOf(path: string): Lane {
+  if (path === RANGE_PATH) return 'read';
+  if (path === '/etcdserverpb.KV/RangeStream' || path === '/etcdserverpb.Lease/LeaseLeases') return 'scan';
+  if (FIRST.some((prefix) => path.startsWith(prefix))) return 'first';
+  if (WRITE.some((prefix) => path.startsWith(prefix))) return 'write';
+  return 'admin';
+}

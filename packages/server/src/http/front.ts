@@ -1,0 +1,123 @@
+/** What every request to a client address passes, whatever it asks for: host names, origins, and which part answers. */
+import type { Gateway } from './gateway/gateway.ts';
+import { GATEWAY_PREFIX } from './gateway/gateway.ts';
+import { answerRoute, type HttpMember, type HttpPolicy, refusedHost } from './routes.ts';
+import type { WebExchange } from './web-exchange.ts';
+
+export interface FrontParts {
+  readonly member: HttpMember;
+  readonly policy: HttpPolicy;
+  /** Null where the operator wants none. */
+  readonly gateway: Gateway | null;
+}
+
+const NAME_IGNORED =
+  'CommonName of client sending a request against gateway will be ignored and not used as expected\n';
+const TEXT_HEADERS = ['Content-Type', 'text/plain; charset=utf-8', 'X-Content-Type-Options', 'nosniff'];
+
+export class HttpFront {
+  private readonly parts: FrontParts;
+
+  constructor(parts: FrontParts) {
+    this.parts = parts;
+  }
+
+  serve(exchange: WebExchange): void {
+    const { gateway, member, policy } = this.parts;
+    const url = parseTarget(exchange.target);
+    if (url === null) {
+      exchange.respond(400, TEXT_HEADERS, '400 Bad Request');
+      return;
+    }
+    const path = url.path.startsWith('/v3beta/') ? `/v3/${url.path.slice('/v3beta/'.length)}` : url.path;
+    if (!exchange.isSecure) {
+      const refused = refusedHost(policy, exchange.header('host'));
+      if (refused !== null) {
+        exchange.respond(421, TEXT_HEADERS, refused);
+        return;
+      }
+    } else if (policy.ignoresNames() && path.startsWith(GATEWAY_PREFIX) && exchange.peerCommonName !== '') {
+      exchange.respond(400, TEXT_HEADERS, NAME_IGNORED);
+      return;
+    }
+    const headers = corsHeaders(policy, exchange.header('origin'));
+    if (exchange.method === 'OPTIONS') {
+      exchange.respond(200, headers, '');
+      return;
+    }
+    const clean = cleanPath(path);
+    if (clean !== path || (path === '/v3' && gateway !== null)) {
+      const location = (path === '/v3' ? GATEWAY_PREFIX : escapePath(clean)) + url.query;
+      redirect(exchange, headers, location);
+      return;
+    }
+    if (gateway !== null && path.startsWith(GATEWAY_PREFIX)) {
+      gateway.serve(exchange, path, headers);
+      return;
+    }
+    answerRoute(member, exchange.method, new URL(escapePath(path) + url.query, 'http://local')).then(
+      (answer) => exchange.respond(answer.status, [...headers, ...answer.headers.flat()], answer.body),
+      () => exchange.abort(),
+    );
+  }
+}
+
+/** Browsers are given a page to click on. */
+function redirect(exchange: WebExchange, headers: readonly string[], location: string): void {
+  const where = ['Location', location];
+  if (exchange.method !== 'GET' && exchange.method !== 'HEAD') {
+    exchange.respond(301, [...headers, ...where], '');
+    return;
+  }
+  const shown = location.replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
+  const page = `<a href="${shown}">Moved Permanently</a>.\n\n`;
+  exchange.respond(301, [...headers, ...where, 'Content-Type', 'text/html; charset=utf-8'], page);
+}
+
+/** Path, decoded, and the query with its question mark; null where the target is none. */
+function parseTarget(target: string): { path: string; query: string } | null {
+  let rest = target;
+  if (!rest.startsWith('/')) {
+    const match = /^https?:\/\/[^/?#]*(.*)$/i.exec(rest);
+    if (match === null) return rest === '*' ? { path: '*', query: '' } : null;
+    rest = (match[1] as string).startsWith('/') ? (match[1] as string) : `/${match[1]}`;
+  }
+  const mark = rest.indexOf('?');
+  const path = mark < 0 ? rest : rest.slice(0, mark);
+  try {
+    return { path: path.includes('%') ? decodeURIComponent(path) : path, query: mark < 0 ? '' : rest.slice(mark) };
+  } catch {
+    // A key of the friendly interface may be any bytes; other paths are text.
+    return null;
+  }
+}
+
+/** Without empty, `.` and `..` segments; a slash at the end stays. */
+function cleanPath(path: string): string {
+  if (!/\/\/|\/\.\.?(?:\/|$)/.test(path)) return path;
+  const kept: string[] = [];
+  for (const segment of path.split('/')) {
+    if (segment === '..') kept.pop();
+    else if (segment !== '' && segment !== '.') kept.push(segment);
+  }
+  return `/${kept.join('/')}${path.endsWith('/') && kept.length > 0 ? '/' : ''}`;
+}
+
+function escapePath(path: string): string {
+  return path.replace(/[^A-Za-z0-9/_.~!$&'()*+,;=:@-]/gu, (letter) => encodeURIComponent(letter));
+}
+
+/** Names and values in turn. */
+export function corsHeaders(policy: HttpPolicy, origin: string | undefined): string[] {
+  const anybody = policy.cors.length === 0 || policy.cors.includes('*');
+  const allowed = anybody ? '*' : origin !== undefined && policy.cors.includes(origin) ? origin : undefined;
+  if (allowed === undefined) return [];
+  return [
+    'Access-Control-Allow-Headers',
+    'accept, content-type, authorization',
+    'Access-Control-Allow-Methods',
+    'POST, GET, OPTIONS, PUT, DELETE',
+    'Access-Control-Allow-Origin',
+    allowed,
+  ];
+}

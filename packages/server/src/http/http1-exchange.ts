@@ -1,0 +1,118 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { TLSSocket } from 'node:tls';
+import { BodyGatherer, type BodyReceiver, type WebExchange } from './web-exchange.ts';
+
+/** A client that takes nothing of its answer for this long is cut off. */
+const WRITE_STALL_MS = 60_000;
+/** What is left of a body that nobody wants is read up to this length, so that the connection can be used again. */
+const UNREAD_BYTES_MAX = 256 * 1024;
+
+/** Over `node:http`. */
+export class Http1Exchange implements WebExchange {
+  readonly method: string;
+  readonly target: string;
+  readonly peerCommonName: string;
+  readonly peer: string;
+  readonly isSecure: boolean;
+  isOpen = true;
+  onGone: (() => void) | null = null;
+  onDrained: (() => void) | null = null;
+  private readonly request: IncomingMessage;
+  private readonly response: ServerResponse;
+  private stall: NodeJS.Timeout | null = null;
+
+  constructor(request: IncomingMessage, response: ServerResponse) {
+    this.request = request;
+    this.response = response;
+    this.method = request.method ?? 'GET';
+    this.target = request.url ?? '/';
+    const socket = request.socket as Partial<TLSSocket>;
+    this.isSecure = socket.encrypted === true;
+    this.peerCommonName = commonNameOf(socket);
+    this.peer = `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`;
+    // A connection that breaks closes the response; nobody is left who could be told more.
+    request.on('error', () => {});
+    response.on('error', () => {});
+    response.on('close', () => this.closed());
+  }
+
+  header(name: string): string | undefined {
+    const value = this.request.headers[name];
+    return Array.isArray(value) ? value.join(', ') : value;
+  }
+
+  get queuedBytes(): number {
+    return this.response.writableLength;
+  }
+
+  readBody(limit: number, done: (body: Buffer | null) => void): void {
+    this.receiveBody(new BodyGatherer(limit, done));
+  }
+
+  receiveBody(receiver: BodyReceiver): void {
+    const { request } = this;
+    request.on('data', (chunk: Buffer) => receiver.data(chunk, 0, chunk.length));
+    request.on('end', () => receiver.ended());
+  }
+
+  respond(status: number, headers: readonly string[], body: string | Buffer): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
+    this.head(status, [...headers, 'Content-Length', String(length)]);
+    this.response.end(this.method === 'HEAD' ? undefined : body);
+  }
+
+  begin(status: number, headers: readonly string[]): void {
+    if (this.isOpen && !this.response.headersSent) this.head(status, headers);
+  }
+
+  private head(status: number, headers: readonly string[]): void {
+    const { request, response } = this;
+    // A short rest of the body is read, so that the connection can serve on; for a long one it is not worth it.
+    const promised = Number(request.headers['content-length'] ?? 0);
+    const isLong = promised > UNREAD_BYTES_MAX || request.headers['transfer-encoding'] !== undefined;
+    if (!this.isOpen && !request.complete && isLong) response.shouldKeepAlive = false;
+    response.writeHead(status, headers as string[]);
+  }
+
+  write(text: string | Buffer): void {
+    if (!this.isOpen || this.method === 'HEAD' || text.length === 0) return;
+    if (this.response.write(text) || this.stall !== null) return;
+    this.stall = setTimeout(() => this.response.destroy(), WRITE_STALL_MS).unref();
+    this.response.once('drain', () => {
+      this.stopWaiting();
+      if (this.isOpen) this.onDrained?.();
+    });
+  }
+
+  end(): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.response.end();
+  }
+
+  abort(): void {
+    this.isOpen = false;
+    this.response.destroy();
+  }
+
+  private stopWaiting(): void {
+    if (this.stall !== null) clearTimeout(this.stall);
+    this.stall = null;
+  }
+
+  private closed(): void {
+    this.stopWaiting();
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.onGone?.();
+  }
+}
+
+/** Of a client's certificate that the handshake has checked. */
+export function commonNameOf(socket: Partial<TLSSocket>): string {
+  if (socket.encrypted !== true || socket.authorized !== true) return '';
+  const name = socket.getPeerCertificate?.().subject?.CN as string | readonly string[] | undefined;
+  return (typeof name === 'string' ? name : name?.[0]) ?? '';
+}

@@ -1,0 +1,168 @@
+/**
+ * Many logins at the default cost of bcrypt, and what they do to others: `node tests/auth/logins.ts [--logins 10000]
+ * [--users 100] [--servers etcd,etsd] [--seconds 60]`. For each server, in one run: the puts of other clients alone, one
+ * login of each user, then all logins with the same puts beside. Prints logins a second and the puts' 99th percentile.
+ */
+import { parseArgs } from 'node:util';
+import { AuthenticateRequest, AuthenticateResponse, PutRequest } from '@etsd/proto';
+import { GrpcChannel, Metadata } from '@etsd/rpc';
+import { nodeWorld } from '@etsd/runtime/node';
+import { type Product, startServer, type TestServer } from '../support/server.ts';
+
+export interface LoginLoad {
+  readonly users: number;
+  readonly logins: number;
+  /** After this long the logins end, however many there were. */
+  readonly seconds: number;
+  /** Seconds of puts alone, before. */
+  readonly quietSeconds: number;
+  readonly flags?: readonly string[];
+}
+
+export interface LoginResult {
+  readonly product: Product;
+  readonly logins: number;
+  readonly loginsPerSecond: number;
+  /** Of puts by clients that have logged in, in milliseconds: alone, and beside the logins. */
+  readonly quietP99Ms: number;
+  readonly busyP99Ms: number;
+}
+
+const CONNECTIONS = 20;
+const AT_ONCE = 100;
+const PUTTERS = 4;
+const PUT_EVERY_MS = 5;
+const AUTHENTICATE = '/etcdserverpb.Auth/Authenticate';
+
+export async function measureLogins(product: Product, load: LoginLoad): Promise<LoginResult> {
+  const server = await startServer({ product, flags: [...(load.flags ?? [])] });
+  const world = nodeWorld();
+  const address = { host: '127.0.0.1', port: server.clientPort };
+  const channels = Array.from({ length: CONNECTIONS }, () => new GrpcChannel(world, address));
+  const login = async (index: number): Promise<string> => {
+    const user = index % load.users;
+    const request = AuthenticateRequest.create({ name: `user-${user}`, password: `password-${user}` });
+    const channel = channels[index % CONNECTIONS] as GrpcChannel;
+    const answer = await channel.unary(AUTHENTICATE, AuthenticateRequest.encode(request), { timeoutMs: 120_000 });
+    return AuthenticateResponse.decode(answer).token;
+  };
+  try {
+    const token = await prepare(server, load.users);
+    const puts = new Puts(new GrpcChannel(world, address), token);
+    await puts.run(1);
+    const quietP99Ms = await puts.run(load.quietSeconds);
+    for (let user = 0; user < load.users; user += 4) {
+      await Promise.all([0, 1, 2, 3].map((more) => login(Math.min(load.users - 1, user + more))));
+    }
+    let begun = 0;
+    let done = 0;
+    const started = performance.now();
+    const isOver = () => begun >= load.logins || performance.now() - started > load.seconds * 1000;
+    const workers = Array.from({ length: AT_ONCE }, async () => {
+      while (!isOver()) {
+        await login(begun++);
+        done++;
+      }
+    });
+    let busy = true;
+    const beside = puts.runWhile(() => busy);
+    await Promise.all(workers);
+    const seconds = (performance.now() - started) / 1000;
+    busy = false;
+    const busyP99Ms = await beside;
+    puts.close();
+    return { product, logins: done, loginsPerSecond: done / seconds, quietP99Ms, busyP99Ms };
+  } finally {
+    for (const channel of channels) channel.close();
+    await server.dispose();
+  }
+}
+
+/** Users with a password each, and root's token. */
+async function prepare(server: TestServer, users: number): Promise<string> {
+  const client = server.connect();
+  try {
+    await client.expect('Auth/UserAdd', { name: 'root', password: 'root' });
+    await client.expect('Auth/UserGrantRole', { user: 'root', role: 'root' });
+    for (let user = 0; user < users; user += 4) {
+      const some = [0, 1, 2, 3].map((more) => user + more).filter((each) => each < users);
+      const add = (each: number) =>
+        client.expect('Auth/UserAdd', { name: `user-${each}`, password: `password-${each}` });
+      await Promise.all(some.map(add));
+    }
+    await client.expect('Auth/AuthEnable', {});
+    const { token } = await client.expect('Auth/Authenticate', { name: 'root', password: 'root' });
+    return token as string;
+  } finally {
+    client.close();
+  }
+}
+
+/** A few clients that put at a steady pace. */
+class Puts {
+  private readonly channel: GrpcChannel;
+  private readonly metadata: Metadata;
+
+  constructor(channel: GrpcChannel, token: string) {
+    this.channel = channel;
+    this.metadata = Metadata.of({ token });
+  }
+
+  run(seconds: number): Promise<number> {
+    const until = performance.now() + seconds * 1000;
+    return this.runWhile(() => performance.now() < until);
+  }
+
+  /** The 99th percentile of their times, from when each was due. */
+  async runWhile(goesOn: () => boolean): Promise<number> {
+    const times: number[] = [];
+    const body = PutRequest.encode(PutRequest.create({ key: Buffer.from('key'), value: Buffer.alloc(100, 'v') }));
+    const putter = async () => {
+      let due = performance.now();
+      while (goesOn()) {
+        await this.channel.unary('/etcdserverpb.KV/Put', body, { metadata: this.metadata, timeoutMs: 60_000 });
+        times.push(performance.now() - due);
+        due += PUT_EVERY_MS;
+        const wait = due - performance.now();
+        if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+        else due = performance.now();
+      }
+    };
+    await Promise.all(Array.from({ length: PUTTERS }, putter));
+    times.sort((a, b) => a - b);
+    return times[Math.floor(times.length * 0.99)] ?? 0;
+  }
+
+  close(): void {
+    this.channel.close();
+  }
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      logins: { type: 'string', default: '10000' },
+      users: { type: 'string', default: '100' },
+      seconds: { type: 'string', default: '60' },
+      servers: { type: 'string', default: 'etcd,etsd' },
+    },
+  });
+  const load = {
+    users: Number(values.users),
+    logins: Number(values.logins),
+    seconds: Number(values.seconds),
+    quietSeconds: 5,
+  };
+  const rates = new Map<string, number>();
+  for (const product of values.servers.split(',') as Product[]) {
+    const { logins, loginsPerSecond, quietP99Ms, busyP99Ms } = await measureLogins(product, load);
+    rates.set(product, loginsPerSecond);
+    const puts = `p99 of puts ${quietP99Ms.toFixed(2)} ms alone, ${busyP99Ms.toFixed(2)} ms beside the logins`;
+    console.log(`${product}: ${logins} logins, ${loginsPerSecond.toFixed(0)} a second; ${puts}`);
+  }
+  const [etcd, etsd] = [rates.get('etcd'), rates.get('etsd')];
+  if (etcd !== undefined && etsd !== undefined) {
+    console.log(`etsd / etcd: ${(etsd / etcd).toFixed(1)} (bound: 20)`);
+    if (etsd / etcd < 20) process.exitCode = 1;
+  }
+}

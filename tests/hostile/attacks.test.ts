@@ -1,0 +1,51 @@
+/**
+ * Goal: under each attack a member over TLS goes on serving others, in bounded memory, and shows the attack in its
+ * metrics and its log. Method: the tool's attacks, each for a second; `node tests/hostile/attacks.ts` is the long form,
+ * which also compares waits.
+ */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { type Battlefield, battle } from './attacks/battle.ts';
+import { quantile } from './attacks/bystander.ts';
+import { leaveField, prepareField } from './attacks/field.ts';
+import { ATTACKS } from './attacks/kinds.ts';
+
+let field: Battlefield;
+
+before(async () => {
+  // Whoever is slow is waited for shorter than in production, so that the test is short.
+  field = await prepareField({ tls: true, perSecond: 100, flags: ['--tls-handshake-timeout=800ms'] });
+});
+after(async () => {
+  if (field !== undefined) await leaveField(field);
+});
+
+const GROWTH_MAX_MIB = 500;
+/** Nobody waits longer than this, whatever the machine is busy with besides. */
+const WAIT_MAX_MS = 10_000;
+
+for (const attack of ATTACKS) {
+  test(`${attack.name}: ${attack.what}`, { timeout: 60_000 }, async (context) => {
+    const report = await battle(field, attack, { quietMs: 0, attackMs: 1000, size: 300 });
+    const waits = `${report.requests} requests, p99 ${report.putMs[1].toFixed(0)} and ${report.readMs[1].toFixed(0)} ms`;
+    const counted = [...report.counted].map(([label, count]) => `${label} +${count}`).join(', ');
+    context.diagnostic(`${waits}, memory +${report.growthMiB.toFixed(0)} MiB; ${counted}`);
+    assert.ok(field.server.isRunning, field.server.tail(20));
+    assert.deepEqual(report.failures, []);
+    assert.ok(report.putMs[1] < WAIT_MAX_MS && report.readMs[1] < WAIT_MAX_MS, waits);
+    assert.ok(report.growthMiB < GROWTH_MAX_MIB, `memory grew by ${report.growthMiB.toFixed(0)} MiB`);
+    if (!attack.isQuiet) {
+      assert.ok(
+        [...report.counted.keys()].some((label) => attack.countedAs.test(label)),
+        `not counted: ${counted}`,
+      );
+      assert.ok(report.lines > 0, 'no line of the log names the attacker');
+    }
+  });
+}
+
+test('afterwards it is as before', async () => {
+  const waits = await field.bystander.watch(500);
+  assert.deepEqual(waits.failures, []);
+  assert.ok(quantile(waits.puts, 0.5) < WAIT_MAX_MS / 10);
+});

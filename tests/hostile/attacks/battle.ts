@@ -1,0 +1,101 @@
+/** One attack on one member, and what it does to others, to memory, to the metrics and to the log. */
+import { fork } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { TestServer } from '../../support/server.ts';
+import { type Bystander, quantile, type Waits } from './bystander.ts';
+import type { Attack } from './kinds.ts';
+import type { Target } from './weapons.ts';
+
+export interface Battlefield {
+  readonly server: TestServer;
+  readonly target: Target;
+  /** An address without TLS, to read the metrics at. */
+  readonly plain: string;
+  readonly bystander: Bystander;
+}
+
+export interface BattleReport {
+  readonly name: string;
+  /** The 99th percentiles of others' waits in ms: before and meanwhile. */
+  readonly putMs: readonly [number, number];
+  readonly readMs: readonly [number, number];
+  readonly requests: number;
+  readonly failures: readonly string[];
+  /** Most resident memory above that of before, in MiB. */
+  readonly growthMiB: number;
+  /** What was counted meanwhile, by label. */
+  readonly counted: ReadonlyMap<string, number>;
+  /** Lines of the log that name the attacker's address. */
+  readonly lines: number;
+}
+
+/** Metrics in which attacks show. */
+const SHOWN =
+  /^(etsd_abuse_total|etsd_tls_handshakes_refused_total|etsd_client_connections|etsd_tls_handshakes_pending)/;
+
+export async function battle(
+  field: Battlefield,
+  attack: Attack,
+  options: { readonly quietMs: number; readonly attackMs: number; readonly size: number },
+): Promise<BattleReport> {
+  const { server, bystander, target } = field;
+  await bystander.watch(200);
+  const before = await bystander.watch(options.quietMs);
+  const countedBefore = await figures(field);
+  const rssBefore = residentMiB(server.pid);
+  let peak = rssBefore;
+  const sampler = setInterval(() => {
+    peak = Math.max(peak, residentMiB(server.pid));
+  }, 100);
+  const linesBefore = server.logs.length;
+  const attacker = fork(fileURLToPath(new URL('./attacker.ts', import.meta.url)), {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
+  const ended = new Promise((resolve) => attacker.once('exit', resolve));
+  let meanwhile: Waits;
+  let during: Map<string, number>;
+  try {
+    attacker.send({ attack: attack.name, target, size: options.size });
+    meanwhile = await bystander.watch(options.attackMs);
+    during = await figures(field);
+  } finally {
+    attacker.send('stop');
+    const killer = setTimeout(() => attacker.kill('SIGKILL'), 5000);
+    await ended;
+    clearTimeout(killer);
+    clearInterval(sampler);
+  }
+  const after = await figures(field);
+  const counted = new Map<string, number>();
+  for (const [label, count] of [...during, ...after]) {
+    const more = count - (countedBefore.get(label) ?? 0);
+    if (more > 0) counted.set(label, Math.max(more, counted.get(label) ?? 0));
+  }
+  return {
+    name: attack.name,
+    putMs: [quantile(before.puts, 0.99), quantile(meanwhile.puts, 0.99)],
+    readMs: [quantile(before.reads, 0.99), quantile(meanwhile.reads, 0.99)],
+    requests: meanwhile.puts.length + meanwhile.reads.length,
+    failures: meanwhile.failures,
+    growthMiB: peak - rssBefore,
+    counted,
+    lines: server.logs.slice(linesBefore).filter((line) => line.includes(target.from)).length,
+  };
+}
+
+async function figures({ plain }: Battlefield): Promise<Map<string, number>> {
+  const page = await (await fetch(`${plain}/metrics`)).text();
+  const found = new Map<string, number>();
+  for (const line of page.split('\n')) {
+    if (!SHOWN.test(line)) continue;
+    const space = line.lastIndexOf(' ');
+    found.set(line.slice(0, space), Number(line.slice(space + 1)));
+  }
+  return found;
+}
+
+function residentMiB(pid: number): number {
+  const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return Number(line?.[1]) / 1024;
+}

@@ -1,0 +1,38 @@
+import { EtcdClient } from '@etsd/client';
+import { freePort, startServer } from '../../support/server.ts';
+import type { Battlefield } from './battle.ts';
+import { Bystander } from './bystander.ts';
+
+/** Who attacks comes from here, who is attacked and who measures from 127.0.0.1. */
+const ATTACKER = process.platform === 'linux' ? '127.0.0.66' : '127.0.0.1';
+
+/** A member over TLS, in memory some megabytes that can be asked for, and a client of it that has been there for a while. */
+export async function prepareField(options: {
+  readonly tls: boolean;
+  readonly flags?: readonly string[];
+  readonly perSecond: number;
+}): Promise<Battlefield> {
+  const { tls } = options;
+  const port = await freePort();
+  const plain = `http://127.0.0.1:${await freePort()}`;
+  const url = `${tls ? 'https' : 'http'}://127.0.0.1:${port}`;
+  const server = await startServer({
+    product: 'etsd',
+    flags: [
+      ...['--listen-client-urls', `${url},${plain}`, '--advertise-client-urls', url],
+      ...(tls ? ['--auto-tls'] : []),
+      ...(options.flags ?? []),
+    ],
+  });
+  const filler = new EtcdClient({ endpoints: plain.replace('http://', '') });
+  for (let index = 0; index < 20; index++) await filler.kv.put(`bulk/${index}`, 'v'.repeat(500_000));
+  await filler.close();
+  const target = { host: '127.0.0.1', port, tls, from: ATTACKER };
+  const bystander = new Bystander(target, options.perSecond);
+  return { server, target, plain, bystander };
+}
+
+export async function leaveField({ bystander, server }: Battlefield): Promise<void> {
+  await bystander.close();
+  await server.dispose();
+}
