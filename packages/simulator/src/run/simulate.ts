@@ -58,7 +58,14 @@ export async function simulate(options: SimulateOptions): Promise<SimulateResult
   const plan = { ...drawPlan(prng), ...options.plan };
   const faults = options.faults ?? drawFaults(new Prng(prng.u32()), plan, options.seconds * 1000);
   const run = new Run(options, plan, faults, new Prng(prng.u32()));
-  return await run.run();
+  const { stackTraceLimit } = Error;
+  // Refused calls are many, and nobody looks where their errors were made unless the trace is wanted.
+  if (options.keepsTrace !== true) Error.stackTraceLimit = 0;
+  try {
+    return await run.run();
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 /** Mean time between two looks at the alarms. */
