@@ -60,7 +60,14 @@ export async function simulate(options: SimulateOptions): Promise<SimulateResult
   const drawn = drawFaults(new Prng(prng.u32()), plan, options.seconds * 1000);
   const faults = options.faults ?? drawn;
   const run = new Run(options, plan, faults, new Prng(prng.u32()));
-  return await run.run();
+  const { stackTraceLimit } = Error;
+  // Refused calls are many, and nobody looks where their errors were made unless the trace is wanted.
+  if (options.keepsTrace !== true) Error.stackTraceLimit = 0;
+  try {
+    return await run.run();
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 /** Mean time between two looks at the alarms. */
