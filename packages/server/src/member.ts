@@ -90,7 +90,7 @@ export interface MemberParts {
   /** Sizes of the log's segments, which a simulated world keeps small. */
   readonly wal?: Pick<WalOptions, 'segmentBytes' | 'segmentsMax' | 'fillAheadBytes'>;
   /** May stand between the log and what applies it: a simulated world looks at every entry that comes by. */
-  readonly observeApplier?: (applier: Applier) => Applier;
+  readonly observeApplier?: (state: State) => Applier;
   /** How long running calls may go on when the member stops, in milliseconds; default 2000, 0 cuts them off. */
   readonly drainMs?: number;
 }
@@ -179,6 +179,7 @@ class RunningMember implements Member {
   private readonly diskSpace: DiskSpace;
   private autoCompaction: AutoCompaction | null = null;
   private edge: HttpEdge | null = null;
+  private readonly misused: (kind: string, peer: string, reason: string) => void;
   private isStopped = false;
   /** It has a log from before. */
   private readonly isRestarted: boolean;
@@ -244,10 +245,11 @@ class RunningMember implements Member {
       catchUpEntries: config.snapshotCatchupEntries,
     });
     const abuse = new Abuse(logger, world.clock);
+    this.misused = (kind, peer, reason) => abuse.note(kind, peer, { reason });
     this.rpc = new RpcServer(world, {
       logger,
       limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS),
-      onMisuse: (kind, peer, reason) => abuse.note(kind, peer, { reason }),
+      onMisuse: this.misused,
     });
     this.compactions = new CompactionSlices(store, {
       after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
@@ -500,6 +502,7 @@ class RunningMember implements Member {
         policy: { cors: config.cors, hostWhitelist: config.hostWhitelist, ignoresNames },
         gateway: config.enableGrpcGateway ? gateway : null,
       }),
+      this.misused,
     );
     this.edge = edge;
     this.rpc.handleHttp(edge);
