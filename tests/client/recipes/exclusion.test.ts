@@ -16,6 +16,7 @@ import {
   type Tenure,
   tryAcquire,
   type WaitOptions,
+  withLock,
 } from '@etsd/client/recipes';
 import { eventually, within } from '../../support/conditions.ts';
 import { type Field, onBothProducts, stillWaits } from './field.ts';
@@ -75,6 +76,18 @@ onBothProducts('locks, slots and leaders', {
     assert.ok(held.revision > first.revision);
     await assert.rejects(first.write(put(`${name}x`, '1')), LostError);
     await held.write(put(`${name}x`, '2'));
+  },
+
+  'work under a lock gives the lock and its lease back, also if it fails': async (field) => {
+    const { client, name } = field;
+    const failing = withLock(client, `${name}l`, async (lock) => {
+      await lock.write(put(`${name}x`, '1'));
+      assert.equal(await tryAcquire(client, `${name}l`, await client.leases.hold(TTL)), null);
+      throw new RangeError('not so');
+    });
+    await assert.rejects(failing, RangeError);
+    assert.equal(await withLock(client, `${name}l`, () => 'done', { ttlSeconds: TTL }), 'done');
+    assert.deepEqual(await field.keys(), ['x']);
   },
 
   'who gives up waiting leaves no key behind': async (field) => {

@@ -62,4 +62,19 @@ export async function tryAcquire(
   }
 }
 
+/** Seconds after which the lock of a process that vanished is free again. */
+const TTL_SECONDS = 10;
+
+/** Does the work while holding the lock, on a lease of its own, and gives both back whatever becomes of the work. */
+export async function withLock<T>(
+  client: Client,
+  name: Bytes,
+  work: (lock: HeldLock) => T | Promise<T>,
+  options: WaitOptions & { readonly ttlSeconds?: number } = {},
+): Promise<T> {
+  await using lease = await client.leases.hold(options.ttlSeconds ?? TTL_SECONDS, options);
+  await using lock = await acquire(client, name, lease, options);
+  return await work(lock);
+}
+
 const TAKEN = new Error('somebody else has it');
