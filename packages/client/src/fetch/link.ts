@@ -94,6 +94,11 @@ class FetchLink implements Link {
     );
   }
 
+  /** The runtime connects as it likes. */
+  warm(): boolean {
+    return false;
+  }
+
   close(): void {
     for (const stop of this.running) stop.abort(new CanceledError());
   }
