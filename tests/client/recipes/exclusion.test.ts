@@ -78,6 +78,31 @@ onBothProducts('locks, slots and leaders', {
     await held.write(put(`${name}x`, '2'));
   },
 
+  'what nobody contends for costs one call to take and one to give back': async (field) => {
+    const methods: string[] = [];
+    const client = field.another({
+      interceptors: [
+        (call, next) => {
+          methods.push(call.method);
+          return next();
+        },
+      ],
+    });
+    const { name } = field;
+    await using lease = await client.leases.hold(TTL);
+    const rw = new ReadWriteLock(client, `${name}rw`);
+    for (const enter of [
+      () => acquire(client, `${name}l`, lease),
+      () => campaign(client, `${name}e`, lease, 'me'),
+      () => rw.read(lease),
+      () => rw.write(lease),
+    ]) {
+      methods.length = 0;
+      await (await enter()).release();
+      assert.deepEqual(methods, ['Txn', 'Txn']);
+    }
+  },
+
   'work under a lock gives the lock and its lease back, also if it fails': async (field) => {
     const { client, name } = field;
     const failing = withLock(client, `${name}l`, async (lock) => {

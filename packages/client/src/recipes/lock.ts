@@ -34,10 +34,9 @@ export async function acquire(
   lease: HeldLease,
   options: WaitOptions = {},
 ): Promise<HeldLock> {
-  const standing = { key: placeKey(name, lease.id), lease };
-  const turn = await stand(client, standing, options, (place, signal) =>
-    waitForTurn(client, queueRange(name), place, signal),
-  );
+  const others = queueRange(name);
+  const standing = { key: placeKey(name, lease.id), lease, others };
+  const turn = await stand(client, standing, options, (place, signal) => waitForTurn(client, others, place, signal));
   return new HeldLock(client, turn, lease);
 }
 
@@ -48,11 +47,13 @@ export async function tryAcquire(
   lease: HeldLease,
   options: WaitOptions = {},
 ): Promise<HeldLock | null> {
-  const standing = { key: placeKey(name, lease.id), lease };
+  const others = queueRange(name);
+  const standing = { key: placeKey(name, lease.id), lease, others };
   if (isTakenLocally(client, lease, standing.key)) return null;
   try {
     const turn = await stand(client, standing, options, async (place, signal) => {
-      const { neighbour } = await neighbourOf(client, queueRange(name), place, signal);
+      if (place.isFirst) return;
+      const { neighbour } = await neighbourOf(client, others, place, signal);
       if (neighbour !== null) throw TAKEN;
     });
     return new HeldLock(client, turn, lease);
