@@ -90,7 +90,7 @@ export interface MemberParts {
   /** Sizes of the log's segments, which a simulated world keeps small. */
   readonly wal?: Pick<WalOptions, 'segmentBytes' | 'segmentsMax' | 'fillAheadBytes'>;
   /** May stand between the log and what applies it: a simulated world looks at every entry that comes by. */
-  readonly observeApplier?: (applier: Applier) => Applier;
+  readonly observeApplier?: (state: State) => Applier;
   /** How long running calls may go on when the member stops, in milliseconds; default 2000, 0 cuts them off. */
   readonly drainMs?: number;
 }

@@ -4,6 +4,7 @@ import type { HttpExchange, HttpHandler } from '@etsd/rpc';
 import type { HttpFront } from './front.ts';
 import { Http1Exchange } from './http1-exchange.ts';
 import { Http2Exchange } from './http2-exchange.ts';
+import type { WebExchange } from './web-exchange.ts';
 
 /** How long an HTTP/1.1 client may take to send its request's head. */
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -39,7 +40,7 @@ export class HttpEdge implements HttpHandler {
   constructor(front: HttpFront, misused: Misused = () => {}, headersMs = HEADERS_TIMEOUT_MS) {
     this.front = front;
     const options = { connectionsCheckingInterval: Math.min(LOOK_MS, headersMs) };
-    this.server = createServer(options, (request, response) => front.serve(new Http1Exchange(request, response)));
+    this.server = createServer(options, (request, response) => this.serve(new Http1Exchange(request, response)));
     this.server.headersTimeout = headersMs;
     this.server.requestTimeout = REQUEST_TIMEOUT_MS;
     this.server.keepAliveTimeout = IDLE_TIMEOUT_MS;
@@ -75,7 +76,16 @@ export class HttpEdge implements HttpHandler {
 
   /** A request over HTTP/2 that is not gRPC. */
   request(exchange: HttpExchange): void {
-    this.front.serve(new Http2Exchange(exchange));
+    this.serve(new Http2Exchange(exchange));
+  }
+
+  /** What a client sends must never end the process, whatever of ours it trips over. */
+  private serve(exchange: WebExchange): void {
+    try {
+      this.front.serve(exchange);
+    } catch {
+      exchange.abort();
+    }
   }
 
   /** Ends every connection. */

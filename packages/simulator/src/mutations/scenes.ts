@@ -93,7 +93,7 @@ function lone(kind: FaultKind, everyMs: number, times: number, forMs: number): F
 
 /** By the mutation's id. */
 export const SCENES: Readonly<Record<string, Scene>> = {
-  '13766': run(1, 4, {}, again('kill', 700, 4, 100)),
+  '13766': run(1, 3, {}, again('kill', 700, 4, 100)),
   '14370': run(1, 3, { founders: 1, diskMaxMs: 5 }, lone('power', 400, 4, 50)),
   '14571': { kind: 'script', name: 'permissionsBySnapshot' },
   '14685': run(1, 4, { defragmentMs: 200, batchIntervalMs: 1000 }, again('kill-at', 500, 5, 50, 'defragment.after')),
@@ -109,7 +109,7 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   ),
   '18055': { kind: 'script', name: 'twoSnapshots' },
   '18089': run(2, 4, { watchers: 8, compactionMs: 100, operations: DELETING }),
-  '18667': run(1, 3, { compactionMs: 200, operations: { ...CALM.operations, txn: 5 } }),
+  '18667': run(1, 2, { compactionMs: 200, operations: { ...CALM.operations, txn: 5 } }),
   '19179': run(
     2,
     5,
@@ -127,6 +127,6 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   ),
   '20221a': run(2, 5, { ...SHORT_LOG, watchers: 8 }, again('isolate', 1200, 3, 1000)),
   '20221b': run(2, 3, { watchers: 8, progressMs: 100 }),
-  '20271': run(4, 5, { ...SHORT_LOG, pauseMs: 5, clients: 6 }, again('isolate', 1200, 3, 1000)),
+  '20271': run(2, 5, { ...SHORT_LOG, pauseMs: 5, clients: 6 }, again('isolate', 1200, 3, 1000)),
   '20418': { kind: 'script', name: 'lateHeartbeatAnswer' },
 };
