@@ -1,5 +1,5 @@
 import type { Backend } from '@etsd/backend';
-import { type Logger, U64_ZERO, u64ToHex } from '@etsd/base';
+import { errorFrom, type Logger, U64_ZERO, u64ToHex } from '@etsd/base';
 import { Store } from '@etsd/mvcc';
 import { HeaderTemplate } from '@etsd/proto';
 import {
@@ -33,6 +33,7 @@ import type { LoopDelay } from './duties/loop-delay.ts';
 import { versionRefusal } from './duties/version-rules.ts';
 import { Abuse } from './guard/abuse.ts';
 import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
+import { HttpApi } from './http/api/api.ts';
 import { HttpEdge } from './http/edge.ts';
 import { HttpFront } from './http/front.ts';
 import { Gateway } from './http/gateway/gateway.ts';
@@ -487,13 +488,16 @@ class RunningMember implements Member {
     const gate = this.gates.clients;
     const { world } = this.parts;
     const { maxRequestBytes } = memberLimits(config);
-    const gateway = new Gateway({
-      handlerOf: (path) => this.guarded.handlerOf(path),
-      after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
-      messageBytesMax: maxRequestBytes + REQUEST_OVERHEAD_BYTES,
+    const callParts = {
+      handlerOf: (path: string) => this.guarded.handlerOf(path),
+      after: (ms: number, callback: () => void) => world.timers.after(ms, callback, { ref: false }),
       bodyBytesMax: gatewayBodyBytes(maxRequestBytes),
       passesIdentity: config.gatewayClientCertAuth,
-    });
+    };
+    const gateway = new Gateway({ ...callParts, messageBytesMax: maxRequestBytes + REQUEST_OVERHEAD_BYTES });
+    const report = (error: unknown): void =>
+      this.parts.logger.log('error', 'a request over HTTP could not be served', { error: errorFrom(error).stack });
+    const api = new HttpApi({ ...callParts, report, nowMs: () => world.clock.nowMs() });
     const ignoresNames = (): boolean =>
       config.clientCertAuth && !config.gatewayClientCertAuth && this.state.auth.enabled;
     const edge = new HttpEdge(
@@ -501,7 +505,9 @@ class RunningMember implements Member {
         member: httpMember(this.replication, this.state, this.metrics.registry),
         policy: { cors: config.cors, hostWhitelist: config.hostWhitelist, ignoresNames },
         gateway: config.enableGrpcGateway ? gateway : null,
+        api: config.enableHttpApi ? api : null,
       }),
+      gatewayBodyBytes(maxRequestBytes),
       this.misused,
     );
     this.edge = edge;

@@ -8,7 +8,12 @@ import type { HttpFront } from './front.ts';
 test('a head that does not come to its end, and rubbish', async () => {
   const misuses: string[] = [];
   const front = { serve: () => assert.fail('no request was complete') } as unknown as HttpFront;
-  const edge = new HttpEdge(front, (kind, peer) => void misuses.push(`${kind} ${peer.replace(/:\d+$/, '')}`), 300);
+  const edge = new HttpEdge(
+    front,
+    1024 * 1024,
+    (kind, peer) => void misuses.push(`${kind} ${peer.replace(/:\d+$/, '')}`),
+    300,
+  );
   let taken = 0;
   const server = createServer((socket) => {
     taken++;

@@ -1,10 +1,12 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { HttpExchange, HttpHandler } from '@etsd/rpc';
 import type { HttpFront } from './front.ts';
 import { Http1Exchange } from './http1-exchange.ts';
 import { Http2Exchange } from './http2-exchange.ts';
 import type { WebExchange } from './web-exchange.ts';
+import { refusedUpgrade, WebSocketExchange } from './websocket-exchange.ts';
 
 /** How long an HTTP/1.1 client may take to send its request's head. */
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -34,12 +36,19 @@ const MISUSES: Readonly<Record<string, readonly [kind: string, status: string]>>
 export class HttpEdge implements HttpHandler {
   private readonly front: HttpFront;
   private readonly server: Server;
+  private readonly webSockets = new Set<Duplex>();
   private connections = 0;
 
-  /** `misused` is told of connections that are cut for what they send, or how slowly: a word for the metrics, and why. */
-  constructor(front: HttpFront, misused: Misused = () => {}, headersMs = HEADERS_TIMEOUT_MS) {
+  /**
+   * `messageBytesMax` bounds what comes in one message over a WebSocket. `misused` is told of connections that are cut for
+   * what they send, or how slowly: a word for the metrics, and why.
+   */
+  constructor(front: HttpFront, messageBytesMax: number, misused: Misused = () => {}, headersMs = HEADERS_TIMEOUT_MS) {
     this.front = front;
-    const options = { connectionsCheckingInterval: Math.min(LOOK_MS, headersMs) };
+    const options = {
+      connectionsCheckingInterval: Math.min(LOOK_MS, headersMs),
+      shouldUpgradeCallback: (request: IncomingMessage) => front.takesUpgrade(request),
+    };
     this.server = createServer(options, (request, response) => this.serve(new Http1Exchange(request, response)));
     this.server.headersTimeout = headersMs;
     this.server.requestTimeout = REQUEST_TIMEOUT_MS;
@@ -51,6 +60,15 @@ export class HttpEdge implements HttpHandler {
       if (!LEFT.has(error.code ?? '')) misused(kind, `${remoteAddress}:${remotePort}`, error.message);
       if (socket.writable) socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
       socket.destroy();
+    });
+    this.server.on('upgrade', (request, socket, head) => {
+      const refused = refusedUpgrade(request) ?? (front.allowsOrigin(request) ? null : 403);
+      if (refused === null) {
+        const exchange = new WebSocketExchange(request, socket, head, messageBytesMax);
+        this.webSockets.add(socket);
+        socket.once('close', () => this.webSockets.delete(socket));
+        this.serve(exchange);
+      } else refuseUpgrade(request, socket, refused);
     });
     // Connections are handed over, nobody listens; but it is then that node begins to keep to its time limits.
     this.server.emit('listening');
@@ -92,5 +110,22 @@ export class HttpEdge implements HttpHandler {
   close(): void {
     this.server.close();
     this.server.closeAllConnections();
+    for (const socket of this.webSockets) socket.destroy();
   }
+}
+
+const UPGRADE_REFUSALS: Readonly<Record<number, string>> = {
+  400: 'Bad Request',
+  403: 'Forbidden',
+  405: 'Method Not Allowed',
+};
+
+function refuseUpgrade(request: IncomingMessage, socket: Duplex, status: number): void {
+  const text = UPGRADE_REFUSALS[status] as string;
+  socket.on('error', () => {});
+  socket.end(
+    `HTTP/1.1 ${status} ${text}\r\nSec-Websocket-Version: 13\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\nContent-Length: ${text.length + 1}\r\n\r\n${text}\n`,
+    () => socket.destroy(),
+  );
+  request.resume();
 }
