@@ -2,7 +2,7 @@
  * Who did what to which keys from where, and what came of it: one line of JSON per request. Stands in front of all
  * handlers, so that what is refused, for whatever reason, is told too.
  */
-import { GrpcCode } from '@etsd/proto';
+import { AuthenticateRequest, GrpcCode } from '@etsd/proto';
 import type { Access, Identity } from '../access.ts';
 import type { ApiCall, ApiHandler, ApiWorld } from '../context.ts';
 import type { AuditBuffer } from './audit-buffer.ts';
@@ -78,12 +78,11 @@ export class AuditLog {
     if (call.audit instanceof Request) call.audit.refusedCode = code;
   }
 
-  begin(call: ApiCall, handler: AuditedHandler, fields: string): Request {
-    return new Request(handler, fields, this.identify(call, handler.path), this.parts.world.clock.nowMs());
-  }
-
-  private identify(call: ApiCall, path: string): Identity {
-    return path === AUTHENTICATE_PATH ? BY_PASSWORD : this.parts.access.identify(call);
+  begin(call: ApiCall, handler: AuditedHandler, bytes: Buffer, start: number, end: number): Request {
+    const { access, world } = this.parts;
+    const isLogin = handler.path === AUTHENTICATE_PATH;
+    const identity = isLogin ? loginIdentity(bytes, start, end) : access.identify(call);
+    return new Request(handler, handler.describe(bytes, start, end), identity, world.clock.nowMs());
   }
 
   write(call: ApiCall, request: Request, code: number): void {
@@ -112,7 +111,14 @@ export class AuditLog {
   }
 }
 
-const BY_PASSWORD: Identity = { user: '', by: 'password' };
+/** Who a login says it is: whether that is so, its code tells. */
+function loginIdentity(bytes: Buffer, start: number, end: number): Identity {
+  try {
+    return { user: AuthenticateRequest.decode(bytes, start, end).name, by: 'password' };
+  } catch {
+    return { user: '', by: 'password' };
+  }
+}
 
 /** A request that is being served, or the last one of a stream. */
 class Request {
@@ -138,7 +144,7 @@ class AuditedHandler implements ApiHandler {
   readonly what: string;
   private readonly log: AuditLog;
   private readonly inner: ApiHandler;
-  private readonly describe: Describe;
+  readonly describe: Describe;
   /** Told whatever comes of it; else refusals only. */
   private readonly isTold: boolean;
 
@@ -165,7 +171,7 @@ class AuditedHandler implements ApiHandler {
       call.fail(GrpcCode.Unavailable, 'etsd: the audit log can not be written');
       return;
     }
-    const request = log.begin(call, this, this.describe(bytes, start, end));
+    const request = log.begin(call, this, bytes, start, end);
     call.audit = request;
     this.inner.message(call, bytes, start, end);
     if (this.kind === 'unary' || call.audit !== request || !call.isOpen) return;

@@ -53,6 +53,7 @@ const admission = new Admission({
   abuse: new Abuse(silentLogger, world.clock),
   pendingProposals: () => 0,
   inflightBytesMax: 1e9,
+  lanes: true,
 });
 
 function measure(name: string, guarded: ApiHandler): void {
