@@ -302,6 +302,20 @@ export class ReplicationNode {
     this.pump.schedule();
   }
 
+  /**
+   * As `propose`, but only if this member leads and can take it at once; otherwise nothing happens and the answer is false.
+   * For what holds only as long as this member leads, and must not reach another leader, as a proposal that waits would.
+   */
+  proposeAsLeader(data: Buffer, waiter: Waiter): boolean {
+    const { raft, proposals } = this;
+    if (this.isStopped || !raft.isLeader || raft.commitIndex - this.pump.appliedIndex > APPLY_GAP_MAX) return false;
+    const index = raft.propose(data);
+    if (index <= 0) return false;
+    proposals.add(index, raft.term, data.length, this.tickCount, waiter);
+    this.pump.schedule();
+    return true;
+  }
+
   /** Gives a proposal to raft; where nobody takes it, it waits for the next leader. */
   private readonly place = (data: Buffer, since: number, waiter: Waiter): void => {
     const index = this.raft.propose(data);

@@ -1,5 +1,5 @@
 import type { Backend } from '@etsd/backend';
-import { type Logger, U64_ZERO, u64ToHex } from '@etsd/base';
+import { errorFrom, type Logger, U64_ZERO, u64ToHex } from '@etsd/base';
 import { Store } from '@etsd/mvcc';
 import { HeaderTemplate } from '@etsd/proto';
 import {
@@ -33,6 +33,7 @@ import type { LoopDelay } from './duties/loop-delay.ts';
 import { versionRefusal } from './duties/version-rules.ts';
 import { Abuse } from './guard/abuse.ts';
 import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
+import { HttpApi } from './http/api/api.ts';
 import { HttpEdge } from './http/edge.ts';
 import { HttpFront } from './http/front.ts';
 import { Gateway } from './http/gateway/gateway.ts';
@@ -90,7 +91,7 @@ export interface MemberParts {
   /** Sizes of the log's segments, which a simulated world keeps small. */
   readonly wal?: Pick<WalOptions, 'segmentBytes' | 'segmentsMax' | 'fillAheadBytes'>;
   /** May stand between the log and what applies it: a simulated world looks at every entry that comes by. */
-  readonly observeApplier?: (applier: Applier) => Applier;
+  readonly observeApplier?: (state: State) => Applier;
   /** How long running calls may go on when the member stops, in milliseconds; default 2000, 0 cuts them off. */
   readonly drainMs?: number;
 }
@@ -179,6 +180,7 @@ class RunningMember implements Member {
   private readonly diskSpace: DiskSpace;
   private autoCompaction: AutoCompaction | null = null;
   private edge: HttpEdge | null = null;
+  private readonly misused: (kind: string, peer: string, reason: string) => void;
   private isStopped = false;
   /** It has a log from before. */
   private readonly isRestarted: boolean;
@@ -244,10 +246,11 @@ class RunningMember implements Member {
       catchUpEntries: config.snapshotCatchupEntries,
     });
     const abuse = new Abuse(logger, world.clock);
+    this.misused = (kind, peer, reason) => abuse.note(kind, peer, { reason });
     this.rpc = new RpcServer(world, {
       logger,
       limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS),
-      onMisuse: (kind, peer, reason) => abuse.note(kind, peer, { reason }),
+      onMisuse: this.misused,
     });
     this.compactions = new CompactionSlices(store, {
       after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
@@ -485,13 +488,16 @@ class RunningMember implements Member {
     const gate = this.gates.clients;
     const { world } = this.parts;
     const { maxRequestBytes } = memberLimits(config);
-    const gateway = new Gateway({
-      handlerOf: (path) => this.guarded.handlerOf(path),
-      after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
-      messageBytesMax: maxRequestBytes + REQUEST_OVERHEAD_BYTES,
+    const callParts = {
+      handlerOf: (path: string) => this.guarded.handlerOf(path),
+      after: (ms: number, callback: () => void) => world.timers.after(ms, callback, { ref: false }),
       bodyBytesMax: gatewayBodyBytes(maxRequestBytes),
       passesIdentity: config.gatewayClientCertAuth,
-    });
+    };
+    const gateway = new Gateway({ ...callParts, messageBytesMax: maxRequestBytes + REQUEST_OVERHEAD_BYTES });
+    const report = (error: unknown): void =>
+      this.parts.logger.log('error', 'a request over HTTP could not be served', { error: errorFrom(error).stack });
+    const api = new HttpApi({ ...callParts, report, nowMs: () => world.clock.nowMs() });
     const ignoresNames = (): boolean =>
       config.clientCertAuth && !config.gatewayClientCertAuth && this.state.auth.enabled;
     const edge = new HttpEdge(
@@ -499,7 +505,10 @@ class RunningMember implements Member {
         member: httpMember(this.replication, this.state, this.metrics.registry),
         policy: { cors: config.cors, hostWhitelist: config.hostWhitelist, ignoresNames },
         gateway: config.enableGrpcGateway ? gateway : null,
+        api: config.enableHttpApi ? api : null,
       }),
+      gatewayBodyBytes(maxRequestBytes),
+      this.misused,
     );
     this.edge = edge;
     this.rpc.handleHttp(edge);

@@ -2,7 +2,7 @@
 import type { Command, Program } from '../ctl/command.ts';
 import { VERSION_COMMAND } from '../ctl/commands/version.ts';
 import type { Context } from '../ctl/context.ts';
-import { ExitCode, Failure } from '../ctl/failure.ts';
+import { badArguments, ExitCode, Failure } from '../ctl/failure.ts';
 import { flag } from '../ctl/flags.ts';
 import { COMPAT_FLAG } from '../ctl/global-flags.ts';
 import { RESTORE_FLAGS } from '../ctl/restore-flags.ts';
@@ -42,6 +42,17 @@ const snapshot: Command = {
       run(context) {
         requireDataDir(context, 'snapshot restore FILE --data-dir DIRECTORY');
         return restore(context, fileArgument(context, 'snapshot restore'));
+      },
+    },
+    {
+      name: 'save',
+      summary: 'Done by a running member; see: etsdctl snapshot save',
+      usage: 'FILE',
+      run() {
+        throw badArguments(
+          'In order to download snapshot use: `etsdctl snapshot save ...`',
+          'write: etsdctl snapshot save FILE',
+        );
       },
     },
     {

@@ -115,6 +115,7 @@ export interface MemberConfig {
   readonly cors: readonly string[];
   readonly hostWhitelist: readonly string[];
   readonly enableGrpcGateway: boolean;
+  readonly enableHttpApi: boolean;
   readonly gatewayClientCertAuth: boolean;
   readonly metrics: 'basic' | 'extensive';
   readonly logLevel: LogLevel;
@@ -304,6 +305,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     cors: list('cors'),
     hostWhitelist: list('host-whitelist'),
     enableGrpcGateway: flag('enable-grpc-gateway'),
+    enableHttpApi: flag('enable-http-api'),
     gatewayClientCertAuth: flag('gateway-client-cert-auth'),
     metrics: text('metrics') as 'basic' | 'extensive',
     logLevel: text('log-level') as LogLevel,

@@ -134,6 +134,7 @@ export const OPTIONS: readonly Option[] = [
     'Most calls at once on one connection.',
   ),
   option('Member', 'active', 'boolean', 'enable-grpc-gateway', 'true', 'Serve the JSON gateway.'),
+  option('Member', 'active', 'boolean', 'enable-http-api', 'true', 'Serve the HTTP API under /api/.'),
   option('Member', 'active', 'duration', 'grpc-keepalive-min-time', '5s', 'Least time between two pings of a client.'),
   option(
     'Member',

@@ -1,4 +1,6 @@
 /** What every request to a client address passes, whatever it asks for: host names, origins, and which part answers. */
+import type { IncomingMessage } from 'node:http';
+import { API_PREFIX, type HttpApi } from './api/api.ts';
 import type { Gateway } from './gateway/gateway.ts';
 import { GATEWAY_PREFIX } from './gateway/gateway.ts';
 import { answerRoute, type HttpMember, type HttpPolicy, refusedHost } from './routes.ts';
@@ -9,6 +11,7 @@ export interface FrontParts {
   readonly policy: HttpPolicy;
   /** Null where the operator wants none. */
   readonly gateway: Gateway | null;
+  readonly api: HttpApi | null;
 }
 
 const NAME_IGNORED =
@@ -22,9 +25,22 @@ export class HttpFront {
     this.parts = parts;
   }
 
+  /** Whether the connection shall become a WebSocket. Who proposes another protocol, or elsewhere, gets a plain answer. */
+  takesUpgrade(request: IncomingMessage): boolean {
+    if (this.parts.gateway === null || request.headers.upgrade?.toLowerCase() !== 'websocket') return false;
+    return /^\/v3(?:beta)?\//.test(parseTarget(request.url ?? '')?.path ?? '');
+  }
+
+  /** A page may open a WebSocket to anywhere: unlike with other requests, nobody but us can stop it. */
+  allowsOrigin(request: IncomingMessage): boolean {
+    const { origin } = request.headers;
+    return origin === undefined || corsHeaders(this.parts.policy, origin).length > 0;
+  }
+
   serve(exchange: WebExchange): void {
-    const { gateway, member, policy } = this.parts;
-    const url = parseTarget(exchange.target);
+    const { api, gateway, member, policy } = this.parts;
+    const isApi = api !== null && exchange.target.startsWith(API_PREFIX);
+    const url = isApi ? { path: API_PREFIX, query: '' } : parseTarget(exchange.target);
     if (url === null) {
       exchange.respond(400, TEXT_HEADERS, '400 Bad Request');
       return;
@@ -36,11 +52,15 @@ export class HttpFront {
         exchange.respond(421, TEXT_HEADERS, refused);
         return;
       }
-    } else if (policy.ignoresNames() && path.startsWith(GATEWAY_PREFIX) && exchange.peerCommonName !== '') {
+    } else if (policy.ignoresNames() && (isApi || path.startsWith(GATEWAY_PREFIX)) && exchange.peerCommonName !== '') {
       exchange.respond(400, TEXT_HEADERS, NAME_IGNORED);
       return;
     }
     const headers = corsHeaders(policy, exchange.header('origin'));
+    if (isApi) {
+      api.serve(exchange, headers);
+      return;
+    }
     if (exchange.method === 'OPTIONS') {
       exchange.respond(200, headers, '');
       return;
@@ -87,7 +107,7 @@ function parseTarget(target: string): { path: string; query: string } | null {
   try {
     return { path: path.includes('%') ? decodeURIComponent(path) : path, query: mark < 0 ? '' : rest.slice(mark) };
   } catch {
-    // A key of the friendly interface may be any bytes; other paths are text.
+    // Here paths are text: keys that may be any bytes do not come this way.
     return null;
   }
 }

@@ -43,7 +43,7 @@ function text(prng: Prng, from: readonly string[]): string {
 
 async function ask(request: FakeRequest, policy: HttpPolicy): Promise<FakeExchange> {
   const exchange = new FakeExchange(request);
-  new HttpFront({ member, policy, gateway: null }).serve(exchange);
+  new HttpFront({ member, policy, gateway: null, api: null }).serve(exchange);
   await exchange.over;
   assert.ok(exchange.isAborted || (exchange.status >= 200 && exchange.status < 600));
   return exchange;

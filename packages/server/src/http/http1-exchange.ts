@@ -59,7 +59,9 @@ export class Http1Exchange implements WebExchange {
     if (!this.isOpen) return;
     this.isOpen = false;
     const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
-    this.head(status, [...headers, 'Content-Length', String(length)]);
+    // These have no body, and to tell the length of none would say something else (RFC 9110 §8.6).
+    const isBodiless = status === 204 || status === 304;
+    this.head(status, isBodiless ? headers : [...headers, 'Content-Length', String(length)]);
     this.response.end(this.method === 'HEAD' ? undefined : body);
   }
 

@@ -56,6 +56,11 @@ export class Http2Exchange implements WebExchange, HttpReceiver {
   }
 
   respond(status: number, headers: readonly string[], body: string | Buffer): void {
+    if (status === 204 || status === 304) {
+      this.begin(status, headers);
+      this.end();
+      return;
+    }
     this.inner.respond(status, lowerCased(headers), typeof body === 'string' ? Buffer.from(body) : body);
   }
 

@@ -3,6 +3,8 @@ import type { Socket } from 'node:net';
 
 /** How long another member may take to send the head of a request. */
 const HEADERS_TIMEOUT_MS = 10_000;
+/** How often those who take too long are looked for. */
+const LOOK_MS = 1000;
 /** How long a connection without a request is kept for the next one. */
 const IDLE_TIMEOUT_MS = 60_000;
 
@@ -24,7 +26,7 @@ export class PeerEdge {
   private connections = 0;
 
   constructor(headersTimeoutMs: number = HEADERS_TIMEOUT_MS) {
-    const options = { connectionsCheckingInterval: headersTimeoutMs / 2 };
+    const options = { connectionsCheckingInterval: Math.min(LOOK_MS, headersTimeoutMs) };
     this.server = createServer(options, (request, response) => this.answer(request, response));
     this.server.headersTimeout = headersTimeoutMs;
     this.server.requestTimeout = 0;

@@ -24,7 +24,7 @@ const OPEN: HttpPolicy = { cors: ['*'], hostWhitelist: ['*'], ignoresNames: () =
 
 async function ask(member: HttpMember, request: FakeRequest, policy = OPEN): Promise<FakeExchange> {
   const exchange = new FakeExchange({ headers: { host: '127.0.0.1:2379' }, ...request });
-  new HttpFront({ member, policy, gateway: null }).serve(exchange);
+  new HttpFront({ member, policy, gateway: null, api: null }).serve(exchange);
   await exchange.over;
   return exchange;
 }

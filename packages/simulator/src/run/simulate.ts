@@ -2,8 +2,10 @@ import { Prng } from '@etsd/base';
 import type { SimMachine } from '@etsd/runtime/sim';
 import { checkHistory } from '../checkers/check-history.ts';
 import type { HistoryRecord, Violation } from '../checkers/history.ts';
-import { Compactor, Defragmenter, Hasher, LeaderMover, Snapshotter } from '../clients/chores.ts';
+import { AuthChanger } from '../clients/auth-changer.ts';
+import { AlarmClearer, Compactor, Defragmenter, Hasher, LeaderMover, Snapshotter } from '../clients/chores.ts';
 import { LeaseWorker } from '../clients/lease-worker.ts';
+import { Membership } from '../clients/membership.ts';
 import { Shared } from '../clients/shared.ts';
 import { drawWatch, EVERYTHING, Watcher } from '../clients/watcher.ts';
 import { KvWorker, type Worker } from '../clients/workers.ts';
@@ -59,7 +61,8 @@ export async function simulate(options: SimulateOptions): Promise<SimulateResult
   return await run.run();
 }
 
-const WATCH_STIR_MS = 1500;
+/** Mean time between two looks at the alarms. */
+const ALARM_MS = 1000;
 
 class Run {
   private readonly options: SimulateOptions;
@@ -94,6 +97,7 @@ class Run {
       cluster.start();
       this.startClients();
       this.stir();
+      cluster.after(endMs, () => {});
       await simulation.runUntil(() => this.mustStop || cluster.nowMs >= endMs, limits);
       if (!this.mustStop) await this.rest();
     } catch (error) {
@@ -122,25 +126,38 @@ class Run {
     if (plan.compactionMs > 0) start((...given) => new Compactor(shared, ...given, plan.compactionMs));
     if (plan.defragmentMs > 0) start((...given) => new Defragmenter(shared, ...given, plan.defragmentMs));
     if (plan.snapshotMs > 0) start((...given) => new Snapshotter(shared, ...given, plan.snapshotMs));
+    start((...given) => new AlarmClearer(shared, ...given, ALARM_MS));
     if (plan.hashMs > 0) start((...given) => new Hasher(shared, ...given, plan.hashMs));
+    if (plan.membershipMs > 0) start((...given) => new Membership(shared, ...given, plan.membershipMs));
+    if (plan.authMs > 0) start((...given) => new AuthChanger(shared, ...given, plan.authMs));
     if (plan.moveLeaderMs > 0) start((...given) => new LeaderMover(shared, ...given, plan.moveLeaderMs));
   }
 
   /** Sees to it that each member has its recorder, and that other watches come and go. */
   private stir(): void {
     const { cluster, plan, prng, shared } = this;
-    for (const member of cluster.current) {
-      if (!this.recorders.has(member.name)) {
+    for (const [name, recorder] of this.recorders) {
+      if (!recorder.member.isLeaving) continue;
+      recorder.close(false);
+      this.recorders.delete(name);
+    }
+    this.watchers = this.watchers.filter((watch) => {
+      if (watch.member.isLeaving) watch.close(false);
+      return !watch.member.isLeaving;
+    });
+    for (const member of cluster.serving) {
+      if (this.recorders.size >= plan.recorders) break;
+      if (!member.isLeaving && !this.recorders.has(member.name)) {
         this.recorders.set(member.name, new Watcher(shared, this.machine('r'), member, EVERYTHING));
       }
     }
     if (shared.isOver) return;
     while (this.watchers.length < plan.watchers) {
-      const wish = drawWatch(prng, plan.keys, shared.revision);
+      const wish = drawWatch(prng, plan.keys, shared.revision, shared.compacted);
       this.watchers.push(new Watcher(shared, this.machine('w'), shared.anyMember(prng), wish));
     }
     if (prng.chance(0.5)) this.watchers.splice(prng.below(this.watchers.length), 1)[0]?.close(false);
-    cluster.after(WATCH_STIR_MS * (0.5 + prng.float()), () => this.stir());
+    cluster.after(plan.stirMs * (0.5 + prng.float()), () => this.stir());
   }
 
   /** Peace, in which everything has to come right. */
