@@ -389,13 +389,19 @@ export class ReplicationNode {
       this.reads.confirmGathered(index, this.pump.appliedIndex, this.tickCount);
       return;
     }
+    const context = this.freshContext();
+    this.reads.startRound(context, this.tickCount);
+    this.raft.readIndex(context);
+  }
+
+  /** A name that no other question of any member has. */
+  private readonly freshContext = (): Buffer => {
     const id = this.requestIds.next();
     const context = Buffer.allocUnsafe(8);
     context.writeUInt32BE(id.high, 0);
     context.writeUInt32BE(id.low, 4);
-    this.reads.startRound(context, this.tickCount);
-    this.raft.readIndex(context);
-  }
+    return context;
+  };
 
   /** A message of another member. */
   step(message: Message): void {
@@ -504,7 +510,7 @@ export class ReplicationNode {
 
   /** Asks for the read rounds that were last asked for at that tick or before. */
   private askAgain(before: number): void {
-    for (const context of this.reads.overdue(before, this.tickCount)) this.raft.readIndex(context);
+    for (const context of this.reads.overdue(before, this.tickCount, this.freshContext)) this.raft.readIndex(context);
   }
 
   private expire(): void {

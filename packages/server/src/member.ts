@@ -90,6 +90,8 @@ export interface MemberParts {
   readonly bcrypt?: BcryptEngine;
   /** Sizes of the log's segments, which a simulated world keeps small. */
   readonly wal?: Pick<WalOptions, 'segmentBytes' | 'segmentsMax' | 'fillAheadBytes'>;
+  /** Records kept in memory, in bytes; a simulated world has several members in one process. */
+  readonly cacheBytes?: number;
   /** May stand between the log and what applies it: a simulated world looks at every entry that comes by. */
   readonly observeApplier?: (state: State) => Applier;
   /** How long running calls may go on when the member stops, in milliseconds; default 2000, 0 cuts them off. */
@@ -590,7 +592,7 @@ async function openData(parts: MemberParts, directory: DataDirectory, fullDisk: 
   try {
     const { snapDirectory, walDirectory } = directory;
     await recoverInstalledSnapshot({ world, logger, walDirectory, directory: snapDirectory, backend });
-    const store = new Store(backend);
+    const store = new Store(backend, parts.cacheBytes === undefined ? {} : { cacheBytes: parts.cacheBytes });
     store.beginRestore();
     while (!store.restoreSlice(RESTORE_SLICE)) await turn(world);
     const lessor = new Lessor({ store, backend, ttlMinSeconds: leaseTtlMinSeconds(config.electionTimeoutMs) });

@@ -10,6 +10,9 @@ import { type PeerNet, SimPeers } from './peers.ts';
 export const CLIENT_PORT = 2379;
 export const PEER_PORT = 2380;
 
+/** Small, so that old records have to be fetched from the store. */
+const CACHE_BYTES = 128 * 1024;
+
 /** A member that a fault of its disk has ended is started again after so long. */
 const RESTART_MS = 500;
 /** Batches of the store that a killed process may not have handed to the system yet. */
@@ -118,6 +121,7 @@ export class SimMember {
       },
       connectPeers: (options) => new SimPeers(around.net, machine, options),
       bcrypt: plainHashes,
+      cacheBytes: CACHE_BYTES,
       wal: { segmentBytes: around.plan.segmentBytes, segmentsMax: 2, fillAheadBytes: 4096 },
       observeApplier: (applier) => new ObservedApplier(applier, around.observer, this.name),
     }).then(

@@ -15,7 +15,7 @@ export interface RunScene {
 /** A function of `testing/scripts.ts`, for what a whole run would need too much luck for. */
 export interface ScriptScene {
   readonly kind: 'script';
-  readonly name: 'permissionsBySnapshot' | 'twoSnapshots' | 'lateHeartbeatAnswer';
+  readonly name: 'twoSnapshots' | 'lateHeartbeatAnswer';
 }
 
 export type Scene = RunScene | ScriptScene;
@@ -94,8 +94,8 @@ function lone(kind: FaultKind, everyMs: number, times: number, forMs: number): F
 /** By the mutation's id. */
 export const SCENES: Readonly<Record<string, Scene>> = {
   '13766': run(1, 3, {}, again('kill', 700, 4, 100)),
-  '14370': run(1, 3, { founders: 1, diskMaxMs: 5 }, lone('power', 400, 4, 50)),
-  '14571': { kind: 'script', name: 'permissionsBySnapshot' },
+  '14370': run(2, 3, { founders: 1, diskMaxMs: 5 }, lone('power', 400, 4, 50)),
+  '14571': run(2, 5, { ...SHORT_LOG, authMs: 200 }, again('isolate', 1700, 2, 1200)),
   '14685': run(1, 4, { defragmentMs: 200, batchIntervalMs: 1000 }, again('kill-at', 500, 5, 50, 'defragment.after')),
   '15220': run(1, 2, { watchers: 8 }),
   '15271': run(1, 4, { ...SHORT_LOG, watchers: 2 }, again('isolate', 1700, 2, 1500)),
@@ -108,7 +108,7 @@ export const SCENES: Readonly<Record<string, Scene>> = {
     again('kill', 400, 6, 50),
   ),
   '18055': { kind: 'script', name: 'twoSnapshots' },
-  '18089': run(2, 4, { watchers: 8, compactionMs: 100, operations: DELETING }),
+  '18089': run(1, 4, { watchers: 8, compactionMs: 100, operations: DELETING }),
   '18667': run(1, 2, { compactionMs: 200, operations: { ...CALM.operations, txn: 5 } }),
   '19179': run(
     2,
@@ -125,8 +125,8 @@ export const SCENES: Readonly<Record<string, Scene>> = {
     },
     again('kill-at', 300, 12, 30, 'compaction.batch'),
   ),
-  '20221a': run(2, 5, { ...SHORT_LOG, watchers: 8 }, again('isolate', 1200, 3, 1000)),
-  '20221b': run(2, 3, { watchers: 8, progressMs: 100 }),
+  '20221a': run(3, 5, { ...SHORT_LOG, watchers: 8 }, again('isolate', 1200, 3, 1000)),
+  '20221b': run(1, 3, { watchers: 8, progressMs: 100 }),
   '20271': run(2, 5, { ...SHORT_LOG, pauseMs: 5, clients: 6 }, again('isolate', 1200, 3, 1000)),
   '20418': { kind: 'script', name: 'lateHeartbeatAnswer' },
 };

@@ -171,7 +171,7 @@ export function drawPlan(prng: Prng): Plan {
     moveLeaderMs: drawPeriod(prng, 0.4, [2000, 8000]),
     membershipMs: drawPeriod(prng, 0.4, [3000, 10_000]),
     authMs: drawPeriod(prng, 0.3, [2000, 8000]),
-    faultMs: prng.pick([500, 1500, 4000, 10_000]),
+    faultMs: prng.pick([300, 800, 2000, 5000]),
     faults: drawWeights(prng, FAULT_KINDS),
   };
 }

@@ -96,7 +96,7 @@ export class Rest {
     return bytes;
   }
 
-  /** A linearizable read says that the member knows everything and somebody leads. Of a learner nobody may ask for that. */
+  /** A linearizable read says that the member knows everything and somebody leads. */
   private async answers(member: SimMember): Promise<boolean> {
     if (member.isLeaving || (member.isReady && member.isLearner)) return true;
     const request = RangeRequest.encode(RangeRequest.create({ key: Buffer.from('k') }));

@@ -1,6 +1,6 @@
 /**
  * Goal: a failing run comes out small, breaks the same promise, and can be written down and played again. Method: a stand-in for
- * the simulator whose failure has known causes, so that it takes no time.
+ * the simulator whose failure has known causes, so that it takes no time; and one run of the real one, written down.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -8,7 +8,7 @@ import { Prng } from '@etsd/base';
 import { drawFaults } from './faults.ts';
 import { drawPlan, type Plan } from './plan.ts';
 import { type Schedule, scheduleOf, shrink } from './shrink.ts';
-import type { SimulateOptions, SimulateResult } from './simulate.ts';
+import { type SimulateOptions, type SimulateResult, simulate } from './simulate.ts';
 
 const PLAN: Plan = { ...drawPlan(new Prng(3)), founders: 5, clients: 9, compactionMs: 200, authMs: 1000, faultMs: 500 };
 const FAULTS = drawFaults(new Prng(4), PLAN, 20_000);
@@ -50,4 +50,12 @@ test('nothing is made of a run that broke nothing, and a bound on the runs is ke
   };
   await shrink(failed, { simulate: counted, runsMax: 10 });
   assert.equal(runs, 10);
+});
+
+test('a run that was written down with all that was drawn gives the same trace', async () => {
+  const { plan, faults, stats } = await simulate({ seed: 77, seconds: 4 });
+  const written = JSON.parse(JSON.stringify({ seed: 77, seconds: 4, plan, faults })) as SimulateOptions;
+  const again = await simulate(written);
+  assert.equal(again.stats.traceDigest, stats.traceDigest);
+  assert.equal(again.stats.events, stats.events);
 });

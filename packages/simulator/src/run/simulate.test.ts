@@ -9,7 +9,7 @@ import { REGRESSIONS } from './regressions.ts';
 import { failureOf, summaryOf } from './report.ts';
 import { type SimulateResult, simulate } from './simulate.ts';
 
-const BUDGET_S = Number(process.env['SIMULATE_BUDGET_S'] ?? 20);
+const BUDGET_S = Number(process.env['SIMULATE_BUDGET_S'] ?? 10);
 const SECONDS = 20;
 
 function judge(result: SimulateResult, seconds: number): void {

@@ -56,9 +56,18 @@ export interface SimulateResult {
 export async function simulate(options: SimulateOptions): Promise<SimulateResult> {
   const prng = new Prng(options.seed);
   const plan = { ...drawPlan(prng), ...options.plan };
-  const faults = options.faults ?? drawFaults(new Prng(prng.u32()), plan, options.seconds * 1000);
+  // Drawn in any case: what is drawn behind it must be the same where the same faults are given.
+  const drawn = drawFaults(new Prng(prng.u32()), plan, options.seconds * 1000);
+  const faults = options.faults ?? drawn;
   const run = new Run(options, plan, faults, new Prng(prng.u32()));
-  return await run.run();
+  const { stackTraceLimit } = Error;
+  // Refused calls are many, and nobody looks where their errors were made unless the trace is wanted.
+  if (options.keepsTrace !== true) Error.stackTraceLimit = 0;
+  try {
+    return await run.run();
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 /** Mean time between two looks at the alarms. */

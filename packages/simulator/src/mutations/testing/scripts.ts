@@ -6,11 +6,6 @@ import { MemoryBackend } from '@etsd/backend';
 import { EMPTY, silentLogger } from '@etsd/base';
 import { Store } from '@etsd/mvcc';
 import {
-  AuthPermission,
-  AuthRoleAddRequest,
-  AuthRoleGrantPermissionRequest,
-  AuthUserAddRequest,
-  AuthUserGrantRoleRequest,
   ConfChange,
   ConfChangeType,
   ConfState,
@@ -60,15 +55,10 @@ class Side {
     this.state.applyConfChange(this.state.appliedIndex + 1, 1, change, () => ConfState.create({ voters }), null);
   }
 
-  /** Applies a request as the next entry, in the name of a user or of nobody. */
-  apply(field: number, body: Buffer, user = ''): void {
+  put(key: string): void {
+    const body = PutRequest.encode(PutRequest.create({ key: Buffer.from(key) }));
     const index = this.state.appliedIndex + 1;
-    const revision = user === '' ? 0 : this.state.auth.revision;
-    this.state.apply(index, 1, writeRaftRequest(field, body, 0, body.length, 1, index, user, revision), null);
-  }
-
-  put(key: string, user = ''): void {
-    this.apply(RaftRequestField.Put, PutRequest.encode(PutRequest.create({ key: Buffer.from(key) })), user);
+    this.state.apply(index, 1, writeRaftRequest(RaftRequestField.Put, body, 0, body.length, 1, index, '', 0), null);
   }
 
   install(message: Message): Promise<void> {
@@ -112,42 +102,6 @@ async function* one(pieces: readonly Buffer[]): AsyncIterable<Buffer> {
 function inSimulation(script: (universe: SimUniverse) => Promise<string | null>): Promise<string | null> {
   const universe = new SimUniverse(1);
   return universe.simulation.runToEnd(script(universe));
-}
-
-/** Two users, one of them root; the other may do nothing yet. */
-function enableAuth(side: Side): void {
-  const { AuthEnable, AuthRoleAdd, AuthUserAdd, AuthUserGrantRole } = RaftRequestField;
-  for (const name of ['root', 'ann']) {
-    side.apply(AuthUserAdd, AuthUserAddRequest.encode(AuthUserAddRequest.create({ name })));
-    side.apply(AuthRoleAdd, AuthRoleAddRequest.encode(AuthRoleAddRequest.create({ name })));
-    const request = AuthUserGrantRoleRequest.create({ user: name, role: name });
-    side.apply(AuthUserGrantRole, AuthUserGrantRoleRequest.encode(request));
-  }
-  side.apply(AuthEnable, EMPTY);
-}
-
-/** A member that was away while a user was given a permission gets a snapshot; then that user writes. */
-export function permissionsBySnapshot(): Promise<string | null> {
-  return inSimulation(async (universe) => {
-    const { from, to } = await pair(universe);
-    for (const side of [from, to]) enableAuth(side);
-    // From here on the other one is away.
-    const perm = AuthPermission.create({ permType: 2, key: Buffer.from('k') });
-    const grant = AuthRoleGrantPermissionRequest.create({ name: 'ann', perm });
-    from.apply(RaftRequestField.AuthRoleGrantPermission, AuthRoleGrantPermissionRequest.encode(grant), 'root');
-    await to.install(await send(from, to));
-    from.put('k', 'ann');
-    to.state.apply(to.state.appliedIndex + 1, 1, lastEntry(from), null);
-    if (from.store.revision === to.store.revision) return null;
-    return `the sender is at revision ${from.store.revision}, who got its snapshot at ${to.store.revision}`;
-  });
-}
-
-/** The entry that `put('k', 'ann')` made. */
-function lastEntry(side: Side): Buffer {
-  const body = PutRequest.encode(PutRequest.create({ key: Buffer.from('k') }));
-  const { appliedIndex, auth } = side.state;
-  return writeRaftRequest(RaftRequestField.Put, body, 0, body.length, 1, appliedIndex, 'ann', auth.revision);
 }
 
 /** A second snapshot comes before the first one is installed. */
