@@ -62,24 +62,23 @@ function describe({ method, path, body = '', headers = {}, title }: Step): strin
   return `${method} ${path} ${JSON.stringify(headers)} ${shownBody}`;
 }
 
-/** Asks both servers, one request after the other. */
+async function answerOf(port: number, step: Step, memory: Map<string, string>): Promise<string> {
+  const answer = await ask(port, filled(step, memory)).catch((error: Error) => error);
+  if (answer instanceof Error) return answer.message;
+  if (step.keep !== undefined) memory.set(step.keep[0], step.keep[1].exec(answer.body)?.[1] ?? '');
+  return shown(step, answer);
+}
+
+/** Asks both servers at once, one request after the other. */
 export async function compare(leftPort: number, rightPort: number): Promise<Comparison> {
   const differences: Difference[] = [];
   const ports = [leftPort, rightPort] as const;
   const kept = [new Map<string, string>(), new Map<string, string>()] as const;
   const all = steps();
   for (const step of all) {
-    const answers: string[] = [];
-    for (const [side, port] of ports.entries()) {
-      const memory = kept[side] as Map<string, string>;
-      const answer = await ask(port, filled(step, memory)).catch((error: Error) => error);
-      if (answer instanceof Error) {
-        answers.push(answer.message);
-        continue;
-      }
-      if (step.keep !== undefined) memory.set(step.keep[0], step.keep[1].exec(answer.body)?.[1] ?? '');
-      answers.push(shown(step, answer));
-    }
+    const answers = await Promise.all(
+      ports.map((port, side) => answerOf(port, step, kept[side] as Map<string, string>)),
+    );
     const [left, right] = answers as [string, string];
     if (left !== right) differences.push({ asked: describe(step), left, right });
   }

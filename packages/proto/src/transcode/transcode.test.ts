@@ -116,7 +116,7 @@ test('goal: the words for what is wrong are those of etcd; method: answers seen 
 });
 
 test('goal: nothing nested too deep is followed', () => {
-  const nested = (depth: number): string => '{"success":[{"request_txn":'.repeat(depth) + '{}' + '}]}'.repeat(depth);
+  const nested = (depth: number): string => `${'{"success":[{"request_txn":'.repeat(depth)}{}${'}]}'.repeat(depth)}`;
   assert.match(read(nested(10), txn), /^\{"success"/);
   assert.equal(read(nested(2000), txn), 'proto:\u00a0exceeded max recursion depth');
   assert.equal(read(`{"x":${'['.repeat(20_000)}`), 'exceeded max depth');
