@@ -1,5 +1,5 @@
 import type { Backend } from '@etsd/backend';
-import { errorFrom, type Logger, U64_ZERO, u64ToHex } from '@etsd/base';
+import { type Logger, U64_ZERO, u64ToHex } from '@etsd/base';
 import { Store } from '@etsd/mvcc';
 import { HeaderTemplate } from '@etsd/proto';
 import {
@@ -33,18 +33,10 @@ import type { LoopDelay } from './duties/loop-delay.ts';
 import { versionRefusal } from './duties/version-rules.ts';
 import { Abuse } from './guard/abuse.ts';
 import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
-import { HttpApi } from './http/api/api.ts';
-import { HttpEdge } from './http/edge.ts';
-import { HttpFront } from './http/front.ts';
-import { Gateway } from './http/gateway/gateway.ts';
+import type { HttpEdge } from './http/edge.ts';
+import { makeHttpEdge } from './http/make-edge.ts';
 import { httpMember } from './http-member.ts';
-import {
-  COMMIT_OPERATIONS_MAX,
-  COMPACTION_SLICE_MS,
-  gatewayBodyBytes,
-  makeLimits,
-  REQUEST_OVERHEAD_BYTES,
-} from './limits.ts';
+import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS, makeLimits, REQUEST_OVERHEAD_BYTES } from './limits.ts';
 import { Gate, withBoundPorts } from './listeners.ts';
 import { MemberMetrics } from './member-metrics.ts';
 import { type BcryptEngine, Passwords } from './passwords.ts';
@@ -484,29 +476,16 @@ class RunningMember implements Member {
   private admitClients(): void {
     const { config } = this.parts;
     const gate = this.gates.clients;
-    const { world } = this.parts;
-    const { maxRequestBytes } = memberLimits(config);
-    const callParts = {
-      handlerOf: (path: string) => this.guarded.handlerOf(path),
-      after: (ms: number, callback: () => void) => world.timers.after(ms, callback, { ref: false }),
-      bodyBytesMax: gatewayBodyBytes(maxRequestBytes),
-      passesIdentity: config.gatewayClientCertAuth,
-    };
-    const gateway = new Gateway({ ...callParts, messageBytesMax: maxRequestBytes + REQUEST_OVERHEAD_BYTES });
-    const report = (error: unknown): void =>
-      this.parts.logger.log('error', 'a request over HTTP could not be served', { error: errorFrom(error).stack });
-    const api = new HttpApi({ ...callParts, report, nowMs: () => world.clock.nowMs() });
-    const ignoresNames = (): boolean =>
-      config.clientCertAuth && !config.gatewayClientCertAuth && this.state.auth.enabled;
-    const edge = new HttpEdge(
-      new HttpFront({
-        member: httpMember(this.replication, this.state, this.metrics.registry),
-        policy: { cors: config.cors, hostWhitelist: config.hostWhitelist, ignoresNames },
-        gateway: config.enableGrpcGateway ? gateway : null,
-        api: config.enableHttpApi ? api : null,
-      }),
-      gatewayBodyBytes(maxRequestBytes),
-    );
+    const { world, logger } = this.parts;
+    const edge = makeHttpEdge({
+      world,
+      logger,
+      config,
+      limits: memberLimits(config),
+      member: httpMember(this.replication, this.state, this.metrics.registry),
+      handlerOf: (path) => this.guarded.handlerOf(path),
+      isAuthEnabled: () => this.state.auth.enabled,
+    });
     this.edge = edge;
     this.rpc.handleHttp(edge);
     this.rpc.onHttp1((socket, firstBytes) => {

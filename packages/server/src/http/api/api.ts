@@ -31,6 +31,7 @@ export interface HttpApiParts {
   readonly nowMs: () => number;
   readonly after: (ms: number, callback: () => void) => { cancel(): void };
   readonly bodyBytesMax: number;
+  readonly operationsMax: number;
   /** Takes note of what should not have happened. */
   readonly report: (error: unknown) => void;
   /** The common name of a client's certificate says who calls. */
@@ -182,13 +183,14 @@ export class HttpApi {
   ): Question {
     const json = (status: number, value: unknown, more: readonly string[] = []): void =>
       exchange.respond(status, [...headers, ...more, ...JSON_HEADERS], `${JSON.stringify(value)}\n`);
-    const { after } = this.parts;
+    const { after, operationsMax } = this.parts;
     return {
       exchange,
       query,
       caller,
       headers,
       body,
+      operationsMax,
       after,
       json,
       fail: (error) => this.fail(exchange, headers, error),
