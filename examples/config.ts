@@ -1,26 +1,29 @@
 /**
- * A configuration that follows its keys: read once, then kept up by a watch from the revision of the reading on.
+ * A configuration that follows its keys and is checked before it counts: what is wrong is not taken.
  * `node_modules/.bin/node examples/config.ts [host:port]`
  */
-import { EtcdClient, EventType, prefix } from '@etsd/client';
+import { EtcdClient, put } from '@etsd/client';
+import { LiveConfig, oneOf, optional, shape, wholeNumber } from '@etsd/client/recipes';
 
-await using client = new EtcdClient({ endpoints: process.argv[2] ?? '127.0.0.1:2379', namespace: 'example/config/' });
-await client.kv.put('level', 'info');
+await using client = new EtcdClient({ endpoints: process.argv[2] ?? '127.0.0.1:2379' });
+await client.kv.put('example/config/level', 'info');
 
-const config = new Map<string, string>();
-const { header, kvs } = await client.kv.range(prefix(''));
-for (const kv of kvs) config.set(kv.key.toString(), kv.value.toString());
-console.log(`read: ${JSON.stringify(Object.fromEntries(config))}`);
+const parse = shape({ level: oneOf('debug', 'info'), workers: optional(wholeNumber(1, 64), 4) });
+await using config = await LiveConfig.open(client, 'example/config/', { parse });
+console.log(`read: ${JSON.stringify(config.current)}`);
 
-await client.kv.put('level', 'debug');
-await client.kv.put('color', 'green');
-await client.kv.delete('level');
+const changes = config.changes();
+const next = async (): Promise<void> => {
+  await changes.next();
+  console.log(`now: ${JSON.stringify(config.current)}`);
+};
+const both = next();
+await client.kv.transaction().do(put('example/config/level', 'debug'), put('example/config/workers', '8')).commit();
+await both;
 
-const startRevision = (header?.revision ?? 0) + 1;
-for await (const { kv, type } of client.watch(prefix(''), { startRevision }).events()) {
-  if (kv === null) continue;
-  if (type === EventType.PUT) config.set(kv.key.toString(), kv.value.toString());
-  else config.delete(kv.key.toString());
-  console.log(`now: ${JSON.stringify(Object.fromEntries(config))}`);
-  if (!config.has('level')) break;
-}
+const repaired = next();
+await client.kv.put('example/config/workers', 'many');
+while (config.error === null) await new Promise((resolve) => setTimeout(resolve, 5));
+console.log(`refused: ${config.error.message}`);
+await client.kv.put('example/config/workers', '16');
+await repaired;

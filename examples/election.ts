@@ -2,7 +2,8 @@
  * Two candidates; the second leads when the first resigns, and an observer sees both.
  * `node_modules/.bin/node examples/election.ts [host:port]`
  */
-import { campaign, EtcdClient, observe } from '@etsd/client';
+import { EtcdClient } from '@etsd/client';
+import { campaign, observe } from '@etsd/client/recipes';
 
 await using client = new EtcdClient({ endpoints: process.argv[2] ?? '127.0.0.1:2379' });
 const done = new AbortController();

@@ -2,7 +2,8 @@
  * Three workers, one lock: each adds one to a counter under the lock, and the store itself refuses whoever no longer holds
  * it. `node_modules/.bin/node examples/lock.ts [host:port]`
  */
-import { acquire, EtcdClient, put } from '@etsd/client';
+import { EtcdClient, put } from '@etsd/client';
+import { acquire } from '@etsd/client/recipes';
 
 const endpoints = process.argv[2] ?? '127.0.0.1:2379';
 
@@ -12,12 +13,9 @@ async function worker(name: string): Promise<void> {
   for (let round = 0; round < 3; round++) {
     await using lock = await acquire(client, 'example/counter-lock', lease);
     const before = Number((await client.kv.get('example/counter'))?.value ?? 0);
-    const { succeeded } = await client.kv
-      .transaction()
-      .if(lock.held)
-      .do(put('example/counter', String(before + 1)))
-      .commit();
-    if (succeeded) console.log(`${name}: ${before + 1}`);
+    // Throws where the lock is lost, so a count is never overwritten by one who came back too late.
+    await lock.write(put('example/counter', String(before + 1)));
+    console.log(`${name}: ${before + 1}`);
   }
 }
 

@@ -28,6 +28,9 @@ function runSteps(): Counts {
   return counts;
 }
 
+/** Real seconds of fresh seeds for the simulator. */
+process.env['SIMULATE_BUDGET_S'] ??= '60';
+
 const steps = runSteps();
 const tests = steps.failed > 0 ? { passed: 0, failed: 0, skipped: 0 } : await runTests([]);
 const failed = steps.failed + tests.failed;

@@ -33,6 +33,7 @@ export const NODE_CORNERS: readonly string[] = [
   'packages/runtime/src/node/',
   'packages/backend/src/lmdb',
   'packages/server/src/http/',
+  'packages/simulator/src/main.ts',
   'packages/replication/src/peers/http-',
   'packages/rpc/interop/',
   'packages/rpc/conformance/',

@@ -143,7 +143,11 @@ const ADVISORIES: [name: string, user: string, ask: Ask][] = [
   ['a deletion returns former values', 'bob', { method: 'KV/DeleteRange', message: { key: key('a'), prev_kv: true } }],
   ['a put hangs on a lease with others’ keys', 'cid', { method: 'KV/Put', message: { key: key('a'), lease: 9 } }],
   ['a lease with others’ keys is revoked', 'cid', { method: 'Lease/LeaseRevoke', message: { ID: 9 } }],
-  ['a lease with others’ keys is shown', 'cid', { method: 'Lease/LeaseTimeToLive', message: { ID: 9, keys: true } }],
+  [
+    'CVE-2023-32082: a lease with others’ keys is shown',
+    'cid',
+    { method: 'Lease/LeaseTimeToLive', message: { ID: 9, keys: true } },
+  ],
   [
     'a lease with others’ keys is kept alive',
     'cid',

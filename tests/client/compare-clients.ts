@@ -10,6 +10,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { parseArgs } from 'node:util';
+import { EtcdClient } from '@etsd/client';
 import { type Product, startServer } from '../support/server.ts';
 import { CLIENTS, type ClientName, type Subject } from './compared-clients.ts';
 
@@ -29,7 +30,7 @@ interface Measured {
 }
 
 const VALUE = Buffer.alloc(256, 'v');
-const KEYS = 10_000;
+const KEYS = 1000;
 
 /** So many loops, each with one request under way; returns what was measured after the warm-up. */
 async function load(subject: Subject, order: Order, concurrency: number): Promise<Measured> {
@@ -106,6 +107,9 @@ async function measure(options: {
   measureMs: number;
 }): Promise<Map<string, Row>> {
   const server = await startServer({ product: options.product });
+  await using writer = new EtcdClient({ endpoints: server.address });
+  const keys = Array.from({ length: KEYS }, (_unused, i) => `compare/${i}`);
+  await Promise.all(keys.map((each) => writer.kv.put(each, VALUE)));
   const names = Object.keys(CLIENTS) as ClientName[];
   const children = names.map((name) =>
     fork(import.meta.filename, ['--as', name, '--address', server.address, '--concurrency', `${options.concurrency}`]),
@@ -115,7 +119,6 @@ async function measure(options: {
     await Promise.all(children.map((each) => answer(each)));
     for (const workload of WORKLOADS) {
       const measured = new Map<ClientName, Measured[]>(names.map((name) => [name, []]));
-      // Reads need the keys: every client writes them all in the warm-up of its puts.
       for (let round = 0; round < options.rounds; round++) {
         for (const [place, name] of names.entries()) {
           const each = children[place] as ChildProcess;

@@ -24,3 +24,15 @@ test('etcdctl check perf passes', { skip: skip || skipLong }, async () => {
   assert.equal(entries[0]?.exit, '0', `${entries[0]?.stdout}${entries[0]?.stderr}`);
   assert.equal(entries[2]?.exit, '4');
 });
+
+// Goal: it finds the memory of the member in its metrics, and everything it wrote is gone afterwards.
+test('etcdctl check datascale passes', { skip, timeout: 180_000 }, async () => {
+  const commands = [
+    steps.step('check datascale --load=s --auto-compact --auto-defrag'),
+    steps.step('get /etcdctl-check-datascale/ --prefix --count-only -w fields'),
+  ];
+  const [check, rest] = await transcript('etsd', commands);
+  assert.equal(check?.exit, '0', `${check?.stdout}${check?.stderr}`);
+  assert.match(check?.stdout ?? '', /PASS: Approximate (system|RSS) memory used/);
+  assert.match(rest?.stdout ?? '', /"Count" : 0/);
+});

@@ -15,20 +15,30 @@ export interface Entry {
 
 const STEP_MS = 30_000;
 
-/** The tool whose output is recorded, as words of a command line. */
-export type Tool = readonly string[];
+/** The tool whose output is recorded. */
+export interface Tool {
+  /** The beginning of its command line. */
+  readonly words: readonly string[];
+  /**
+   * The same without a process, for commands that end by themselves and start no other: most of the time of a small
+   * program goes into its start.
+   */
+  readonly run?: (args: readonly string[], env: Env, stdin: string) => Promise<Output>;
+}
+
+type Env = Readonly<Record<string, string | undefined>>;
 
 /** Runs the commands against one fresh server of the product; the tool is the real etcdctl unless another is given. */
 export async function transcript(product: Product, steps: readonly Step[], tool?: Tool): Promise<Entry[]> {
   const server = await startServer({ product });
   try {
-    return await new Session(server, tool ?? [findPeerProgram('etcdctl') ?? 'etcdctl']).run(steps);
+    return await new Session(server, tool ?? { words: [findPeerProgram('etcdctl') ?? 'etcdctl'] }).run(steps);
   } finally {
     await server.dispose();
   }
 }
 
-interface Output {
+export interface Output {
   stdout: Buffer;
   stderr: string;
   exit: string;
@@ -37,6 +47,7 @@ interface Output {
 class Session {
   private readonly server: TestServer;
   private readonly leases: string[] = [];
+  private readonly members: string[] = [];
   private memberId = 0n;
   private clusterId = 0n;
 
@@ -57,6 +68,7 @@ class Session {
     for (const step of steps) {
       const output = await this.execute(step);
       if (step.args.join(' ').includes('lease grant')) this.rememberLease(output.stdout);
+      if (step.args.join(' ').includes('member add')) this.rememberMember(output.stdout);
       entries.push({
         title: step.title ?? step.args.join(' '),
         stdout: this.normalise(this.readable(step, output.stdout), step),
@@ -71,13 +83,17 @@ class Session {
     const args = step.args.map((arg) =>
       arg
         .replace(/\{L(\d+)\}/g, (_match, index: string) => this.leases[Number(index) - 1] ?? 'no-such-lease')
+        .replace(/\{M(\d+)\}/g, (_match, index: string) => this.members[Number(index) - 1] ?? 'no-such-member')
         .replace('{MEMBER}', this.memberId.toString(16)),
     );
+    const env = { ...process.env, ETCDCTL_API: '3', ETCDCTL_ENDPOINTS: this.server.address, ...step.env };
+    const { run, words } = this.tool;
+    const needsProcess = step.stopAfterLines !== undefined || step.meanwhile !== undefined || args.includes('--');
+    if (run !== undefined && !needsProcess && !/\b(lock|elect|watch)\b/.test(args.join(' '))) {
+      return run(args, env, step.stdin ?? '');
+    }
     return new Promise((resolve, reject) => {
-      const child = spawn(this.tool[0] as string, [...this.tool.slice(1), ...args], {
-        env: { ...process.env, ETCDCTL_API: '3', ETCDCTL_ENDPOINTS: this.server.address, ...step.env },
-        stdio: ['pipe', 'pipe', 'pipe'],
-      });
+      const child = spawn(words[0] as string, [...words.slice(1), ...args], { env, stdio: ['pipe', 'pipe', 'pipe'] });
       const stdout: Buffer[] = [];
       const stderr: Buffer[] = [];
       let lines = 0;
@@ -116,6 +132,14 @@ class Session {
     else if (decimal !== undefined) this.leases.push(BigInt(decimal).toString(16).padStart(16, '0'));
   }
 
+  private rememberMember(stdout: Buffer): void {
+    const text = stdout.toString('latin1');
+    const hex = /^Member +([0-9a-f]+) added/.exec(text)?.[1];
+    const decimal = /"member":\{"ID":(\d+)/.exec(text)?.[1];
+    if (hex !== undefined) this.members.push(hex);
+    else if (decimal !== undefined) this.members.push(BigInt(decimal).toString(16));
+  }
+
   private readable(step: Step, stdout: Buffer): string {
     if (step.message === undefined || step.message === '-' || stdout.length === 0) return stdout.toString('utf8');
     // For leases etcdctl prints only the header, without what would make it a message of its own.
@@ -130,6 +154,7 @@ class Session {
       [this.memberId, 'MEMBER'],
       [this.clusterId, 'CLUSTER'],
       ...this.leases.map((hex, index): [bigint, string] => [BigInt(`0x${hex}`), `L${index + 1}`]),
+      ...this.members.map((hex, index): [bigint, string] => [BigInt(`0x${hex}`), `M${index + 1}`]),
     ];
     for (const [id, name] of ids) {
       out = out.replaceAll(String(id), `<${name}>`).replaceAll(id.toString(16).padStart(16, '0'), `<${name}>`);
@@ -147,6 +172,14 @@ class Session {
 function maskNumbers(match: string): string {
   // In the order of the ids, which are random.
   if (match.startsWith('ETCD_INITIAL_CLUSTER="')) return match.split(/[",]/).sort().join();
+  if (match.startsWith('"members":['))
+    return match
+      .slice(11, -1)
+      .split(/(?<=\}),/)
+      .sort()
+      .join();
+  // A checksum in hexadecimal, in a line or in a table.
+  if (/^(│ +)?[0-9a-f]{5,8}( │|,)$/.test(match)) return '#';
   // A key in base64 that holds an id.
   if (match.startsWith('"key":"')) return '"key":"#"';
   return match.replace(/[0-9a-f]{13,16}|[\d.]+/g, '#');

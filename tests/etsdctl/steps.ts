@@ -282,6 +282,75 @@ const REST: shared.Step[] = [
   ...inFormats('compaction 1', 'KV/Compact'),
 ];
 
+/** What `command` prints in every writer, where it has no protobuf to be read. */
+function inWriters(command: (index: number) => string, more: Omit<shared.Step, 'args'> = {}): shared.Step[] {
+  return FORMATS.map((format, index) => step(`${command(index + 1)} -w ${format}`, more));
+}
+
+const HASHES = [/^[0-9a-f]+,/g, /"hash":\d+|"totalSize":\d+/g, /"(Hash|Size)" : \d+/g, /│ +[0-9a-f]+ │/g];
+
+/** What the other chapters leave: each command in each writer, also where it is refused. */
+const WRITERS: shared.Step[] = [
+  step('put a 1'),
+  ...inWriters(() => 'version'),
+  ...FORMATS.map(() => step('lease grant 100')),
+  ...inFormats('lease revoke {L1}', 'Lease/LeaseRevoke').map((each, index) => ({
+    ...each,
+    args: each.args.map((arg) => arg.replace('{L1}', `{L${index + 1}}`)),
+  })),
+  step('watch b a -w protobuf', { message: 'Watch/Watch' }),
+  ...inWriters(() => 'check perf --load=z'),
+  ...inWriters(() => 'check datascale --load=z'),
+  ...inWriters(() => 'defrag'),
+  ...inWriters(() => 'make-mirror'),
+  ...inWriters(() => 'member promote 77'),
+  ...inFormats('move-leader {MEMBER}', 'Maintenance/MoveLeader'),
+  ...inWriters(() => 'snapshot save /tmp/etsd-golden-snapshot.db'),
+  ...inWriters(() => 'snapshot status /tmp/etsd-golden-snapshot.db', { mask: HASHES }),
+  ...inWriters(() => 'snapshot restore /no/such/file --data-dir=/no/such/folder'),
+  ...inWriters(() => 'auth enable'),
+  step('user add alice:pw'),
+  ...inFormats('user passwd alice --interactive=false', 'Auth/AuthUserChangePassword', { stdin: 'newpw\n' }).map(
+    (each) => ({ ...each, ...(each.message === undefined ? {} : { message: 'Auth/UserChangePassword' }) }),
+  ),
+  // What is refused after the member was added or removed has done it all the same.
+  ...(['simple', 'json', 'fields', 'table'] as const).flatMap((format, index) => [
+    step(`member add learner --learner --peer-urls=http://127.0.0.1:1${index} -w ${index === 1 ? 'json' : 'simple'}`, {
+      mask: [...NEW_MEMBER, /ETCD_INITIAL_CLUSTER="[^"]*"/g, /"members":\[.*\]/g],
+    }),
+    step(`member remove {M${index + 1}} -w ${format}`, { mask: NEW_MEMBER }),
+  ]),
+  step('member remove 77 -w protobuf'),
+  ...(['fields', 'protobuf', 'table'] as const).map((format, index) =>
+    step(`member add learner --learner --peer-urls=http://127.0.0.1:2${index} -w ${format}`, {
+      mask: NEW_MEMBER,
+      ...protobuf(format, 'Cluster/MemberAdd'),
+    }),
+  ),
+];
+
+const HOLDER = [
+  ...LEASE_KEYS,
+  /"lease":\d+/g,
+  /"key":"[^"]*"/g,
+  /"Lease" : \d+/g,
+  /"(create_|mod_)?revision":\d+/g,
+  /"(Create|Mod)?Revision" : \d+/g,
+];
+
+/**
+ * A writer that refuses does so after the key was written: etcdctl leaves it to its lease, so names are used once, while
+ * etsdctl removes it, so revisions are not compared.
+ */
+const HOLDERS: shared.Step[] = ['elect', 'lock'].flatMap((command) =>
+  FORMATS.map((format) =>
+    step(`${command} ${command}-${format}${command === 'elect' ? ' me' : ''} -w ${format}`, {
+      stopAfterLines: format === 'fields' ? 12 : 1,
+      mask: HOLDER,
+    }),
+  ),
+);
+
 const { CHECK_PERF: _aMinute, ...usual } = shared.CHAPTERS;
 
 export const CHAPTERS: Record<string, shared.Step[]> = {
@@ -293,4 +362,6 @@ export const CHAPTERS: Record<string, shared.Step[]> = {
   BYTES,
   CONCURRENCY,
   REST,
+  WRITERS,
+  HOLDERS,
 };

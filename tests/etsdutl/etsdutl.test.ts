@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
+import { startMember } from '@etsd/server';
+import { run as runProgram } from '../../packages/cli/src/ctl/main.ts';
+import { ETSDUTL } from '../../packages/cli/src/utl/program.ts';
 import { findPeerProgram, NODE, needsPeer, ROOT } from '../support/binaries.ts';
 import { Client, type Message } from '../support/client.ts';
 import { freePort, startServer, TestServer } from '../support/server.ts';
@@ -16,9 +20,10 @@ interface Result {
   exit: number | null;
 }
 
-function run(words: string[]): Result {
+function run(words: string[], cwd = '.'): Result {
   const [program, ...args] = words;
-  const { status, stderr, stdout } = spawnSync(program as string, args, { encoding: 'utf8', timeout: 60_000 });
+  const options = { cwd, encoding: 'utf8', timeout: 60_000 } as const;
+  const { status, stderr, stdout } = spawnSync(program as string, args, options);
   return { stdout, stderr, exit: status };
 }
 
@@ -67,10 +72,7 @@ test('etsdutl prints what etcdutl prints, and restores what etcd saved', { skip,
       assert.deepEqual(mine, other, format);
       compared++;
     }
-    for (const args of [['snapshot', 'status', '/no/such/file'], ['snapshot', 'restore'], ['defrag'], ['nope']]) {
-      assert.equal(ours(...args).exit, theirs('etcdutl', ...args).exit, args.join(' '));
-      compared++;
-    }
+    compared += await compareMistakes(directory, file);
     console.log(`etsdutl: ${compared} commands compared with etcdutl's`);
 
     for (const revision of ['0', '200']) {
@@ -81,6 +83,120 @@ test('etsdutl prints what etcdutl prints, and restores what etcd saved', { skip,
     }
     await restoreAndRun(directory, file, hash('0'), 0);
     await restoreAndRun(directory, file, hash('0'), 1000);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
+
+/** What is wrong with a command line, and whether both say it in the same words: where not, ours say more. */
+const MISTAKES: readonly (readonly [line: string, words: 'same words' | 'own words'])[] = [
+  ['snapshot', 'same words'],
+  ['snapshot nope', 'same words'],
+  ['snapshot save x', 'same words'],
+  ['snapshot status', 'same words'],
+  ['snapshot status a b', 'same words'],
+  ['snapshot status none', 'same words'],
+  ['snapshot status none -w json', 'same words'],
+  ['snapshot status saved.db -w yaml', 'same words'],
+  ['snapshot status saved.db extra', 'same words'],
+  ['snapshot status saved.db --nope', 'same words'],
+  ['snapshot status junk', 'own words'],
+  ['snapshot status empty', 'own words'],
+  ['snapshot status folder', 'own words'],
+  ['snapshot restore', 'same words'],
+  ['snapshot restore a b', 'same words'],
+  ['snapshot restore none', 'same words'],
+  ['snapshot restore none --data-dir new', 'same words'],
+  ['snapshot restore saved.db --data-dir full', 'same words'],
+  ['snapshot restore saved.db --data-dir new --wal-dir folder', 'same words'],
+  ['snapshot restore junk --data-dir new', 'same words'],
+  ['snapshot restore unchecked.db --data-dir new', 'same words'],
+  ['snapshot restore damaged.db --data-dir new', 'own words'],
+  ['snapshot restore saved.db --data-dir new --bump-revision 10', 'same words'],
+  ['snapshot restore saved.db --data-dir new --mark-compacted', 'same words'],
+  ['snapshot restore saved.db --data-dir new --bump-revision x', 'same words'],
+  ['snapshot restore saved.db --data-dir new --name x', 'same words'],
+  ['snapshot restore saved.db --data-dir new --initial-cluster default=foo', 'same words'],
+  ['snapshot restore saved.db --data-dir new --initial-cluster nonsense', 'own words'],
+  ['snapshot restore saved.db --data-dir new --initial-advertise-peer-urls foo', 'same words'],
+  ['snapshot restore saved.db --data-dir new --initial-advertise-peer-urls http://127.0.0.1:9', 'same words'],
+  ['defrag', 'same words'],
+  ['nope', 'same words'],
+  ['--nope', 'same words'],
+  ['completion tcsh', 'same words'],
+];
+
+/** Our tool without a process of its own, which would take longer to start than to refuse. */
+async function typed(cwd: string, line: string): Promise<Result> {
+  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
+  const before = process.cwd();
+  process.chdir(cwd);
+  try {
+    const exit = await runProgram(ETSDUTL, line.split(' '), { env: {}, stdin: stdin as never, stdout, stderr });
+    return { exit, stdout: String(stdout.read() ?? ''), stderr: String(stderr.read() ?? '') };
+  } finally {
+    process.chdir(before);
+  }
+}
+
+function errorOf({ stderr }: Result): string | undefined {
+  return /^Error: .*$/m.exec(stderr)?.[0]?.replaceAll('etsd', 'etcd');
+}
+
+/** Makes every mistake with both tools, on the same files; gives how many. */
+async function compareMistakes(directory: string, saved: string): Promise<number> {
+  const place = mkdtempSync(join(directory, 'mistakes-'));
+  const bytes = readFileSync(saved);
+  const damaged = Buffer.from(bytes);
+  damaged[damaged.length >> 1] = (damaged[damaged.length >> 1] as number) ^ 0xff;
+  const files: [string, Buffer][] = [
+    ['saved.db', bytes],
+    ['unchecked.db', bytes.subarray(0, -32)],
+    ['damaged.db', damaged],
+    ['junk', Buffer.alloc(5000, 'x')],
+    ['empty', Buffer.alloc(0)],
+  ];
+  for (const [name, content] of files) writeFileSync(join(place, name), content);
+  for (const name of ['folder', 'full']) mkdirSync(join(place, name));
+  writeFileSync(join(place, 'full', 'file'), '');
+  for (const [line, words] of MISTAKES) {
+    const mine = await typed(place, line);
+    rmSync(join(place, 'new'), { recursive: true, force: true });
+    const other = run([findPeerProgram('etcdutl') as string, ...line.split(' ')], place);
+    rmSync(join(place, 'new'), { recursive: true, force: true });
+    assert.equal(mine.exit, other.exit, line);
+    if (words === 'same words') assert.equal(errorOf(mine), errorOf(other), line);
+    else assert.ok((errorOf(mine) ?? '').length > 20, line);
+  }
+  return MISTAKES.length;
+}
+
+// Goal: the note about the storage that etcd 3.6 keeps is written and removed, and nothing else is changed by it.
+test('etsdutl migrate', { timeout: 60_000 }, async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'etsdutl-test-'));
+  try {
+    const dataDir = join(directory, 'member');
+    const written = await startMember({ dataDir });
+    await written.client().kv.put('a', '1');
+    const busy = ours('migrate', '--data-dir', dataDir, '--target-version', '3.6');
+    assert.match(busy.stderr, /a member is using it\)\n\(stop the member first\)/);
+    await written.close();
+    const migrate = (version: string): Result => ours('migrate', '--data-dir', dataDir, '--target-version', version);
+    assert.match(migrate('3.5').stderr, /storage version up-to-date/);
+    assert.match(migrate('3.6').stderr, /updated storage version.*"3\.6\.0"/);
+    assert.match(migrate('3.6').stderr, /storage version up-to-date/);
+    assert.match(migrate('3').stderr, /wrong target version format, expected "X\.Y", got "3"/);
+    assert.match(migrate('3.4').stderr, /target version "3\.4" not supported\. Minimal "3\.5"/);
+    await using again = await startMember({ dataDir });
+    assert.equal((await again.client().kv.get('a'))?.value.toString(), '1');
+    const pieces: Buffer[] = [];
+    for await (const { blob } of again.client().maintenance.snapshot()) pieces.push(blob);
+    const file = join(directory, 'saved.db');
+    writeFileSync(file, Buffer.concat(pieces));
+    assert.match(ours('snapshot', 'status', file, '--compat=3.6').stdout, /, 2, 1, [^,]+, 3\.6\.0\n$/);
+    await again.close();
+    assert.equal(migrate('3.5').exit, 0);
+    assert.match(migrate('3.5').stderr, /up-to-date/);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
@@ -139,7 +255,6 @@ test('a damaged snapshot is refused', { skip, timeout: 120_000 }, async () => {
   const directory = mkdtempSync(join(tmpdir(), 'etsdutl-test-'));
   try {
     const { file } = await saved(directory);
-    const { readFileSync } = await import('node:fs');
     const bytes = readFileSync(file);
     bytes[Math.floor(bytes.length / 2)] = (bytes[Math.floor(bytes.length / 2)] as number) ^ 0xff;
     const damaged = join(directory, 'damaged.db');

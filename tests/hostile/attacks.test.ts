@@ -1,5 +1,5 @@
 /**
- * Goal: under each attack a member over TLS goes on serving others, in bounded memory, and shows the attack in its
+ * Goal: under each attack (handshakes left open among them: GHSA-6vch-q96h-7gc3) a member over TLS goes on serving others, in bounded memory, and shows the attack in its
  * metrics and its log. Method: the tool's attacks, each for a second; `node tests/hostile/attacks.ts` is the long form,
  * which also compares waits.
  */

@@ -155,7 +155,7 @@ test('a strict audit log that can not be written refuses requests; files are put
   }
 });
 
-// Goal: guessing passwords gets slower and slower, is seen, and tells nothing of who exists.
+// Goal: CVE-2020-15115: guessing passwords gets slower and slower, is seen, and tells nothing of who exists.
 test('wrong passwords are held up, and counted', async () => {
   const server = await startServer({ product: 'etsd', flags: ['--bcrypt-cost=4'] });
   const client = server.connect();

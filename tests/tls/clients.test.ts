@@ -131,6 +131,7 @@ describe('clients over mutual TLS', { skip }, () => {
     assert.ok((await metric('etsd_tls_handshakes_total{side="client",version="TLSv1.2"')) > 0);
   });
 
+  // GHSA-3wh4-j44w-pg92: etcd let it in.
   it('a revoked certificate is refused at the next handshake, by an old session too', async () => {
     let session: Buffer | undefined;
     const held = await new Promise<TLSSocket>((resolve, reject) => {

@@ -10,17 +10,20 @@ import { SLAB_BYTES } from './limits.ts';
  * The directory is a table without chains, indexed by the main revision: revisions are dense, so recent ones do not
  * push each other out.
  */
-const ENTRIES = 1 << 18;
-const MASK = ENTRIES - 1;
+const ENTRIES_MAX = 1 << 18;
+const ENTRIES_MIN = 1 << 8;
+/** Room in the cache for which the directory has an entry. */
+const BYTES_PER_ENTRY = 256;
 const LARGE_RECORD_BYTES = SLAB_BYTES >> 3;
 
 export class RecordCache {
-  private readonly mains = new Float64Array(ENTRIES);
-  private readonly subs = new Int32Array(ENTRIES);
+  private readonly mask: number;
+  private readonly mains: Float64Array;
+  private readonly subs: Int32Array;
   /** Serial number of the slab an entry lies in; 0 in an empty entry. */
-  private readonly serials = new Int32Array(ENTRIES);
-  private readonly offsets = new Int32Array(ENTRIES);
-  private readonly lengths = new Int32Array(ENTRIES);
+  private readonly serials: Int32Array;
+  private readonly offsets: Int32Array;
+  private readonly lengths: Int32Array;
   /** The slabs with the serial numbers (newest − length, newest], by serial number modulo their number. */
   private readonly slabs: (Slab | null)[];
   private newest = 1;
@@ -32,6 +35,14 @@ export class RecordCache {
   offset = 0;
 
   constructor(bytesMax: number) {
+    const wanted = 2 ** Math.ceil(Math.log2(Math.max(1, bytesMax / BYTES_PER_ENTRY)));
+    const entries = Math.max(ENTRIES_MIN, Math.min(ENTRIES_MAX, wanted));
+    this.mask = entries - 1;
+    this.mains = new Float64Array(entries);
+    this.subs = new Int32Array(entries);
+    this.serials = new Int32Array(entries);
+    this.offsets = new Int32Array(entries);
+    this.lengths = new Int32Array(entries);
     this.slabs = new Array<Slab | null>(Math.max(2, Math.ceil(bytesMax / SLAB_BYTES))).fill(null);
     this.slabs[1 % this.slabs.length] = this.current;
   }
@@ -45,7 +56,7 @@ export class RecordCache {
       return;
     }
     if (this.used + length > SLAB_BYTES) this.nextSlab();
-    const at = (main + sub * 7919) & MASK;
+    const at = (main + sub * 7919) & this.mask;
     this.mains[at] = main;
     this.subs[at] = sub;
     this.serials[at] = this.newest;
@@ -65,7 +76,7 @@ export class RecordCache {
   }
 
   get(main: number, sub: number): Buffer | null {
-    const at = (main + sub * 7919) & MASK;
+    const at = (main + sub * 7919) & this.mask;
     if (this.mains[at] !== main || this.subs[at] !== sub) return null;
     const serial = this.serials[at] as number;
     if (serial === 0 || serial <= this.newest - this.slabs.length) return null;

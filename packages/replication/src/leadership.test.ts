@@ -45,6 +45,27 @@ test('a hand-over is refused by followers, and to whoever cannot lead', () => {
   assert.equal(move(leader, leader.id).outcome, 'done');
 });
 
+test('what only this leader may say is taken while it leads, and reaches nobody while it hands over', () => {
+  const group = started();
+  const { leader } = group;
+  const away = group.follower();
+  const say = (from: GroupMember, text: string): [boolean, RecordingWaiter] => {
+    const waiter = new RecordingWaiter();
+    return [from.node.proposeAsLeader(Buffer.from(text), waiter), waiter];
+  };
+  const [isTaken, waiter] = say(leader, 'first');
+  group.settle();
+  assert.deepEqual([isTaken, waiter.outcome], [true, 'first']);
+  assert.equal(say(away, 'not mine')[0], false);
+  group.isolate(away);
+  move(leader, away.id, 3000);
+  const [isLate, never] = say(leader, 'too late');
+  assert.equal(isLate, false);
+  group.pass(6000);
+  assert.equal(never.outcome, 'waiting');
+  assert.ok(!leader.applier.seen.includes('too late'));
+});
+
 test('a hand-over to a member that cannot be reached ends in a time-out, and proposals go on then', () => {
   const group = started();
   const { leader } = group;

@@ -302,6 +302,20 @@ export class ReplicationNode {
     this.pump.schedule();
   }
 
+  /**
+   * As `propose`, but only if this member leads and can take it at once; otherwise nothing happens and the answer is false.
+   * For what holds only as long as this member leads, and must not reach another leader, as a proposal that waits would.
+   */
+  proposeAsLeader(data: Buffer, waiter: Waiter): boolean {
+    const { raft, proposals } = this;
+    if (this.isStopped || !raft.isLeader || raft.commitIndex - this.pump.appliedIndex > APPLY_GAP_MAX) return false;
+    const index = raft.propose(data);
+    if (index <= 0) return false;
+    proposals.add(index, raft.term, data.length, this.tickCount, waiter);
+    this.pump.schedule();
+    return true;
+  }
+
   /** Gives a proposal to raft; where nobody takes it, it waits for the next leader. */
   private readonly place = (data: Buffer, since: number, waiter: Waiter): void => {
     const index = this.raft.propose(data);
@@ -375,13 +389,19 @@ export class ReplicationNode {
       this.reads.confirmGathered(index, this.pump.appliedIndex, this.tickCount);
       return;
     }
+    const context = this.freshContext();
+    this.reads.startRound(context, this.tickCount);
+    this.raft.readIndex(context);
+  }
+
+  /** A name that no other question of any member has. */
+  private readonly freshContext = (): Buffer => {
     const id = this.requestIds.next();
     const context = Buffer.allocUnsafe(8);
     context.writeUInt32BE(id.high, 0);
     context.writeUInt32BE(id.low, 4);
-    this.reads.startRound(context, this.tickCount);
-    this.raft.readIndex(context);
-  }
+    return context;
+  };
 
   /** A message of another member. */
   step(message: Message): void {
@@ -490,7 +510,7 @@ export class ReplicationNode {
 
   /** Asks for the read rounds that were last asked for at that tick or before. */
   private askAgain(before: number): void {
-    for (const context of this.reads.overdue(before, this.tickCount)) this.raft.readIndex(context);
+    for (const context of this.reads.overdue(before, this.tickCount, this.freshContext)) this.raft.readIndex(context);
   }
 
   private expire(): void {

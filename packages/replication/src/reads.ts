@@ -3,8 +3,8 @@ import type { Waiter } from './applier.ts';
 
 /** Readers that asked in one turn and share one confirmation of the leader. */
 class ReadBatch {
-  readonly key: string;
-  readonly context: Buffer;
+  /** The names under which it was asked for, the first one first. An answer to any of them is one to all who wait. */
+  readonly keys: string[];
   readonly waiters: Waiter[];
   /** When it was asked for the first time, in ticks. */
   readonly since: number;
@@ -13,9 +13,8 @@ class ReadBatch {
   /** What has to be applied before they may read; −1 while the leader has not confirmed. */
   index = -1;
 
-  constructor(key: string, context: Buffer, waiters: Waiter[], tick: number) {
-    this.key = key;
-    this.context = context;
+  constructor(key: string, waiters: Waiter[], tick: number) {
+    this.keys = [key];
     this.waiters = waiters;
     this.since = tick;
     this.askedAt = tick;
@@ -50,13 +49,13 @@ export class Reads {
 
   /** Everybody who gathered, known to need `index`. */
   confirmGathered(index: number, appliedIndex: number, tick: number): void {
-    const batch = new ReadBatch('', Buffer.alloc(0), this.takeGathered(), tick);
+    const batch = new ReadBatch('', this.takeGathered(), tick);
     this.confirmBatch(batch, index, appliedIndex);
   }
 
   /** Everybody who gathered shares a round under `context`, which is then to be asked for. */
   startRound(context: Buffer, tick: number): void {
-    this.asked.push(new ReadBatch(context.toString('latin1'), context, this.takeGathered(), tick));
+    this.asked.push(new ReadBatch(context.toString('latin1'), this.takeGathered(), tick));
   }
 
   private takeGathered(): Waiter[] {
@@ -68,7 +67,7 @@ export class Reads {
   /** The leader confirmed a round, and with it all that were asked before. */
   confirmed(context: Buffer, index: number, appliedIndex: number): void {
     const key = context.toString('latin1');
-    const place = this.asked.findIndex((batch) => batch.key === key);
+    const place = this.asked.findIndex((batch) => batch.keys.includes(key));
     if (place < 0) return;
     for (const batch of this.asked.splice(0, place + 1)) this.confirmBatch(batch, index, appliedIndex);
   }
@@ -89,13 +88,19 @@ export class Reads {
     for (const batch of this.waiting.splice(0, ready)) for (const waiter of batch.waiters) waiter.done(null);
   }
 
-  /** Contexts of rounds last asked for at `before` or earlier: the question or its answer may have been lost. */
-  overdue(before: number, tick: number): Buffer[] {
+  /**
+   * Contexts under which to ask again for rounds last asked for at `before` or earlier: the question or its answer may have been
+   * lost. Each is a new one, from `fresh`: a leader that tells rounds apart by these alone, as etcd's may, would take late
+   * answers to its first heartbeat for answers to the second (etcd issue 20418).
+   */
+  overdue(before: number, tick: number, fresh: () => Buffer): Buffer[] {
     const contexts: Buffer[] = [];
     for (const batch of this.asked) {
       if (batch.askedAt > before) continue;
+      const context = fresh();
       batch.askedAt = tick;
-      contexts.push(batch.context);
+      batch.keys.push(context.toString('latin1'));
+      contexts.push(context);
     }
     return contexts;
   }

@@ -193,4 +193,33 @@ describe('slow clients', () => {
     await victim.expelled(peer, Code.PROTOCOL_ERROR);
     await victim.serves();
   });
+
+  it('answers nobody reads: who leaves too many gets no more, whoever reads gets all', async () => {
+    const bigBytes = 160 * 65_536;
+    const victim = await start({ queuedBytesOfAll: 3 * bigBytes });
+    const big = (stream: number): Buffer =>
+      Buffer.concat([victim.headers(stream, '/attack.Test/Big'), data(stream, victim.target.body)]);
+    const shut: Peer[] = [];
+    for (let count = 0; count < 4; count++) shut.push(await victim.attack([Setting.INITIAL_WINDOW_SIZE, 0]));
+    for (const peer of shut) {
+      for (let stream = 1; stream < 40; stream += 2) peer.send(big(stream));
+      await peer.expect('refusals', () => peer.resetCode(39) !== null);
+      assert.equal(peer.resetCode(39), Code.ENHANCE_YOUR_CALM);
+      // What was not refused is held: one answer each in the end, and two where there was room.
+      const held = Array.from({ length: 20 }, (_unused, index) => 2 * index + 1).filter(
+        (id) => peer.resetCode(id) === null,
+      );
+      assert.ok(held.length >= 1 && held.length <= 3, `${held.length} answers are held`);
+      await peer.alive();
+    }
+    const reader = await victim.attack([Setting.INITIAL_WINDOW_SIZE, 0x7fffffff]);
+    reader.send(windowUpdate(0, 0x7fff0000 - 65_535));
+    for (let stream = 1; stream < 10; stream += 2) {
+      reader.send(big(stream));
+      await reader.expect('a large answer', () => reader.hasEnded(stream), 20_000);
+      assert.equal(reader.dataBytes(stream), 5 + bigBytes);
+    }
+    await victim.serves();
+    for (const peer of [...shut, reader]) peer.close();
+  });
 });

@@ -45,6 +45,10 @@ export class HttpExchange extends Stream {
     this.headerBytes = request.size;
   }
 
+  protected override queuedMore(bytes: number): void {
+    this.connection.queuedMore(bytes);
+  }
+
   get method(): string {
     return this.request.method;
   }

@@ -38,6 +38,9 @@ export interface RpcLimits {
   /** The same for all connections of a server together. */
   readonly heldBytesOfAll: number;
 
+  /** Bytes of answers that clients have not taken, of all connections: the less is left of it, the fewer of its own a
+   * connection may leave unread before its further requests are refused. */
+  readonly queuedBytesOfAll: number;
   /** Framed bytes waiting in user space for one socket before bulk data and then messages queue at their stream. */
   readonly outboxBytes: number;
   /** Framed bytes at which nothing more is read from the connection until some are written. */
@@ -110,6 +113,7 @@ export const DEFAULT_LIMITS: RpcLimits = {
   assemblyBytes: 33_554_432,
   heldBytes: 134_217_728,
   heldBytesOfAll: 1_073_741_824,
+  queuedBytesOfAll: 536_870_912,
 
   outboxBytes: 131_072,
   outboxStopReadingBytes: 524_288,

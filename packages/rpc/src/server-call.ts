@@ -72,6 +72,10 @@ export class ServerCall extends GrpcStream {
     this.headerBytes = request.size;
   }
 
+  protected override queuedMore(bytes: number): void {
+    this.connection.queuedMore(bytes);
+  }
+
   /** First value of a request header, by lower-case name. */
   header(name: string): string | undefined {
     return this.request.header(name);

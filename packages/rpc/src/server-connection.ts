@@ -13,6 +13,8 @@ import { Request } from './request.ts';
 export interface ServerConnectionOwner {
   /** A request came whose headers are well-formed. Whoever serves it adds a stream to the connection. */
   request(connection: ServerConnection, id: number, request: Request, endStream: boolean): void;
+  /** A header list went over the limits; to unpack one may take far longer than to send it. */
+  headersTooLarge(connection: ServerConnection): void;
   connectionFailed(connection: ServerConnection, code: ErrorCode, debug: string): void;
   connectionLost(connection: ServerConnection, error: Error | null): void;
 }
@@ -20,6 +22,8 @@ export interface ServerConnectionOwner {
 /** Without streams a client that is not allowed to ping may still do so this often (grpc-go). */
 const IDLE_PING_MS = 7_200_000;
 const MAX_STREAM_ID = 0x7fff_ffff;
+/** A header list over the limits counts as so many resets of streams. */
+const RESETS_PER_LARGE_LIST = 20;
 /** Payloads of our pings, to tell their answers apart. */
 const KEEPALIVE_PING = 1;
 const DRAIN_PING = 2;
@@ -37,6 +41,8 @@ export class ServerConnection extends Connection {
   pingSentMs = 0;
   /** The GOAWAY that names the last stream was sent. */
   private drainAnnounced = false;
+  /** Bytes of answers that the client has not taken. */
+  queuedBytes = 0;
   /** Since when there has been no stream; 0 while there is one. */
   idleSinceMs: number;
 
@@ -74,6 +80,15 @@ export class ServerConnection extends Connection {
       this.refuse(id, ErrorCode.REFUSED_STREAM);
       return;
     }
+    if (request.tooLarge) {
+      this.owner.headersTooLarge(this);
+      this.spendResets(RESETS_PER_LARGE_LIST);
+      if (this.dead) return;
+    }
+    if (this.readsTooLittle()) {
+      this.refuse(id, ErrorCode.ENHANCE_YOUR_CALM);
+      return;
+    }
     if (this.headerBytes + request.size > this.limits.heldHeaderBytes) {
       this.refuse(id, ErrorCode.ENHANCE_YOUR_CALM);
       return;
@@ -89,6 +104,20 @@ export class ServerConnection extends Connection {
     this.idleSinceMs = 0;
     this.owner.request(this, id, request, endStream);
     if (this.streams.size === 0) this.idleSinceMs = this.host.coarseMs;
+  }
+
+  /** An answer's queue grew by so many bytes, or shrank. */
+  override queuedMore(bytes: number): void {
+    this.queuedBytes += bytes;
+    this.host.queuedBytes += bytes;
+  }
+
+  /**
+   * Who leaves more answers unread than there is room left for everybody's gets no further ones (dynamic thresholds, as
+   * switches share their buffers); who leaves none unread is always served.
+   */
+  private readsTooLittle(): boolean {
+    return this.queuedBytes > Math.max(0, this.limits.queuedBytesOfAll - this.host.queuedBytes);
   }
 
   private lateHeaders(id: number): void {

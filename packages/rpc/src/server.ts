@@ -237,6 +237,10 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     if (endStream) this.endedWithHeaders(connection, call);
   }
 
+  headersTooLarge(connection: ServerConnection): void {
+    this.misused('http2_header_list', connection.socket.remoteAddress, 'header list too large');
+  }
+
   private httpRequest(
     handler: HttpHandler,
     connection: ServerConnection,

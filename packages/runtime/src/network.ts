@@ -50,7 +50,7 @@ export interface HandshakeLimits {
   readonly underWay: number;
   /** From accept to the client's complete hello, and from there to the end of the handshake. */
   readonly timeoutMs: number;
-  /** Time that handshakes may take of the event loop before others get as much. */
+  /** Time that handshakes may take of the event loop before others get twice as much. */
   readonly sliceMs: number;
 }
 

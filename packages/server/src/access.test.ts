@@ -131,7 +131,7 @@ test('the same token under the name that browsers send', async () => {
   }
 });
 
-// Goal: the certificate of a gateway must not lend its rights to everybody behind it.
+// Goal: CVE-2018-16886: the certificate of a gateway must not lend its rights to everybody behind it.
 test('a certificate names the user, but not behind a gateway, and not against a token', async () => {
   const member = await secured();
   member.peerCommonName = 'root';

@@ -82,8 +82,10 @@ export interface MemberParts {
   readonly bcrypt?: BcryptEngine;
   /** Sizes of the log's segments, which a simulated world keeps small. */
   readonly wal?: Pick<WalOptions, 'segmentBytes' | 'segmentsMax' | 'fillAheadBytes'>;
+  /** Records kept in memory, in bytes; a simulated world has several members in one process. */
+  readonly cacheBytes?: number;
   /** May stand between the log and what applies it: a simulated world looks at every entry that comes by. */
-  readonly observeApplier?: (applier: Applier) => Applier;
+  readonly observeApplier?: (state: State) => Applier;
   /** How long running calls may go on when the member stops, in milliseconds; default 2000, 0 cuts them off. */
   readonly drainMs?: number;
 }
@@ -172,6 +174,7 @@ class RunningMember implements Member {
   private readonly diskSpace: DiskSpace;
   private autoCompaction: AutoCompaction | null = null;
   private edge: HttpEdge | null = null;
+  private readonly misused: (kind: string, peer: string, reason: string) => void;
   private isStopped = false;
   /** It has a log from before. */
   private readonly isRestarted: boolean;
@@ -237,10 +240,11 @@ class RunningMember implements Member {
       catchUpEntries: config.snapshotCatchupEntries,
     });
     const abuse = new Abuse(logger, world.clock);
+    this.misused = (kind, peer, reason) => abuse.note(kind, peer, { reason });
     this.rpc = new RpcServer(world, {
       logger,
       limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS),
-      onMisuse: (kind, peer, reason) => abuse.note(kind, peer, { reason }),
+      onMisuse: this.misused,
     });
     this.compactions = new CompactionSlices(store, {
       after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
@@ -485,6 +489,7 @@ class RunningMember implements Member {
       member: httpMember(this.replication, this.state, this.metrics.registry),
       handlerOf: (path) => this.guarded.handlerOf(path),
       isAuthEnabled: () => this.state.auth.enabled,
+      misused: this.misused,
     });
     this.edge = edge;
     this.rpc.handleHttp(edge);
@@ -566,7 +571,7 @@ async function openData(parts: MemberParts, directory: DataDirectory, fullDisk: 
   try {
     const { snapDirectory, walDirectory } = directory;
     await recoverInstalledSnapshot({ world, logger, walDirectory, directory: snapDirectory, backend });
-    const store = new Store(backend);
+    const store = new Store(backend, parts.cacheBytes === undefined ? {} : { cacheBytes: parts.cacheBytes });
     store.beginRestore();
     while (!store.restoreSlice(RESTORE_SLICE)) await turn(world);
     const lessor = new Lessor({ store, backend, ttlMinSeconds: leaseTtlMinSeconds(config.electionTimeoutMs) });

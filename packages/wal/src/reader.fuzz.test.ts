@@ -1,6 +1,6 @@
 /**
  * Goal: whatever is in the files, the reader neither crashes nor invents entries: it gives a first part of what was
- * written, or says where the damage is. Method: a log of four segments, one of them changed at random, then opened.
+ * written, or says where the damage is (etcd did not: CVE-2020-15106, CVE-2020-15112). Method: a log of four segments, one of them changed at random, then opened.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -16,10 +16,11 @@ let isOver = false;
 process.on('message', (message: Order | 'stop') => {
   if (message === 'stop') {
     isOver = true;
+    setTimeout(() => process.exit(0), 300);
     return;
   }
   const attack = ATTACKS.find(({ name }) => name === message.attack);
   if (attack === undefined) throw new Error(`no attack is called ${message.attack}`);
-  void attack.run(message.target, () => isOver, message.size).then(() => process.exit(0));
+  void attack.run(message.target, () => isOver, message.size);
 });
 process.on('disconnect', () => process.exit(0));

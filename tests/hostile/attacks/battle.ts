@@ -26,7 +26,7 @@ export interface BattleReport {
   readonly growthMiB: number;
   /** What was counted meanwhile, by label. */
   readonly counted: ReadonlyMap<string, number>;
-  /** Lines of the log that name the attacker's address. */
+  /** Lines of the log that name the attacker's address and the attack, since the member began: it does not repeat itself. */
   readonly lines: number;
 }
 
@@ -48,7 +48,6 @@ export async function battle(
   const sampler = setInterval(() => {
     peak = Math.max(peak, residentMiB(server.pid));
   }, 100);
-  const linesBefore = server.logs.length;
   const attacker = fork(fileURLToPath(new URL('./attacker.ts', import.meta.url)), {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
@@ -80,7 +79,7 @@ export async function battle(
     failures: meanwhile.failures,
     growthMiB: peak - rssBefore,
     counted,
-    lines: server.logs.slice(linesBefore).filter((line) => line.includes(target.from)).length,
+    lines: server.logs.filter((line) => line.includes(target.from) && attack.countedAs.test(line)).length,
   };
 }
 

@@ -79,7 +79,7 @@ for (const program of [ETSDCTL, ETSDUTL]) {
         if (!/^(?:[A-Z]|--)/.test(command.usage ?? '')) continue;
         commands++;
         const answer = await typed(program, path);
-        assertNamed(answer, path.join(' '), '', new RegExp(`^\\(write: ${path.join(' ')} `));
+        assertNamed(answer, path.join(' '), '', new RegExp(`^\\(write: (etsdctl )?${path.join(' ')} `));
       }
       assert.ok(commands > 2);
     });

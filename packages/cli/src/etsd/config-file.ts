@@ -1,6 +1,6 @@
-import { OperatorError } from '@etsd/base';
+import { errorFrom, OperatorError } from '@etsd/base';
 import { findOption, formatDuration, nearestOption } from '@etsd/server';
-import { parse, YAMLParseError } from 'yaml';
+import { parse } from 'yaml';
 
 /** The flags that the keys of a section stand for; a section may have sections of its own. */
 interface Section {
@@ -59,10 +59,10 @@ const SECTIONS: Readonly<Record<string, Section>> = {
 export function readConfigFile(path: string, text: string): Map<string, string> {
   let document: unknown;
   try {
-    document = parse(text);
+    document = parse(text, { logLevel: 'error' });
   } catch (error) {
-    if (error instanceof YAMLParseError) throw new OperatorError(`${path} is not YAML: ${error.message}`);
-    throw error;
+    // Its own error for what is no YAML, others for aliases of nothing or of too much.
+    throw new OperatorError(`${path} is not YAML: ${errorFrom(error).message}`);
   }
   const settings = new Map<string, string>();
   if (document === null || document === undefined) return settings;

@@ -11,6 +11,7 @@ import { type KvHashResult, Store } from '@etsd/mvcc';
 import { nodeWorld } from '@etsd/runtime/node';
 import {
   checkStoreFile,
+  parseEndpoint,
   parseInitialCluster,
   readBoltIntoBackend,
   restoreSnapshot,
@@ -32,14 +33,14 @@ const HASH_SLICE_BYTES = 1024 * 1024;
 const pause = (): Promise<void> => Promise.resolve();
 
 /** An error of a file as the end of a command. */
-function fileFailure(error: unknown, path: string): unknown {
+function fileFailure(error: unknown, path: string, doing: 'stat' | 'open' = 'stat'): unknown {
   if (error instanceof CorruptionError) {
     const text = `snapshot file integrity check failed. 1 errors found.\n${error.message}`;
     return new Failure(ExitCode.ERROR, text, error.advice);
   }
   if (error instanceof OperatorError) return new Failure(ExitCode.ERROR, error.message, error.advice);
   if (error instanceof Error && 'syscall' in error)
-    return new Failure(ExitCode.ERROR, `stat ${path}: ${reasonOf(error)}`);
+    return new Failure(ExitCode.ERROR, `${doing} ${path}: ${reasonOf(error)}`);
   return error;
 }
 
@@ -170,8 +171,12 @@ export async function restore(context: Context, path: string): Promise<void> {
     const members = [...cluster].map(([member, peerUrls]) => ({ name: member, peerUrls }));
     const own = cluster.get(name);
     const advertised = flags.list('initial-advertise-peer-urls');
+    for (const url of advertised) parseEndpoint(url);
     if (own !== undefined && [...own].sort().join() !== [...advertised].sort().join()) {
-      const text = `--initial-cluster has ${name}=${own.join(',')} but missing from --initial-advertise-peer-urls=${advertised.join(',')}`;
+      const text =
+        `--initial-cluster has ${name}=${own.join(',')} but missing from ` +
+        `--initial-advertise-peer-urls=${advertised.join(',')} ` +
+        `(resolved urls: "${[...advertised].sort()[0] ?? ''}" != "${[...own].sort()[0] ?? ''}")`;
       throw new OperatorError(text, 'Give both the same URLs for this member.');
     }
     await restoreSnapshot({
@@ -188,7 +193,7 @@ export async function restore(context: Context, path: string): Promise<void> {
       openBackend: openStore,
     });
   } catch (error) {
-    throw fileFailure(error, path);
+    throw fileFailure(error, path, 'open');
   } finally {
     await world.workers.close();
   }

@@ -2,10 +2,10 @@
 import type { Command, Program } from '../ctl/command.ts';
 import { VERSION_COMMAND } from '../ctl/commands/version.ts';
 import type { Context } from '../ctl/context.ts';
-import { ExitCode, Failure } from '../ctl/failure.ts';
+import { badArguments, ExitCode, Failure } from '../ctl/failure.ts';
 import { flag } from '../ctl/flags.ts';
 import { COMPAT_FLAG } from '../ctl/global-flags.ts';
-import { RESTORE_FLAGS } from '../ctl/restore-flags.ts';
+import { UTL_RESTORE_FLAGS } from '../ctl/restore-flags.ts';
 import { generalCommands } from '../ctl/tree.ts';
 import { defragment, migrate } from './data-directory.ts';
 import { fileArgument, hashSnapshot, restore, snapshotStatus } from './files.ts';
@@ -38,10 +38,21 @@ const snapshot: Command = {
             '--initial-cluster m1=http://10.0.0.1:2380,m2=http://10.0.0.2:2380,m3=http://10.0.0.3:2380',
         ],
       ],
-      flags: RESTORE_FLAGS,
+      flags: UTL_RESTORE_FLAGS,
       run(context) {
         requireDataDir(context, 'snapshot restore FILE --data-dir DIRECTORY');
         return restore(context, fileArgument(context, 'snapshot restore'));
+      },
+    },
+    {
+      name: 'save',
+      summary: 'Done by a running member; see: etsdctl snapshot save',
+      usage: 'FILE',
+      run() {
+        throw badArguments(
+          'In order to download snapshot use: `etsdctl snapshot save ...`',
+          'write: etsdctl snapshot save FILE',
+        );
       },
     },
     {

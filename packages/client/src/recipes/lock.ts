@@ -1,63 +1,65 @@
-import type { EtcdClient } from '../client.ts';
+import type { Client } from '../core.ts';
 import type { Bytes } from '../keys.ts';
 import type { HeldLease } from '../lease.ts';
-import type { CallOptions } from '../options.ts';
 import { key } from '../txn.ts';
-import { leavePlace, type Place, takePlace, waitForTurn } from './queue.ts';
+import { isTakenLocally } from './local-turn.ts';
+import type { WaitOptions } from './persist.ts';
+import { neighbourOf, placeKey, queueRange, stand, type Turn, waitForTurn } from './places.ts';
+import { Tenure } from './tenure.ts';
 
 /**
  * A lock held by one at a time among all who use the name, etcd's own clients included:
  * ```ts
  * await using lease = await client.leases.hold(10);
  * await using lock = await acquire(client, 'jobs', lease);
+ * await lock.write(put('jobs/last', 'me'));
  * ```
- * Nobody can be kept from believing that a lock is still theirs after a long pause. So whoever writes under the lock lets
- * the store check it (`lock.held` as a condition of the transaction), or passes `lock.revision` on as a fencing token.
+ * Those who wait are served in the order in which they came.
+ *
+ * Keys: `NAME/LEASE` (hexadecimal) for each who holds or waits, as `etcdctl lock` and Go's `concurrency.Mutex` have them.
  */
-export class HeldLock implements AsyncDisposable {
-  readonly key: Buffer;
-  /** Grows with every owner: what was written with a smaller one is of an earlier owner. */
-  readonly revision: number;
-  /** Aborted when the lease is lost, and the lock with it. */
-  readonly signal: AbortSignal;
-  private readonly client: EtcdClient;
-
-  constructor(client: EtcdClient, place: Place, lease: HeldLease) {
-    this.client = client;
-    this.key = place.key;
-    this.revision = place.revision;
-    this.signal = lease.signal;
-  }
-
-  /** A condition for transactions: the lock is still held. */
-  get held() {
-    return key(this.key).createRevision.equals(this.revision);
-  }
-
-  /** Lets the next one have it. */
-  async release(options?: CallOptions): Promise<void> {
-    await leavePlace(this.client, this, options);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.release();
+export class HeldLock extends Tenure {
+  constructor(client: Client, turn: Turn, lease: HeldLease) {
+    super({ client, ...turn, lease, held: key(turn.key).createRevision.equals(turn.revision) });
   }
 }
 
-/** Waits for the lock. Aborting the signal gives up the place in the queue. */
+/**
+ * Waits for the lock. Aborting the signal gives up the place in the queue and throws `CanceledError`; `LostError` says
+ * that the lease ended meanwhile. A connection that fails is waited for.
+ */
 export async function acquire(
-  client: EtcdClient,
+  client: Client,
   name: Bytes,
   lease: HeldLease,
-  options: CallOptions = {},
+  options: WaitOptions = {},
 ): Promise<HeldLock> {
-  const signal = options.signal === undefined ? lease.signal : AbortSignal.any([options.signal, lease.signal]);
-  const place = await takePlace(client, name, lease.id, '', { ...options, signal });
+  const standing = { key: placeKey(name, lease.id), lease };
+  const turn = await stand(client, standing, options, (place, signal) =>
+    waitForTurn(client, queueRange(name), place, signal),
+  );
+  return new HeldLock(client, turn, lease);
+}
+
+/** The lock, or null where somebody else has it or waits for it. */
+export async function tryAcquire(
+  client: Client,
+  name: Bytes,
+  lease: HeldLease,
+  options: WaitOptions = {},
+): Promise<HeldLock | null> {
+  const standing = { key: placeKey(name, lease.id), lease };
+  if (isTakenLocally(client, lease, standing.key)) return null;
   try {
-    await waitForTurn(client, name, place, signal);
+    const turn = await stand(client, standing, options, async (place, signal) => {
+      const { neighbour } = await neighbourOf(client, queueRange(name), place, signal);
+      if (neighbour !== null) throw TAKEN;
+    });
+    return new HeldLock(client, turn, lease);
   } catch (error) {
-    await leavePlace(client, place).catch(() => {});
+    if (error === TAKEN) return null;
     throw error;
   }
-  return new HeldLock(client, place, lease);
 }
+
+const TAKEN = new Error('somebody else has it');

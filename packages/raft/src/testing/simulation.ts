@@ -95,6 +95,8 @@ export class Simulation implements Observer {
   private readonly committedTerms: Map<number, CommittedTerms> = new Map();
   /** Reads under way: context to the index that was committed when they were asked. */
   private readonly reads: Map<string, number> = new Map();
+  /** What each member asked last. */
+  private readonly asked: Map<TestMember, string> = new Map();
   private proposals = 0;
 
   constructor(random: Prng) {
@@ -267,8 +269,15 @@ export class Simulation implements Observer {
 
   private ask(member: TestMember): void {
     if (!member.isUp) return;
+    const known = this.asked.get(member);
+    if (known !== undefined && this.random.chance(0.4)) {
+      // No answer came, or it is on its way: asked again, under the same name.
+      member.node.readIndex(Buffer.from(known));
+      return;
+    }
     const context = `r${this.reads.size}`;
     this.reads.set(context, this.committed);
+    this.asked.set(member, context);
     member.node.readIndex(Buffer.from(context));
   }
 

@@ -16,6 +16,8 @@ export class ConnectionHost {
   private scheduled = false;
   /** Bytes of half-received messages of all connections. */
   heldBytes = 0;
+  /** Bytes of answers of all connections that wait for their client's window or socket. */
+  queuedBytes = 0;
   /** Bytes read from and written to all sockets so far. */
   bytesRead = 0;
   bytesWritten = 0;

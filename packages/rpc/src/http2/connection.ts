@@ -503,6 +503,9 @@ export abstract class Connection extends FrameInput implements SocketReceiver {
     this.endSocket();
   }
 
+  /** A stream's queue grew by so many bytes, or shrank; for those who keep an account. */
+  queuedMore(_bytes: number): void {}
+
   /** For logs and metrics; the connection is about to end by our decision. */
   protected abstract failing(code: ErrorCode, debug: string): void;
 
@@ -523,6 +526,11 @@ export abstract class Connection extends FrameInput implements SocketReceiver {
     this.writeReset(stream.id, code);
     stream.state = StreamState.CLOSED;
     this.removeStream(stream, true);
+  }
+
+  /** The other side did what costs us far more than it; counts as so many resets. */
+  protected spendResets(count: number): void {
+    for (let spent = 0; spent < count && !this.dead; spent++) this.spendReset();
   }
 
   private spendReset(): void {

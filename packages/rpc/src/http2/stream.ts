@@ -137,6 +137,7 @@ export abstract class Stream {
     if (this.queue === NO_QUEUE) this.queue = [];
     this.queue.push(bytes);
     this.queuedBytes += bytes.length;
+    this.queuedMore(bytes.length);
   }
 
   /** Copies the next `count` queued bytes to `target`; the caller knows that there are as many. */
@@ -153,7 +154,11 @@ export abstract class Stream {
       if (this.queueOffset === first.length) this.dropFirst();
     }
     this.queuedBytes -= count;
+    this.queuedMore(-count);
   }
+
+  /** The queue grew by so many bytes, or shrank; for those who keep an account of all streams. */
+  protected queuedMore(_bytes: number): void {}
 
   private dropFirst(): void {
     this.queue[this.queueHead] = NO_BYTES;
@@ -172,6 +177,7 @@ export abstract class Stream {
     this.queue = NO_QUEUE;
     this.queueHead = 0;
     this.queueOffset = 0;
+    if (this.queuedBytes > 0) this.queuedMore(-this.queuedBytes);
     this.queuedBytes = 0;
     this.endQueued = false;
   }

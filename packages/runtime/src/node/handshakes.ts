@@ -23,13 +23,15 @@ export const DEFAULT_HANDSHAKE_LIMITS: HandshakeLimits = {
   pendingOfOneAddress: 2048,
   underWay: 256,
   timeoutMs: 10_000,
-  sliceMs: 1,
+  sliceMs: 0.5,
 };
 
 /** Type of a TLS record that holds a handshake (RFC 8446 §5.1), and the bytes before its content. */
 const HANDSHAKE_RECORD = 22;
 const RECORD_HEADER_BYTES = 5;
 const RECORD_BYTES_MAX = 16_384;
+/** A handshake under way for longer gives way to an address that has fewer. */
+const YIELD_MS = 1000;
 /** How often what takes too long is looked for. */
 const SWEEP_MS = 500;
 
@@ -161,17 +163,49 @@ export class HandshakeGate implements HandshakeCounts {
       this.turns.push(entry.address);
     }
     queue.push(entry);
+    // Whoever leaves while it waits is not begun with.
+    entry.raw.on('readable', () => {
+      if (entry.raw.readableLength === 0 && !entry.isUnderWay && !entry.isGone) this.refuse(entry, 'hang-up', HANG_UP);
+    });
     this.pump();
   }
 
   // ── turns ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private pump(): void {
-    if (this.isPumping || this.turns.length === 0 || this.underWay >= this.limits.underWay) return;
+    if (this.isPumping || this.turns.length === 0) return;
     this.isPumping = true;
+    if (this.underWay >= this.limits.underWay && !this.makeWay()) {
+      this.isPumping = false;
+      return;
+    }
     const { renew } = this.settings;
     if (renew === undefined) this.slice();
     else void renew().then(() => this.slice());
+  }
+
+  /** Where one address holds most of the handshakes under way, its oldest gives way to the one that holds fewest. */
+  private makeWay(): boolean {
+    const held = new Map<string, number>();
+    const oldest = new Map<string, Pending>();
+    for (const entry of this.all) {
+      if (!entry.isUnderWay) continue;
+      held.set(entry.address, (held.get(entry.address) ?? 0) + 1);
+      if (!oldest.has(entry.address)) oldest.set(entry.address, entry);
+    }
+    const [[most, count] = ['', 0]] = [...held].sort(([, left], [, right]) => right - left);
+    let next = '';
+    let fewest = Number.POSITIVE_INFINITY;
+    for (const address of this.queues.keys()) {
+      const own = held.get(address) ?? 0;
+      if (own < fewest) [next, fewest] = [address, own];
+    }
+    const victim = oldest.get(most);
+    if (victim === undefined || count < fewest + 2) return false;
+    if (victim.sinceMs > performance.now() - YIELD_MS) return false;
+    while (this.turns.peek() !== next) this.turns.push(this.turns.take() as string);
+    this.refuse(victim, 'overload', OVERLOAD);
+    return this.underWay < this.limits.underWay;
   }
 
   /** Begins handshakes until the slice is spent; what each takes shows only once it was handed to OpenSSL. */
@@ -196,7 +230,7 @@ export class HandshakeGate implements HandshakeCounts {
     });
   };
 
-  /** Others get at least as long as the slice took. */
+  /** Others get twice as long as the slice took. */
   private pauseOrEnd(): void {
     if (this.turns.length === 0 || this.underWay >= this.limits.underWay) {
       this.isPumping = false;
@@ -205,7 +239,7 @@ export class HandshakeGate implements HandshakeCounts {
     setTimeout(() => {
       this.isPumping = false;
       this.pump();
-    }, this.sliceSpentMs);
+    }, 2 * this.sliceSpentMs);
   }
 
   private nextInTurn(): Pending | null {
@@ -215,7 +249,9 @@ export class HandshakeGate implements HandshakeCounts {
       const entry = queue.take();
       if (queue.length > 0) this.turns.push(address);
       else this.queues.delete(address);
-      if (entry !== undefined && !entry.isGone) return entry;
+      if (entry === undefined || entry.isGone) continue;
+      if (entry.raw.readable) return entry;
+      this.refuse(entry, 'hang-up', HANG_UP);
     }
     return null;
   }
@@ -335,6 +371,7 @@ export class HandshakeGate implements HandshakeCounts {
       if (entry.sinceMs < beforeMs && (entry.isUnderWay || !this.isQueued(entry)))
         this.refuse(entry, 'timeout', TIMEOUT);
     }
+    this.pump();
     if (this.all.size > 0 || this.sweeper === null) return;
     clearInterval(this.sweeper);
     this.sweeper = null;

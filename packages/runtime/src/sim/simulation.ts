@@ -3,7 +3,7 @@
  * sets the clock to it, runs it and lets all promises that became ready go on before it takes the next one. Ties are
  * taken in the order in which they were scheduled, so that one seed gives one history, to the byte.
  */
-import { type FaultPoint, listenToFaultPoints, Prng } from '@etsd/base';
+import { FAULT_POINTS, type FaultPoint, listenToFaultPoints, Prng } from '@etsd/base';
 import { FaultCounts } from './counts.ts';
 import { Tripwires } from './tripwires.ts';
 
@@ -24,6 +24,9 @@ const BURST_EVENTS = drainMicrotasks === undefined ? 1 : 2000;
 export class Life {
   isAlive = true;
 }
+
+/** Under which name each place is counted. */
+const AT: ReadonlyMap<FaultPoint, string> = new Map(FAULT_POINTS.map((point) => [point, `at ${point}`]));
 
 /** Behind all events of a moment that were not asked for at the end of a turn. */
 const END_OF_TURN = 2 ** 50;
@@ -122,7 +125,7 @@ export class Simulation {
   private readonly onPoint = (point: FaultPoint): void => {
     const life = this.current;
     if (life === null || !life.isAlive) return;
-    this.counts.add(`at ${point}`);
+    this.counts.add(AT.get(point) as string);
     const watched = this.watchedPoints.get(life);
     if (watched === undefined || watched.point !== point || --watched.left > 0) return;
     this.watchedPoints.delete(life);

@@ -17,6 +17,8 @@ const SLICE_SORTED = 1000;
 const ACTIVE_MAX = 4;
 /** Bytes in the transport above which a range that is read as it is sent waits for its client. */
 const SENT_AHEAD_BYTES = 256 * 1024;
+/** The same of all ranges together: beyond it each waits until its client has taken everything. */
+const SENT_AHEAD_BYTES_OF_ALL = 64 * 1024 * 1024;
 /** A message can be no larger, whatever is configured; RangeStream has no such bound. */
 const MESSAGE_BYTES_MAX = 2 ** 31 - 1;
 
@@ -34,6 +36,7 @@ export class LargeRanges {
   private readonly waitingToSort = new RingQueue<LargeRange>();
   private active = 0;
   private heldBytes = 0;
+  private aheadBytes = 0;
 
   constructor(context: MemberContext, runner: SliceRunner) {
     this.context = context;
@@ -47,6 +50,16 @@ export class LargeRanges {
 
   held(bytes: number): void {
     this.heldBytes += bytes;
+  }
+
+  /** A range that is read as it is sent has so many bytes more, or fewer, in the transport. */
+  sentAhead(bytes: number): void {
+    this.aheadBytes += bytes;
+  }
+
+  /** What a range may have in the transport before its client has taken some of it. */
+  get aheadBytesMax(): number {
+    return this.aheadBytes > SENT_AHEAD_BYTES_OF_ALL ? 0 : SENT_AHEAD_BYTES;
   }
 
   /** Whether what is held fills the memory set aside for it. */
@@ -94,6 +107,8 @@ export class LargeRange implements SlicedJob {
   /** Of the range's chunks and of the records it sorts, as told to `ranges`. */
   private heldBytes = 0;
   private sortedBytes = 0;
+  /** In the transport, as told to `ranges`. */
+  private aheadBytes = 0;
   private isRead = false;
   private isOrdered = false;
   /** Sorted records that are packed. */
@@ -150,6 +165,7 @@ export class LargeRange implements SlicedJob {
 
   /** The client has taken what was queued. */
   drained(): void {
+    this.tellAhead(this.call.queuedBytes);
     if (!this.isParked || this.isOver) return;
     this.isParked = false;
     this.ranges.runner.add(this);
@@ -163,7 +179,13 @@ export class LargeRange implements SlicedJob {
     if (this.isActive) this.ranges.gathered();
     this.isActive = false;
     this.chunks.giveBack();
+    this.tellAhead(0);
     this.ranges.released(this.heldBytes);
+  }
+
+  private tellAhead(bytes: number): void {
+    this.ranges.sentAhead(bytes - this.aheadBytes);
+    this.aheadBytes = bytes;
   }
 
   private readSlice(): boolean {
@@ -236,7 +258,8 @@ export class LargeRange implements SlicedJob {
   /** Reads the next piece again and sends it, unless the client has not taken those before it. */
   private sendSlice(): boolean {
     const { call, chunks, cursor } = this;
-    if (call.queuedBytes > SENT_AHEAD_BYTES) {
+    this.tellAhead(call.queuedBytes);
+    if (call.queuedBytes > this.ranges.aheadBytesMax) {
       this.isParked = true;
       return true;
     }
@@ -244,6 +267,7 @@ export class LargeRange implements SlicedJob {
     const isLast = cursor.next(SLICE_BYTES, SLICE_KEYS, chunks);
     if (cursor.error !== null) return this.lost(cursor.error);
     for (const bytes of chunks.take(isLast)) call.sendPart(bytes);
+    this.tellAhead(call.queuedBytes);
     if (!isLast) return false;
     call.sendPart(this.tail);
     call.end();

@@ -227,6 +227,15 @@ export class FakeReplication implements ApiReplication {
     this.proposals.push({ data: Buffer.from(data), waiter });
   }
 
+  /** Leads, and hands over: takes nothing. */
+  isHandingOver = false;
+
+  proposeAsLeader(data: Buffer, waiter: ApiWaiter): boolean {
+    if (!this.isLeader || this.isHandingOver) return false;
+    this.propose(data, waiter);
+    return true;
+  }
+
   proposeConfChange(change: ConfChange, waiter: ApiWaiter): void {
     this.changes.push({ change, waiter });
   }

@@ -140,6 +140,20 @@ describe('lease expiry', () => {
     assert.deepEqual(member.revoked, [1]);
   });
 
+  it('leaves what is due to the next leader while it hands over, and goes on where that came to nothing', () => {
+    const member = new Member();
+    member.expiry.promote();
+    member.grant(1, 3);
+    member.replication.isHandingOver = true;
+    member.run(5000);
+    assert.deepEqual(member.revoked, []);
+    assert.equal(member.replication.proposals.length, 0, 'nothing that waits for another leader');
+    assert.equal(member.renew(1), 'ttl 3', 'nobody has ended it');
+    member.replication.isHandingOver = false;
+    member.run(8000);
+    assert.deepEqual(member.revoked, [1]);
+  });
+
   it('neither expires nor renews where it does not lead', () => {
     const member = new Member();
     member.grant(1, 2);

@@ -256,15 +256,16 @@ export class LeaseExpiry implements LeaseListener {
   };
 
   private revoke(lease: Lease): void {
-    lease.revoking = true;
-    this.revokesProposed++;
     const body = LeaseRevokeRequest.encode(LeaseRevokeRequest.create({ ID: lease.id }));
     const { replication } = this.parts;
     const { high, low } = replication.nextRequestId();
     const { username, authRevision } = this.parts.asRoot();
     const { length } = body;
     const entry = writeRaftRequest(RaftRequestField.LeaseRevoke, body, 0, length, high, low, username, authRevision);
-    replication.propose(entry, nobody);
+    // One that reached the next leader, which may have renewed the lease meanwhile, would end it early.
+    if (!replication.proposeAsLeader(entry, nobody)) return;
+    lease.revoking = true;
+    this.revokesProposed++;
   }
 
   // -- renewal --------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import type { HttpExchange, HttpHandler } from '@etsd/rpc';
 import type { HttpFront } from './front.ts';
 import { Http1Exchange } from './http1-exchange.ts';
 import { Http2Exchange } from './http2-exchange.ts';
+import type { WebExchange } from './web-exchange.ts';
 import { refusedUpgrade, WebSocketExchange } from './websocket-exchange.ts';
 
 /** How long an HTTP/1.1 client may take to send its request's head. */
@@ -13,8 +14,23 @@ const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 120_000;
 /** How long a connection without a request is kept for the next one. */
 const IDLE_TIMEOUT_MS = 60_000;
+/** How often those who take too long are looked for. */
+const LOOK_MS = 1000;
 /** HTTP/1.1 connections open at a time; more are closed at once. */
 const CONNECTIONS_MAX = 16_384;
+
+/** Codes of clients that left in the middle of a request. */
+const LEFT = new Set(['ECONNRESET', 'HPE_INVALID_EOF_STATE']);
+
+/** Told of a connection that was cut: a word for the metrics, the client's address, and why. */
+type Misused = (kind: string, peer: string, reason: string) => void;
+
+/** What node's parser refuses, by its code: the word for it and the answer to it. */
+const MISUSES: Readonly<Record<string, readonly [kind: string, status: string]>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: ['http1_timeout', '408 Request Timeout'],
+  HPE_HEADER_OVERFLOW: ['http1_header_overflow', '431 Request Header Fields Too Large'],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: ['http1_header_overflow', '413 Payload Too Large'],
+};
 
 /** Plain HTTP of the client addresses, of either version: requests as the front sees them. */
 export class HttpEdge implements HttpHandler {
@@ -23,22 +39,35 @@ export class HttpEdge implements HttpHandler {
   private readonly webSockets = new Set<Duplex>();
   private connections = 0;
 
-  /** `messageBytesMax` bounds what comes in one message over a WebSocket. */
-  constructor(front: HttpFront, messageBytesMax: number) {
+  /**
+   * `messageBytesMax` bounds what comes in one message over a WebSocket. `misused` is told of connections that are cut for
+   * what they send, or how slowly: a word for the metrics, and why.
+   */
+  constructor(front: HttpFront, messageBytesMax: number, misused: Misused = () => {}, headersMs = HEADERS_TIMEOUT_MS) {
     this.front = front;
-    const options = { shouldUpgradeCallback: (request: IncomingMessage) => front.takesUpgrade(request) };
-    this.server = createServer(options, (request, response) => front.serve(new Http1Exchange(request, response)));
-    this.server.headersTimeout = HEADERS_TIMEOUT_MS;
+    const options = {
+      connectionsCheckingInterval: Math.min(LOOK_MS, headersMs),
+      shouldUpgradeCallback: (request: IncomingMessage) => front.takesUpgrade(request),
+    };
+    this.server = createServer(options, (request, response) => this.serve(new Http1Exchange(request, response)));
+    this.server.headersTimeout = headersMs;
     this.server.requestTimeout = REQUEST_TIMEOUT_MS;
     this.server.keepAliveTimeout = IDLE_TIMEOUT_MS;
     this.server.maxHeadersCount = 100;
+    this.server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      const [kind, status] = MISUSES[error.code ?? ''] ?? ['http1_malformed', '400 Bad Request'];
+      const { remoteAddress, remotePort } = socket as Socket;
+      if (!LEFT.has(error.code ?? '')) misused(kind, `${remoteAddress}:${remotePort}`, error.message);
+      if (socket.writable) socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
+      socket.destroy();
+    });
     this.server.on('upgrade', (request, socket, head) => {
       const refused = refusedUpgrade(request) ?? (front.allowsOrigin(request) ? null : 403);
       if (refused === null) {
         const exchange = new WebSocketExchange(request, socket, head, messageBytesMax);
         this.webSockets.add(socket);
         socket.once('close', () => this.webSockets.delete(socket));
-        front.serve(exchange);
+        this.serve(exchange);
       } else refuseUpgrade(request, socket, refused);
     });
     // Connections are handed over, nobody listens; but it is then that node begins to keep to its time limits.
@@ -65,7 +94,16 @@ export class HttpEdge implements HttpHandler {
 
   /** A request over HTTP/2 that is not gRPC. */
   request(exchange: HttpExchange): void {
-    this.front.serve(new Http2Exchange(exchange));
+    this.serve(new Http2Exchange(exchange));
+  }
+
+  /** What a client sends must never end the process, whatever of ours it trips over. */
+  private serve(exchange: WebExchange): void {
+    try {
+      this.front.serve(exchange);
+    } catch {
+      exchange.abort();
+    }
   }
 
   /** Ends every connection. */

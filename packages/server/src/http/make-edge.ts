@@ -23,10 +23,13 @@ export interface EdgeParts {
   readonly member: HttpMember;
   readonly handlerOf: (path: string) => ApiHandler | undefined;
   readonly isAuthEnabled: () => boolean;
+  /** Told of connections that are cut for what they send. */
+  readonly misused: (kind: string, peer: string, reason: string) => void;
 }
 
 /** The HTTP side of a member's client addresses: its routes, the JSON gateway and the HTTP API, as far as they are wanted. */
-export function makeHttpEdge({ world, logger, limits, config, member, handlerOf, isAuthEnabled }: EdgeParts): HttpEdge {
+export function makeHttpEdge(parts: EdgeParts): HttpEdge {
+  const { world, logger, limits, config, member, handlerOf, isAuthEnabled } = parts;
   const { maxRequestBytes, maxTxnOps } = limits;
   const bodyBytesMax = gatewayBodyBytes(maxRequestBytes);
   const passesIdentity = config.gatewayClientCertAuth;
@@ -56,5 +59,5 @@ export function makeHttpEdge({ world, logger, limits, config, member, handlerOf,
     gateway: config.enableGrpcGateway ? gateway() : null,
     api: config.enableHttpApi ? api() : null,
   });
-  return new HttpEdge(front, bodyBytesMax);
+  return new HttpEdge(front, bodyBytesMax, parts.misused);
 }

@@ -3,8 +3,13 @@ import type { Socket } from 'node:net';
 
 /** How long another member may take to send the head of a request. */
 const HEADERS_TIMEOUT_MS = 10_000;
+/** How often those who take too long are looked for. */
+const LOOK_MS = 1000;
 /** How long a connection without a request is kept for the next one. */
 const IDLE_TIMEOUT_MS = 60_000;
+
+/** Connections open at a time; more are closed at once. Members take a handful each. */
+const CONNECTIONS_MAX = 4096;
 
 /** Answers a request of another member; the body is the handler's to read or to throw away. */
 export type PeerHandler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -18,9 +23,12 @@ export class PeerEdge {
   private readonly exact = new Map<string, PeerHandler>();
   private readonly below: { readonly prefix: string; readonly handler: PeerHandler }[] = [];
 
-  constructor() {
-    this.server = createServer((request, response) => this.answer(request, response));
-    this.server.headersTimeout = HEADERS_TIMEOUT_MS;
+  private connections = 0;
+
+  constructor(headersTimeoutMs: number = HEADERS_TIMEOUT_MS) {
+    const options = { connectionsCheckingInterval: Math.min(LOOK_MS, headersTimeoutMs) };
+    this.server = createServer(options, (request, response) => this.answer(request, response));
+    this.server.headersTimeout = headersTimeoutMs;
     this.server.requestTimeout = 0;
     this.server.keepAliveTimeout = IDLE_TIMEOUT_MS;
     this.server.maxHeadersCount = 100;
@@ -36,6 +44,12 @@ export class PeerEdge {
   /** Takes over a connection (a socket of Node's own). */
   accept(detached: unknown): void {
     const socket = detached as Socket;
+    if (this.connections >= CONNECTIONS_MAX) {
+      socket.destroy();
+      return;
+    }
+    this.connections++;
+    socket.once('close', () => this.connections--);
     this.server.emit('connection', socket);
     socket.resume();
   }

@@ -106,6 +106,7 @@ describe('plain HTTP', () => {
   });
 
   it('allows only the origins and hosts that the operator listed', async () => {
+    // CVE-2018-5702: a page makes its own name stand for this address.
     const policy = { ...OPEN, cors: ['https://a.example'], hostWhitelist: ['good.example'] };
     const from = (origin: string, host = 'good.example:2379') =>
       ask(new FakeMember(), { target: '/livez', headers: { origin, host } }, policy);

@@ -52,23 +52,18 @@ export class RevisionLog {
     if (line === undefined) return null;
     const { mods, kvs } = line;
     if (revision >= (mods.at(-1) as number)) return kvs.at(-1) as KeyRecord | null;
-    let low = 0;
-    let high = mods.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((mods[middle] as number) <= revision) low = middle + 1;
-      else high = middle;
-    }
-    return low === 0 ? null : (kvs[low - 1] as KeyRecord | null);
+    const place = firstAbove(mods, revision);
+    return place === 0 ? null : (kvs[place - 1] as KeyRecord | null);
   }
 
   /** The revisions after `from` and up to `to` at which some key of a range changed, in order. */
   revisionsOf(key: string, end: string, from: number, to: number): number[] {
+    if (from >= to) return [];
     const found = new Set<number>();
     for (const name of this.keysIn(key, end)) {
       const { mods } = this.keys.get(name) as { mods: number[] };
-      for (let index = mods.length - 1; index >= 0 && (mods[index] as number) > from; index--) {
-        if ((mods[index] as number) <= to) found.add(mods[index] as number);
+      for (let index = firstAbove(mods, from); index < mods.length && (mods[index] as number) <= to; index++) {
+        found.add(mods[index] as number);
       }
     }
     return [...found].sort((a, b) => a - b);
@@ -87,6 +82,18 @@ export class RevisionLog {
     for (const name of this.keys.keys()) if (this.at(name, revision)?.lease === lease) held.push(name);
     return held;
   }
+}
+
+/** Where in these ascending numbers the first stands that is greater. */
+function firstAbove(numbers: readonly number[], bound: number): number {
+  let low = 0;
+  let high = numbers.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((numbers[middle] as number) <= bound) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** Whether a range covers a key. */

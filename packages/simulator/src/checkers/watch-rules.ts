@@ -9,7 +9,8 @@ import { type Change, covers, type RevisionLog, sameKey } from './revision-log.t
  * - atomic: all changes of one revision come in one response;
  * - complete: between where it began and the newest thing it said, nothing that it covers is missing, and nothing else is
  *   in it; with it resumable, since a watch that goes on where another one was lost is held to the same;
- * - bookmarks: a response without events says that all up to its revision was sent; no event follows that is older;
+ * - bookmarks: a response without events says that all up to its revision was sent; no event follows that is older, and
+ *   it is not from before the revision asked for;
  * - contents: each event is the change that was committed, with the key as it was before where that was asked for;
  * - cancelled only if what it needed was compacted.
  */
@@ -80,6 +81,8 @@ class WatchCheck {
   private bookmark({ revision }: WatchResponse): void {
     if (revision < this.newestEvent)
       this.wrong('bookmarks', `bookmark ${revision} after an event of ${this.newestEvent}`);
+    // Whoever goes on behind it would get what was not asked for.
+    if (revision < this.watch.startRevision - 1) this.wrong('bookmarks', `bookmark ${revision} from before the start`);
     this.nothingBetween(this.reached, revision, `bookmark ${revision}`);
     this.reached = Math.max(this.reached, revision);
   }

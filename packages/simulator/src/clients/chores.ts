@@ -1,6 +1,10 @@
 /** What operators do to a cluster that runs: one worker for each chore, now and then. */
 import type { Prng } from '@etsd/base';
 import {
+  AlarmAction,
+  AlarmRequest,
+  AlarmResponse,
+  AlarmType,
   CompactionRequest,
   DefragmentRequest,
   HashKVRequest,
@@ -17,7 +21,7 @@ import { Worker } from './workers.ts';
 
 const PATIENCE_MS = 5000;
 
-abstract class Chore extends Worker {
+export abstract class Chore extends Worker {
   private readonly meanMs: number;
 
   constructor(shared: Shared, machine: SimMachine, prng: Prng, number: number, meanMs: number) {
@@ -60,6 +64,7 @@ export class Compactor extends Chore {
       error,
     });
     this.compacted = revision;
+    if (answer.code === StatusCode.OK) shared.compacted = Math.max(shared.compacted, revision);
     return answer.code === StatusCode.OK;
   }
 }
@@ -83,7 +88,7 @@ export class Snapshotter extends Chore {
         },
         closed: (_call: ClientCall, code: number, message: string): void => {
           const outcome = code === StatusCode.OK ? `${bytes} bytes` : message;
-          this.shared.cluster.trace.note(this.name, `${this.member.name} snapshot → ${outcome}`, true);
+          this.shared.cluster.trace.detail(this.name, `${this.member.name} snapshot → ${outcome}`);
           resolve(code === StatusCode.OK);
         },
       };
@@ -113,6 +118,28 @@ export class Hasher extends Chore {
     if (bytes === null) return null;
     const { hash, compactRevision } = HashKVResponse.decode(bytes);
     return { type: 'hash', member: member.name, revision, compactRevision, hash };
+  }
+}
+
+/** Clears the alarms that full disks have raised, as an operator does who has made room. */
+export class AlarmClearer extends Chore {
+  protected async work(): Promise<boolean> {
+    const ask = async (request: Partial<AlarmRequest>) =>
+      await this.call(
+        '/etcdserverpb.Maintenance/Alarm',
+        AlarmRequest.encode(AlarmRequest.create(request)),
+        PATIENCE_MS,
+      );
+    const { bytes } = await ask({ action: AlarmAction.GET });
+    if (bytes === null) return false;
+    for (const { memberID, alarm } of AlarmResponse.decode(bytes).alarms) {
+      if (alarm !== AlarmType.NOSPACE) {
+        this.shared.cluster.broke('no corruption', `member ${memberID} raised alarm ${alarm}`);
+        return true;
+      }
+      await ask({ action: AlarmAction.DEACTIVATE, memberID, alarm });
+    }
+    return true;
   }
 }
 

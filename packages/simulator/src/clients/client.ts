@@ -5,6 +5,9 @@ import type { SimCluster } from '../cluster/cluster.ts';
 import { CLIENT_PORT, type SimMember } from '../cluster/member.ts';
 import { answerOf, requestOf, type Wish } from './kv-codec.ts';
 
+/** A connection that was silent so often is given up. */
+const SILENCES_MAX = 2;
+
 /** What came back: the bytes of a response, or why there are none. */
 export interface Answer {
   readonly code: number;
@@ -37,6 +40,8 @@ export class SimClient {
   readonly cluster: SimCluster;
   /** Shown with each call; empty for nobody. */
   token = '';
+  /** Calls without an answer, one after the other. */
+  private silences = 0;
   private readonly channels = new Map<string, GrpcChannel>();
 
   constructor(cluster: SimCluster, world: World) {
@@ -64,6 +69,7 @@ export class SimClient {
 
   /** Drops the connection, as a client does that finds it silent. */
   hangUp(member: SimMember): void {
+    this.silences = 0;
     this.channels.get(member.name)?.close();
     this.channels.delete(member.name);
   }
@@ -71,11 +77,12 @@ export class SimClient {
   async call(member: SimMember, path: string, request: Buffer, timeoutMs: number): Promise<Answer> {
     try {
       const bytes = await this.channel(member).unary(path, request, { timeoutMs, metadata: this.metadata() });
+      this.silences = 0;
       return { code: StatusCode.OK, message: '', bytes };
     } catch (error) {
       if (!(error instanceof RpcError)) throw error;
       // Behind a silent connection the next call would wait as long.
-      if (error.code === StatusCode.DEADLINE_EXCEEDED) this.hangUp(member);
+      if (error.code === StatusCode.DEADLINE_EXCEEDED && ++this.silences >= SILENCES_MAX) this.hangUp(member);
       return { code: error.code, message: error.message, bytes: null };
     }
   }

@@ -87,7 +87,7 @@ export class LeaseWorker extends Worker {
     const { message: error } = answer;
     const end = this.client.nowMs;
     this.shared.records.push({ type: 'lease', do: what, lease, ttl, start, end, outcome, error });
-    this.shared.cluster.trace.note(this.name, `${what} lease ${lease} → ${outcome} ${ttl} ${error}`, true);
+    this.shared.cluster.trace.detail(this.name, `${what} lease ${lease} → ${outcome} ${ttl} ${error}`);
     return outcome !== 'unknown';
   }
 }

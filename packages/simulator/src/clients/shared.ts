@@ -13,6 +13,8 @@ export class Shared {
   revision = 1;
   /** Up to here some watch has seen every change: nothing newer may be compacted, or nobody could say what happened. */
   recorded = 1;
+  /** The newest revision that was compacted, 0 for none. */
+  compacted = 0;
   /** Requests that were answered, whatever the answer was. */
   calls = 0;
   /** Writes among them that were done. */
@@ -20,6 +22,8 @@ export class Shared {
   isOver = false;
   /** Who the clients say they are; null while nobody asks. */
   credentials: Credentials | null = null;
+  /** Authentication is on, or is being turned on or off. */
+  isAuthOn = false;
   /** The token that some client got last: watches show it too. */
   token = '';
   private counter = 0;
@@ -35,7 +39,6 @@ export class Shared {
 
   /** A member that can be asked something. */
   anyMember(prng: Prng): SimMember {
-    const { current } = this.cluster;
-    return prng.pick(current);
+    return prng.pick(this.cluster.serving);
   }
 }

@@ -65,6 +65,11 @@ export class Watcher {
     this.look();
   }
 
+  /** Whether it has yet to say that it has everything up to there. A watch on the future owes nothing before. */
+  owes(revision: number): boolean {
+    return this.reached < revision && this.nextRevision <= revision;
+  }
+
   /** Asks for a bookmark: what the stream has sent before its answer is everything up to there. */
   askBookmark(): void {
     if (this.current === null || this.current.createdRevision === 0) return;
@@ -136,6 +141,9 @@ export class Watcher {
       filters: without.map((type) => (type === 'put' ? FilterType.NOPUT : FilterType.NODELETE)),
     });
     call.send(WatchRequest.encode(WatchRequest.create({ createRequest })));
+    // In the same breath as some of them: nothing must be vouched for that was not sent.
+    if (record.id % 2 === 0)
+      call.send(WatchRequest.encode(WatchRequest.create({ progressRequest: new WatchProgressRequest() })));
   }
 
   private lost(): void {
@@ -168,10 +176,9 @@ export class Watcher {
     const last = events.at(-1);
     this.reached = Math.max(this.reached, last?.kv.mod ?? revision);
     if (this.wish === EVERYTHING) shared.recorded = Math.max(shared.recorded, this.reached);
-    shared.cluster.trace.note(
+    shared.cluster.trace.detail(
       this.name,
       `${this.member.name} watch ${record.id}: ${events.length} events, ${this.reached}`,
-      true,
     );
     // A bookmark vouches for what came before it; the next watch goes on behind the last event only, so that a bookmark
     // that promised too much is found out.
@@ -190,7 +197,7 @@ function eventOf({ type, kv, prevKv }: Event): WatchEvent {
 }
 
 /** Any range over the keys of the workload, from any revision. */
-export function drawWatch(prng: Prng, keys: number, revision: number): WatchWish {
+export function drawWatch(prng: Prng, keys: number, revision: number, compacted: number): WatchWish {
   const key = `k${prng.below(keys)}`;
   const [from, end] = prng.pick([
     [key, ''],
@@ -202,8 +209,15 @@ export function drawWatch(prng: Prng, keys: number, revision: number): WatchWish
   return {
     key: from,
     end,
-    startRevision: prng.chance(0.3) ? 0 : Math.max(1, revision + prng.between(-300, 20)),
+    startRevision: drawStart(prng, revision, compacted),
     previous: prng.chance(0.5),
     without: prng.chance(0.2) ? [prng.pick(['put', 'delete'] as const)] : [],
   };
+}
+
+/** From now on, from the past or the future, or from the very first revision that there is. */
+function drawStart(prng: Prng, revision: number, compacted: number): number {
+  if (prng.chance(0.3)) return 0;
+  if (compacted > 0 && prng.chance(0.4)) return compacted;
+  return Math.max(1, revision + prng.between(-300, 50));
 }

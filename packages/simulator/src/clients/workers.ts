@@ -59,7 +59,8 @@ export abstract class Worker {
     const operation = await this.client.kv(this.number, this.member, wish, DEADLINE_MS);
     shared.records.push(operation);
     this.told(operation.outcome, operation.error);
-    shared.cluster.trace.note(this.name, describe(operation), true);
+    const { trace } = shared.cluster;
+    if (trace.keepsAll) trace.detail(this.name, describe(operation));
     if (operation.outcome === 'ok' && !operation.serializable) {
       shared.revision = Math.max(shared.revision, operation.revision);
       if (wish.success[0]?.do === 'put') shared.writes++;
@@ -72,7 +73,7 @@ export abstract class Worker {
     const answer = await this.client.call(this.member, path, request, timeoutMs);
     this.told(answer.code === 0 ? 'ok' : 'unknown', answer.message);
     const outcome = answer.code === 0 ? 'ok' : `${answer.code} ${answer.message}`;
-    this.shared.cluster.trace.note(this.name, `${this.member.name} ${path.split('/').at(-1)} → ${outcome}`, true);
+    this.shared.cluster.trace.detail(this.name, `${this.member.name} ${path.split('/').at(-1)} → ${outcome}`);
     if (answer.code !== 0) await this.logInIfAsked(answer.message);
     return answer;
   }
@@ -82,7 +83,7 @@ export abstract class Worker {
   }
 
   /** Gets a token where the answer says that one is needed, or a newer one. */
-  private async logInIfAsked(error: string): Promise<void> {
+  protected async logInIfAsked(error: string): Promise<void> {
     if (!/invalid auth token|user name is empty|revision in auth store is old|permission denied/.test(error)) return;
     const { credentials } = this.shared;
     if (credentials === null) {
@@ -179,7 +180,9 @@ export class KvWorker extends Worker {
   /** Reads what it has written itself, and changes several keys at once. */
   private several(key: string): Step[] {
     const other = `k${(Number(key.slice(1)) + 1) % this.plan.keys}x`;
-    return [this.put(key), range(key, ''), { do: 'delete', key: other, end: '' }, this.put(`${other}y`)];
+    // Where that is compacted or still to come nothing at all is done, on no member.
+    const then = this.prng.chance(0.2) ? Math.max(1, this.shared.revision + this.prng.between(-200, 2)) : 0;
+    return [this.put(key), range(key, '', then), { do: 'delete', key: other, end: '' }, this.put(`${other}y`)];
   }
 
   /** Changes a key only if it still is what this client last saw; else reads it. */

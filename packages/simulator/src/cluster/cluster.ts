@@ -68,7 +68,12 @@ export class SimCluster {
 
   /** Those that belong to it now, as far as anybody knows. */
   get current(): SimMember[] {
-    return this.members.filter((member) => member.isUsed && !member.isRemoved);
+    return this.members.filter((member) => member.isUsed && !member.isRemoved && !member.isLeaving);
+  }
+
+  /** Those among them that serve clients. */
+  get serving(): SimMember[] {
+    return this.current.filter((member) => !member.isLearner);
   }
 
   /** The member that leads in the highest term; null where none does. */

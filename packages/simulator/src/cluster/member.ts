@@ -10,6 +10,9 @@ import { type PeerNet, SimPeers } from './peers.ts';
 export const CLIENT_PORT = 2379;
 export const PEER_PORT = 2380;
 
+/** Small, so that old records have to be fetched from the store. */
+const CACHE_BYTES = 128 * 1024;
+
 /** A member that a fault of its disk has ended is started again after so long. */
 const RESTART_MS = 500;
 /** Batches of the store that a killed process may not have handed to the system yet. */
@@ -54,6 +57,8 @@ export class SimMember {
   /** Belongs to the cluster, or will: a machine of a removed member is not used again. */
   isUsed = false;
   isRemoved = false;
+  /** It was asked to leave: it may end, and owes nothing more. */
+  isLeaving = false;
   private beginning: Beginning = { initialCluster: '', state: 'new' };
   private backend: MemoryBackend | null = null;
   /** The store is what an ended process has left; nobody has opened it since. */
@@ -80,10 +85,21 @@ export class SimMember {
     return this.member !== null;
   }
 
+  /** It holds everything, and refuses almost all that clients ask, until it is promoted. */
+  get isLearner(): boolean {
+    return this.member?.replication.isLearner === true;
+  }
+
   begin(beginning: Beginning): void {
     this.beginning = beginning;
     this.isUsed = true;
     this.boot();
+  }
+
+  /** The machine of a member that was removed is switched off. */
+  retire(): void {
+    if (this.isUp) this.kill();
+    this.isRemoved = true;
   }
 
   /** Starts a process on what the last one has left. */
@@ -103,8 +119,9 @@ export class SimMember {
       fail: (error) => {
         if (run === this.run && this.isUp) this.failed(error);
       },
-      connectPeers: (options) => new SimPeers(around.net, world, this.name, options),
+      connectPeers: (options) => new SimPeers(around.net, machine, options),
       bcrypt: plainHashes,
+      cacheBytes: CACHE_BYTES,
       wal: { segmentBytes: around.plan.segmentBytes, segmentsMax: 2, fillAheadBytes: 4096 },
       observeApplier: (applier) => new ObservedApplier(applier, around.observer, this.name),
     }).then(
@@ -229,8 +246,8 @@ export class SimMember {
   }
 
   private logged(level: LogLevel, message: string, fields: LogFields | undefined): void {
-    if (level === 'debug') return;
+    if (level === 'debug' || !this.around.trace.keepsAll) return;
     const rest = fields === undefined ? '' : ` ${JSON.stringify(fields)}`;
-    this.around.trace.note(this.name, `${level}: ${message}${rest}`, true);
+    this.around.trace.detail(this.name, `${level}: ${message}${rest}`);
   }
 }

@@ -22,6 +22,8 @@ export class Observer {
   private readonly sent = new Map<number, SeenEntry[]>();
   /** By index, as whoever came first applied it. */
   private readonly applied: { readonly term: number; readonly digest: number }[] = [];
+  /** By index: the revision behind it, as whoever came first had it. */
+  private readonly revisions: number[] = [];
   private readonly broke: (rule: string, text: string) => void;
   private readonly led: (id: U64, term: number) => void;
 
@@ -87,6 +89,15 @@ export class Observer {
     }
   }
 
+  /** The store's revision behind an entry is the same for everybody: else members hold different things from there on. */
+  leaves(who: string, index: number, revision: number): void {
+    const known = this.revisions[index];
+    if (known === undefined) this.revisions[index] = revision;
+    else if (known !== revision) {
+      this.broke('state agreement', `${who} is at revision ${revision} behind entry ${index}, others at ${known}`);
+    }
+  }
+
   applies(who: string, index: number, term: number, digest: number): void {
     const known = this.applied[index];
     if (known === undefined) {
@@ -103,14 +114,17 @@ export class Observer {
   }
 }
 
+/** What applies entries in a whole member. */
+export type AppliedState = Applier & { readonly store: { readonly revision: number } };
+
 /** Stands between the log and the state of one life of a member. */
 export class ObservedApplier implements Applier {
-  private readonly inner: Applier;
+  private readonly inner: AppliedState;
   private readonly observer: Observer;
   private readonly who: string;
   private readonly confDigest = Buffer.alloc(0);
 
-  constructor(inner: Applier, observer: Observer, who: string) {
+  constructor(inner: AppliedState, observer: Observer, who: string) {
     this.inner = inner;
     this.observer = observer;
     this.who = who;
@@ -126,7 +140,10 @@ export class ObservedApplier implements Applier {
 
   apply(index: number, term: number, data: Buffer, waiter: Waiter | null): void {
     this.observer.applies(this.who, index, term, crc32c(data));
-    this.inner.apply(index, term, data, waiter);
+    const { inner } = this;
+    const isNew = inner.appliedIndex < index;
+    inner.apply(index, term, data, waiter);
+    if (isNew) this.observer.leaves(this.who, index, inner.store.revision);
   }
 
   applyEmpty(index: number, term: number): void {

@@ -2,7 +2,7 @@ import { EMPTY, errorFrom, type Prng, type U64, u64ToHex } from '@etsd/base';
 import { Message, MessageType } from '@etsd/proto';
 import type { HttpTransportOptions, OutgoingSnapshot, RequestCallback } from '@etsd/replication';
 import type { Socket, Timer, World } from '@etsd/runtime';
-import type { SimLan } from '@etsd/runtime/sim';
+import type { Life, SimLan, SimMachine } from '@etsd/runtime/sim';
 import type { PeerEdge, PeerLinks } from '@etsd/server';
 import type { NetworkPlan } from '../run/plan.ts';
 import type { Observer } from './observer.ts';
@@ -90,16 +90,18 @@ export class SimPeers implements PeerLinks {
   readonly machine: string;
   private readonly net: PeerNet;
   private readonly world: World;
+  private readonly life: Life;
   private readonly options: HttpTransportOptions;
   private readonly links = new Map<U64, Link>();
   private readonly remotes = new Map<U64, Link>();
   private readonly sweeper: Timer;
   private isClosed = false;
 
-  constructor(net: PeerNet, world: World, machine: string, options: HttpTransportOptions) {
+  constructor(net: PeerNet, { world, currentLife, name }: SimMachine, options: HttpTransportOptions) {
     this.net = net;
     this.world = world;
-    this.machine = machine;
+    this.life = currentLife;
+    this.machine = name;
     this.options = options;
     this.sweeper = world.timers.every(SWEEP_MS, this.sweep);
     net.add(this);
@@ -153,10 +155,15 @@ export class SimPeers implements PeerLinks {
   private heardFrom(id: U64, urls: readonly string[]): void {
     if (this.options.host.isRemoved(id)) {
       const sender = this.net.at(machineOf(urls));
-      sender?.world.timers.after(this.net.delayMs(), () => {
+      sender?.later(this.net.delayMs(), () => {
         if (!sender.isClosed) sender.options.host.removed();
       });
     } else if (!this.links.has(id)) this.addRemote(id, urls);
+  }
+
+  /** When so much time has passed in the world, whatever this machine's clock shows, if the process still runs then. */
+  private later(ms: number, callback: () => void): void {
+    this.net.lan.simulation.schedule(ms, this.life, callback);
   }
 
   // ── messages ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -213,7 +220,7 @@ export class SimPeers implements PeerLinks {
       atMs = Math.max(atMs, link.lastArrivalMs);
       link.lastArrivalMs = atMs;
     }
-    target.world.timers.after(atMs - nowMs, () => target.arrive(this.machine, bundle, nowMs));
+    target.later(atMs - nowMs, () => target.arrive(this.machine, bundle, nowMs));
   }
 
   private arrive(from: string, bundle: readonly Buffer[], sentMs: number): void {
@@ -223,7 +230,7 @@ export class SimPeers implements PeerLinks {
       // Lost with its connection, or kept by the sender's system until the wire is whole again.
       const isOld = lan.simulation.nowMs - sentMs > SILENCE_MS;
       if (isOld || prng.chance(0.1)) return;
-      this.world.timers.after(RETRY_MS, () => this.arrive(from, bundle, sentMs));
+      this.later(RETRY_MS, () => this.arrive(from, bundle, sentMs));
       return;
     }
     for (const bytes of bundle) this.step(Message.decode(bytes));
@@ -272,13 +279,13 @@ export class SimPeers implements PeerLinks {
     return await new Promise((resolve) => {
       const timer = world.timers.after(SNAPSHOT_MS, () => resolve('no answer in time'));
       const answered = (failure: string): void => {
-        world.timers.after(net.delayMs(), () => {
+        this.later(net.delayMs(), () => {
           timer.cancel();
           resolve(failure);
         });
       };
       const delayMs = net.delayMs() + PIECE_MS * pieces.length;
-      target.world.timers.after(delayMs, () => void target.receiveSnapshot(this.machine, message, pieces, answered));
+      target.later(delayMs, () => void target.receiveSnapshot(this.machine, message, pieces, answered));
     });
   }
 

@@ -71,7 +71,7 @@ export class Torment {
       case 'storm':
         return this.storm(fault);
       case 'clog':
-        return this.clog(fault);
+        return target !== null && this.clog(fault, target);
       default:
         return target?.isUsed === true && !target.isRemoved && this.strike(fault, target);
     }
@@ -163,12 +163,11 @@ export class Torment {
     return true;
   }
 
-  /** Between any two of these machines nothing comes through for a while; then all of it does. */
-  private clog(fault: Fault): boolean {
-    const names = this.chosen(fault);
-    const { links } = this.cluster.universe.lan;
-    for (const from of names) for (const to of names) if (from !== to) links.clog(from, to, fault.forMs);
-    return names.length > 1;
+  /** What these machines send to the target does not come for a while; then all of it does. */
+  private clog(fault: Fault, target: SimMember): boolean {
+    const names = this.chosen(fault).filter((name) => name !== target.name);
+    for (const from of names) this.cluster.universe.lan.links.clog(from, target.name, fault.forMs);
+    return names.length > 0;
   }
 
   private powerAll({ forMs }: Fault): boolean {

@@ -1,10 +1,13 @@
 /** Goal: every mutation of the catalogue fits the product's text, and what is loaded with it is a copy that has it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { MemoryBackend } from '@etsd/backend';
+import { U64_ZERO } from '@etsd/base';
+import { Store } from '@etsd/mvcc';
 import { MUTATIONS } from './catalogue.ts';
-import { checkEdits, importMutated, mutate } from './loader.ts';
+import { checkEdits, importMutated, mutate } from './testing/loader.ts';
 
-type Rounds = typeof import('../../../raft/src/read-rounds.ts');
+type Mvcc = typeof import('@etsd/mvcc');
 
 test('there are 17, and each has its text where it says', () => {
   assert.equal(new Set(MUTATIONS.map(({ id }) => id)).size, 17);
@@ -18,13 +21,27 @@ test('an edit that fits nowhere, or twice, is refused', () => {
   assert.throws(() => mutate('aa', [edit]), /in several places/);
 });
 
-test('the copy has the bug, the original has not, side by side', async () => {
-  const mutation = MUTATIONS.find(({ id }) => id === '20418');
+test('a mutated module is a copy of its own, and so is what it imports; the real one stays as it is', async () => {
+  const mutation = MUTATIONS.find(({ id }) => id === '18089');
   assert.ok(mutation !== undefined);
-  const { ReadRounds: Real } = await import('../../../raft/src/read-rounds.ts');
-  const { ReadRounds: Mutant } = await importMutated<Rounds>('raft/src/read-rounds.ts', mutation);
-  const name = (rounds: InstanceType<Rounds['ReadRounds']>): string | undefined =>
-    rounds.add(Buffer.from('r'), 1, null)?.heartbeat.toString();
-  assert.equal(name(new Mutant()), 'r');
-  assert.equal(name(new Real()), 'r#1');
+  const mutated = await importMutated<Mvcc>('mvcc/src/index.ts', mutation);
+  assert.notEqual(mutated.Store, Store);
+  assert.equal((await importMutated<Mvcc>('mvcc/src/index.ts', mutation)).Store, mutated.Store);
+  const left = (Kind: typeof Store): number => {
+    const backend = new MemoryBackend();
+    const store = new Kind(backend);
+    store.open();
+    for (const change of [() => store.put('k', Buffer.from('v'), 0, 1, U64_ZERO), () => store.deleteRange('k', '')]) {
+      store.begin();
+      change();
+      store.end();
+    }
+    assert.equal(store.compact(store.revision), null);
+    while (!store.compactSlice(100));
+    let records = 0;
+    store.history(1, store.revision, () => ++records > 0);
+    return records;
+  };
+  assert.equal(left(Store), 1, 'the deletion at the revision stays');
+  assert.equal(left(mutated.Store), 0);
 });

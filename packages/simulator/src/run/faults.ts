@@ -77,6 +77,7 @@ function drawFault(prng: Prng, plan: Plan, atMs: number, machines: number): Faul
     case 'disk-stall':
       return { ...fault, forMs: prng.pick([300, 1500, 4000]) };
     case 'clog':
+      // What these send to the member comes late, all at once.
       return { ...fault, others: some, forMs: prng.pick([300, 1500, 4000]) };
     case 'pause':
       return { ...fault, forMs: prng.pick([20, 150, 1000, 3000, 8000]) };
@@ -87,7 +88,8 @@ function drawFault(prng: Prng, plan: Plan, atMs: number, machines: number): Faul
 
 /** One line for people. */
 export function describeFault({ kind, member, others, amount, forMs }: Fault): string {
-  const who = others.length > 0 ? others.map((number) => `m${number + 1}`).join(' ') : nameOf(member);
+  const those = others.map((number) => `m${number + 1}`).join(' ');
+  const who = kind === 'clog' ? `${those} to ${nameOf(member)}` : those === '' ? nameOf(member) : those;
   const place = kind === 'kill-at' || kind === 'power-at' ? FAULT_POINTS[amount] : undefined;
   const much = amount === 0 ? '' : ` ${Math.round(amount * 1000) / 1000}`;
   return `${kind} ${who}${place === undefined ? much : ` ${place}`} for ${forMs} ms`;

@@ -76,6 +76,10 @@ export interface Plan {
   readonly operations: Readonly<Record<OperationKind, number>>;
   readonly leaseClients: number;
   readonly watchers: number;
+  /** Members at which everything is watched, which tells what happened; the others have other watches. */
+  readonly recorders: number;
+  /** How often some of them are replaced. */
+  readonly stirMs: number;
   /** Mean times between two of these; 0 is never. */
   readonly compactionMs: number;
   readonly keptRevisions: number;
@@ -106,7 +110,7 @@ function drawWeights<Kind extends string>(prng: Prng, kinds: readonly Kind[]): R
 /** A run without a put would be about nothing. */
 function drawOperations(prng: Prng): Record<OperationKind, number> {
   const weights = drawWeights(prng, OPERATION_KINDS);
-  return { ...weights, put: weights.put + 3, get: weights.get + 2 };
+  return { ...weights, put: weights.put + 2, get: weights.get + 4, 'stale-get': weights['stale-get'] + 2 };
 }
 
 function drawNetwork(prng: Prng): NetworkPlan {
@@ -127,7 +131,7 @@ function drawPeriod(prng: Prng, chance: number, choices: readonly number[]): num
 export function drawPlan(prng: Prng): Plan {
   const founders = prng.pick([1, 3, 3, 3, 3, 3, 3, 5, 5, 7]);
   const clients = prng.between(4, 12);
-  const rate = prng.pick([120, 150, 200, 300]);
+  const rate = prng.pick([110, 120, 130, 150, 200]);
   const [heartbeatMs, electionMs] = prng.pick([
     [100, 1000],
     [100, 1000],
@@ -157,6 +161,8 @@ export function drawPlan(prng: Prng): Plan {
     operations: drawOperations(prng),
     leaseClients: prng.pick([0, 1, 3]),
     watchers: prng.pick([1, 3, 6]),
+    recorders: prng.pick([1, 2, 7]),
+    stirMs: prng.pick([150, 500, 1500]),
     compactionMs: drawPeriod(prng, 0.8, [200, 1000, 5000]),
     keptRevisions: prng.pick([0, 20, 400]),
     defragmentMs: drawPeriod(prng, 0.4, [2000, 10_000]),
@@ -165,7 +171,7 @@ export function drawPlan(prng: Prng): Plan {
     moveLeaderMs: drawPeriod(prng, 0.4, [2000, 8000]),
     membershipMs: drawPeriod(prng, 0.4, [3000, 10_000]),
     authMs: drawPeriod(prng, 0.3, [2000, 8000]),
-    faultMs: prng.pick([500, 1500, 4000, 10_000]),
+    faultMs: prng.pick([300, 800, 2000, 5000]),
     faults: drawWeights(prng, FAULT_KINDS),
   };
 }

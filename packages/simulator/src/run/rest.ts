@@ -57,7 +57,7 @@ export class Rest {
   async run(): Promise<RestEnd> {
     const { cluster, shared, workers } = this.parts;
     cluster.trace.note('*', 'peace');
-    let isServing = true;
+    let isServing = await this.eventually('authentication can be turned off', async () => !shared.isAuthOn);
     for (const member of cluster.current) {
       isServing = (await this.eventually(`${member.name} serves`, () => this.answers(member))) && isServing;
     }
@@ -71,7 +71,7 @@ export class Rest {
     const finalRevision = await this.finalRevision();
     await this.reach(finalRevision);
     await this.compare(finalRevision);
-    for (const watch of this.parts.watches()) watch.close(true);
+    for (const watch of this.parts.watches()) watch.close(!watch.member.isLeaving && !watch.member.isLearner);
     this.client.close();
     return { finalRevision, leases };
   }
@@ -92,13 +92,13 @@ export class Rest {
   private async ask(member: SimMember, path: string, request: Buffer): Promise<Buffer | null> {
     this.client.token = this.parts.shared.token;
     const { bytes, message } = await this.client.call(member, path, request, PATIENCE_MS);
-    if (bytes === null) this.parts.cluster.trace.note('j', `${member.name} ${path} → ${message}`, true);
+    if (bytes === null) this.parts.cluster.trace.detail('j', `${member.name} ${path} → ${message}`);
     return bytes;
   }
 
   /** A linearizable read says that the member knows everything and somebody leads. */
   private async answers(member: SimMember): Promise<boolean> {
-    if (member.isRemoved) return true;
+    if (member.isLeaving || (member.isReady && member.isLearner)) return true;
     const request = RangeRequest.encode(RangeRequest.create({ key: Buffer.from('k') }));
     return (await this.ask(member, '/etcdserverpb.KV/Range', request)) !== null;
   }
@@ -108,7 +108,7 @@ export class Rest {
     const untilMs = cluster.nowMs + LEASE_TTL_MAX_MS + LEASE_LATE_MS + 1000;
     let alive = new Set<string>();
     do {
-      const member = cluster.leader ?? (cluster.current[0] as SimMember);
+      const member = cluster.leader ?? (cluster.serving[0] as SimMember);
       const bytes = await this.ask(
         member,
         '/etcdserverpb.Lease/LeaseLeases',
@@ -123,7 +123,7 @@ export class Rest {
   }
 
   private async finalRevision(): Promise<number> {
-    const member = this.parts.cluster.leader ?? (this.parts.cluster.current[0] as SimMember);
+    const member = this.parts.cluster.leader ?? (this.parts.cluster.serving[0] as SimMember);
     const request = RangeRequest.encode(RangeRequest.create({ key: Buffer.from('k') }));
     const bytes = await this.ask(member, '/etcdserverpb.KV/Range', request);
     return bytes === null ? 0 : (RangeResponse.decode(bytes).header?.revision ?? 0);
@@ -131,7 +131,9 @@ export class Rest {
 
   private async reach(revision: number): Promise<void> {
     const behind = (): Watcher[] =>
-      this.parts.watches().filter((watch) => !watch.member.isRemoved && watch.reached < revision);
+      this.parts
+        .watches()
+        .filter((watch) => !watch.member.isLeaving && !watch.member.isLearner && watch.owes(revision));
     await this.eventually('every watch gets to the end', async () => {
       for (const watch of behind()) watch.askBookmark();
       return behind().length === 0;
@@ -140,7 +142,7 @@ export class Rest {
 
   private async compare(revision: number): Promise<void> {
     const { cluster, shared } = this.parts;
-    for (const member of cluster.current) {
+    for (const member of cluster.serving) {
       await this.eventually(`${member.name} tells its hash`, async () => {
         const request = HashKVRequest.encode(HashKVRequest.create({ revision }));
         const bytes = await this.ask(member, '/etcdserverpb.Maintenance/HashKV', request);

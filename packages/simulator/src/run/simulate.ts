@@ -2,8 +2,10 @@ import { Prng } from '@etsd/base';
 import type { SimMachine } from '@etsd/runtime/sim';
 import { checkHistory } from '../checkers/check-history.ts';
 import type { HistoryRecord, Violation } from '../checkers/history.ts';
-import { Compactor, Defragmenter, Hasher, LeaderMover, Snapshotter } from '../clients/chores.ts';
+import { AuthChanger } from '../clients/auth-changer.ts';
+import { AlarmClearer, Compactor, Defragmenter, Hasher, LeaderMover, Snapshotter } from '../clients/chores.ts';
 import { LeaseWorker } from '../clients/lease-worker.ts';
+import { Membership } from '../clients/membership.ts';
 import { Shared } from '../clients/shared.ts';
 import { drawWatch, EVERYTHING, Watcher } from '../clients/watcher.ts';
 import { KvWorker, type Worker } from '../clients/workers.ts';
@@ -54,12 +56,22 @@ export interface SimulateResult {
 export async function simulate(options: SimulateOptions): Promise<SimulateResult> {
   const prng = new Prng(options.seed);
   const plan = { ...drawPlan(prng), ...options.plan };
-  const faults = options.faults ?? drawFaults(new Prng(prng.u32()), plan, options.seconds * 1000);
+  // Drawn in any case: what is drawn behind it must be the same where the same faults are given.
+  const drawn = drawFaults(new Prng(prng.u32()), plan, options.seconds * 1000);
+  const faults = options.faults ?? drawn;
   const run = new Run(options, plan, faults, new Prng(prng.u32()));
-  return await run.run();
+  const { stackTraceLimit } = Error;
+  // Refused calls are many, and nobody looks where their errors were made unless the trace is wanted.
+  if (options.keepsTrace !== true) Error.stackTraceLimit = 0;
+  try {
+    return await run.run();
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
-const WATCH_STIR_MS = 1500;
+/** Mean time between two looks at the alarms. */
+const ALARM_MS = 1000;
 
 class Run {
   private readonly options: SimulateOptions;
@@ -94,6 +106,7 @@ class Run {
       cluster.start();
       this.startClients();
       this.stir();
+      cluster.after(endMs, () => {});
       await simulation.runUntil(() => this.mustStop || cluster.nowMs >= endMs, limits);
       if (!this.mustStop) await this.rest();
     } catch (error) {
@@ -122,25 +135,38 @@ class Run {
     if (plan.compactionMs > 0) start((...given) => new Compactor(shared, ...given, plan.compactionMs));
     if (plan.defragmentMs > 0) start((...given) => new Defragmenter(shared, ...given, plan.defragmentMs));
     if (plan.snapshotMs > 0) start((...given) => new Snapshotter(shared, ...given, plan.snapshotMs));
+    start((...given) => new AlarmClearer(shared, ...given, ALARM_MS));
     if (plan.hashMs > 0) start((...given) => new Hasher(shared, ...given, plan.hashMs));
+    if (plan.membershipMs > 0) start((...given) => new Membership(shared, ...given, plan.membershipMs));
+    if (plan.authMs > 0) start((...given) => new AuthChanger(shared, ...given, plan.authMs));
     if (plan.moveLeaderMs > 0) start((...given) => new LeaderMover(shared, ...given, plan.moveLeaderMs));
   }
 
   /** Sees to it that each member has its recorder, and that other watches come and go. */
   private stir(): void {
     const { cluster, plan, prng, shared } = this;
-    for (const member of cluster.current) {
-      if (!this.recorders.has(member.name)) {
+    for (const [name, recorder] of this.recorders) {
+      if (!recorder.member.isLeaving) continue;
+      recorder.close(false);
+      this.recorders.delete(name);
+    }
+    this.watchers = this.watchers.filter((watch) => {
+      if (watch.member.isLeaving) watch.close(false);
+      return !watch.member.isLeaving;
+    });
+    for (const member of cluster.serving) {
+      if (this.recorders.size >= plan.recorders) break;
+      if (!member.isLeaving && !this.recorders.has(member.name)) {
         this.recorders.set(member.name, new Watcher(shared, this.machine('r'), member, EVERYTHING));
       }
     }
     if (shared.isOver) return;
     while (this.watchers.length < plan.watchers) {
-      const wish = drawWatch(prng, plan.keys, shared.revision);
+      const wish = drawWatch(prng, plan.keys, shared.revision, shared.compacted);
       this.watchers.push(new Watcher(shared, this.machine('w'), shared.anyMember(prng), wish));
     }
     if (prng.chance(0.5)) this.watchers.splice(prng.below(this.watchers.length), 1)[0]?.close(false);
-    cluster.after(WATCH_STIR_MS * (0.5 + prng.float()), () => this.stir());
+    cluster.after(plan.stirMs * (0.5 + prng.float()), () => this.stir());
   }
 
   /** Peace, in which everything has to come right. */

@@ -166,7 +166,6 @@ export function moveLeaderView(response: MoveLeaderResponse, from: U64, to: U64)
   return {
     simple: () => `Leadership transferred from ${u64ToHex(from)} to ${u64ToHex(to)}\n`,
     json: () => jsonMessage(MoveLeaderResponse, response),
-    fields: () => header(response.header),
     protobuf: () => MoveLeaderResponse.encode(response),
   };
 }
@@ -258,7 +257,7 @@ const STATUS_COLUMNS_36: readonly (readonly [string, (each: EndpointStatus) => s
   ['STORAGE VERSION', ({ status }) => status.storageVersion],
   ['DB SIZE', ({ status }) => formatSize(status.dbSize)],
   ['IN USE', ({ status }) => formatSize(status.dbSizeInUse)],
-  ['PERCENTAGE NOT IN USE', ({ status }) => `${100 - Math.floor((status.dbSizeInUse * 100) / status.dbSize)}%`],
+  ['PERCENTAGE NOT IN USE', ({ status }) => `${unusedPercent(status)}%`],
   ['QUOTA', ({ status }) => formatSize(status.dbSizeQuota)],
   ['IS LEADER', ({ status }) => String(status.leader === status.header?.memberId)],
   ['IS LEARNER', ({ status }) => String(status.isLearner)],
@@ -269,6 +268,11 @@ const STATUS_COLUMNS_36: readonly (readonly [string, (each: EndpointStatus) => s
   ['DOWNGRADE TARGET VERSION', ({ status }) => status.downgradeInfo?.targetVersion ?? ''],
   ['DOWNGRADE ENABLED', ({ status }) => String(status.downgradeInfo?.enabled ?? false)],
 ];
+
+/** As whole numbers are divided; a store in memory may have no size at all. */
+function unusedPercent({ dbSize, dbSizeInUse }: StatusResponse): number {
+  return dbSize === 0 ? 0 : 100 - Math.floor((dbSizeInUse * 100) / dbSize);
+}
 
 export function statusView(list: readonly EndpointStatus[], style: Style): View {
   const is36 = style.compat === '3.6';

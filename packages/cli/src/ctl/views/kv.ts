@@ -106,7 +106,7 @@ export function watchView(response: WatchResponse, style: Style): View {
     protobuf: () =>
       WatchResponse.encode(
         WatchResponse.create({
-          header: response.header,
+          header: response.header ?? ResponseHeader.create(),
           events: response.events,
           compactRevision: response.compactRevision,
           canceled: response.canceled,

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
 import { assert } from '@etsd/base';
-import type { Edit, Mutation } from './mutation.ts';
+import type { Edit, Mutation } from '../mutation.ts';
 
-const PACKAGES = new URL('../../../', import.meta.url).href;
+const PACKAGES = new URL('../../../../', import.meta.url).href;
 const QUERY = '?mutation=';
 
 /** Mutations by the name under which their copies of the modules are loaded. */

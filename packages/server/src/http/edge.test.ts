@@ -1,0 +1,53 @@
+/** Goal: who sends an HTTP/1.1 request slowly, or none that is one, is cut off, counted, and keeps nobody waiting. */
+import assert from 'node:assert/strict';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { test } from 'node:test';
+import { HttpEdge } from './edge.ts';
+import type { HttpFront } from './front.ts';
+
+test('a head that does not come to its end, and rubbish', async () => {
+  const misuses: string[] = [];
+  const front = { serve: () => assert.fail('no request was complete') } as unknown as HttpFront;
+  const edge = new HttpEdge(
+    front,
+    1024 * 1024,
+    (kind, peer) => void misuses.push(`${kind} ${peer.replace(/:\d+$/, '')}`),
+    300,
+  );
+  let taken = 0;
+  const server = createServer((socket) => {
+    taken++;
+    edge.accept(socket, Buffer.alloc(0), () => {});
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const answerTo = (bytes: string): Promise<string> =>
+    new Promise((resolve) => {
+      let answer = '';
+      const socket = connect(port, '127.0.0.1').setEncoding('latin1');
+      socket.on('data', (text: string) => {
+        answer += text;
+      });
+      socket.on('error', () => {});
+      socket.on('close', () => resolve(answer));
+      socket.write(bytes);
+    });
+  const [slow, silent, rubbish] = await Promise.all([
+    answerTo('GET /version HTTP/1.1\r\nHost: x\r\nX-Slow'),
+    answerTo(''),
+    answerTo('\0\0\0\0\r\n\r\n'),
+  ]);
+  assert.match(slow, /^HTTP\/1\.1 408 /);
+  assert.match(silent, /^HTTP\/1\.1 408 /);
+  assert.match(rubbish, /^HTTP\/1\.1 400 /);
+  assert.deepEqual(misuses.sort(), ['http1_malformed 127.0.0.1', 'http1_timeout 127.0.0.1', 'http1_timeout 127.0.0.1']);
+  // An idle connection does not outlive the member.
+  const idle = connect(port, '127.0.0.1');
+  await new Promise((resolve) => idle.once('connect', resolve));
+  const ended = new Promise((resolve) => idle.once('close', resolve));
+  while (taken < 4) await new Promise((resolve) => setImmediate(resolve));
+  edge.close();
+  idle.resume();
+  await ended;
+  server.close();
+});

@@ -1,0 +1,146 @@
+import { type U64, u64ToHex } from '@etsd/base';
+import {
+  type Member,
+  MemberAddRequest,
+  MemberAddResponse,
+  MemberListRequest,
+  MemberListResponse,
+  MemberPromoteRequest,
+  MemberRemoveRequest,
+} from '@etsd/proto';
+import { StatusCode } from '@etsd/rpc';
+import type { SimMember } from '../cluster/member.ts';
+import { Chore } from './chores.ts';
+
+const PATIENCE_MS = 4000;
+/** Asked again after so long. */
+const RETRY_MS = 300;
+/** A machine whose member was removed is switched off after so long, if the member does not end by itself. */
+const LINGER_MS = 4000;
+/** How often a learner is offered for promotion before its operator does something else. */
+const PROMOTIONS_MAX = 30;
+
+/**
+ * Changes who belongs to the cluster, one change at a time as a careful operator does: adds members, as voters or as
+ * learners that are promoted, and removes members, leaders too, while enough remain.
+ */
+export class Membership extends Chore {
+  protected async work(): Promise<boolean> {
+    const { plan, prng } = this;
+    const members = await this.list();
+    if (members === null) return true;
+    const undecided = members.find(({ peerURLs }) => this.machineOf(peerURLs[0] ?? '')?.isLeaving === true);
+    if (undecided !== undefined) return await this.remove(undecided);
+    // An addition that got no answer, and happened later than anybody looked.
+    const unstarted = members
+      .map(({ peerURLs }) => this.machineOf(peerURLs[0] ?? ''))
+      .find((one) => one?.isUsed === false);
+    if (unstarted !== undefined) return await this.begin(unstarted, members);
+    const voters = members.filter(({ isLearner }) => !isLearner);
+    const learner = members.find(({ isLearner }) => isLearner);
+    if (learner !== undefined && prng.chance(0.8)) return await this.promote(learner);
+    const spare = this.shared.cluster.members.find((member) => !member.isUsed);
+    const mayAdd = spare !== undefined && members.length < 7;
+    const mayRemove = voters.length > Math.max(1, Math.min(plan.founders, 3));
+    if (mayAdd && (!mayRemove || prng.chance(0.5))) return await this.add(spare, members);
+    if (mayRemove) return await this.remove(prng.pick(members));
+    return true;
+  }
+
+  /** Who belongs to it, as the majority says; asks until somebody knows. Null: the run is over. */
+  private async list(): Promise<readonly Member[] | null> {
+    const request = MemberListRequest.encode(MemberListRequest.create({ linearizable: true }));
+    while (!this.shared.isOver) {
+      const { bytes } = await this.call('/etcdserverpb.Cluster/MemberList', request, PATIENCE_MS);
+      if (bytes !== null) return MemberListResponse.decode(bytes).members;
+      this.move();
+      await this.client.sleep(RETRY_MS);
+    }
+    return null;
+  }
+
+  private async add(spare: SimMember, before: readonly Member[]): Promise<boolean> {
+    const { peerUrl, name } = spare;
+    const request = MemberAddRequest.create({ peerURLs: [peerUrl], isLearner: this.prng.chance(0.5) });
+    const { bytes } = await this.call('/etcdserverpb.Cluster/MemberAdd', MemberAddRequest.encode(request), PATIENCE_MS);
+    const members = bytes === null ? await this.find(peerUrl) : MemberAddResponse.decode(bytes).members;
+    if (members === null) return false;
+    this.note(`added ${name}${request.isLearner ? ' as a learner' : ''} to ${before.length} members`);
+    return await this.begin(spare, members);
+  }
+
+  /** Starts a member, and waits until it has joined: its flags name exactly these members, so nothing may change before. */
+  private async begin(spare: SimMember, members: readonly Member[]): Promise<boolean> {
+    spare.begin({ initialCluster: this.flagOf(members), state: 'existing' });
+    while (!spare.isReady && !this.shared.isOver) {
+      await this.client.sleep(RETRY_MS);
+    }
+    return true;
+  }
+
+  /**
+   * All members, once this one is among them; null where it is not. An addition that got no answer may have happened, and
+   * then the majority may be one that needs the new member, so that nobody else can be asked for it.
+   */
+  private async find(peerUrl: string): Promise<readonly Member[] | null> {
+    for (let linearizable = true; !this.shared.isOver; linearizable = !linearizable) {
+      const request = MemberListRequest.encode(MemberListRequest.create({ linearizable }));
+      const { bytes } = await this.call('/etcdserverpb.Cluster/MemberList', request, PATIENCE_MS);
+      const members = bytes === null ? null : MemberListResponse.decode(bytes).members;
+      if (members?.some(({ peerURLs }) => peerURLs.includes(peerUrl)) === true) return members;
+      if (members !== null && linearizable) return null;
+      this.move();
+      await this.client.sleep(RETRY_MS);
+    }
+    return null;
+  }
+
+  /** Every member has a machine of its own, whose name stands in its URL. */
+  private flagOf(members: readonly Member[]): string {
+    return members.map(({ peerURLs: [url = ''] }) => `${this.machineOf(url)?.name}=${url}`).join(',');
+  }
+
+  private machineOf(url: string): SimMember | undefined {
+    return this.shared.cluster.members.find((member) => member.peerUrl === url);
+  }
+
+  private async promote({ ID, peerURLs }: Member): Promise<boolean> {
+    const request = MemberPromoteRequest.encode(MemberPromoteRequest.create({ ID }));
+    for (let tries = 0; tries < PROMOTIONS_MAX && !this.shared.isOver; tries++) {
+      const { code, message } = await this.call('/etcdserverpb.Cluster/MemberPromote', request, PATIENCE_MS);
+      if (code === StatusCode.OK || message.includes('can only promote a learner')) {
+        this.note(`promoted ${this.machineOf(peerURLs[0] ?? '')?.name}`);
+        return true;
+      }
+      this.move();
+      await this.client.sleep(RETRY_MS);
+    }
+    return true;
+  }
+
+  private async remove({ ID, peerURLs }: Member): Promise<boolean> {
+    const { cluster } = this.shared;
+    const victim = this.machineOf(peerURLs[0] ?? '');
+    if (victim === undefined) return true;
+    const request = MemberRemoveRequest.encode(MemberRemoveRequest.create({ ID }));
+    await this.call('/etcdserverpb.Cluster/MemberRemove', request, PATIENCE_MS);
+    const members = await this.list();
+    if (members === null || members.some((member) => member.ID === ID)) {
+      // It may be removed later still, by a request that is under way.
+      victim.isLeaving = true;
+      return false;
+    }
+    this.note(`removed ${victim.name} (${shortOf(ID)})`);
+    victim.isLeaving = true;
+    cluster.after(LINGER_MS, () => victim.retire());
+    return true;
+  }
+
+  private note(what: string): void {
+    this.shared.cluster.trace.note(this.name, what);
+  }
+}
+
+function shortOf(id: U64): string {
+  return u64ToHex(id).slice(-4);
+}

@@ -1,0 +1,144 @@
+/**
+ * `npm run simulate`: clusters in a simulated world, tormented from seeds.
+ *
+ *   --seed 7 --minutes 2     one run of two simulated minutes (default half a minute) and the peace behind them
+ *   --seeds 1..100           these seeds; `--runs N` so many fresh ones (the first is printed)
+ *   --budget 60              fresh seeds for so many real seconds
+ *   --regressions            the runs that once failed
+ *   --trace                  every line of the trace, --keep FILE writes it there instead
+ *   --faults FILE            another schedule of faults, as JSON; `--members N` another size of the cluster
+ *   --shrink FILE            what fails is made small and written there, in up to --shrink-runs (default 200) more runs
+ *   --replay FILE            plays such a file
+ *
+ * Ends with 1 where a run broke a promise, after saying how to see it again.
+ */
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { Coverage } from './run/coverage.ts';
+import type { Fault } from './run/faults.ts';
+import { REGRESSIONS } from './run/regressions.ts';
+import { failureOf, summaryOf } from './run/report.ts';
+import { type Schedule, scheduleOf, shrink } from './run/shrink.ts';
+import { type SimulateOptions, type SimulateResult, simulate } from './run/simulate.ts';
+
+const SECONDS = 30;
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    seeds: { type: 'string' },
+    runs: { type: 'string' },
+    budget: { type: 'string' },
+    minutes: { type: 'string' },
+    seconds: { type: 'string' },
+    members: { type: 'string' },
+    faults: { type: 'string' },
+    keep: { type: 'string' },
+    replay: { type: 'string' },
+    shrink: { type: 'string' },
+    'shrink-runs': { type: 'string', default: '200' },
+    regressions: { type: 'boolean', default: false },
+    trace: { type: 'boolean', default: false },
+  },
+});
+
+const replayed = values.replay === undefined ? null : (JSON.parse(readFileSync(values.replay, 'utf8')) as Schedule);
+const seconds = values.minutes !== undefined ? Number(values.minutes) * 60 : Number(values.seconds ?? SECONDS);
+
+function commit(): string {
+  try {
+    return execFileSync('git', ['describe', '--always', '--dirty'], { cwd: import.meta.dirname })
+      .toString()
+      .trim();
+  } catch {
+    return 'unknown';
+  }
+}
+
+function freshSeed(): number {
+  return Math.floor(Math.random() * 2 ** 31);
+}
+
+/** What is to be run, one after the other; endless where a budget of time ends it. */
+function* chosen(): Generator<Pick<SimulateOptions, 'seed' | 'seconds'>> {
+  if (replayed !== null) {
+    yield replayed;
+    return;
+  }
+  if (values.regressions) {
+    yield* REGRESSIONS;
+    return;
+  }
+  if (values.seeds !== undefined) {
+    const [from, to] = values.seeds.split('..').map(Number) as [number, number];
+    for (let seed = from; seed <= to; seed++) yield { seed, seconds };
+    return;
+  }
+  const first = values.seed === undefined ? freshSeed() : Number(values.seed);
+  const runs = values.budget !== undefined ? Number.POSITIVE_INFINITY : Number(values.runs ?? 1);
+  for (let run = 0; run < runs; run++) yield { seed: first + run, seconds };
+}
+
+function optionsOf(one: Pick<SimulateOptions, 'seed' | 'seconds'>): SimulateOptions {
+  const faults = values.faults === undefined ? null : (JSON.parse(readFileSync(values.faults, 'utf8')) as Fault[]);
+  return {
+    ...one,
+    ...(replayed === null ? {} : { plan: replayed.plan, faults: replayed.faults }),
+    keepsTrace: values.trace || values.keep !== undefined,
+    ...(faults === null ? {} : { faults }),
+    ...(values.members === undefined ? {} : { plan: { founders: Number(values.members), spares: 0 } }),
+  };
+}
+
+function replayOf({ seed, seconds: length }: SimulateOptions): string {
+  if (replayed !== null) return `npm run simulate -- --replay ${values.replay} --trace`;
+  const rest = (['members', 'faults'] as const).flatMap((name) =>
+    values[name] === undefined ? [] : [`--${name} ${values[name]}`],
+  );
+  return ['npm run simulate --', `--seed ${seed}`, `--seconds ${length}`, ...rest, '--trace'].join(' ');
+}
+
+function show(options: SimulateOptions, result: SimulateResult): void {
+  if (values.trace) console.log(result.trace.join('\n'));
+  if (values.keep !== undefined) writeFileSync(values.keep, `${result.trace.join('\n')}\n`);
+  if (result.violations.length > 0) console.log(failureOf(result, commit(), replayOf(options)));
+  console.log(summaryOf(result));
+}
+
+/** Keeps the smallest run that still fails, as soon as there is a smaller one: this may take long, and be interrupted. */
+async function makeSmall(options: SimulateOptions, result: SimulateResult, path: string): Promise<void> {
+  const failed = scheduleOf(result, options.seconds);
+  if (failed === null) return;
+  const keep = (schedule: Schedule): void => writeFileSync(path, `${JSON.stringify(schedule, null, 2)}\n`);
+  keep(failed);
+  const small = await shrink(failed, { simulate, runsMax: Number(values['shrink-runs']), smaller: keep });
+  console.log(
+    `${failed.faults.length} faults became ${small.faults.length}, ${failed.seconds} s ${small.seconds}, ` +
+      `${failed.plan.clients} clients ${small.plan.clients}: npm run simulate -- --replay ${path} --trace`,
+  );
+}
+
+const coverage = new Coverage();
+const startedMs = performance.now();
+const total = { runs: 0, failed: 0, simulatedMs: 0, calls: 0 };
+for (const one of chosen()) {
+  const options = optionsOf(one);
+  const result = await simulate(options);
+  show(options, result);
+  if (values.shrink !== undefined) await makeSmall(options, result, values.shrink);
+  coverage.add(result.stats.coverage);
+  total.runs++;
+  total.simulatedMs += result.stats.simulatedMs;
+  total.calls += result.stats.calls;
+  if (result.violations.length > 0) total.failed++;
+  if (values.budget !== undefined && performance.now() - startedMs > Number(values.budget) * 1000) break;
+}
+const tookMs = performance.now() - startedMs;
+console.log(
+  `${total.runs} runs, ${total.failed} failed; ${(total.simulatedMs / 60_000).toFixed(1)} simulated minutes in ` +
+    `${(tookMs / 1000).toFixed(1)} s (${(total.simulatedMs / tookMs).toFixed(0)} times as fast as time), ` +
+    `${((total.calls * 1000) / total.simulatedMs).toFixed(0)} calls in a simulated second`,
+);
+console.log(coverage.describe());
+process.exitCode = total.failed > 0 ? 1 : 0;

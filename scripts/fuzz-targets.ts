@@ -1,0 +1,51 @@
+/** Every reader of bytes from outside, and the fuzzer that tries it. */
+export interface FuzzTarget {
+  readonly name: string;
+  /** What is read, and by whom it may be written. */
+  readonly reads: string;
+  readonly file: string;
+  /** Part of the tests' names, where a file has several targets. */
+  readonly pattern?: string;
+}
+
+export const FUZZ_TARGETS: readonly FuzzTarget[] = [
+  {
+    name: 'http2',
+    reads: 'HTTP/2 frames, requests and streams of clients; answers of servers',
+    file: 'packages/rpc/src/connection.fuzz.test.ts',
+  },
+  { name: 'hpack', reads: 'header blocks of clients and servers', file: 'packages/rpc/src/hpack/hpack.fuzz.test.ts' },
+  { name: 'grpc', reads: 'gRPC messages, timeouts, binary metadata', file: 'packages/rpc/src/grpc/grpc.fuzz.test.ts' },
+  {
+    name: 'proto',
+    reads: 'every message of the schema, and its views',
+    file: 'packages/proto/src/decode.fuzz.test.ts',
+  },
+  {
+    name: 'tokens',
+    reads: 'JWT, OIDC tokens, key sets, key files, auth headers',
+    file: 'packages/server/src/tokens.fuzz.test.ts',
+  },
+  {
+    name: 'http',
+    reads: 'plain HTTP targets; JSON of members on the peer port',
+    file: 'packages/server/src/http/http.fuzz.test.ts',
+  },
+  {
+    name: 'peers',
+    reads: 'streams of entries and messages between members',
+    file: 'packages/replication/src/peers/codec.fuzz.test.ts',
+  },
+  { name: 'wal', reads: 'files of the log', file: 'packages/wal/src/reader.fuzz.test.ts', pattern: 'log' },
+  { name: 'snap', reads: 'snapshot files', file: 'packages/wal/src/reader.fuzz.test.ts', pattern: 'snapshot' },
+  {
+    name: 'boltfile',
+    reads: 'databases of etcd, and snapshots from members',
+    file: 'packages/boltfile/src/reader.fuzz.test.ts',
+  },
+  {
+    name: 'settings',
+    reads: 'YAML files, command lines, environments, lines of etsdctl',
+    file: 'packages/cli/src/parsers.fuzz.test.ts',
+  },
+];
