@@ -1,5 +1,6 @@
 /** Goal: whoever sends too much, too slowly or reads nothing harms nobody else. Method: raw sockets beside a good client. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import { Prng } from '@etsd/base';
@@ -143,4 +144,19 @@ test('a large range goes out piece by piece, whole, and to one who leaves not at
   await serves();
   const page = await ask(server.clientPort, { method: 'GET', path: '/api/keys?prefix=big/' });
   assert.equal(page.status, 200);
+});
+
+test('a snapshot comes whole, as lines', async () => {
+  const { status, body } = await ask(server.clientPort, {
+    method: 'POST',
+    path: '/v3/maintenance/snapshot',
+    body: '{}',
+  });
+  assert.equal(status, 200);
+  const lines = body.trimEnd().split('\n');
+  const blobs = lines.map((line) => (JSON.parse(line) as { result: { blob: string } }).result.blob);
+  const file = Buffer.concat(blobs.map((blob) => Buffer.from(blob, 'base64')));
+  const digest = createHash('sha256').update(file.subarray(0, -32)).digest();
+  assert.ok(file.length > 15e6, 'with all that was put before');
+  assert.deepEqual(file.subarray(-32), digest);
 });

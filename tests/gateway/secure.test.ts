@@ -74,6 +74,35 @@ function ask2(
   });
 }
 
+/** Requests of a stream that come when the answers to earlier ones are there. */
+async function talkOverHttp2(session: ClientHttp2Session): Promise<void> {
+  const stream = session.request({ ':path': '/v3/watch', ':method': 'POST' });
+  let text = '';
+  let wake: () => void = () => {};
+  stream.setEncoding('utf8');
+  stream.on('data', (chunk: string) => {
+    text += chunk;
+    wake();
+  });
+  const until = async (lines: number): Promise<string> => {
+    while (text.split('\n').length <= lines) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+    return text.split('\n')[lines - 1] as string;
+  };
+  stream.write(JSON.stringify({ create_request: { key: 'YQ==' } }));
+  assert.match(await until(1), /"created":true/);
+  const second = JSON.stringify({ create_request: { key: 'Yg==', watch_id: 7 } });
+  stream.write(second.slice(0, 10));
+  stream.write(second.slice(10));
+  assert.match(await until(2), /"watch_id":"7","created":true/);
+  stream.write(JSON.stringify({ cancel_request: { watch_id: 7 } }));
+  assert.match(await until(3), /"watch_id":"7","canceled":true/);
+  stream.close();
+}
+
 const put = { key: 'YQ==', value: 'Yg==' };
 
 test('TLS, over HTTP/1.1 and HTTP/2, singly and as a stream', { skip }, async () => {
@@ -87,6 +116,7 @@ test('TLS, over HTTP/1.1 and HTTP/2, singly and as a stream', { skip }, async ()
     const watch = { create_request: { key: 'YQ==', start_revision: 1 } };
     const lines = await ask2(session, '/v3/watch', watch, (text) => text.split('\n').length > 2);
     assert.match(lines.text, /"created":true\}\}\n\{"result":.*"events"/);
+    await talkOverHttp2(session);
     assert.equal((await ask2(session, '/version', null)).status, 200);
     assert.equal((await ask2(session, '/api/keys/a', null)).text, 'b');
     assert.equal((await ask2(session, '/nothing', null)).status, 404);
