@@ -169,3 +169,35 @@ for (const passes of [false, true]) {
     }
   });
 }
+
+test('an address for figures shows these and takes no call, whatever the others demand', { skip }, async () => {
+  const figures = await freePort();
+  const flags = ['--trusted-ca-file', join(folder, 'ca.pem'), '--client-cert-auth'];
+  const { server } = await startSecure([...flags, '--listen-metrics-urls', `http://127.0.0.1:${figures}`]);
+  const plain = (path: string, method = 'GET') => fetch(`http://127.0.0.1:${figures}${path}`, { method });
+  try {
+    assert.match(await (await plain('/metrics')).text(), /etcd_server_has_leader 1/);
+    for (const path of ['/health', '/livez', '/readyz']) assert.equal((await plain(path)).status, 200, path);
+    for (const path of ['/version', '/api/keys', '/api/status', '/v3/kv/range', '/']) {
+      assert.equal((await plain(path, path === '/v3/kv/range' ? 'POST' : 'GET')).status, 404, path);
+    }
+    const session = connect2(`http://127.0.0.1:${figures}`);
+    assert.equal((await ask2(session, '/v3/kv/put', put)).status, 404);
+    const call = session.request({
+      ':method': 'POST',
+      ':path': '/etcdserverpb.KV/Range',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    const status = new Promise((resolve, reject) => {
+      call.on('response', (headers) => resolve(headers['grpc-status']));
+      call.on('error', reject);
+    });
+    call.resume();
+    call.end(Buffer.from([0, 0, 0, 0, 3, 10, 1, 97]));
+    assert.equal(await status, '12', 'there is no such service here');
+    session.close();
+  } finally {
+    await server.dispose();
+  }
+});

@@ -11,7 +11,7 @@ import {
   ReplicationNode,
 } from '@etsd/replication';
 import { RpcServer } from '@etsd/rpc';
-import type { TlsOptions, World } from '@etsd/runtime';
+import type { Socket, TlsOptions, World } from '@etsd/runtime';
 import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
 import type { WalOptions } from '@etsd/wal';
 import { Access, GuardedServer } from './access.ts';
@@ -34,7 +34,7 @@ import { versionRefusal } from './duties/version-rules.ts';
 import { Abuse } from './guard/abuse.ts';
 import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
 import type { HttpEdge } from './http/edge.ts';
-import { makeHttpEdge } from './http/make-edge.ts';
+import { makeFiguresEdge, makeHttpEdge } from './http/make-edge.ts';
 import { httpMember } from './http-member.ts';
 import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS, makeLimits, REQUEST_OVERHEAD_BYTES } from './limits.ts';
 import { Gate, withBoundPorts } from './listeners.ts';
@@ -174,6 +174,7 @@ class RunningMember implements Member {
   private readonly diskSpace: DiskSpace;
   private autoCompaction: AutoCompaction | null = null;
   private edge: HttpEdge | null = null;
+  private figures: { readonly edge: HttpEdge; readonly transport: RpcServer } | null = null;
   private readonly misused: (kind: string, peer: string, reason: string) => void;
   private isStopped = false;
   /** It has a log from before. */
@@ -498,7 +499,28 @@ class RunningMember implements Member {
       edge.accept(socket.detach(), firstBytes, () => this.rpc.addresses.leave(peer));
     });
     for (const listener of gate.listeners) this.rpc.adopt(listener);
-    gate.open((socket) => this.rpc.accept(socket));
+    gate.open((socket) => this.rpc.accept(socket), config.listenMetricsUrls.length === 0 ? null : this.admitWatchmen());
+  }
+
+  /**
+   * Whoever connects to an address for figures. These are open where the others demand certificates: no call may come
+   * in by them.
+   */
+  private admitWatchmen(): (socket: Socket) => void {
+    const { world, config, logger } = this.parts;
+    const transport = new RpcServer(world, { logger, limits: rpcLimits(config, DRAIN_MS), onMisuse: this.misused });
+    const edge = makeFiguresEdge({
+      limits: memberLimits(config),
+      member: httpMember(this.replication, this.state, this.metrics.registry),
+      misused: this.misused,
+    });
+    transport.handleHttp(edge);
+    transport.onHttp1((socket, firstBytes) => {
+      const peer = socket.remoteAddress;
+      edge.accept(socket.detach(), firstBytes, () => transport.addresses.leave(peer));
+    });
+    this.figures = { edge, transport };
+    return (socket) => transport.accept(socket);
   }
 
   private startAutoCompaction(): void {
@@ -527,6 +549,8 @@ class RunningMember implements Member {
     await this.services.settle();
     await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
     this.edge?.close();
+    this.figures?.edge.close();
+    await this.figures?.transport.close();
     if (this.parts.drainMs === 0) await this.rpc.close();
     else await this.rpc.drain();
     this.services.stop();

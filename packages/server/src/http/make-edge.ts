@@ -61,3 +61,14 @@ export function makeHttpEdge(parts: EdgeParts): HttpEdge {
   });
   return new HttpEdge(front, bodyBytesMax, parts.misused);
 }
+
+/** For the addresses that only show figures and health (`--listen-metrics-urls`): to whoever asks, by whatever name. */
+export function makeFiguresEdge({
+  limits,
+  member,
+  misused,
+}: Pick<EdgeParts, 'limits' | 'member' | 'misused'>): HttpEdge {
+  const policy = { cors: null, hostWhitelist: [], ignoresNames: () => false };
+  const front = new HttpFront({ member, policy, gateway: null, api: null, figuresOnly: true });
+  return new HttpEdge(front, gatewayBodyBytes(limits.maxRequestBytes), misused);
+}
