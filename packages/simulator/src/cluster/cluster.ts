@@ -27,8 +27,8 @@ export class SimCluster {
 
   constructor({ seed, plan, keepsTrace }: ClusterOptions) {
     this.plan = plan;
-    const { latencyMinMs, latencyMaxMs } = plan.network;
-    this.universe = new SimUniverse(seed, { ...calmNetwork(), latencyMinMs, latencyMaxMs });
+    const { latencyMinMs, latencyMaxMs, lossRate, halfOpenRate } = plan.network;
+    this.universe = new SimUniverse(seed, { ...calmNetwork(), latencyMinMs, latencyMaxMs, lossRate, halfOpenRate });
     const { simulation, lan } = this.universe;
     this.trace = new Trace(() => simulation.nowMs, keepsTrace);
     this.observer = new Observer(

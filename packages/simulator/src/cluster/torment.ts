@@ -29,6 +29,7 @@ export class Torment {
     const { cluster } = this;
     cluster.net.isCalm = true;
     cluster.universe.lan.healAll();
+    Object.assign(cluster.universe.lan.faults, { lossRate: 0, halfOpenRate: 0 });
     for (const member of cluster.members) {
       Object.assign(member.machine.diskFaults, { writeErrorRate: 0, syncErrorRate: 0, stallRate: 0 });
       Object.assign(member.machine.diskFaults, { capacityBytes: Number.POSITIVE_INFINITY });
