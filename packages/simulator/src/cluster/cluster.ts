@@ -28,7 +28,9 @@ export class SimCluster {
   constructor({ seed, plan, keepsTrace }: ClusterOptions) {
     this.plan = plan;
     const { latencyMinMs, latencyMaxMs, lossRate, halfOpenRate } = plan.network;
-    this.universe = new SimUniverse(seed, { ...calmNetwork(), latencyMinMs, latencyMaxMs, lossRate, halfOpenRate });
+    // Of connections: what is lost comes late, some break, and not all learn that the other end is gone.
+    const bad = { lossRate, resetRate: lossRate / 10, halfOpenRate };
+    this.universe = new SimUniverse(seed, { ...calmNetwork(), latencyMinMs, latencyMaxMs, ...bad });
     const { simulation, lan } = this.universe;
     this.trace = new Trace(() => simulation.nowMs, keepsTrace);
     this.observer = new Observer(

@@ -29,7 +29,7 @@ export class Torment {
     const { cluster } = this;
     cluster.net.isCalm = true;
     cluster.universe.lan.healAll();
-    Object.assign(cluster.universe.lan.faults, { lossRate: 0, halfOpenRate: 0 });
+    Object.assign(cluster.universe.lan.faults, { lossRate: 0, resetRate: 0, halfOpenRate: 0 });
     for (const member of cluster.members) {
       Object.assign(member.machine.diskFaults, { writeErrorRate: 0, syncErrorRate: 0, stallRate: 0 });
       Object.assign(member.machine.diskFaults, { capacityBytes: Number.POSITIVE_INFINITY });
@@ -67,6 +67,8 @@ export class Torment {
         return this.powerAll(fault);
       case 'cut':
         return this.cutOff(this.chosen(fault), fault.amount === 1, fault.forMs);
+      case 'cut-clients':
+        return this.cutClients(fault);
       case 'swizzle':
         return this.swizzle(fault);
       case 'storm':
@@ -190,6 +192,19 @@ export class Torment {
     return others.flatMap((number) => this.cluster.members[number]?.name ?? []);
   }
 
+  /** Every other client loses sight of these machines; its connections are as good as dead, and nobody says so. */
+  private cutClients(fault: Fault): boolean {
+    const { machines } = this.cluster.universe;
+    const clients = machines.slice(this.cluster.members.length).filter((_machine, place) => place % 2 === 1);
+    const links = clients.flatMap(({ name }) =>
+      this.chosen(fault).flatMap((member): [string, string][] => [
+        [name, member],
+        [member, name],
+      ]),
+    );
+    return this.cutLinks(links, fault.forMs);
+  }
+
   /** Nothing passes between these machines and the other ones; one way: nothing comes from them. */
   private cutOff(side: readonly string[], isOneWay: boolean, forMs: number): boolean {
     const links: [from: string, to: string][] = [];
@@ -200,6 +215,10 @@ export class Torment {
         if (!isOneWay) links.push([name, one]);
       }
     }
+    return this.cutLinks(links, forMs);
+  }
+
+  private cutLinks(links: readonly (readonly [from: string, to: string])[], forMs: number): boolean {
     for (const [from, to] of links) this.cut(from, to);
     this.until(forMs, () => {
       for (const [from, to] of links) this.heal(from, to);

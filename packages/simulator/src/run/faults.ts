@@ -56,6 +56,9 @@ function drawFault(prng: Prng, plan: Plan, atMs: number, machines: number): Faul
     case 'cut':
       // One-way where the amount is 1: nothing leaves these machines, everything reaches them.
       return { ...fault, others: some, amount: prng.chance(0.3) ? 1 : 0 };
+    case 'cut-clients':
+      // Half of the clients hear nothing of these machines, nor are they heard by them.
+      return { ...fault, others: some };
     case 'swizzle':
       // Cut off one by one, this far apart, and joined again in another order.
       return { ...fault, others: some, amount: prng.pick([20, 100, 400]) };

@@ -38,6 +38,7 @@ export const FAULT_KINDS = [
   'disk-full',
   'clog',
   'clock-stop',
+  'cut-clients',
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
