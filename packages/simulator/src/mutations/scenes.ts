@@ -34,7 +34,7 @@ const CALM: Omit<Plan, 'faults'> = {
   compactionBatch: 1000,
   compactionPauseMs: 1,
   progressMs: 600_000,
-  network: { latencyMinMs: 0.1, latencyMaxMs: 2, lossRate: 0, copyRate: 0, reorderRate: 0 },
+  network: { latencyMinMs: 0.1, latencyMaxMs: 2, lossRate: 0, copyRate: 0, reorderRate: 0, halfOpenRate: 0 },
   diskMaxMs: 1,
   keys: 3,
   valueBytesMax: 8,
@@ -94,7 +94,7 @@ function lone(kind: FaultKind, everyMs: number, times: number, forMs: number): F
 /** By the mutation's id. */
 export const SCENES: Readonly<Record<string, Scene>> = {
   '13766': run(1, 3, {}, again('kill', 700, 4, 100)),
-  '14370': run(2, 3, { founders: 1, diskMaxMs: 5 }, lone('power', 400, 4, 50)),
+  '14370': run(1, 3, { founders: 1, diskMaxMs: 5 }, lone('power', 400, 4, 50)),
   '14571': run(2, 5, { ...SHORT_LOG, authMs: 200 }, again('isolate', 1700, 2, 1200)),
   '14685': run(1, 4, { defragmentMs: 200, batchIntervalMs: 1000 }, again('kill-at', 500, 5, 50, 'defragment.after')),
   '15220': run(1, 2, { watchers: 8 }),
@@ -102,7 +102,7 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   '17247': run(1, 3, { watchers: 8, batchIntervalMs: 1000 }),
   '17529': run(1, 3, { watchers: 8, compactionMs: 200 }),
   '17780': run(
-    1,
+    2,
     4,
     { keys: 1, compactionMs: 100, batchIntervalMs: 10, operations: DELETING },
     again('kill', 400, 6, 50),
@@ -111,7 +111,7 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   '18089': run(1, 4, { watchers: 8, compactionMs: 100, operations: DELETING }),
   '18667': run(1, 2, { compactionMs: 200, operations: { ...CALM.operations, txn: 5 } }),
   '19179': run(
-    2,
+    4,
     5,
     {
       watchers: 8,
@@ -125,8 +125,8 @@ export const SCENES: Readonly<Record<string, Scene>> = {
     },
     again('kill-at', 300, 12, 30, 'compaction.batch'),
   ),
-  '20221a': run(3, 5, { ...SHORT_LOG, watchers: 8 }, again('isolate', 1200, 3, 1000)),
+  '20221a': run(1, 5, { ...SHORT_LOG, watchers: 8 }, again('isolate', 1200, 3, 1000)),
   '20221b': run(1, 3, { watchers: 8, progressMs: 100 }),
-  '20271': run(2, 5, { ...SHORT_LOG, pauseMs: 5, clients: 6 }, again('isolate', 1200, 3, 1000)),
+  '20271': run(4, 5, { ...SHORT_LOG, pauseMs: 5, clients: 6 }, again('isolate', 1200, 3, 1000)),
   '20418': { kind: 'script', name: 'lateHeartbeatAnswer' },
 };
