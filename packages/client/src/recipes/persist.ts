@@ -1,5 +1,6 @@
 /** Steps that may be made again until the cluster answers. */
 import { EtcdError, GrpcCode } from '@etsd/proto';
+import { sleep } from '../caller.ts';
 import type { Client } from '../core.ts';
 import { CanceledError, WatchCanceledError } from '../errors.ts';
 
@@ -27,25 +28,6 @@ export function isAborted(signal: AbortSignal | undefined): boolean {
   return signal?.aborted === true;
 }
 
-/** Resolves after `ms`; rejects with `CanceledError` as soon as the signal is aborted. */
-export function pause(client: Client, ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted === true) {
-      reject(new CanceledError(signal.reason));
-      return;
-    }
-    const onAbort = (): void => {
-      timer.cancel();
-      reject(new CanceledError(signal?.reason));
-    };
-    const timer = client.world.timers.after(ms, () => {
-      signal?.removeEventListener('abort', onAbort);
-      resolve();
-    });
-    signal?.addEventListener('abort', onAbort, { once: true });
-  });
-}
-
 /** Pauses that double, and of each a random part, so that those who collided do not collide again. */
 export class Backoff {
   private readonly client: Client;
@@ -61,7 +43,7 @@ export class Backoff {
 
   pause(signal?: AbortSignal): Promise<void> {
     const longestMs = Math.min(this.mostMs, this.firstMs * 2 ** Math.min(this.count++, 20));
-    return pause(this.client, longestMs * this.client.world.random.float(), signal);
+    return sleep(this.client.world, longestMs * this.client.world.random.float(), signal);
   }
 }
 
@@ -102,7 +84,7 @@ export function anySignal(...signals: readonly (AbortSignal | undefined)[]): Abo
 /** Waits for the work, but no longer than this; the work goes on by itself. */
 export async function atMost(client: Client, ms: number, work: Promise<unknown>): Promise<void> {
   const stop = new AbortController();
-  const limit = pause(client, ms, stop.signal).catch(() => {});
+  const limit = sleep(client.world, ms, stop.signal).catch(() => {});
   await Promise.race([work, limit]);
   stop.abort();
 }

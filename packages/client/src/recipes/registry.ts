@@ -1,10 +1,11 @@
 import { ErrLeaseNotFound } from '@etsd/proto';
+import { sleep } from '../caller.ts';
 import type { Client } from '../core.ts';
 import { isError } from '../errors.ts';
 import { type Bytes, toBytes } from '../keys.ts';
 import type { HeldLease } from '../lease.ts';
 import { key, put, remove } from '../txn.ts';
-import { Backoff, isAborted, isTransient, NEVER, pause, persist, unlessAborted, type WaitOptions } from './persist.ts';
+import { Backoff, isAborted, isTransient, NEVER, persist, unlessAborted, type WaitOptions } from './persist.ts';
 import { under } from './places.ts';
 
 /** What can be known of an instance of a service. */
@@ -170,7 +171,7 @@ export class Registration implements AsyncDisposable {
     const { signal } = this.stop;
     if (check === undefined) return;
     for (;;) {
-      await pause(this.client, checkEveryMs, signal).catch(() => {});
+      await sleep(this.client.world, checkEveryMs, signal).catch(() => {});
       if (isAborted(signal)) return;
       const isHealthy = await this.ask();
       if (isHealthy !== this.isHealthy) this.setHealthy(isHealthy);
