@@ -22,6 +22,7 @@ export type {
   TimerHandle,
 } from './context.ts';
 export type { LoopDelay } from './duties/loop-delay.ts';
+export { type ClusterOptions, EmbeddedCluster, startCluster } from './embed/start-cluster.ts';
 export { EmbeddedMember, type EmbedOptions, startMember } from './embed/start-member.ts';
 export type { PeerEdge } from './http/peer-edge.ts';
 export {

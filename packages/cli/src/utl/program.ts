@@ -5,7 +5,7 @@ import type { Context } from '../ctl/context.ts';
 import { badArguments, ExitCode, Failure } from '../ctl/failure.ts';
 import { flag } from '../ctl/flags.ts';
 import { COMPAT_FLAG } from '../ctl/global-flags.ts';
-import { RESTORE_FLAGS } from '../ctl/restore-flags.ts';
+import { UTL_RESTORE_FLAGS } from '../ctl/restore-flags.ts';
 import { generalCommands } from '../ctl/tree.ts';
 import { defragment, migrate } from './data-directory.ts';
 import { fileArgument, hashSnapshot, restore, snapshotStatus } from './files.ts';
@@ -38,7 +38,7 @@ const snapshot: Command = {
             '--initial-cluster m1=http://10.0.0.1:2380,m2=http://10.0.0.2:2380,m3=http://10.0.0.3:2380',
         ],
       ],
-      flags: RESTORE_FLAGS,
+      flags: UTL_RESTORE_FLAGS,
       run(context) {
         requireDataDir(context, 'snapshot restore FILE --data-dir DIRECTORY');
         return restore(context, fileArgument(context, 'snapshot restore'));

@@ -90,7 +90,7 @@ export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise
 }
 
 /** Never aborted. */
-export const NEVER = new AbortController().signal;
+export const NEVER: AbortSignal = new AbortController().signal;
 
 /** One that is aborted with any of them. */
 export function anySignal(...signals: readonly (AbortSignal | undefined)[]): AbortSignal {

@@ -6,7 +6,7 @@ import type { Timers, World } from '@etsd/runtime';
 import { inProcessPath, LocalNetwork, type ManualClock, MemoryDisk, OwnedTimers } from '@etsd/runtime/memory';
 import { nodeWorld } from '@etsd/runtime/node';
 import { buildConfig, type RawConfig } from '../config/config.ts';
-import { type Member, runMember } from '../member.ts';
+import { type Member, type MemberParts, runMember } from '../member.ts';
 
 export interface EmbedOptions {
   /** Where its data rests, to be found again by the next start. Without it everything is in memory and goes with it. */
@@ -24,7 +24,7 @@ export interface EmbedOptions {
   readonly logger?: Logger;
   /** How long running calls may go on at `close`, in milliseconds. Default 0: they are cut off. */
   readonly drainMs?: number;
-  /** Hears why the member could not go on; it has stopped serving. Without it the error is thrown, uncaught. */
+  /** Hears why the member cannot go on; requests fail from then on. Without it the error is thrown, uncaught. */
   readonly onFailure?: (error: Error) => void;
 }
 
@@ -40,7 +40,7 @@ export async function startMember(options: EmbedOptions = {}): Promise<EmbeddedM
   const timers = new OwnedTimers(options.clock?.timers ?? machine.timers);
   const world = worldOf(options, machine, timers);
   const openBackend = await backendOf(options);
-  const member = await runMember({
+  const parts: MemberParts = {
     world,
     config: buildConfig(flagsOf(options)),
     logger: options.logger ?? silentLogger,
@@ -54,8 +54,14 @@ export async function startMember(options: EmbedOptions = {}): Promise<EmbeddedM
         throw error;
       });
     },
-  });
-  return new EmbeddedMember(member, world, timers, options);
+  };
+  try {
+    return new EmbeddedMember(await runMember(parts), world, timers, options);
+  } catch (error) {
+    await world.workers.close();
+    timers.close();
+    throw error;
+  }
 }
 
 /** A running member. `await using` closes it. */
@@ -78,6 +84,10 @@ export class EmbeddedMember implements AsyncDisposable {
     const { replication } = member;
     const isBusy = (): boolean => replication.appliedIndex < replication.lastIndex || replication.pendingProposals > 0;
     this.stopWaiting = options.clock?.waitWhile(isBusy) ?? (() => {});
+  }
+
+  get isLeader(): boolean {
+    return this.closing === null && this.member.replication.isLeader;
   }
 
   /** The first address for clients outside of this process. Throws where there is none. */

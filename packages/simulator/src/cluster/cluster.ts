@@ -27,9 +27,9 @@ export class SimCluster {
 
   constructor({ seed, plan, keepsTrace }: ClusterOptions) {
     this.plan = plan;
-    const { latencyMinMs, latencyMaxMs, lossRate } = plan.network;
-    // Of connections: what is lost comes late, some break, and where wires are bad not all learn that the other end is gone.
-    const bad = { lossRate, resetRate: lossRate / 10, halfOpenRate: lossRate > 0 ? 0.5 : 0 };
+    const { latencyMinMs, latencyMaxMs, lossRate, halfOpenRate } = plan.network;
+    // Of connections: what is lost comes late, some break, and not all learn that the other end is gone.
+    const bad = { lossRate, resetRate: lossRate / 10, halfOpenRate };
     this.universe = new SimUniverse(seed, { ...calmNetwork(), latencyMinMs, latencyMaxMs, ...bad });
     const { simulation, lan } = this.universe;
     this.trace = new Trace(() => simulation.nowMs, keepsTrace);

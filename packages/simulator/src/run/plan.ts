@@ -42,14 +42,17 @@ export const FAULT_KINDS = [
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
-/** How the messages among members fare. Rates are between 0 and 1. */
+/** How the messages among members fare, and the streams of clients. Rates are between 0 and 1. */
 export interface NetworkPlan {
   readonly latencyMinMs: number;
   readonly latencyMaxMs: number;
+  /** Of messages among members; what a client's stream loses is sent again, and comes late. */
   readonly lossRate: number;
   readonly copyRate: number;
   /** A message may be overtaken by a later one. */
   readonly reorderRate: number;
+  /** Clients of a machine that crashes do not hear of it: their connections stay half open. */
+  readonly halfOpenRate: number;
 }
 
 /** Everything about a run but its faults, drawn from the seed. Times are milliseconds. */
@@ -121,6 +124,7 @@ function drawNetwork(prng: Prng): NetworkPlan {
     lossRate: prng.chance(0.5) ? 0 : prng.pick([0.001, 0.01, 0.05]),
     copyRate: prng.chance(0.5) ? 0 : prng.pick([0.001, 0.01, 0.1]),
     reorderRate: prng.chance(0.5) ? 0 : prng.pick([0.01, 0.1, 1]),
+    halfOpenRate: prng.pick([0, 0.2, 1]),
   };
 }
 

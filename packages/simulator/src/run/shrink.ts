@@ -81,8 +81,8 @@ const STEPS: readonly Step<Schedule>[] = [
   without('spares'),
   planStep((plan) => {
     const { network } = plan;
-    if (network.lossRate + network.copyRate + network.reorderRate === 0) return null;
-    return { network: { ...network, lossRate: 0, copyRate: 0, reorderRate: 0 } };
+    if (network.lossRate + network.copyRate + network.reorderRate + network.halfOpenRate === 0) return null;
+    return { network: { ...network, lossRate: 0, copyRate: 0, reorderRate: 0, halfOpenRate: 0 } };
   }),
   planStep(({ clients }) => (clients > 1 ? { clients: Math.floor(clients / 2) } : null)),
   planStep(({ keys }) => (keys > 1 ? { keys: Math.floor(keys / 2) } : null)),

@@ -59,7 +59,8 @@ export async function simulate(options: SimulateOptions): Promise<SimulateResult
   // Drawn in any case: what is drawn behind it must be the same where the same faults are given.
   const drawn = drawFaults(new Prng(prng.u32()), plan, options.seconds * 1000);
   const faults = options.faults ?? drawn;
-  const run = new Run(options, plan, faults, new Prng(prng.u32()));
+  // Of its own, so that a plan that is given leads to the same run however many values a drawn one has.
+  const run = new Run(options, plan, faults, new Prng(~options.seed));
   const { stackTraceLimit } = Error;
   // Refused calls are many, and nobody looks where their errors were made unless the trace is wanted.
   if (options.keepsTrace !== true) Error.stackTraceLimit = 0;

@@ -5,7 +5,7 @@ import { type Context, failureOf, reasonOf } from '../context.ts';
 import { badArguments, ExitCode, Failure } from '../failure.ts';
 import { formatDuration, formatSize } from '../go.ts';
 import { Progress } from '../progress.ts';
-import { RESTORE_FLAGS } from '../restore-flags.ts';
+import { CTL_RESTORE_FLAGS } from '../restore-flags.ts';
 
 const HASH_BYTES = 32;
 
@@ -96,7 +96,7 @@ const restoreMoved: Command = {
   name: 'restore',
   summary: 'Make a data directory out of a snapshot; now: etsdutl snapshot restore',
   usage: 'FILE --data-dir DIRECTORY',
-  flags: RESTORE_FLAGS,
+  flags: CTL_RESTORE_FLAGS,
   async run(context) {
     const { fileArgument, restore } = await import('../../utl/files.ts');
     context.warn('Deprecated: Use `etsdutl snapshot restore` instead.\n');
