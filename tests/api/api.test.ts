@@ -336,7 +336,7 @@ test('with authentication on: Basic and Bearer, and nothing without', async () =
   await post('user/add', { name: 'ann', password: 'a' });
   await post('enable', {});
   const stranger = await api('GET', 'keys/x');
-  assert.deepEqual([stranger.status, stranger.json['code']], [401, 'invalid_argument']);
+  assert.deepEqual([stranger.status, stranger.json['code']], [401, 'unauthenticated']);
   assert.match(stranger.headers.get('www-authenticate') ?? '', /Basic realm/);
   assert.equal((await api('PUT', 'keys/x', 'v', admin)).status, 201);
   assert.equal((await api('GET', 'keys/x', undefined, admin)).text, 'v');

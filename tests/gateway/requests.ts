@@ -525,3 +525,42 @@ export function steps(): Step[] {
     ...users(),
   ];
 }
+
+/** For members that know a list of origins and one of host names: see `POLICY_FLAGS`. */
+export function policySteps(): Step[] {
+  const hosts = [
+    'good.example',
+    'good.example:2379',
+    'evil.example',
+    '127.0.0.1',
+    '[::1]:99',
+    'GOOD.example',
+    'good.example.',
+  ];
+  const origins = [
+    'http://a.example:8080',
+    'http://A.example:8080',
+    'http://a.example',
+    'http://b.example:8080',
+    'null',
+    '',
+  ];
+  const steps: Step[] = hosts.flatMap((host) => [
+    get('/version', { host }),
+    post('/kv/range', { key: b64('a') }, { host }),
+    get('/v3/kv/range', { host }, 'OPTIONS'),
+  ]);
+  for (const origin of origins) {
+    const headers = { host: 'good.example', origin };
+    steps.push(get('/version', headers), get('/nothing', headers), get('/v3/kv/range', headers, 'OPTIONS'));
+    steps.push(post('/kv/range', { key: b64('a') }, headers), post('/kv/range', {}, headers));
+  }
+  return steps;
+}
+
+export const POLICY_FLAGS = [
+  '--cors',
+  'http://a.example:8080,http://c.example:8080',
+  '--host-whitelist',
+  'good.example',
+];

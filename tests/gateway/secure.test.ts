@@ -74,6 +74,35 @@ function ask2(
   });
 }
 
+/** Requests of a stream that come when the answers to earlier ones are there. */
+async function talkOverHttp2(session: ClientHttp2Session): Promise<void> {
+  const stream = session.request({ ':path': '/v3/watch', ':method': 'POST' });
+  let text = '';
+  let wake: () => void = () => {};
+  stream.setEncoding('utf8');
+  stream.on('data', (chunk: string) => {
+    text += chunk;
+    wake();
+  });
+  const until = async (lines: number): Promise<string> => {
+    while (text.split('\n').length <= lines) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+    return text.split('\n')[lines - 1] as string;
+  };
+  stream.write(JSON.stringify({ create_request: { key: 'YQ==' } }));
+  assert.match(await until(1), /"created":true/);
+  const second = JSON.stringify({ create_request: { key: 'Yg==', watch_id: 7 } });
+  stream.write(second.slice(0, 10));
+  stream.write(second.slice(10));
+  assert.match(await until(2), /"watch_id":"7","created":true/);
+  stream.write(JSON.stringify({ cancel_request: { watch_id: 7 } }));
+  assert.match(await until(3), /"watch_id":"7","canceled":true/);
+  stream.close();
+}
+
 const put = { key: 'YQ==', value: 'Yg==' };
 
 test('TLS, over HTTP/1.1 and HTTP/2, singly and as a stream', { skip }, async () => {
@@ -87,6 +116,7 @@ test('TLS, over HTTP/1.1 and HTTP/2, singly and as a stream', { skip }, async ()
     const watch = { create_request: { key: 'YQ==', start_revision: 1 } };
     const lines = await ask2(session, '/v3/watch', watch, (text) => text.split('\n').length > 2);
     assert.match(lines.text, /"created":true\}\}\n\{"result":.*"events"/);
+    await talkOverHttp2(session);
     assert.equal((await ask2(session, '/version', null)).status, 200);
     assert.equal((await ask2(session, '/api/keys/a', null)).text, 'b');
     assert.equal((await ask2(session, '/nothing', null)).status, 404);
@@ -139,3 +169,35 @@ for (const passes of [false, true]) {
     }
   });
 }
+
+test('an address for figures shows these and takes no call, whatever the others demand', { skip }, async () => {
+  const figures = await freePort();
+  const flags = ['--trusted-ca-file', join(folder, 'ca.pem'), '--client-cert-auth'];
+  const { server } = await startSecure([...flags, '--listen-metrics-urls', `http://127.0.0.1:${figures}`]);
+  const plain = (path: string, method = 'GET') => fetch(`http://127.0.0.1:${figures}${path}`, { method });
+  try {
+    assert.match(await (await plain('/metrics')).text(), /etcd_server_has_leader 1/);
+    for (const path of ['/health', '/livez', '/readyz']) assert.equal((await plain(path)).status, 200, path);
+    for (const path of ['/version', '/api/keys', '/api/status', '/v3/kv/range', '/']) {
+      assert.equal((await plain(path, path === '/v3/kv/range' ? 'POST' : 'GET')).status, 404, path);
+    }
+    const session = connect2(`http://127.0.0.1:${figures}`);
+    assert.equal((await ask2(session, '/v3/kv/put', put)).status, 404);
+    const call = session.request({
+      ':method': 'POST',
+      ':path': '/etcdserverpb.KV/Range',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    const status = new Promise((resolve, reject) => {
+      call.on('response', (headers) => resolve(headers['grpc-status']));
+      call.on('error', reject);
+    });
+    call.resume();
+    call.end(Buffer.from([0, 0, 0, 0, 3, 10, 1, 97]));
+    assert.equal(await status, '12', 'there is no such service here');
+    session.close();
+  } finally {
+    await server.dispose();
+  }
+});

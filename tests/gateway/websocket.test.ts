@@ -2,15 +2,15 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
-import { startServer, type TestServer } from '../support/server.ts';
+import { type Product, startServer, type TestServer } from '../support/server.ts';
 import { ask } from './http.ts';
 
 const b64 = (text: string): string => Buffer.from(text).toString('base64');
-const flags = ['--cors', 'https://good.example'];
+const flags = ['--cors', 'http://good.example:8080'];
 
 let server: TestServer;
 before(async () => {
-  server = await startServer({ product: 'etsd', flags });
+  server = await startServer({ product: (process.env['ETSD_TEST_PRODUCT'] ?? 'etsd') as Product, flags });
 });
 after(() => server.dispose());
 
@@ -108,8 +108,8 @@ test('a page of another origin is refused, a path that speaks no WebSocket answe
     });
   const good = 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n';
   assert.match(await upgrade('/v3/watch', good), / 101 /);
-  assert.match(await upgrade('/v3/watch', `${good}Origin: https://good.example\r\n`), / 101 /);
-  assert.match(await upgrade('/v3/watch', `${good}Origin: https://evil.example\r\n`), / 403 /);
+  assert.match(await upgrade('/v3/watch', `${good}Origin: http://good.example:8080\r\n`), / 101 /);
+  assert.match(await upgrade('/v3/watch', `${good}Origin: http://evil.example:8080\r\n`), / 403 /);
   assert.match(await upgrade('/v3/watch', 'Sec-WebSocket-Version: 13\r\n'), / 400 /);
   assert.match(await upgrade('/v3/watch', good.replace('13', '8')), / 400 /);
   assert.match(await upgrade('/version', good), / 200 /);

@@ -5,10 +5,21 @@ export const REQUEST_OVERHEAD_BYTES = 512 * 1024;
 
 const MEBIBYTE = 1024 * 1024;
 
-/** Bytes of JSON in which a message of the request limit fits, base64 and spaces included. */
+/** Bytes of JSON in which a message of the request limit fits: base64 takes a third more, the rest is names and spaces. */
 export function gatewayBodyBytes(maxRequestBytes: number): number {
-  return 2 * (maxRequestBytes + REQUEST_OVERHEAD_BYTES) + MEBIBYTE;
+  return Math.ceil(((maxRequestBytes + REQUEST_OVERHEAD_BYTES) * 3) / 2);
 }
+
+/** Names and values of JSON in one message of the gateway: a transaction has the most, some twenty an operation. */
+export function gatewayValues(maxTxnOps: number): number {
+  return Math.max(100_000, 60 * maxTxnOps);
+}
+
+/** Conditions and operations that a transaction of the HTTP API has in all its branches. */
+export function apiOperations(maxTxnOps: number): number {
+  return 8 * maxTxnOps;
+}
+
 export const DEFAULT_QUOTA_BYTES = 2 * 1024 * MEBIBYTE;
 
 /**

@@ -26,6 +26,8 @@ export function listenError(flag: string, endpoint: Endpoint, thrown: unknown): 
 /** Addresses of one flag. */
 type Addresses = readonly [flag: string, endpoints: readonly Endpoint[]];
 
+const METRICS_FLAG = '--listen-metrics-urls';
+
 /** Connections that may wait at a gate that does not open for everybody at once. */
 const WAITING_MAX = 256;
 
@@ -36,6 +38,8 @@ const WAITING_MAX = 256;
 export class Gate {
   readonly listeners: Listener[] = [];
   private accept: ((socket: Socket) => void) | null = null;
+  /** For the addresses that show figures and nothing else; null where there are none, or not yet. */
+  private acceptForFigures: ((socket: Socket) => void) | null = null;
   private readonly waiting: Socket[] = [];
   private readonly waitingMax: number;
 
@@ -47,7 +51,7 @@ export class Gate {
     const addresses: Addresses[] = [
       ['--listen-client-urls', config.listenClientUrls],
       ['--listen-client-http-urls', config.listenClientHttpUrls],
-      ['--listen-metrics-urls', config.listenMetricsUrls],
+      [METRICS_FLAG, config.listenMetricsUrls],
     ];
     return await new Gate(0).bind(world, config, addresses, tls, ['h2', 'http/1.1']);
   }
@@ -71,7 +75,8 @@ export class Gate {
           ...(isSecure(endpoint) && tls !== null ? secureOptions(config, tls, alpn) : {}),
         };
         try {
-          const listener = await listenAt(world, socketAddressOf(endpoint), options, this.connected);
+          const connected = flag === METRICS_FLAG ? this.connectedForFigures : this.connected;
+          const listener = await listenAt(world, socketAddressOf(endpoint), options, connected);
           this.listeners.push(listener);
           if (listener.handshakes !== undefined) tls?.figures.counts.push(listener.handshakes);
         } catch (error) {
@@ -83,9 +88,10 @@ export class Gate {
     return this;
   }
 
-  /** Hands everybody who connects from now on to `accept`. */
-  open(accept: (socket: Socket) => void): void {
+  /** Hands everybody who connects from now on to `accept`; who connects to an address for figures, to the other. */
+  open(accept: (socket: Socket) => void, acceptForFigures: ((socket: Socket) => void) | null = null): void {
     this.accept = accept;
+    this.acceptForFigures = acceptForFigures;
     for (const socket of this.waiting.splice(0)) accept(socket);
   }
 
@@ -93,6 +99,11 @@ export class Gate {
     for (const socket of this.waiting.splice(0)) socket.destroy();
     for (const listener of this.listeners) await listener.close();
   }
+
+  private readonly connectedForFigures = (socket: Socket): void => {
+    if (this.acceptForFigures !== null) this.acceptForFigures(socket);
+    else socket.destroy();
+  };
 
   private readonly connected = (socket: Socket): void => {
     if (this.accept !== null) this.accept(socket);

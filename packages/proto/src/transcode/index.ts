@@ -1,4 +1,4 @@
-export { JsonScanner, ScanStep } from './json-scanner.ts';
+export { JSON_VALUES_MAX, JsonScanner, ScanStep } from './json-scanner.ts';
 export { jsonToWire } from './json-to-wire.ts';
 export { JsonError } from './json-tokens.ts';
 export { type MessagePlan, planOf } from './plan.ts';

@@ -19,6 +19,12 @@ export type ScanStep = (typeof ScanStep)[keyof typeof ScanStep];
 
 /** Nesting beyond which a value is refused. */
 export const JSON_DEPTH_MAX = 10_000;
+/**
+ * Values and names in one text, unless the caller says otherwise: each costs a while, and a text of a megabyte can have
+ * half a million of them, where no message has more than some hundreds.
+ */
+export const JSON_VALUES_MAX = 100_000;
+const TOO_MANY = 'too many values';
 
 const State = {
   BEGIN_VALUE: 0,
@@ -57,6 +63,12 @@ export class JsonScanner {
   private hexDigits = 0;
   private literal = '';
   private literalAt = 0;
+  private values = 0;
+  private readonly valuesMax: number;
+
+  constructor(valuesMax = JSON_VALUES_MAX) {
+    this.valuesMax = valuesMax;
+  }
 
   /** Ready for the next value. */
   reset(): void {
@@ -64,6 +76,7 @@ export class JsonScanner {
     this.hasBegun = false;
     this.state = State.BEGIN_VALUE;
     this.levels.length = 0;
+    this.values = 0;
   }
 
   /**
@@ -72,6 +85,8 @@ export class JsonScanner {
    */
   scan(bytes: Buffer, start: number, end: number): number {
     for (let at = start; at < end; at++) {
+      if (this.state === State.STRING) at = endOfPlain(bytes, at, end);
+      if (at === end) break;
       const step = this.step(bytes[at] as number);
       if (step === ScanStep.CONTINUE) continue;
       this.outcome = step;
@@ -136,13 +151,20 @@ export class JsonScanner {
   }
 
   private beginName(byte: number): ScanStep {
+    if (++this.values > this.valuesMax) return this.tooMany();
     if (byte !== 0x22) return this.fail(byte, 'looking for beginning of object key string');
     this.isName = true;
     this.state = State.STRING;
     return ScanStep.CONTINUE;
   }
 
+  private tooMany(): ScanStep {
+    this.error = TOO_MANY;
+    return ScanStep.ERROR;
+  }
+
   private beginValue(byte: number): ScanStep {
+    if (++this.values > this.valuesMax) return this.tooMany();
     switch (byte) {
       case 0x7b:
         return this.open(OBJECT, State.BEGIN_NAME_OR_CLOSE);
@@ -280,6 +302,17 @@ export class JsonScanner {
 
 /** What may follow a backslash, besides `u`. */
 export const SIMPLE_ESCAPES: readonly number[] = [...'"\\/bfnrt'].map((letter) => letter.charCodeAt(0));
+
+/** Where in a string the bytes end that mean nothing but themselves. */
+function endOfPlain(bytes: Buffer, start: number, end: number): number {
+  let at = start;
+  while (at < end) {
+    const byte = bytes[at] as number;
+    if (byte === 0x22 || byte === 0x5c || byte < 0x20) break;
+    at++;
+  }
+  return at;
+}
 
 function isWholeNumber(state: number): boolean {
   return state === State.ZERO || state === State.DIGITS || state === State.FRACTION || state === State.EXPONENT_DIGITS;

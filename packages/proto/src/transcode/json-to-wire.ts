@@ -18,33 +18,34 @@ import {
   writeU64,
   writeVarint,
 } from '../wire.ts';
-import { isSpace, JsonScanner, ScanStep } from './json-scanner.ts';
+import { isSpace, JSON_VALUES_MAX, JsonScanner, ScanStep } from './json-scanner.ts';
 import { JsonError, JsonTokens, PREFIX } from './json-tokens.ts';
 import type { FieldPlan, MessagePlan } from './plan.ts';
 
 const EMPTY_MESSAGE = Buffer.alloc(0);
 
 /**
- * The message of the first JSON value in `bytes[start, end)`; what follows it is not looked at. Nothing but space makes
- * an empty message. Throws `JsonError`.
+ * The message of the first JSON value in `bytes`; what follows it is not looked at. Nothing but space makes an empty
+ * message. `valuesMax` bounds the names and values in the text. Throws `JsonError`.
  */
-export function jsonToWire(plan: MessagePlan, bytes: Buffer, start = 0, end = bytes.length): Buffer {
-  let from = start;
+export function jsonToWire(plan: MessagePlan, bytes: Buffer, valuesMax = JSON_VALUES_MAX): Buffer {
+  const end = bytes.length;
+  let from = 0;
   while (from < end && isSpace(bytes[from] as number)) from++;
   if (from === end) return EMPTY_MESSAGE;
-  const tokens = new JsonTokens(bytes, from, end);
+  const tokens = new JsonTokens(bytes, from, end, valuesMax);
   try {
     return readMessage(plan, tokens, 0);
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
     // What is no JSON at all is refused for that, wherever in the value it shows.
-    throw grammarError(bytes, from, end) ?? error;
+    throw grammarError(bytes, from, valuesMax) ?? error;
   }
 }
 
-function grammarError(bytes: Buffer, start: number, end: number): JsonError | null {
-  const scanner = new JsonScanner();
-  scanner.scan(bytes, start, end);
+function grammarError(bytes: Buffer, start: number, valuesMax: number): JsonError | null {
+  const scanner = new JsonScanner(valuesMax);
+  scanner.scan(bytes, start, bytes.length);
   if (scanner.outcome === ScanStep.ERROR) return new JsonError(scanner.error);
   if (scanner.outcome === ScanStep.CONTINUE && !scanner.isCompleteAtEnd) return new JsonError('unexpected EOF');
   return null;
@@ -76,7 +77,7 @@ class Gathered {
 function readMessage(plan: MessagePlan, tokens: JsonTokens, depth: number): Buffer {
   if (depth > DEPTH_MAX) throw new JsonError(`${PREFIX}exceeded max recursion depth`);
   if (tokens.peek() !== 0x7b) tokens.unexpectedToken();
-  tokens.at++;
+  tokens.open();
   const gathered = new Gathered();
   if (tokens.peek() === 0x7d) {
     tokens.at++;
@@ -126,7 +127,7 @@ function readSingle(field: FieldPlan, tokens: JsonTokens, gathered: Gathered, de
 
 function readList(field: FieldPlan, tokens: JsonTokens, gathered: Gathered, depth: number): void {
   if (tokens.peek() !== 0x5b) tokens.unexpectedToken();
-  tokens.at++;
+  tokens.open();
   if (tokens.peek() === 0x5d) {
     tokens.at++;
     return;

@@ -25,9 +25,12 @@ export class JsonTokens {
   tokenEnd = 0;
   private hasEscapes = false;
   private isAscii = true;
+  private values = 0;
+  private readonly valuesMax: number;
 
   /** `start` is where the value begins, spaces before it passed over: positions in error texts count from there. */
-  constructor(bytes: Buffer, start: number, end: number) {
+  constructor(bytes: Buffer, start: number, end: number, valuesMax: number) {
+    this.valuesMax = valuesMax;
     this.bytes = bytes;
     this.start = start;
     this.end = end;
@@ -42,6 +45,16 @@ export class JsonTokens {
       this.at++;
     }
     return -1;
+  }
+
+  /** Takes the brace or bracket that a container begins with. */
+  open(): void {
+    this.at++;
+    this.count();
+  }
+
+  private count(): void {
+    if (++this.values > this.valuesMax) throw new JsonError('too many values');
   }
 
   /** Takes the punctuation that comes next. */
@@ -63,6 +76,7 @@ export class JsonTokens {
   /** Takes a value that is no container: fills `tokenStart` and `tokenEnd` and returns its first byte. */
   scalar(): number {
     const first = this.peek();
+    this.count();
     this.tokenStart = this.at;
     if (first === QUOTE) this.string();
     else if (first === 0x2d || (first >= 0x30 && first <= 0x39)) this.number();
@@ -76,7 +90,7 @@ export class JsonTokens {
 
   /** Takes a value of any kind without making anything of it. */
   skip(): void {
-    const scanner = new JsonScanner();
+    const scanner = new JsonScanner(this.valuesMax);
     const end = scanner.scan(this.bytes, this.at, this.end);
     if (scanner.outcome !== ScanStep.END && scanner.outcome !== ScanStep.END_BEFORE) this.unexpected();
     // The grammar holds; what is left to see is what the strings say.
@@ -150,7 +164,12 @@ export class JsonTokens {
     if (!this.isHex(at + 2)) {
       this.syntaxError(`invalid escape code ${goQuoted(this.bytes.subarray(at, at + 6))} in string`);
     }
-    return Number.parseInt(this.bytes.toString('latin1', at + 2, at + 6), 16);
+    let unit = 0;
+    for (let index = at + 2; index < at + 6; index++) {
+      const byte = this.bytes[index] as number;
+      unit = (unit << 4) | (byte < 0x3a ? byte - 0x30 : (byte & 0xdf) - 0x37);
+    }
+    return unit;
   }
 
   private isHex(at: number): boolean {
@@ -183,7 +202,7 @@ export class JsonTokens {
     this.tokenStart = this.at;
     if (first === 0x7b || first === 0x5b || first === 0x7d || first === 0x5d) this.tokenEnd = this.at + 1;
     else this.scalar();
-    return this.failAt(this.tokenStart, `syntax error (`, `unexpected token ${this.raw}`);
+    return this.failAt(this.tokenStart, 'syntax error (', `unexpected token ${this.raw}`);
   }
 
   /** Throws over a value that does not fit its field; `at` is where the value, or the name, begins. */

@@ -116,10 +116,20 @@ test('goal: the words for what is wrong are those of etcd; method: answers seen 
 });
 
 test('goal: nothing nested too deep is followed', () => {
-  const nested = (depth: number): string => '{"success":[{"request_txn":'.repeat(depth) + '{}' + '}]}'.repeat(depth);
+  const nested = (depth: number): string => `${'{"success":[{"request_txn":'.repeat(depth)}{}${'}]}'.repeat(depth)}`;
   assert.match(read(nested(10), txn), /^\{"success"/);
   assert.equal(read(nested(2000), txn), 'proto:\u00a0exceeded max recursion depth');
   assert.equal(read(`{"x":${'['.repeat(20_000)}`), 'exceeded max depth');
+});
+
+test('goal: no text makes much work of little', () => {
+  for (const text of ['{"x":[1,2,3]}', '{"a":1,"b":2}', '{"key":"","range_end":""}']) {
+    const read = (valuesMax: number): Buffer => jsonToWire(range, Buffer.from(text), valuesMax);
+    assert.throws(() => read(3), /too many values/);
+    assert.doesNotThrow(() => read(8));
+  }
+  assert.equal(read(`{"x":[${'1,'.repeat(200_000)}1]}`), 'too many values');
+  assert.equal(read(`{"compare":[${'{},'.repeat(200_000)}{}]}`, txn), 'too many values');
 });
 
 test('goal: a member of a oneof is written though it be zero, anything else is not; fields go by number', () => {

@@ -12,6 +12,8 @@ export interface FrontParts {
   /** Null where the operator wants none. */
   readonly gateway: Gateway | null;
   readonly api: HttpApi | null;
+  /** Only what watches over a member is served: its figures and its health. */
+  readonly figuresOnly?: boolean;
 }
 
 const NAME_IGNORED =
@@ -75,6 +77,10 @@ export class HttpFront {
       gateway.serve(exchange, path, headers);
       return;
     }
+    if (this.parts.figuresOnly === true && !/^\/(?:metrics$|health$|livez|readyz)/.test(path)) {
+      exchange.respond(404, TEXT_HEADERS, '404 page not found\n');
+      return;
+    }
     answerRoute(member, exchange.method, new URL(escapePath(path) + url.query, 'http://local')).then(
       (answer) => exchange.respond(answer.status, [...headers, ...answer.headers.flat()], answer.body),
       () => exchange.abort(),
@@ -128,9 +134,10 @@ function escapePath(path: string): string {
 }
 
 /** Names and values in turn. */
-export function corsHeaders(policy: HttpPolicy, origin: string | undefined): string[] {
-  const anybody = policy.cors.length === 0 || policy.cors.includes('*');
-  const allowed = anybody ? '*' : origin !== undefined && policy.cors.includes(origin) ? origin : undefined;
+export function corsHeaders({ cors }: HttpPolicy, origin: string | undefined): string[] {
+  if (cors === null) return [];
+  const anybody = cors.length === 0 || cors.includes('*');
+  const allowed = anybody ? '*' : origin !== undefined && cors.includes(origin) ? origin : undefined;
   if (allowed === undefined) return [];
   return [
     'Access-Control-Allow-Headers',

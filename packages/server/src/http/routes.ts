@@ -23,7 +23,8 @@ export interface HttpMember {
 
 /** What the operator allows of browsers and host names. */
 export interface HttpPolicy {
-  readonly cors: readonly string[];
+  /** Null where no page has any business. */
+  readonly cors: readonly string[] | null;
   readonly hostWhitelist: readonly string[];
   /** Whether a certificate's common name is an identity that the gateway would not pass on: such calls are refused. */
   readonly ignoresNames: () => boolean;

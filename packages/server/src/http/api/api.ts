@@ -3,7 +3,13 @@
  * happen, transactions and leases, all as people would write them. It is a face of the same methods as gRPC: each
  * request becomes calls to the member's own handlers, behind the same rules, in the name of whoever asks.
  */
-import { ErrAuthNotEnabled, ErrInvalidAuthToken, MemberListRequest, StatusRequest } from '@etsd/proto';
+import {
+  ErrAuthNotEnabled,
+  ErrAuthOldRevision,
+  ErrInvalidAuthToken,
+  MemberListRequest,
+  StatusRequest,
+} from '@etsd/proto';
 import type { ApiHandler } from '../../context.ts';
 import type { WebExchange } from '../web-exchange.ts';
 import { percentDecode, Query } from './address.ts';
@@ -25,6 +31,7 @@ export interface HttpApiParts {
   readonly nowMs: () => number;
   readonly after: (ms: number, callback: () => void) => { cancel(): void };
   readonly bodyBytesMax: number;
+  readonly operationsMax: number;
   /** Takes note of what should not have happened. */
   readonly report: (error: unknown) => void;
   /** The common name of a client's certificate says who calls. */
@@ -132,8 +139,7 @@ export class HttpApi {
         await handler(this.question(exchange, query, caller, headers, body), rest);
         return null;
       } catch (error) {
-        if (error !== ErrInvalidAuthToken && (error as Error).message !== ErrInvalidAuthToken.message) throw error;
-        if (token === null) throw error;
+        if (token === null || !STALE.includes((error as Error).message)) throw error;
         return token;
       }
     };
@@ -177,13 +183,14 @@ export class HttpApi {
   ): Question {
     const json = (status: number, value: unknown, more: readonly string[] = []): void =>
       exchange.respond(status, [...headers, ...more, ...JSON_HEADERS], `${JSON.stringify(value)}\n`);
-    const { after } = this.parts;
+    const { after, operationsMax } = this.parts;
     return {
       exchange,
       query,
       caller,
       headers,
       body,
+      operationsMax,
       after,
       json,
       fail: (error) => this.fail(exchange, headers, error),
@@ -201,6 +208,9 @@ export class HttpApi {
     );
   }
 }
+
+/** What a token is refused with that was good once. */
+const STALE: readonly string[] = [ErrInvalidAuthToken.message, ErrAuthOldRevision.message];
 
 /** Whether no page of another origin has sent it. */
 function isSameOrigin(exchange: WebExchange): boolean {

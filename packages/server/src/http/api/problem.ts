@@ -34,9 +34,11 @@ export function problemOf(error: unknown): Problem | null {
   if (error instanceof Problem) return error;
   if (!(error instanceof EtcdError)) return null;
   if (error.message.includes(COMPACTED)) return new Problem(410, 'compacted', error.message);
-  const status = error.code === GrpcCode.InvalidArgument && /user name|auth/.test(error.message) ? 401 : null;
-  const headers = status === 401 || error.code === GrpcCode.Unauthenticated ? CHALLENGE : [];
-  return new Problem(status ?? httpStatusOf(error.code), NAMES.get(error.code) ?? 'unknown', error.message, headers);
+  const isLogin = error.code === GrpcCode.InvalidArgument && /user name is empty|auth/.test(error.message);
+  if (isLogin || error.code === GrpcCode.Unauthenticated) {
+    return new Problem(401, 'unauthenticated', error.message, CHALLENGE);
+  }
+  return new Problem(httpStatusOf(error.code), NAMES.get(error.code) ?? 'unknown', error.message);
 }
 
 const CHALLENGE = ['WWW-Authenticate', 'Bearer, Basic realm="etsd"'];

@@ -11,6 +11,8 @@ export interface Question {
   /** Headers of every answer. */
   readonly headers: readonly string[];
   readonly body: Buffer;
+  /** Conditions and operations in one transaction and those within it. */
+  readonly operationsMax: number;
   readonly after: (ms: number, callback: () => void) => { cancel(): void };
   /** Answers with JSON. */
   readonly json: (status: number, value: unknown, headers?: readonly string[]) => void;

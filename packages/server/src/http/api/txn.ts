@@ -27,24 +27,32 @@ type Members = Record<string, unknown>;
 export async function runTxn(question: Question): Promise<void> {
   question.query.allow('encoding');
   const base64 = wantsBase64(question);
-  const request = readTxn(jsonBody(question), 0);
+  const budget = { left: question.operationsMax };
+  const request = readTxn(jsonBody(question), 0, budget);
   const answer = await call(question.caller, TXN, request);
   question.json(200, { revision: answer.header?.revision ?? 0, ...showTxn(request, answer, base64) });
 }
 
-function readTxn(value: Members, depth: number): TxnRequest {
+/** Conditions and operations that may still come, over all branches. */
+interface Budget {
+  left: number;
+}
+
+function readTxn(value: Members, depth: number, budget: Budget): TxnRequest {
   if (depth > DEPTH_MAX) throw badRequest('transactions nested too deep');
   allowMembers(value, 'a transaction', 'if', 'then', 'else');
   return TxnRequest.create({
-    compare: listOf(value, 'if').map(readCompare),
-    success: listOf(value, 'then').map((each) => readOperation(each, depth)),
-    failure: listOf(value, 'else').map((each) => readOperation(each, depth)),
+    compare: listOf(value, 'if', budget).map(readCompare),
+    success: listOf(value, 'then', budget).map((each) => readOperation(each, depth, budget)),
+    failure: listOf(value, 'else', budget).map((each) => readOperation(each, depth, budget)),
   });
 }
 
-function listOf(value: Members, name: string): Members[] {
+function listOf(value: Members, name: string, budget: Budget): Members[] {
   const list = value[name] ?? [];
   if (!Array.isArray(list)) throw badRequest(`${name} is not a list`);
+  budget.left -= list.length;
+  if (budget.left < 0) throw badRequest('too many operations');
   return list.map((each, index) => objectOf(each, `${name}[${index}]`));
 }
 
@@ -101,11 +109,11 @@ function readCompare(value: Members): Compare {
 
 // ── operations ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-function readOperation(value: Members, depth: number): RequestOp {
+function readOperation(value: Members, depth: number, budget: Budget): RequestOp {
   const verbs = ['put', 'get', 'delete'].filter(
     (verb) => Object.hasOwn(value, verb) || Object.hasOwn(value, `${verb}_base64`),
   );
-  if (verbs.length === 0) return RequestOp.create({ requestTxn: readTxn(value, depth + 1) });
+  if (verbs.length === 0) return RequestOp.create({ requestTxn: readTxn(value, depth + 1, budget) });
   if (verbs.length > 1) throw badRequest('an operation is one of put, get, delete, or a transaction');
   if (verbs[0] === 'put') return RequestOp.create({ requestPut: readPut(value) });
   if (verbs[0] === 'get') return RequestOp.create({ requestRange: readGet(value) });

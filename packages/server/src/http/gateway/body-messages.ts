@@ -11,18 +11,21 @@ export interface MessageReceiver {
 /** Cuts a body into JSON values, one behind the other, whose bytes come as they come. */
 export class BodyMessages implements BodyReceiver {
   private readonly plan: MessagePlan;
+  /** Most bytes of one value. */
   private readonly limit: number;
   private readonly receiver: MessageReceiver;
-  private readonly scanner = new JsonScanner();
+  private readonly scanner: JsonScanner;
+  private readonly valuesMax: number;
   /** Of a value that is not complete. */
   private readonly held: Buffer[] = [];
   private heldBytes = 0;
   private isOver = false;
 
-  /** `limit` is the most bytes of one value. */
-  constructor(plan: MessagePlan, limit: number, receiver: MessageReceiver) {
+  constructor(plan: MessagePlan, bounds: { bodyBytesMax: number; valuesMax: number }, receiver: MessageReceiver) {
     this.plan = plan;
-    this.limit = limit;
+    this.limit = bounds.bodyBytesMax;
+    this.valuesMax = bounds.valuesMax;
+    this.scanner = new JsonScanner(bounds.valuesMax);
     this.receiver = receiver;
   }
 
@@ -70,7 +73,7 @@ export class BodyMessages implements BodyReceiver {
     this.scanner.reset();
     let message: Buffer;
     try {
-      message = jsonToWire(this.plan, value);
+      message = jsonToWire(this.plan, value, this.valuesMax);
     } catch (error) {
       if (!(error instanceof JsonError)) throw error;
       this.refuse(error.message);

@@ -20,6 +20,8 @@ export interface GatewayCallParts {
   readonly after: (ms: number, callback: () => void) => { cancel(): void };
   readonly messageBytesMax: number;
   readonly bodyBytesMax: number;
+  /** Names and values of JSON in one message. */
+  readonly valuesMax: number;
   /** The common name of a client's certificate says who calls. */
   readonly passesIdentity: boolean;
 }

@@ -27,6 +27,7 @@ function gatewayOf(handlers: Readonly<Record<string, ApiHandler>>, passesIdentit
     after: timers.after,
     messageBytesMax: 1000,
     bodyBytesMax: 3000,
+    valuesMax: 100,
     passesIdentity,
   });
   return { gateway, timers };

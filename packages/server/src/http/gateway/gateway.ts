@@ -79,7 +79,7 @@ export class Gateway {
   ): void {
     const call = new StreamGatewayCall(exchange, route, headers, this.parts);
     if (timeoutMs < TIMER_MS_MAX) call.limitTime(timeoutMs);
-    call.open(new BodyMessages(route.request, this.parts.bodyBytesMax, call));
+    call.open(new BodyMessages(route.request, this.parts, call));
   }
 
   private serveSingle(
@@ -89,7 +89,7 @@ export class Gateway {
     timeoutMs: number,
     ignoresBody: boolean,
   ): void {
-    const { bodyBytesMax, messageBytesMax } = this.parts;
+    const { bodyBytesMax, messageBytesMax, valuesMax } = this.parts;
     exchange.readBody(bodyBytesMax, (body) => {
       if (body === null) {
         respondError(exchange, headers, 8, `http: request body larger than max (${bodyBytesMax})`);
@@ -97,7 +97,7 @@ export class Gateway {
       }
       let request: Buffer;
       try {
-        request = jsonToWire(route.request, ignoresBody ? Buffer.alloc(0) : body);
+        request = jsonToWire(route.request, ignoresBody ? Buffer.alloc(0) : body, valuesMax);
       } catch (error) {
         if (!(error instanceof JsonError)) throw error;
         respondError(exchange, headers, 3, error.message);
