@@ -3,7 +3,7 @@
  * sets the clock to it, runs it and lets all promises that became ready go on before it takes the next one. Ties are
  * taken in the order in which they were scheduled, so that one seed gives one history, to the byte.
  */
-import { FAULT_POINTS, type FaultPoint, listenToFaultPoints, Prng } from '@etsd/base';
+import { FAULT_POINTS, type FaultPoint, listenToFaultPoints, Prng, RingQueue } from '@etsd/base';
 import { FaultCounts } from './counts.ts';
 import { Tripwires } from './tripwires.ts';
 
@@ -79,7 +79,10 @@ export class Simulation {
   eventCount = 0;
   /** Faults that happened and places that were reached. */
   readonly counts = new FaultCounts();
+  /** A heap; the next one first. */
   private readonly queue: SimEvent[] = [];
+  /** What was asked for at the end of this turn, in that order: a third of all events, which need no heap. */
+  private readonly turnEnds = new RingQueue<SimEvent>();
   private sequence = 0;
   /** Work in the real world that an event began and that must end before the next one. */
   private held: Promise<unknown>[] = [];
@@ -103,7 +106,9 @@ export class Simulation {
 
   /** At this moment, behind everything else that happens at it. */
   scheduleEndOfTurn(life: Life, callback: () => void): SimEvent {
-    return this.push(new SimEvent(this.nowMs, END_OF_TURN + this.sequence++, life, callback));
+    const event = new SimEvent(this.nowMs, END_OF_TURN + this.sequence++, life, callback);
+    this.turnEnds.push(event);
+    return event;
   }
 
   /** Stops a process until then: what is due for it happens when it goes on, in the order in which it was due. */
@@ -210,11 +215,11 @@ export class Simulation {
   private runBurst(isDone: () => boolean, lastEvent: number, lastMs: number): boolean {
     for (let left = BURST_EVENTS; left > 0; ) {
       if (isDone()) return true;
-      const next = this.queue[0];
+      const next = this.peek();
       if (next === undefined) throw this.stuck('nothing is left to happen');
       if (this.eventCount >= lastEvent) throw this.stuck('too many events');
       if (next.atMs > lastMs) throw this.stuck('too much simulated time');
-      this.pop();
+      this.take(next);
       if (next.isCancelled || !next.life.isAlive) continue;
       const resumedMs = this.pausedUntilMs(next.life);
       if (resumedMs > next.atMs) {
@@ -268,6 +273,18 @@ export class Simulation {
     }
     queue[index] = event;
     return event;
+  }
+
+  /** The turn ends when nothing else is left of this moment. */
+  private peek(): SimEvent | undefined {
+    const next = this.queue[0];
+    const turnEnd = this.turnEnds.peek();
+    return turnEnd === undefined || (next !== undefined && next.atMs <= turnEnd.atMs) ? next : turnEnd;
+  }
+
+  private take(next: SimEvent): void {
+    if (this.queue[0] === next) this.pop();
+    else this.turnEnds.take();
   }
 
   private pop(): void {
