@@ -22,6 +22,11 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
     file: 'packages/proto/src/decode.fuzz.test.ts',
   },
   {
+    name: 'json',
+    reads: 'JSON of the gateway, as bytes',
+    file: 'packages/proto/src/transcode/transcode.fuzz.test.ts',
+  },
+  {
     name: 'tokens',
     reads: 'JWT, OIDC tokens, key sets, key files, auth headers',
     file: 'packages/server/src/tokens.fuzz.test.ts',

@@ -229,6 +229,9 @@ export async function typedValues(server: TestServer, connect: Connect): Promise
   assert.deepEqual(previous?.value, { name: 'ä', tries: 0 });
   assert.equal((await client.as(text).get('jobs/a'))?.value, '{"name":"ä","tries":1}');
   assert.equal(await jobs.get('b'), null);
+  // @ts-expect-error: a value of another type is refused by the compiler.
+  const wrong = (): unknown => jobs.put('a', { name: 'a', tries: '1' });
+  assert.equal(wrong.length, 0);
 
   // Ten at once each add one: no addition is lost.
   const add = (before: Job | undefined): Job => ({ name: 'ä', tries: (before?.tries ?? 0) + 1 });

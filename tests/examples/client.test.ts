@@ -55,7 +55,7 @@ describe('examples of the client library', { concurrency: 3 }, () => {
     let away = 0;
     for (const line of lines) {
       away += line.endsWith('reboots') ? 1 : -1;
-      assert.ok(away <= 3, 'a slot that is given back may be had before that is printed');
+      assert.ok(away <= 2, lines.join('\n'));
     }
   });
 

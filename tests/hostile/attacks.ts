@@ -7,7 +7,7 @@
  * its bound, a request of theirs failed, or the attack was not to be seen in metrics and log.
  */
 import { parseArgs } from 'node:util';
-import { type BattleReport, battle } from './attacks/battle.ts';
+import { type BattleReport, battle, isCounted } from './attacks/battle.ts';
 import { leaveField, prepareField } from './attacks/field.ts';
 import { ATTACKS, type Attack } from './attacks/kinds.ts';
 
@@ -36,7 +36,7 @@ function faults(report: BattleReport, attack: Attack): string[] {
   }
   if (report.failures.length > 0) found.push(`${report.failures.length} requests failed: ${report.failures[0]}`);
   if (report.growthMiB > GROWTH_MAX_MIB) found.push('memory');
-  if (![...report.counted.keys()].some((label) => attack.countedAs.test(label))) found.push('not in the metrics');
+  if (!isCounted(attack, report.counted)) found.push('not in the metrics');
   return found;
 }
 

@@ -77,8 +77,20 @@ test('certificate files that are missing or no certificates are named', { skip }
   writeFileSync(at('empty.pem'), '');
   const plain = await aloneIn(join(scratch(), 'data'));
   const words = plain.map((word) => word.replace('http://', 'https://'));
+  writeFileSync(at('text.pem'), 'no certificate');
+  const pair = ['--cert-file', at('server.pem'), '--key-file', at('server.key')];
   const cases: [string[], RegExp][] = [
-    [[], /cert-file/],
+    [[], /TLS key\/cert \(--cert-file, --key-file\) must be provided for client url https:/],
+    [['--cert-file', at('server.pem'), '--key-file', at('text.pem')], /--key-file .*text\.pem is no private key/],
+    [[...pair, '--trusted-ca-file', at('no.pem')], /--trusted-ca-file .*no\.pem cannot be read/],
+    [[...pair, '--trusted-ca-file', at('text.pem')], /--trusted-ca-file .*text\.pem holds no certificate in PEM form/],
+    [[...pair, '--client-crl-file', at('no.crl')], /--client-crl-file .*no\.crl cannot be read/],
+    [
+      [...pair, '--client-crl-file', at('server.pem')],
+      /--client-crl-file .*server\.pem is no list of revoked certificates/,
+    ],
+    [[...pair, '--client-cert-file', at('client.pem')], /ClientKeyFile and ClientCertFile must both be present/],
+    [[...pair, '--cipher-suites', 'FOO'], /unexpected TLS cipher suite \\"FOO\\"/],
     [['--cert-file', at('no.pem'), '--key-file', at('server.key')], /--cert-file .*no\.pem cannot be read/],
     [['--cert-file', at('empty.pem'), '--key-file', at('server.key')], /--cert-file .*empty\.pem/],
     [['--cert-file', at('server.pem'), '--key-file', at('client.key')], /--key-file .*client\.key/],

@@ -124,7 +124,7 @@ test('one authority follows another, and no request fails', { skip, timeout: 300
   };
   const step = async (what: string, change: () => void): Promise<void> => {
     change();
-    const aim = { fresh: done.fresh + 15, steady: done.steady + 15 };
+    const aim = { fresh: done.fresh + 10, steady: done.steady + 10 };
     await eventually(60_000, `${what}: requests go on`, async () =>
       failures.length > 0 || (done.fresh >= aim.fresh && done.steady >= aim.steady) ? true : null,
     );

@@ -2,7 +2,7 @@ import { type EtcdError, GrpcCode } from '@etsd/proto';
 import type { Clock, SocketAddress } from '@etsd/runtime';
 import { TimeoutError } from './errors.ts';
 import { type Link, LinkRank, type Transport } from './link.ts';
-import { SUSPECT_MAX_MS, SUSPECT_MS } from './options.ts';
+import { RETIRE_MS, SUSPECT_MAX_MS, SUSPECT_MS } from './options.ts';
 
 /** Where a member listens, and whether its address says anything about TLS. */
 export interface Endpoint {
@@ -51,14 +51,27 @@ export class Place {
     this.failures = 0;
   }
 
+  /** Whether the last that was heard of it was bad. */
+  get hasFailed(): boolean {
+    return this.failures > 0;
+  }
+
+  /** A call goes there. Where it failed before, that one finds out: others wait for what becomes of it. */
+  taken(): void {
+    if (this.failures > 0) this.suspectUntilMs = this.clock.nowMs() + this.pauseMs(this.failures);
+  }
+
   /**
    * Told how a call ended. A member that cannot be reached, does not answer or has no leader is left alone for a while,
    * the longer the more often it was so; then one call finds out.
    */
   ended(error: EtcdError): void {
     if (error.code !== GrpcCode.Unavailable && !(error instanceof TimeoutError)) return;
-    const pauseMs = Math.min(SUSPECT_MAX_MS, SUSPECT_MS * 2 ** Math.min(this.failures++, 10));
-    this.suspectUntilMs = this.clock.nowMs() + pauseMs;
+    this.suspectUntilMs = this.clock.nowMs() + this.pauseMs(this.failures++);
+  }
+
+  private pauseMs(failures: number): number {
+    return Math.min(SUSPECT_MAX_MS, SUSPECT_MS * 2 ** Math.min(failures, 10));
   }
 }
 
@@ -75,7 +88,11 @@ export class Endpoints {
   private places: Place[] = [];
   /** Those that a call asked for by name. */
   private readonly named = new Map<string, Place>();
+  /** Not in use any more, but perhaps not idle yet. */
+  private readonly retired = new Set<Place>();
   private turn = 0;
+  /** Whether the last call found a connection. */
+  private isConnected = false;
 
   constructor(transport: Transport, endpoints: string | readonly string[]) {
     this.transport = transport;
@@ -95,12 +112,21 @@ export class Endpoints {
     return this.places.map((place) => ({ endpoint: place.text, state: STATES[place.rank] }));
   }
 
-  /** From now on these; connections to the others end once nobody uses them by name. */
+  /** From now on these. Calls under way to the others have some time to end. */
   use(endpoints: readonly string[]): void {
     const texts = [...new Set(endpoints.map((text) => text.trim()).filter((text) => text !== ''))];
     const before = this.places;
     this.places = texts.map((text) => before.find((place) => place.text === text) ?? this.open(text));
-    for (const place of before) if (!texts.includes(place.text)) place.link.close();
+    for (const place of before) if (!texts.includes(place.text)) this.retire(place);
+  }
+
+  private retire(place: Place): void {
+    this.retired.add(place);
+    const end = (): void => {
+      place.link.close();
+      this.retired.delete(place);
+    };
+    this.transport.world.timers.after(RETIRE_MS, end, { ref: false });
   }
 
   /**
@@ -114,12 +140,18 @@ export class Endpoints {
     let bestRank: number = LinkRank.FAILING + 1;
     for (let i = 0; i < places.length; i++) {
       const place = places[(start + i) % places.length] as Place;
-      const { rank } = place;
+      let { rank } = place;
+      // Calls do not wait for a connection while there is another one, nor for one that failed before to stand again.
+      if (rank === LinkRank.IDLE && (place.hasFailed || bestRank === LinkRank.READY || this.isConnected)) {
+        if (place.link.warm()) rank = LinkRank.SUSPECT;
+      }
       if (rank < bestRank) {
         best = place;
         bestRank = rank;
       }
     }
+    this.isConnected = bestRank === LinkRank.READY;
+    best?.taken();
     return best;
   }
 
@@ -136,6 +168,7 @@ export class Endpoints {
   close(): void {
     for (const place of this.places) place.link.close();
     for (const place of this.named.values()) place.link.close();
+    for (const place of this.retired) place.link.close();
   }
 
   private open(text: string): Place {

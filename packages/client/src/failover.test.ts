@@ -66,3 +66,53 @@ test('a member without a leader is left, one that is busy is asked again a littl
   assert.deepEqual([written.header?.revision, refusals], [9, 4]);
   await client.close();
 });
+
+test('a member that cannot be reached is tried in the background, and used again once it is there', async () => {
+  const around = new Neighbourhood();
+  const [first, second] = [await around.member('first'), await around.member('second')];
+  let answered = 0;
+  const serve = (): void => {
+    first.on(methods.Range, 'unary', (call) => {
+      answered++;
+      call.answer({});
+    });
+  };
+  serve();
+  second.on(methods.Range, 'unary', (call) => call.answer({}));
+  const client = around.client(['first', 'second']);
+  const { simulation } = around.universe;
+  for (let i = 0; i < 20; i++) await around.outcome(client.kv.get('k'));
+  assert.ok(answered >= 9 && answered <= 12, `both have their share: ${answered} of 20`);
+  first.kill();
+  // Whatever is asked in the next minute finds the other one without waiting.
+  for (let i = 0; i < 60; i++) {
+    const startMs = simulation.nowMs;
+    await around.outcome(client.kv.get('k'));
+    assert.ok(simulation.nowMs - startMs < 100, `read ${i} took ${simulation.nowMs - startMs} ms`);
+    await around.pass(1000);
+  }
+  serve();
+  await around.outcome(first.listen());
+  const before = answered;
+  for (let i = 0; i < 60 && answered < before + 2; i++) {
+    await around.outcome(client.kv.get('k'));
+    await around.pass(1000);
+  }
+  assert.equal(answered, before + 2);
+  await client.close();
+});
+
+test('endpoints that are left have time to end what runs', async () => {
+  const around = new Neighbourhood();
+  const [old, young] = [await around.member('old'), await around.member('young')];
+  const { timers } = around.home.world;
+  old.on(methods.Put, 'unary', (call) => timers.after(2000, () => call.answer({ header: headerAt(5) })));
+  young.on(methods.Put, 'unary', (call) => call.answer({ header: headerAt(6) }));
+  const client = around.client(['old']);
+  const running = client.kv.put('k', 'v');
+  await around.pass(100);
+  client.useEndpoints(['young:2379']);
+  assert.equal((await around.outcome(client.kv.put('k', 'v'))).header?.revision, 6);
+  assert.equal((await around.outcome(running)).header?.revision, 5);
+  await client.close();
+});

@@ -100,6 +100,11 @@ class GrpcLink implements Link {
     return new GrpcStream(this.channel, method, receiver, call);
   }
 
+  warm(): boolean {
+    this.channel.connect();
+    return this.channel.state !== ChannelState.READY;
+  }
+
   close(): void {
     this.channel.close();
   }

@@ -80,6 +80,10 @@ export interface Link {
     receiver: StreamReceiver<Response>,
     call: LinkCall,
   ): Outgoing<Request>;
+  /**
+   * Connects if need be. True if there is such a thing as a connection, and none yet: then `rank` will tell when it stands.
+   */
+  warm(): boolean;
   /** Ends its calls with `CanceledError`. */
   close(): void;
 }

@@ -69,5 +69,7 @@ export const DIAL_BACKOFF_MAX_MS = 5_000;
 /** How long an endpoint that failed is asked only if all others are worse, at first and at most. */
 export const SUSPECT_MS = 250;
 export const SUSPECT_MAX_MS = 10_000;
+/** How long calls to an endpoint that is not used any more may go on. */
+export const RETIRE_MS = 10_000;
 /** What a stream holds for a reader that is slower than the server; beyond it the server is held back. */
 export const STREAM_HELD_BYTES = 1024 * 1024;

@@ -110,6 +110,19 @@ test('a watch that the server refuses ends alone', async () => {
   for (const reader of [first, third]) await assert.rejects(around.outcome(reader?.end as Promise<void>), /canceled/);
 });
 
+test('what onCreated throws is for the reader of that watch alone', async () => {
+  const { around, client, streams } = await watched();
+  const well = reading(client.watch('well'));
+  const onCreated = (): void => {
+    throw new RangeError('my own mistake');
+  };
+  await assert.rejects(around.outcome(reading(client.watch('ill', { onCreated })).end), RangeError);
+  streams[0]?.call.send({ watchId: 0, header: headerAt(11), events: [eventAt(11)] });
+  await around.pass(100);
+  assert.deepEqual([well.seen, streams.length, streams[0]?.cancelled], [[11], 1, [1]]);
+  await client.close();
+});
+
 test('a watch that nobody reads goes to a stream of its own, from where it was', async () => {
   const { around, client, streams } = await watched();
   const slow = client.watch('slow');

@@ -1,5 +1,5 @@
 import { RingQueue } from '@etsd/base';
-import { type EtcdError, type Event, FilterType, WatchCreateRequest, type WatchResponse } from '@etsd/proto';
+import { type Event, FilterType, WatchCreateRequest, type WatchResponse } from '@etsd/proto';
 import type { Caller } from './caller.ts';
 import { CanceledError, WatchCanceledError } from './errors.ts';
 import { type Bytes, type KeyRange, toRange } from './keys.ts';
@@ -55,7 +55,7 @@ export class Watcher implements AsyncIterable<WatchResponse>, AsyncDisposable, S
   private pieces: WatchResponse[] = [];
   private started = false;
   private closed = false;
-  private failure: EtcdError | null = null;
+  private failure: Error | null = null;
   private wake: (() => void) | null = null;
 
   constructor(
@@ -160,7 +160,13 @@ export class Watcher implements AsyncIterable<WatchResponse>, AsyncDisposable, S
       this.nextRevision = revision + 1;
       this.handedRevision = this.nextRevision;
     }
-    this.options.onCreated?.(revision);
+    try {
+      this.options.onCreated?.(revision);
+    } catch (error) {
+      // The caller's own mistake: it is for whoever reads, and not for the other watches of the stream.
+      this.stream?.remove(this);
+      this.failed(error as Error);
+    }
   }
 
   received(response: WatchResponse, bytes: number): void {
@@ -193,7 +199,7 @@ export class Watcher implements AsyncIterable<WatchResponse>, AsyncDisposable, S
     this.pieces = [];
   }
 
-  failed(error: EtcdError): void {
+  failed(error: Error): void {
     this.stream = null;
     this.failure = error;
     this.stir();

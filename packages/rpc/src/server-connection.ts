@@ -23,7 +23,7 @@ export interface ServerConnectionOwner {
 const IDLE_PING_MS = 7_200_000;
 const MAX_STREAM_ID = 0x7fff_ffff;
 /** A header list over the limits counts as so many resets of streams. */
-const RESETS_PER_LARGE_LIST = 20;
+const RESETS_PER_LARGE_LIST = 50;
 /** Payloads of our pings, to tell their answers apart. */
 const KEEPALIVE_PING = 1;
 const DRAIN_PING = 2;

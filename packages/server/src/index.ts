@@ -33,7 +33,8 @@ export {
   REQUEST_OVERHEAD_BYTES,
 } from './limits.ts';
 export { LineLogger, type LogSink } from './log-lines.ts';
-export { type Member, type MemberParts, runMember } from './member.ts';
+export { runMember } from './member.ts';
+export type { Member, MemberParts } from './member-parts.ts';
 export type { BcryptEngine } from './passwords.ts';
 export type { PeerLinks } from './peers.ts';
 export type { ProcessFigures } from './process-metrics.ts';

@@ -1,25 +1,18 @@
 import type { Backend } from '@etsd/backend';
-import { type Logger, U64_ZERO, u64ToHex } from '@etsd/base';
-import { Store } from '@etsd/mvcc';
+import { U64_ZERO, u64ToHex } from '@etsd/base';
+import type { Store } from '@etsd/mvcc';
 import { HeaderTemplate } from '@etsd/proto';
-import {
-  type Applier,
-  HttpTransport,
-  type HttpTransportOptions,
-  type LogPlace,
-  type OpenedLog,
-  ReplicationNode,
-} from '@etsd/replication';
+import { HttpTransport, type HttpTransportOptions, type OpenedLog, ReplicationNode } from '@etsd/replication';
 import { RpcServer } from '@etsd/rpc';
-import type { Socket, TlsOptions, World } from '@etsd/runtime';
-import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
-import type { WalOptions } from '@etsd/wal';
+import type { TlsOptions, World } from '@etsd/runtime';
+import type { State } from '@etsd/state';
 import { Access, GuardedServer } from './access.ts';
 import type { AuditSink } from './audit/audit-buffer.ts';
 import { bcryptCost, openTokens } from './auth-parts.ts';
 import { checkFirstStart } from './bootstrap/first-start.ts';
 import { openLog, type StartingLog } from './bootstrap/open-log.ts';
 import { MemberRemovedError } from './bootstrap/removed.ts';
+import { admitClients, type ClientSide } from './client-side.ts';
 import type { MemberConfig } from './config/config.ts';
 import { isSecure } from './config/validate-tls.ts';
 import type { MemberContext } from './context.ts';
@@ -27,77 +20,36 @@ import { type DataDirectory, openDataDirectory } from './data-directory.ts';
 import { AutoCompaction } from './duties/auto-compaction.ts';
 import { CommitBatches } from './duties/commit-batches.ts';
 import { CompactionSlices } from './duties/compaction-slices.ts';
-import { type DiskPlace, DiskSpace } from './duties/disk-space.ts';
+import { DiskSpace } from './duties/disk-space.ts';
 import { DurableIndex } from './duties/durable-index.ts';
-import type { LoopDelay } from './duties/loop-delay.ts';
 import { versionRefusal } from './duties/version-rules.ts';
 import { Abuse } from './guard/abuse.ts';
 import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
-import type { HttpEdge } from './http/edge.ts';
-import { makeFiguresEdge, makeHttpEdge } from './http/make-edge.ts';
 import { httpMember } from './http-member.ts';
-import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS, makeLimits, REQUEST_OVERHEAD_BYTES } from './limits.ts';
+import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS } from './limits.ts';
 import { Gate, withBoundPorts } from './listeners.ts';
+import { type FullDisk, logPlace, type OpenedData, openData, placesOf } from './member-data.ts';
+import { memberLimits, rpcLimits } from './member-limits.ts';
 import { MemberMetrics } from './member-metrics.ts';
-import { type BcryptEngine, Passwords } from './passwords.ts';
+import type { Member, MemberParts } from './member-parts.ts';
+import { Passwords } from './passwords.ts';
 import { attachPeerMetrics } from './peer-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
-import { attachProcessMetrics, type ProcessFigures } from './process-metrics.ts';
+import { attachProcessMetrics } from './process-metrics.ts';
 import { publishMember } from './publish.ts';
 import { isNoSpaceRaised, raiseNoSpace } from './quota.ts';
 import { registerServices, type Services } from './services.ts';
 import { MemberSnapshots } from './snapshots/member-snapshots.ts';
-import { recoverInstalledSnapshot } from './snapshots/recover.ts';
 import { SnapshotMetrics } from './snapshots/snapshot-metrics.ts';
 import { attachTlsMetrics } from './tls/figures.ts';
 import { openTlsSides, type TlsSides } from './tls/open-sides.ts';
 import type { Tokens } from './tokens.ts';
 import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
-/** Records of the store read before the event loop gets its turn while a member starts. */
-const RESTORE_SLICE = 5000;
 /** How long running calls may go on when a member stops. */
 const DRAIN_MS = 2000;
 /** A member that learns of its removal goes on this many heartbeats. */
 const REMOVED_DELAY_TICKS = 10;
-
-/** What a member is made of that differs between production and a simulated world. */
-export interface MemberParts {
-  readonly world: World;
-  readonly config: MemberConfig;
-  readonly logger: Logger;
-  /**
-   * Opens the store in this file. `onFailure` hears of a batch that it refused for good, `onOutOfSpace` of one that waits
-   * for room on the disk.
-   */
-  readonly openBackend: (path: string, onFailure: (error: Error) => void, onOutOfSpace: () => void) => Backend;
-  readonly loopDelay: LoopDelay;
-  /** Shown among the metrics, where there is a process of the member's own. */
-  readonly process?: ProcessFigures;
-  /** Called at most once, when the member cannot go on. */
-  readonly fail: (error: unknown) => void;
-  /** Makes the connections to other members; a simulated world has its own. */
-  readonly connectPeers?: (options: HttpTransportOptions) => PeerLinks;
-  /** Hashes passwords; a simulated world has no threads for that. */
-  readonly bcrypt?: BcryptEngine;
-  /** Sizes of the log's segments, which a simulated world keeps small. */
-  readonly wal?: Pick<WalOptions, 'segmentBytes' | 'segmentsMax' | 'fillAheadBytes'>;
-  /** Records kept in memory, in bytes; a simulated world has several members in one process. */
-  readonly cacheBytes?: number;
-  /** May stand between the log and what applies it: a simulated world looks at every entry that comes by. */
-  readonly observeApplier?: (state: State) => Applier;
-  /** How long running calls may go on when the member stops, in milliseconds; default 2000, 0 cuts them off. */
-  readonly drainMs?: number;
-}
-
-/** A running member. */
-export interface Member {
-  readonly replication: ReplicationNode;
-  /** Where clients are served, with the ports that were really bound. */
-  readonly clientUrls: readonly string[];
-  /** Lets running calls end, then puts everything on disk. */
-  stop(): Promise<void>;
-}
 
 /**
  * Runs one member made of these parts; resolves when clients are served. Rejects with an `OperatorError` on what the
@@ -173,8 +125,7 @@ class RunningMember implements Member {
   private readonly commits: CommitBatches;
   private readonly diskSpace: DiskSpace;
   private autoCompaction: AutoCompaction | null = null;
-  private edge: HttpEdge | null = null;
-  private figures: { readonly edge: HttpEdge; readonly transport: RpcServer } | null = null;
+  private clients: ClientSide | null = null;
   private readonly misused: (kind: string, peer: string, reason: string) => void;
   private isStopped = false;
   /** It has a log from before. */
@@ -479,48 +430,18 @@ class RunningMember implements Member {
   }
 
   private admitClients(): void {
-    const { config } = this.parts;
-    const gate = this.gates.clients;
-    const { world, logger } = this.parts;
-    const edge = makeHttpEdge({
-      world,
-      logger,
-      config,
-      limits: memberLimits(config),
-      member: httpMember(this.replication, this.state, this.metrics.registry),
-      handlerOf: (path) => this.guarded.handlerOf(path),
-      isAuthEnabled: () => this.state.auth.enabled,
-      misused: this.misused,
-    });
-    this.edge = edge;
-    this.rpc.handleHttp(edge);
-    this.rpc.onHttp1((socket, firstBytes) => {
-      const peer = socket.remoteAddress;
-      edge.accept(socket.detach(), firstBytes, () => this.rpc.addresses.leave(peer));
-    });
-    for (const listener of gate.listeners) this.rpc.adopt(listener);
-    gate.open((socket) => this.rpc.accept(socket), config.listenMetricsUrls.length === 0 ? null : this.admitWatchmen());
-  }
-
-  /**
-   * Whoever connects to an address for figures. These are open where the others demand certificates: no call may come
-   * in by them.
-   */
-  private admitWatchmen(): (socket: Socket) => void {
     const { world, config, logger } = this.parts;
-    const transport = new RpcServer(world, { logger, limits: rpcLimits(config, DRAIN_MS), onMisuse: this.misused });
-    const edge = makeFiguresEdge({
-      limits: memberLimits(config),
+    this.clients = admitClients({
+      world,
+      config,
+      logger,
+      gate: this.gates.clients,
+      rpc: this.rpc,
+      guarded: this.guarded,
       member: httpMember(this.replication, this.state, this.metrics.registry),
+      isAuthOn: () => this.state.auth.enabled,
       misused: this.misused,
     });
-    transport.handleHttp(edge);
-    transport.onHttp1((socket, firstBytes) => {
-      const peer = socket.remoteAddress;
-      edge.accept(socket.detach(), firstBytes, () => transport.addresses.leave(peer));
-    });
-    this.figures = { edge, transport };
-    return (socket) => transport.accept(socket);
   }
 
   private startAutoCompaction(): void {
@@ -548,9 +469,7 @@ class RunningMember implements Member {
     // While it leads: the next leader goes on from the times noted here.
     await this.services.settle();
     await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
-    this.edge?.close();
-    this.figures?.edge.close();
-    await this.figures?.transport.close();
+    await this.clients?.close();
     if (this.parts.drainMs === 0) await this.rpc.close();
     else await this.rpc.drain();
     this.services.stop();
@@ -567,98 +486,4 @@ class RunningMember implements Member {
     await this.directory.lock.release();
     logger.log('info', 'closed etcd server', { name: this.parts.config.name, 'data-dir': this.parts.config.dataDir });
   }
-}
-
-interface OpenedData {
-  readonly backend: Backend;
-  readonly store: Store;
-  readonly state: State;
-  readonly lessor: Lessor;
-}
-
-/** Who is told of an operation that found the disk full; set once the member stands. */
-interface FullDisk {
-  noticed: () => void;
-}
-
-/** Where a full disk would hurt: the log may have a disk of its own. */
-function placesOf(config: MemberConfig, directory: DataDirectory): DiskPlace[] {
-  const places = [{ holds: 'data', path: config.dataDir }];
-  if (config.walDir !== '') places.push({ holds: 'log', path: directory.walDirectory });
-  return places;
-}
-
-async function openData(parts: MemberParts, directory: DataDirectory, fullDisk: FullDisk): Promise<OpenedData> {
-  const { world, config, logger } = parts;
-  const startedMs = world.clock.nowMs();
-  const backend = parts.openBackend(directory.storePath, parts.fail, () => fullDisk.noticed());
-  try {
-    const { snapDirectory, walDirectory } = directory;
-    await recoverInstalledSnapshot({ world, logger, walDirectory, directory: snapDirectory, backend });
-    const store = new Store(backend, parts.cacheBytes === undefined ? {} : { cacheBytes: parts.cacheBytes });
-    store.beginRestore();
-    while (!store.restoreSlice(RESTORE_SLICE)) await turn(world);
-    const lessor = new Lessor({ store, backend, ttlMinSeconds: leaseTtlMinSeconds(config.electionTimeoutMs) });
-    lessor.open();
-    for (const [key, lease] of store.restoredLeases ?? []) lessor.attach(key, lease);
-    store.restoredLeases = null;
-    const state = new State({ backend, store, lessor });
-    logger.log('info', 'kvstore restored', {
-      'current-rev': store.revision,
-      'applied-index': state.appliedIndex,
-      took: `${(world.clock.nowMs() - startedMs).toFixed(1)}ms`,
-    });
-    return { backend, store, state, lessor };
-  } catch (error) {
-    await backend.close();
-    throw error;
-  }
-}
-
-/** Where the log is kept, and who hears of its writes. */
-function logPlace(parts: MemberParts, directory: DataDirectory, metrics: MemberMetrics, fullDisk: FullDisk): LogPlace {
-  const { world, config, logger } = parts;
-  return {
-    world,
-    directory: directory.walDirectory,
-    logger,
-    walOptions: {
-      logger,
-      unsafeNoSync: config.unsafeNoFsync,
-      ...parts.wal,
-      observer: {
-        synced(durationMs: number, bytes: number): void {
-          metrics.walSync.observe(durationMs / 1000);
-          metrics.walBytes += bytes;
-        },
-        outOfSpace: () => fullDisk.noticed(),
-      },
-    },
-  };
-}
-
-function memberLimits(config: MemberConfig): ReturnType<typeof makeLimits> {
-  return makeLimits({
-    maxRequestBytes: config.maxRequestBytes,
-    maxTxnOps: config.maxTxnOps,
-    quotaBackendBytes: config.quotaBackendBytes,
-    electionMs: config.electionTimeoutMs,
-  });
-}
-
-function rpcLimits(config: MemberConfig, drainMs: number): Partial<RpcServer['limits']> {
-  return {
-    receiveMessageBytes: config.maxRequestBytes + REQUEST_OVERHEAD_BYTES,
-    concurrentStreams: Math.min(config.maxConcurrentStreams, 16_384),
-    pingMinMs: config.grpcKeepaliveMinTimeMs,
-    keepaliveMs: config.grpcKeepaliveIntervalMs,
-    keepaliveTimeoutMs: config.grpcKeepaliveTimeoutMs,
-    drainMs,
-    connections: config.guard.maxConnections,
-    connectionsPerAddress: config.guard.maxConnectionsPerAddress,
-  };
-}
-
-function turn(world: World): Promise<void> {
-  return new Promise((resolve) => world.timers.endOfTurn(resolve));
 }

@@ -159,3 +159,21 @@ test('one address and one user have their share of the queue', async () => {
     ],
   );
 });
+
+// Goal: also where the operator changed the cost, and users still have hashes of the former one.
+test('nobody’s hash costs what the last one did', async () => {
+  const { engine, passwords } = setUp();
+  const asked: string[] = [];
+  engine.verify = async (_password, stored) => {
+    asked.push(stored.slice(0, 7));
+    return false;
+  };
+  const check = (stored: string | null) =>
+    new Promise((resolve) => passwords.check({ ...ask('x', stored), user: `${asked.length}` }, resolve));
+  await check(null);
+  await check('$2a$12$abc');
+  await check(null);
+  await check('no hash');
+  await check(null);
+  assert.deepEqual(asked, ['$2a$04$', '$2a$12$', '$2a$12$', 'no hash', '$2a$12$']);
+});

@@ -62,6 +62,11 @@ export interface PasswordQuestion {
 
 type Checked = (error: EtcdError | null, isRight: boolean) => void;
 
+/** In the form of bcrypt, at this cost (two digits). */
+function nobodysHash(cost: string): string {
+  return `$2a$${cost}$${'e'.repeat(22)}${'.'.repeat(31)}`;
+}
+
 /** How many of each name there are. */
 class Tally {
   private readonly counts = new Map<string, number>();
@@ -94,8 +99,8 @@ export class Passwords {
   /** Questions that are not answered yet. */
   private readonly ofUser = new Tally();
   private readonly ofOrigin = new Tally();
-  /** A hash of no password, at the cost at which others are made. */
-  private readonly nobodys: string;
+  /** A hash of no password, at the cost of the last one that was looked at: others may be older than the flag. */
+  private nobodys: string;
   private running = 0;
 
   constructor(parts: PasswordsParts) {
@@ -103,7 +108,7 @@ export class Passwords {
     this.engine = parts.engine ?? nativeEngine;
     this.atOnce = parts.atOnce ?? AT_ONCE;
     this.key = parts.random.bytes(32);
-    this.nobodys = `$2a$${String(parts.cost).padStart(2, '0')}$${'e'.repeat(22)}${'.'.repeat(31)}`;
+    this.nobodys = nobodysHash(String(parts.cost).padStart(2, '0'));
   }
 
   /** Hashes a new password in the form Go's bcrypt writes (`$2a$10$…`, 60 characters). */
@@ -123,6 +128,9 @@ export class Passwords {
 
   /** Whether this is the user's password. Answers at once where it was verified lately. */
   check({ user, password, stored, origin }: PasswordQuestion, done: Checked): void {
+    if (stored !== null && /^\$2[aby]\$\d\d\$/.test(stored) && stored.slice(4, 6) !== this.nobodys.slice(4, 6)) {
+      this.nobodys = nobodysHash(stored.slice(4, 6));
+    }
     const hashed = stored ?? this.nobodys;
     const digest = this.digest(user, password, hashed);
     const knownUntil = this.verified.get(digest);

@@ -95,6 +95,12 @@ onBothProducts('barriers and queues', {
     await eventually(10_000, 'it waits', async () => ((await field.keys('d/waiters/')).length === 1 ? true : null));
     await short.abandon();
     await assert.rejects(within(20_000, 'it hears that its lease is gone', lonely), LostError);
+    const enough = new AbortController();
+    const impatient = barrier.enter(await client.leases.hold(TTL), { signal: enough.signal });
+    await eventually(10_000, 'it waits', async () => ((await field.keys('d/waiters/')).length === 1 ? true : null));
+    enough.abort();
+    await assert.rejects(impatient, CanceledError);
+    assert.deepEqual(await field.keys('d/'), []);
     // One crosses while it is cut off, and history is gone when it comes back.
     const cut = new DoubleBarrier(far, `${name}d`, 2).enter(await far.leases.hold(TTL));
     await eventually(10_000, 'it waits', async () => ((await field.keys('d/waiters/')).length === 1 ? true : null));

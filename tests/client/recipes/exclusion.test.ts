@@ -3,7 +3,7 @@
  * products, leases that are left to end, wires that are cut, history that is compacted under those who wait.
  */
 import assert from 'node:assert/strict';
-import { CanceledError, type EtcdClient, type HeldLease, put } from '@etsd/client';
+import { CanceledError, type Client, type EtcdClient, type HeldLease, put } from '@etsd/client';
 import {
   acquire,
   campaign,
@@ -13,7 +13,10 @@ import {
   observe,
   ReadWriteLock,
   Semaphore,
+  type Tenure,
   tryAcquire,
+  type WaitOptions,
+  withLock,
 } from '@etsd/client/recipes';
 import { eventually, within } from '../../support/conditions.ts';
 import { type Field, onBothProducts, stillWaits } from './field.ts';
@@ -26,6 +29,17 @@ const SHORT_TTL = 2;
 async function queued(field: Field, count: number): Promise<void> {
   await eventually(10_000, `${count} in the queue`, async () => ((await field.keys()).length === count ? true : null));
 }
+
+/** Everything that is waited for with a key, asked for so that whoever comes first holds the others back. */
+const WAYS_IN: Readonly<
+  Record<string, (client: Client, name: string, lease: HeldLease, options: WaitOptions) => Promise<Tenure>>
+> = {
+  lock: acquire,
+  writer: (client, name, lease, options) => new ReadWriteLock(client, name).write(lease, options),
+  slot: (client, name, lease, options) =>
+    new Semaphore(client, name, { limit: 1 }).acquire({ holder: lease.id, lease, ...options }),
+  leader: (client, name, lease, options) => campaign(client, name, lease, 'me', options),
+};
 
 onBothProducts('locks, slots and leaders', {
   'a lock is given on in the order in which it was asked for': async (field) => {
@@ -62,6 +76,43 @@ onBothProducts('locks, slots and leaders', {
     assert.ok(held.revision > first.revision);
     await assert.rejects(first.write(put(`${name}x`, '1')), LostError);
     await held.write(put(`${name}x`, '2'));
+  },
+
+  'what nobody contends for costs one call to take and one to give back': async (field) => {
+    const methods: string[] = [];
+    const client = field.another({
+      interceptors: [
+        (call, next) => {
+          methods.push(call.method);
+          return next();
+        },
+      ],
+    });
+    const { name } = field;
+    await using lease = await client.leases.hold(TTL);
+    const rw = new ReadWriteLock(client, `${name}rw`);
+    for (const enter of [
+      () => acquire(client, `${name}l`, lease),
+      () => campaign(client, `${name}e`, lease, 'me'),
+      () => rw.read(lease),
+      () => rw.write(lease),
+    ]) {
+      methods.length = 0;
+      await (await enter()).release();
+      assert.deepEqual(methods, ['Txn', 'Txn']);
+    }
+  },
+
+  'work under a lock gives the lock and its lease back, also if it fails': async (field) => {
+    const { client, name } = field;
+    const failing = withLock(client, `${name}l`, async (lock) => {
+      await lock.write(put(`${name}x`, '1'));
+      assert.equal(await tryAcquire(client, `${name}l`, await client.leases.hold(TTL)), null);
+      throw new RangeError('not so');
+    });
+    await assert.rejects(failing, RangeError);
+    assert.equal(await withLock(client, `${name}l`, () => 'done', { ttlSeconds: TTL }), 'done');
+    assert.deepEqual(await field.keys(), ['x']);
   },
 
   'who gives up waiting leaves no key behind': async (field) => {
@@ -155,6 +206,40 @@ onBothProducts('locks, slots and leaders', {
     wire.mend();
     await queued(field, 1);
     await first.release();
+  },
+
+  'each way in: no key is left by who gives up, and a cut and a compaction do no harm to who waits': async (field) => {
+    const { client, name } = field;
+    const { client: far, wire } = await field.wired();
+    const near = await client.leases.hold(TTL);
+    const away = await far.leases.hold(TTL);
+    const ways = Object.entries(WAYS_IN);
+    const holders = await Promise.all(ways.map(([way, enter]) => enter(client, name + way, near, {})));
+    const before = (await field.keys()).length;
+    const waiting = async (signal: AbortSignal): Promise<Promise<Tenure>[]> => {
+      const entering = ways.map(([way, enter]) => enter(far, name + way, away, { signal }));
+      for (const each of entering) each.catch(() => {});
+      await queued(field, before + ways.length);
+      return entering;
+    };
+    const stop = new AbortController();
+    const given = await waiting(stop.signal);
+    stop.abort();
+    for (const each of given) await assert.rejects(each, CanceledError);
+    assert.equal((await field.keys()).length, before);
+    const patient = await waiting(new AbortController().signal);
+    wire.cut();
+    for (const held of holders) await held.release();
+    const { header } = await client.kv.put('other', '');
+    await client.kv.compact(header?.revision ?? 0);
+    wire.mend();
+    const successors = await within(30_000, 'their turns', Promise.all(patient));
+    for (const [index, held] of successors.entries()) {
+      assert.ok(held.revision > (holders[index] as Tenure).revision);
+      await held.write(put(`${name}last`, held.key));
+      await held.release();
+    }
+    assert.deepEqual(await field.keys(), ['last', 'slot/limit']);
   },
 
   'readers share, writers do not, and neither starves the other': async (field) => {

@@ -74,23 +74,30 @@ onBothProducts('transactions in memory, counters, registry, configuration', {
   'all reads are of one moment where the level says so': async ({ client, name }) => {
     const at = (each: string) => `${name}${each}`;
     for (const isolation of ['serializable-snapshot', 'serializable', 'repeatable-reads', 'read-committed'] as const) {
-      await client.kv.put(at('a'), 'old');
-      await client.kv.put(at('b'), 'old');
-      const seen = await atomically(
-        client,
-        async (memory) => {
-          const first = await memory.text(at('a'));
-          await client.kv
-            .transaction()
-            .do(put(at('a'), 'new'), put(at('b'), 'new'))
-            .commit();
-          return [first, await memory.text(at('b')), await memory.text(at('a'))];
-        },
-        { isolation, attempts: 1 },
-      ).catch((error: unknown) => {
-        assert.ok(error instanceof ConflictError);
-        return 'conflict';
-      });
+      const readBetweenWrites = async (): Promise<unknown> => {
+        await client.kv
+          .transaction()
+          .do(put(at('a'), 'old'), put(at('b'), 'old'))
+          .commit();
+        return atomically(
+          client,
+          async (memory) => {
+            const first = await memory.text(at('a'));
+            await client.kv
+              .transaction()
+              .do(put(at('a'), 'new'), put(at('b'), 'new'))
+              .commit();
+            return [first, await memory.text(at('b')), await memory.text(at('a'))];
+          },
+          { isolation, attempts: 1 },
+        ).catch((error: unknown) => {
+          assert.ok(error instanceof ConflictError);
+          return 'conflict';
+        });
+      };
+      let seen = await readBetweenWrites();
+      // The tests beside this one compact the revision that is read: then it would be tried again.
+      for (let i = 0; i < 10 && seen === 'conflict' && isolation.startsWith('s'); i++) seen = await readBetweenWrites();
       const expected = {
         // Nothing is written, so what was true at one moment is enough.
         'serializable-snapshot': ['old', 'old', 'old'],

@@ -2,7 +2,7 @@
  * Goal: whatever twenty contenders do to each other, no two hold what one may hold, and nothing is lost or had twice.
  * Method: contenders whose connections are cut again and again and whose leases are revoked behind their backs write what
  * they may only write as holders; then the store's history, revision by revision, is judged by a model that knows nothing
- * of clients. RECIPES_SEED repeats a choice of faults, RECIPES_ROUNDS makes it longer.
+ * of clients. ETSD_TEST_SEED repeats a choice of faults, ETSD_TEST_RECIPE_ROUNDS makes it longer.
  */
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
@@ -24,7 +24,7 @@ import { type Field, onBothProducts, type Wire } from './field.ts';
 
 const CONTENDERS = 20;
 const WIRES = 4;
-const ROUNDS = Number(process.env['RECIPES_ROUNDS'] ?? 4);
+const ROUNDS = Number(process.env['ETSD_TEST_RECIPE_ROUNDS'] ?? 4);
 const LIMIT_MS = 30_000 + ROUNDS * 5_000;
 const TTL = 20;
 
@@ -49,8 +49,8 @@ async function fight(
   context: TestContext,
   round: (contender: Contender, round: number) => Promise<void>,
 ): Promise<Fight> {
-  const seed = Number(process.env['RECIPES_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
-  context.diagnostic(`RECIPES_SEED=${seed}`);
+  const seed = Number(process.env['ETSD_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+  context.diagnostic(`ETSD_TEST_SEED=${seed}`);
   const chance = new Prng(seed);
   const ends = await Promise.all(Array.from({ length: WIRES }, () => field.wired()));
   const contenders = await Promise.all(
@@ -235,7 +235,7 @@ onBothProducts('twenty contenders', {
     }
     let left = items;
     const { unknown } = await fight(field, context, async ({ client, lease, random }) => {
-      const signal = AbortSignal.timeout(5_000);
+      const signal = AbortSignal.timeout(1_000);
       const queue =
         random.below(2) === 0 ? new Queue(client, `${field.name}q`) : new PriorityQueue(client, `${field.name}p`);
       await using item = await queue.take(lease, { signal });

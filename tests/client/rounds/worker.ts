@@ -1,7 +1,7 @@
 /** One program of several: watches everything three times over, writes, and works under a lock that all of them want. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import { acquire, EtcdClient, from, LeaseLostError, put } from '@etsd/client';
+import { acquire, EtcdClient, from, type HeldLease, type HeldLock, LeaseLostError, put } from '@etsd/client';
 import { Board, machineMs, type Order, type Report, Slot, type WorkerStart } from './shared.ts';
 
 const start = workerData as WorkerStart;
@@ -109,6 +109,30 @@ async function write(): Promise<void> {
 const STEPS = 5;
 const STEP_PAUSE_MS = 20;
 
+/** A few writes under the lock, while it is ours by the client's word. */
+async function work(lock: HeldLock, lease: HeldLease): Promise<void> {
+  try {
+    for (let step = 0; step < STEPS && lease.isAlive; step++) {
+      // First say until when, then look at the others: of two that overlap one at least sees the other.
+      board.set(index, Slot.HELD_UNTIL_MS, machineMs() + lease.remainingMs);
+      for (let other = 0; other < start.workers; other++) {
+        const theirsMs = other === index ? 0 : board.get(other, Slot.HELD_UNTIL_MS);
+        if (theirsMs > machineMs())
+          violated(`the lock is held by worker ${other} as well, for ${(theirsMs - machineMs()).toFixed(0)} ms`);
+      }
+      await client.kv
+        .transaction()
+        .if(lock.held)
+        .do(put('owner', `${lock.revision}`))
+        .commit();
+      await pause(STEP_PAUSE_MS);
+    }
+  } finally {
+    // Before anything is given back, whatever ended the work.
+    board.set(index, Slot.HELD_UNTIL_MS, 0);
+  }
+}
+
 async function own(): Promise<void> {
   while (!isOver) {
     try {
@@ -118,25 +142,10 @@ async function own(): Promise<void> {
         if (reason instanceof LeaseLostError && reason.why === 'stalled') board.add(index, Slot.STALLED);
       });
       await using lock = await acquire(client, 'lock', lease);
-      for (let step = 0; step < STEPS && lease.isAlive; step++) {
-        // First say until when, then look at the others: of two that overlap one at least sees the other.
-        board.set(index, Slot.HELD_UNTIL_MS, machineMs() + lease.remainingMs);
-        for (let other = 0; other < start.workers; other++) {
-          const theirsMs = other === index ? 0 : board.get(other, Slot.HELD_UNTIL_MS);
-          if (theirsMs > machineMs()) violated(`the lock is held by worker ${other} as well`);
-        }
-        await client.kv
-          .transaction()
-          .if(lock.held)
-          .do(put('owner', `${lock.revision}`))
-          .commit();
-        await pause(STEP_PAUSE_MS);
-      }
-      board.set(index, Slot.HELD_UNTIL_MS, 0);
+      await work(lock, lease);
       board.add(index, Slot.TENURES);
     } catch {
       // A fault met it: the lease is lost or cannot be had now.
-      board.set(index, Slot.HELD_UNTIL_MS, 0);
       await pause(STEP_PAUSE_MS);
     }
   }

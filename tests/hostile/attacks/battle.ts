@@ -34,11 +34,15 @@ export interface BattleReport {
 const SHOWN =
   /^(etsd_abuse_total|etsd_tls_handshakes_refused_total|etsd_client_connections|etsd_tls_handshakes_pending)/;
 
-export async function battle(
-  field: Battlefield,
-  attack: Attack,
-  options: { readonly quietMs: number; readonly attackMs: number; readonly size: number },
-): Promise<BattleReport> {
+export interface BattleOptions {
+  readonly quietMs: number;
+  readonly attackMs: number;
+  /** Where the attack has not shown in the metrics by then it goes on until it has, up to this long. */
+  readonly attackMaxMs?: number;
+  readonly size: number;
+}
+
+export async function battle(field: Battlefield, attack: Attack, options: BattleOptions): Promise<BattleReport> {
   const { server, bystander, target } = field;
   await bystander.watch(200);
   const before = await bystander.watch(options.quietMs);
@@ -58,6 +62,11 @@ export async function battle(
     attacker.send({ attack: attack.name, target, size: options.size });
     meanwhile = await bystander.watch(options.attackMs);
     during = await figures(field);
+    const end = performance.now() + (options.attackMaxMs ?? 0);
+    while (performance.now() < end && !isCounted(attack, more(countedBefore, during))) {
+      meanwhile = joined(meanwhile, await bystander.watch(options.attackMs));
+      during = await figures(field);
+    }
   } finally {
     attacker.send('stop');
     const killer = setTimeout(() => attacker.kill('SIGKILL'), 5000);
@@ -66,10 +75,9 @@ export async function battle(
     clearInterval(sampler);
   }
   const after = await figures(field);
-  const counted = new Map<string, number>();
-  for (const [label, count] of [...during, ...after]) {
-    const more = count - (countedBefore.get(label) ?? 0);
-    if (more > 0) counted.set(label, Math.max(more, counted.get(label) ?? 0));
+  const counted = new Map([...more(countedBefore, after), ...more(countedBefore, during)]);
+  for (const [label, count] of more(countedBefore, after)) {
+    if (count > (counted.get(label) ?? 0)) counted.set(label, count);
   }
   return {
     name: attack.name,
@@ -81,6 +89,21 @@ export async function battle(
     counted,
     lines: server.logs.filter((line) => line.includes(target.from) && attack.countedAs.test(line)).length,
   };
+}
+
+/** Whether the member has counted it, under the name it has for it. */
+export function isCounted(attack: Attack, counted: ReadonlyMap<string, number>): boolean {
+  return [...counted.keys()].some((label) => attack.countedAs.test(label));
+}
+
+function more(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>): Map<string, number> {
+  const grown = [...after].map(([label, count]) => [label, count - (before.get(label) ?? 0)] as const);
+  return new Map(grown.filter(([, count]) => count > 0));
+}
+
+function joined(left: Waits, right: Waits): Waits {
+  const both = (name: 'puts' | 'reads'): Float64Array => Float64Array.from([...left[name], ...right[name]]).sort();
+  return { puts: both('puts'), reads: both('reads'), failures: [...left.failures, ...right.failures] };
 }
 
 async function figures({ plain }: Battlefield): Promise<Map<string, number>> {

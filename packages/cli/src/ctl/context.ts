@@ -26,6 +26,8 @@ export interface Connection {
   readonly cacert: string;
   readonly insecureTransport: boolean;
   readonly insecureSkipVerify: boolean;
+  /** What certificates have to be for, where that is not the host of an endpoint. */
+  readonly serverName?: string;
   readonly user: string;
   readonly password: string;
   /** Instead of a user: a token got elsewhere. */
@@ -80,6 +82,8 @@ export class Context {
       cacert: flags.text('cacert'),
       insecureTransport: flags.flag('insecure-transport'),
       insecureSkipVerify: flags.flag('insecure-skip-tls-verify'),
+      // Whoever answers for the records of a domain could name any host: it is the domain that is to be certified.
+      serverName: flags.flag('insecure-discovery') ? '' : flags.text('discovery-srv'),
       user: flags.text('user'),
       password: flags.text('password'),
       token: flags.text('auth-jwt-token'),
@@ -208,8 +212,8 @@ function wordsOf(error: EtcdError): string {
 }
 
 function tlsOf(connection: Connection): TlsOptions | null {
-  const { cacert, cert, insecureSkipVerify, insecureTransport, key } = connection;
-  const given = cert !== '' || key !== '' || cacert !== '';
+  const { cacert, cert, insecureSkipVerify, insecureTransport, key, serverName = '' } = connection;
+  const given = cert !== '' || key !== '' || cacert !== '' || serverName !== '';
   if ((cert === '') !== (key === '')) {
     throw badArguments(
       `KeyFile and CertFile must both be present[key: ${key}, cert: ${cert}]`,
@@ -219,6 +223,7 @@ function tlsOf(connection: Connection): TlsOptions | null {
   if (!given && insecureTransport) return null;
   return {
     insecureSkipVerify,
+    ...(serverName === '' ? {} : { serverName }),
     ...(cacert === '' ? {} : { ca: read(cacert) }),
     ...(cert === '' ? {} : { cert: read(cert), key: read(key) }),
   };

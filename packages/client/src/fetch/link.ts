@@ -94,6 +94,11 @@ class FetchLink implements Link {
     );
   }
 
+  /** The runtime connects as it likes. */
+  warm(): boolean {
+    return false;
+  }
+
   close(): void {
     for (const stop of this.running) stop.abort(new CanceledError());
   }
@@ -170,8 +175,8 @@ class Exchange {
     const { reason, aborted } = this.stop.signal;
     if (aborted) return reason instanceof EtcdError ? reason : new CanceledError(reason);
     // Of a browser's failed request nobody knows whether it arrived; Node.js and Deno say where there was no connection.
-    const { code } = ((thrown as Error).cause ?? {}) as { code?: unknown };
-    const detail = typeof code === 'string' ? `: ${code}` : '';
+    const { code, message } = ((thrown as Error).cause ?? {}) as { code?: unknown; message?: unknown };
+    const detail = typeof code === 'string' ? `: ${code}` : typeof message === 'string' ? `: ${message}` : '';
     const notSent = code === 'ECONNREFUSED' || code === 'ENOTFOUND' || code === 'UND_ERR_CONNECT_TIMEOUT';
     return new UnavailableError(`${(thrown as Error).message}${detail}`, notSent);
   }

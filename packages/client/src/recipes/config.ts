@@ -5,7 +5,7 @@ import { type Bytes, type KeyRange, prefix, toBytes } from '../keys.ts';
 import { UnreadableError } from './errors.ts';
 import { follow, type News } from './follow.ts';
 import { Latest } from './latest.ts';
-import { Backoff, isAborted, type WaitOptions } from './persist.ts';
+import { anySignal, Backoff, isAborted, type WaitOptions } from './persist.ts';
 
 /** Keys without the prefix, and their values as text. */
 export type Entries = Readonly<Record<string, string>>;
@@ -38,6 +38,8 @@ export class LiveConfig<T> implements AsyncDisposable {
   private readonly parse: (entries: Entries) => T;
   private readonly entries = new Map<string, string>();
   private readonly stop = new AbortController();
+  /** Aborted by `close`, and with the signal given. */
+  private readonly signal: AbortSignal;
   private latest: Latest<T> | null = null;
   private following: Promise<void> = Promise.resolve();
   /** What is wrong with what is stored, or with reaching it; null if nothing is. */
@@ -45,19 +47,18 @@ export class LiveConfig<T> implements AsyncDisposable {
   /** As of which revision of the store `current` is. */
   revision = 0;
 
-  private constructor(client: Client, keys: Bytes, parse: (entries: Entries) => T) {
+  private constructor(client: Client, keys: Bytes, { parse, signal }: ConfigOptions<T>) {
     this.client = client;
     this.range = prefix(keys);
     this.prefix = toBytes(keys);
     this.parse = parse;
+    this.signal = anySignal(this.stop.signal, signal);
   }
 
   /** Resolves when the configuration is known. */
   static async open<T>(client: Client, keys: Bytes, options: ConfigOptions<T>): Promise<LiveConfig<T>> {
-    const config = new LiveConfig(client, keys, options.parse);
-    const { signal } = config.stop;
-    options.signal?.addEventListener('abort', () => config.stop.abort(options.signal?.reason), { once: true });
-    if (isAborted(options.signal)) config.stop.abort(options.signal?.reason);
+    const config = new LiveConfig(client, keys, options);
+    const { signal } = config;
     const news = follow(client, config.range, { signal });
     try {
       if (options.fallback !== undefined) config.latest = new Latest(options.fallback);
@@ -86,7 +87,6 @@ export class LiveConfig<T> implements AsyncDisposable {
   async close(): Promise<void> {
     this.stop.abort();
     await this.following;
-    this.latest?.end();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -94,7 +94,7 @@ export class LiveConfig<T> implements AsyncDisposable {
   }
 
   private async run(news: AsyncGenerator<News, void, undefined>): Promise<void> {
-    const { signal } = this.stop;
+    const { signal } = this;
     const backoff = new Backoff(this.client, RETRY_PAUSE_MS, RETRY_PAUSE_MAX_MS);
     let current = news;
     while (!isAborted(signal)) {
@@ -106,6 +106,7 @@ export class LiveConfig<T> implements AsyncDisposable {
       }
       current = follow(this.client, this.range, { signal });
     }
+    this.latest?.end();
   }
 
   private learn(news: News): void {

@@ -53,10 +53,11 @@ export async function campaign(
   value: Bytes,
   options: WaitOptions = {},
 ): Promise<Leadership> {
-  const standing = { key: placeKey(name, lease.id), value, lease };
+  const others = queueRange(name);
+  const standing = { key: placeKey(name, lease.id), value, lease, others };
   const turn = await stand(client, standing, options, async (place, signal) => {
     if (!place.isNew && !place.value.equals(toBytes(value))) await renew(client, place, lease, value, signal);
-    await waitForTurn(client, queueRange(name), place, signal);
+    await waitForTurn(client, others, place, signal);
   });
   return new Leadership(client, turn, lease);
 }

@@ -5,7 +5,7 @@ export { Crossing, DoubleBarrier } from './double-barrier.ts';
 export { campaign, Leadership, leader, observe } from './election.ts';
 export { AlreadyThereError, ConflictError, LostError, TooManyError, UnreadableError } from './errors.ts';
 export { follow, type News } from './follow.ts';
-export { acquire, HeldLock, tryAcquire } from './lock.ts';
+export { acquire, HeldLock, tryAcquire, withLock } from './lock.ts';
 export type { Memory } from './memory.ts';
 export type { WaitOptions } from './persist.ts';
 export { PRIORITY_MAX, PriorityQueue } from './priority-queue.ts';

@@ -30,8 +30,12 @@ export class Latest<T> {
   }
 
   /** What comes from now on. Ends when the signal is aborted, or with `end`. */
-  async *changes({ signal = NEVER }: WaitOptions = {}): AsyncGenerator<T, void, undefined> {
-    let seen = this.version;
+  changes(options: WaitOptions = {}): AsyncGenerator<T, void, undefined> {
+    return this.since(this.version, options);
+  }
+
+  private async *since(version: number, { signal = NEVER }: WaitOptions): AsyncGenerator<T, void, undefined> {
+    let seen = version;
     while (!signal.aborted) {
       if (this.version !== seen) {
         seen = this.version;

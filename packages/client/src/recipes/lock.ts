@@ -34,10 +34,9 @@ export async function acquire(
   lease: HeldLease,
   options: WaitOptions = {},
 ): Promise<HeldLock> {
-  const standing = { key: placeKey(name, lease.id), lease };
-  const turn = await stand(client, standing, options, (place, signal) =>
-    waitForTurn(client, queueRange(name), place, signal),
-  );
+  const others = queueRange(name);
+  const standing = { key: placeKey(name, lease.id), lease, others };
+  const turn = await stand(client, standing, options, (place, signal) => waitForTurn(client, others, place, signal));
   return new HeldLock(client, turn, lease);
 }
 
@@ -48,11 +47,13 @@ export async function tryAcquire(
   lease: HeldLease,
   options: WaitOptions = {},
 ): Promise<HeldLock | null> {
-  const standing = { key: placeKey(name, lease.id), lease };
+  const others = queueRange(name);
+  const standing = { key: placeKey(name, lease.id), lease, others };
   if (isTakenLocally(client, lease, standing.key)) return null;
   try {
     const turn = await stand(client, standing, options, async (place, signal) => {
-      const { neighbour } = await neighbourOf(client, queueRange(name), place, signal);
+      if (place.isFirst) return;
+      const { neighbour } = await neighbourOf(client, others, place, signal);
       if (neighbour !== null) throw TAKEN;
     });
     return new HeldLock(client, turn, lease);
@@ -60,6 +61,21 @@ export async function tryAcquire(
     if (error === TAKEN) return null;
     throw error;
   }
+}
+
+/** Seconds after which the lock of a process that vanished is free again. */
+const TTL_SECONDS = 10;
+
+/** Does the work while holding the lock, on a lease of its own, and gives both back whatever becomes of the work. */
+export async function withLock<T>(
+  client: Client,
+  name: Bytes,
+  work: (lock: HeldLock) => T | Promise<T>,
+  options: WaitOptions & { readonly ttlSeconds?: number } = {},
+): Promise<T> {
+  await using lease = await client.leases.hold(options.ttlSeconds ?? TTL_SECONDS, options);
+  await using lock = await acquire(client, name, lease, options);
+  return await work(lock);
 }
 
 const TAKEN = new Error('somebody else has it');

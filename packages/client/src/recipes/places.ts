@@ -22,6 +22,8 @@ export interface Place {
 
 export interface TakenPlace extends Place {
   readonly isNew: boolean;
+  /** Nobody stood before it when it was taken, and so nobody ever will. */
+  readonly isFirst: boolean;
   /** The value that was there already; empty for a new one. */
   readonly value: Buffer;
 }
@@ -53,6 +55,8 @@ export interface Standing {
   readonly key: Buffer;
   readonly value?: Bytes;
   readonly lease: HeldLease;
+  /** Who has to be gone before it is one's turn: all of these that came earlier. */
+  readonly others?: KeyRange;
   /** Without this the place is not to be had, and `NotNowError` is thrown. */
   readonly provided?: Compare;
 }
@@ -101,19 +105,27 @@ export async function stand(
 
 /** Takes a place, or the one that the lease has already. May be repeated. */
 async function takePlace(client: Client, standing: Standing): Promise<TakenPlace> {
-  const { key: own, lease, provided, value = '' } = standing;
-  const { results, succeeded, header } = await client.kv
+  const { key: own, lease, others, provided, value = '' } = standing;
+  // Whose turn it is comes with the same answer, so that a place nobody contends for costs one call.
+  const first = get(others ?? own, OLDEST);
+  const outcome = await client.kv
     .transaction()
     .if(key(own).isMissing, ...(provided === undefined ? [] : [provided]))
-    .do(put(own, value, { lease: lease.id }))
-    .otherwise(get(own))
+    .do(put(own, value, { lease: lease.id }), first)
+    .otherwise(get(own), first)
     .commit();
-  if (succeeded) return { key: own, revision: header?.revision ?? 0, isNew: true, value: Buffer.alloc(0) };
-  const before = results[0].kvs[0];
+  const oldest = outcome.results[1].kvs[0];
+  const isFirst = others !== undefined && (oldest === undefined || oldest.key.equals(own));
+  if (outcome.succeeded) {
+    return { key: own, revision: outcome.header?.revision ?? 0, isNew: true, isFirst, value: Buffer.alloc(0) };
+  }
+  const before = outcome.results[0].kvs[0];
   if (before === undefined) throw new NotNowError();
   if (before.lease !== lease.id) throw new LostError(`${JSON.stringify(own.toString())} belongs to somebody else`);
-  return { key: own, revision: before.createRevision, isNew: false, value: before.value };
+  return { key: own, revision: before.createRevision, isNew: false, isFirst, value: before.value };
 }
+
+const OLDEST = { sortOrder: SortOrder.ASCEND, sortTarget: SortTarget.CREATE, limit: 1, keysOnly: true };
 
 /** Removes the key if it is the lease's; tried for as long as the lease would keep it alive. */
 async function leavePlace(client: Client, own: Buffer, lease: HeldLease): Promise<void> {
@@ -129,7 +141,13 @@ async function leavePlace(client: Client, own: Buffer, lease: HeldLease): Promis
  * Resolves once no key of the range is older than the place: waits for the youngest of the older ones to go, and looks
  * again. So each place that is left wakes one who waits. Throws `LostError` if the place itself has gone meanwhile.
  */
-export async function waitForTurn(client: Client, others: KeyRange, place: Place, signal: AbortSignal): Promise<void> {
+export async function waitForTurn(
+  client: Client,
+  others: KeyRange,
+  place: TakenPlace,
+  signal: AbortSignal,
+): Promise<void> {
+  if (place.isFirst) return;
   const { neighbour, revision } = await neighbourOf(client, others, place, signal);
   if (neighbour !== null) {
     const enough = new AbortController();

@@ -88,6 +88,8 @@ export class Resolver implements AsyncDisposable {
   private readonly loads = new Map<Key, Load>();
   private readonly latest = new Latest<readonly Instance[]>([]);
   private readonly stop = new AbortController();
+  /** Aborted by `close`, and with the signal given. */
+  private readonly signal: AbortSignal;
   private following: Promise<void> = Promise.resolve();
   private picks = 0;
   /** Why the picture is not kept up to date just now; null while it is. */
@@ -97,6 +99,7 @@ export class Resolver implements AsyncDisposable {
     this.client = client;
     this.service = service;
     this.restMs = options.restMs ?? REST_MS;
+    this.signal = anySignal(this.stop.signal, options.signal);
   }
 
   /** Resolves when the instances are known. */
@@ -107,7 +110,6 @@ export class Resolver implements AsyncDisposable {
     if (first.done === true) throw new CanceledError(options.signal?.reason);
     resolver.learn(first.value);
     resolver.following = resolver.run(news);
-    options.signal?.addEventListener('abort', () => resolver.stop.abort(), { once: true });
     return resolver;
   }
 
@@ -146,7 +148,6 @@ export class Resolver implements AsyncDisposable {
   async close(): Promise<void> {
     this.stop.abort();
     await this.following;
-    this.latest.end();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -154,11 +155,11 @@ export class Resolver implements AsyncDisposable {
   }
 
   private news(): AsyncGenerator<News, void, undefined> {
-    return follow(this.client, queueRange(this.service), { signal: anySignal(this.stop.signal) });
+    return follow(this.client, queueRange(this.service), { signal: this.signal });
   }
 
   private async run(news: AsyncGenerator<News, void, undefined>): Promise<void> {
-    const { signal } = this.stop;
+    const { signal } = this;
     const backoff = new Backoff(this.client, RETRY_PAUSE_MS, RETRY_PAUSE_MAX_MS);
     let current = news;
     while (!isAborted(signal)) {
@@ -173,6 +174,7 @@ export class Resolver implements AsyncDisposable {
       }
       current = this.news();
     }
+    this.latest.end();
   }
 
   private learn(news: News): void {

@@ -37,20 +37,18 @@ export class ReadWriteLock {
   /** Waits until no writer that came before is left. */
   async read(lease: HeldLease, options: WaitOptions = {}): Promise<HeldShare> {
     const { client, name } = this;
-    const standing = { key: uniqueKey(client, under(name, 'read'), lease.id), lease };
-    const writers = prefix(under(name, 'write'));
-    const turn = await stand(client, standing, options, (place, signal) => waitForTurn(client, writers, place, signal));
+    const others = prefix(under(name, 'write'));
+    const standing = { key: uniqueKey(client, under(name, 'read'), lease.id), lease, others };
+    const turn = await stand(client, standing, options, (place, signal) => waitForTurn(client, others, place, signal));
     return new HeldShare(client, turn, lease, true);
   }
 
   /** Waits until nobody that came before is left. */
   async write(lease: HeldLease, options: WaitOptions = {}): Promise<HeldShare> {
     const { client, name } = this;
-    const standing = { key: uniqueKey(client, under(name, 'write'), lease.id), lease };
-    const everybody = queueRange(name);
-    const turn = await stand(client, standing, options, (place, signal) =>
-      waitForTurn(client, everybody, place, signal),
-    );
+    const others = queueRange(name);
+    const standing = { key: uniqueKey(client, under(name, 'write'), lease.id), lease, others };
+    const turn = await stand(client, standing, options, (place, signal) => waitForTurn(client, others, place, signal));
     return new HeldShare(client, turn, lease, false);
   }
 }

@@ -7,6 +7,7 @@ import { connect, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { after, describe, it } from 'node:test';
 import * as tls from 'node:tls';
+import { Prng } from '@etsd/base';
 import type { HandshakeCounts, HandshakeLimits, Listener, TlsAgreement, TlsOptions } from '../network.ts';
 import { networkOf } from './handshakes.ts';
 import { nodeNetwork } from './network.ts';
@@ -220,5 +221,15 @@ it('a session that is none has no group', () => {
   ]) {
     assert.equal(keyExchangeGroup(bytes), '');
   }
-  assert.equal(keyExchangeGroup(Buffer.from('3009020101b304020211ec', 'hex')), 'X25519MLKEM768');
+  const whole = Buffer.from('3009020101b304020211ec', 'hex');
+  assert.equal(keyExchangeGroup(whole), 'X25519MLKEM768');
+  const seed = Number(process.env['SEED'] ?? 1);
+  const prng = new Prng(seed);
+  for (let round = 0; round < 20_000; round++) {
+    const bytes = Buffer.from(round % 2 === 0 ? prng.bytes(prng.between(0, 60)) : whole);
+    for (let change = 0; change < 2 && bytes.length > 0; change++) {
+      bytes[prng.between(0, bytes.length - 1)] = prng.between(0, 255);
+    }
+    assert.equal(typeof keyExchangeGroup(bytes), 'string', `seed ${seed}, round ${round}`);
+  }
 });

@@ -32,6 +32,9 @@ const RECORD_HEADER_BYTES = 5;
 const RECORD_BYTES_MAX = 16_384;
 /** A handshake under way for longer gives way to an address that has fewer. */
 const YIELD_MS = 1000;
+/** Where more than so many wait, files are looked at this often instead of before each slice. */
+const CROWD = 16;
+const RENEW_MS = 50;
 /** How often what takes too long is looked for. */
 const SWEEP_MS = 500;
 
@@ -74,6 +77,8 @@ export class HandshakeGate implements HandshakeCounts {
   /** Turns are being given, or will be. */
   private isPumping = false;
   private sliceSpentMs = 0;
+  /** When files were last looked at. */
+  private renewedMs = Number.NEGATIVE_INFINITY;
   private lastOptions: TlsOptions | null = null;
   private sweeper: NodeJS.Timeout | null = null;
 
@@ -180,8 +185,14 @@ export class HandshakeGate implements HandshakeCounts {
       return;
     }
     const { renew } = this.settings;
-    if (renew === undefined) this.slice();
-    else void renew().then(() => this.slice());
+    const nowMs = performance.now();
+    const isCrowded = this.all.size - this.underWay > CROWD && nowMs - this.renewedMs < RENEW_MS;
+    if (renew === undefined || isCrowded) {
+      this.slice();
+      return;
+    }
+    this.renewedMs = nowMs;
+    void renew().then(() => this.slice());
   }
 
   /** Where one address holds most of the handshakes under way, its oldest gives way to the one that holds fewest. */

@@ -2,7 +2,7 @@
  * Who did what to which keys from where, and what came of it: one line of JSON per request. Stands in front of all
  * handlers, so that what is refused, for whatever reason, is told too.
  */
-import { GrpcCode } from '@etsd/proto';
+import { AuthenticateRequest, GrpcCode } from '@etsd/proto';
 import type { Access, Identity } from '../access.ts';
 import type { ApiCall, ApiHandler, ApiWorld } from '../context.ts';
 import type { AuditBuffer } from './audit-buffer.ts';
@@ -49,14 +49,16 @@ export function levelOf(path: string): AuditLevel {
   return path.startsWith('/etcdserverpb.Auth/') ? 'auth' : 'admin';
 }
 
-const CODE_NAMES = new Map(Object.entries(GrpcCode).map(([name, code]) => [code as number, name]));
+/** Names by code. */
+const CODE_NAMES: readonly string[] = Object.keys(GrpcCode);
 const AUTHENTICATE_PATH = '/etcdserverpb.Auth/Authenticate';
 
 export class AuditLog {
   /** Requests refused because their lines could not have been written. */
   refused = 0;
   readonly parts: AuditParts;
-  private secondMs = -1;
+  /** When the present second of the wall clock began, by the monotonic one. */
+  private secondAtMs = Number.NaN;
   private secondText = '';
 
   constructor(parts: AuditParts) {
@@ -76,39 +78,47 @@ export class AuditLog {
     if (call.audit instanceof Request) call.audit.refusedCode = code;
   }
 
-  begin(call: ApiCall, handler: AuditedHandler, fields: string): Request {
-    return new Request(handler, fields, this.identify(call, handler.path), this.parts.world.clock.nowMs());
-  }
-
-  private identify(call: ApiCall, path: string): Identity {
-    return path === AUTHENTICATE_PATH ? BY_PASSWORD : this.parts.access.identify(call);
+  begin(call: ApiCall, handler: AuditedHandler, bytes: Buffer, start: number, end: number): Request {
+    const { access, world } = this.parts;
+    const isLogin = handler.path === AUTHENTICATE_PATH;
+    const identity = isLogin ? loginIdentity(bytes, start, end) : access.identify(call);
+    return new Request(handler, handler.describe(bytes, start, end), identity, world.clock.nowMs());
   }
 
   write(call: ApiCall, request: Request, code: number): void {
-    const { world, buffer, member, revision } = this.parts;
-    const ms = world.clock.nowMs() - request.sinceMs;
+    const { world, buffer, revision } = this.parts;
+    const nowMs = world.clock.nowMs();
+    const microseconds = Math.round((nowMs - request.sinceMs) * 1000);
     const commonName = call.peerCommonName === '' ? '' : `,"cn":${quoted(call.peerCommonName)}`;
     const { user, by } = request.identity;
-    buffer.add(
-      `{"time":"${this.time(world.clock.wallMs())}","member":"${member}","rpc":"${request.handler.name}",` +
-        `"user":${quoted(user)},"by":"${by}"${commonName},"peer":"${call.peer}"${request.fields},` +
-        `"code":"${CODE_NAMES.get(code) ?? code}","revision":${revision()},"ms":${ms.toFixed(3)}}`,
-    );
+    const who = `${user === '' ? '""' : quoted(user)},"by":"${by}"${commonName}`;
+    const came = `${CODE_NAMES[code] ?? code}","revision":${revision()},"us":${microseconds}}`;
+    const when = this.time(nowMs);
+    buffer.add(`{"time":"${when}${request.handler.what}${who},"peer":"${call.peer}"${request.fields},"code":"${came}`);
   }
 
-  /** RFC 3339 with milliseconds; the date is made once a second. */
-  private time(wallMs: number): string {
-    const second = Math.floor(wallMs / 1000) * 1000;
-    if (second !== this.secondMs) {
-      this.secondMs = second;
+  /** RFC 3339 with milliseconds; the wall clock is looked at once a second. */
+  private time(nowMs: number): string {
+    let ms = Math.floor(nowMs - this.secondAtMs);
+    if (!(ms >= 0 && ms < 1000)) {
+      const wallMs = this.parts.world.clock.wallMs();
+      const second = Math.floor(wallMs / 1000) * 1000;
+      this.secondAtMs = nowMs - (wallMs - second);
       this.secondText = new Date(second).toISOString().slice(0, 20);
+      ms = Math.floor(wallMs - second);
     }
-    const ms = Math.floor(wallMs - second);
     return `${this.secondText}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}Z`;
   }
 }
 
-const BY_PASSWORD: Identity = { user: '', by: 'password' };
+/** Who a login says it is: whether that is so, its code tells. */
+function loginIdentity(bytes: Buffer, start: number, end: number): Identity {
+  try {
+    return { user: AuthenticateRequest.decode(bytes, start, end).name, by: 'password' };
+  } catch {
+    return { user: '', by: 'password' };
+  }
+}
 
 /** A request that is being served, or the last one of a stream. */
 class Request {
@@ -130,18 +140,19 @@ class Request {
 class AuditedHandler implements ApiHandler {
   readonly kind: 'unary' | 'stream';
   readonly path: string;
-  /** `KV/Put`. */
-  readonly name: string;
+  /** The part of a line that is the same for all requests of the method. */
+  readonly what: string;
   private readonly log: AuditLog;
   private readonly inner: ApiHandler;
-  private readonly describe: Describe;
+  readonly describe: Describe;
   /** Told whatever comes of it; else refusals only. */
   private readonly isTold: boolean;
 
   constructor(log: AuditLog, path: string, inner: ApiHandler) {
     this.kind = inner.kind;
     this.path = path;
-    this.name = path.slice(1).replace(/^[a-z0-9.]*\./, '');
+    const name = path.slice(1).replace(/^[a-z0-9.]*\./, '');
+    this.what = `","member":"${log.parts.member}","rpc":"${name}","user":`;
     this.log = log;
     this.inner = inner;
     const { level, keys } = log.parts;
@@ -160,7 +171,7 @@ class AuditedHandler implements ApiHandler {
       call.fail(GrpcCode.Unavailable, 'etsd: the audit log can not be written');
       return;
     }
-    const request = log.begin(call, this, this.describe(bytes, start, end));
+    const request = log.begin(call, this, bytes, start, end);
     call.audit = request;
     this.inner.message(call, bytes, start, end);
     if (this.kind === 'unary' || call.audit !== request || !call.isOpen) return;

@@ -187,7 +187,7 @@ test('a line tells who, what, from where, and what came of it', () => {
       request: { key: 'k' },
       code: 'OK',
       revision: 7,
-      ms: 2.5,
+      us: 2500,
     },
   ]);
 });

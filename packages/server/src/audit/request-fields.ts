@@ -37,7 +37,7 @@ export function keyWriter(style: KeyStyle): KeyWriter {
   if (style === 'base64') return (bytes, start, end) => `"${shown(bytes, start, end).toString('base64')}"`;
   if (style === 'omit') return () => '""';
   return (bytes, start, end) => {
-    const text = shown(bytes, start, end).toString('latin1');
+    const text = bytes.toString('latin1', start, Math.min(end, start + KEY_BYTES_MAX));
     return SIMPLE.test(text) ? `"${text}"` : escaped(text);
   };
 }

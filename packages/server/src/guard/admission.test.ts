@@ -28,8 +28,8 @@ beforeEach(() => {
   admission = make(0);
 });
 
-function make(inflightBytesMax: number): Admission {
-  return new Admission({ world, abuse, inflightBytesMax, pendingProposals: () => proposals });
+function make(inflightBytesMax: number, lanes = true): Admission {
+  return new Admission({ world, abuse, inflightBytesMax, lanes, pendingProposals: () => proposals });
 }
 
 /** A handler whose requests cost a millisecond each and are answered at once. */
@@ -172,4 +172,13 @@ test('bytes of requests under way have their bound', () => {
   again.receive(value);
   assert.equal(again.status, null);
   assert.equal(admission.inflightRefused, 1);
+});
+
+test('without lanes nobody waits, and bytes keep their bound', () => {
+  admission = make(1_000_000, false);
+  proposals = 20_000;
+  for (let round = 0; round < 100; round++) assert.equal(send(RANGE, scan).status?.code, 0);
+  assert.equal(send(PUT, put).status?.code, 0);
+  const big = PutRequest.encode(PutRequest.create({ key, value: Buffer.alloc(1_000_000) }));
+  assert.equal(send(PUT, big).status?.code, 8);
 });

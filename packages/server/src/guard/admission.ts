@@ -35,6 +35,8 @@ export interface AdmissionParts {
   readonly world: ApiWorld;
   readonly abuse: Abuse;
   readonly pendingProposals: () => number;
+  /** Whether requests wait at all; else only their bytes are bounded. */
+  readonly lanes: boolean;
   /** Bytes of requests that are being served, at which further ones are refused; 0: no bound. */
   readonly inflightBytesMax: number;
 }
@@ -85,7 +87,7 @@ export class Admission {
   guard(path: string, handler: ApiHandler): ApiHandler {
     const lane = laneOf(path);
     if (lane === 'first' || handler.kind === 'stream') return handler;
-    return new AdmittedHandler(this, handler, laneNumber(lane), path === RANGE_PATH);
+    return new AdmittedHandler(this, handler, this.parts.lanes ? laneNumber(lane) : -1, path === RANGE_PATH);
   }
 
   /** Whether a request of the lane has to wait. `lane` is a place in `WAITING_LANES`. */

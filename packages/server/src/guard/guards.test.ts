@@ -124,7 +124,9 @@ test('an address that tries many names is held up for all of them, existing or n
   for (let count = 0; count <= 50; count++) guard.wrong(`name-${count}`, PEER);
   assert.notEqual(guard.refusal('root', PEER), null);
   assert.equal(guard.refusal('root', '10.0.0.2:5'), null);
+  guard.right('ann', PEER);
+  assert.equal(guard.refusal('ann', PEER), null, 'who logged in from there before is heard');
   world.now += 900_001;
-  guard.wrong('ann', PEER);
+  guard.wrong('bob', PEER);
   assert.equal(guard.refusal('root', PEER), null, 'forgotten after a while');
 });

@@ -1,8 +1,9 @@
 /**
  * Slows down who guesses passwords. A few wrong ones are free; from then on each doubles the time in which no further
  * attempt is heard: by the address for this user, by the address for all users together, and by all addresses together
- * for this user. Who has logged in from an address before is not held up by what others do elsewhere, so that nobody can
- * be kept out by guessing at his name. Names that do not exist are treated like those that do.
+ * for this user. Who has logged in from an address before is not held up by what others do, there or elsewhere, so that
+ * nobody is kept out by guesses at his name, or by a neighbour behind the same address whose password is out of date.
+ * Names that do not exist are treated like those that do.
  */
 import { EtcdError, GrpcCode } from '@etsd/proto';
 import { hostOf } from '@etsd/rpc';
@@ -65,10 +66,9 @@ export class LoginGuard {
   refusal(user: string, peer: string): EtcdError | null {
     const nowMs = this.clock.nowMs();
     const { pair, address, name } = keysOf(user, peer);
+    const isStranger = !this.known.has(pair);
     const isHeldUp =
-      this.isHeldUp(pair, nowMs) ||
-      this.isHeldUp(address, nowMs) ||
-      (!this.known.has(pair) && this.isHeldUp(name, nowMs));
+      this.isHeldUp(pair, nowMs) || (isStranger && (this.isHeldUp(address, nowMs) || this.isHeldUp(name, nowMs)));
     if (!isHeldUp) return null;
     this.refused++;
     this.abuse.note('login_refused', peer, { user: shortName(user) });

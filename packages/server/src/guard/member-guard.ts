@@ -56,7 +56,10 @@ export class MemberGuard {
     this.logins = config.loginGuard ? new LoginGuard(world.clock, abuse) : null;
     const { maxInflightBytes: inflightBytesMax, requestRate } = config;
     const { pendingProposals } = parts;
-    this.admission = config.priorityLanes ? new Admission({ world, abuse, pendingProposals, inflightBytesMax }) : null;
+    const { priorityLanes: lanes } = config;
+    const isNeeded = lanes || inflightBytesMax > 0;
+    const admission = { world, abuse, pendingProposals, inflightBytesMax, lanes };
+    this.admission = isNeeded ? new Admission(admission) : null;
     const rates = requestRate === null ? null : new RateLimits(requestRate, { clock: world.clock, access, abuse });
     this.buffer = auditSink === null ? null : new AuditBuffer(world, logger, auditSink);
     this.audit = this.buffer === null ? null : this.auditLog(parts, this.buffer);

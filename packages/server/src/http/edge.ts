@@ -23,7 +23,7 @@ const CONNECTIONS_MAX = 16_384;
 const LEFT = new Set(['ECONNRESET', 'HPE_INVALID_EOF_STATE']);
 
 /** Told of a connection that was cut: a word for the metrics, the client's address, and why. */
-type Misused = (kind: string, peer: string, reason: string) => void;
+export type Misused = (kind: string, peer: string, reason: string) => void;
 
 /** What node's parser refuses, by its code: the word for it and the answer to it. */
 const MISUSES: Readonly<Record<string, readonly [kind: string, status: string]>> = {

@@ -70,7 +70,7 @@ class Sides {
       key: secret,
       notAfterMs,
     } = makeSelfSigned({
-      hosts: [...new Set(endpoints.map(({ host }) => host))],
+      hosts: endpoints.map(({ host }) => host),
       nowMs: clock.wallMs(),
       years: this.config.selfSignedCertYears,
       serial: random.bytes(16),

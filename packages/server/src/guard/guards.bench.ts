@@ -1,0 +1,77 @@
+/** What stands before a put: nothing, the lanes, the audit log. `node packages/server/src/guard/guards.bench.ts` */
+import { silentLogger } from '@etsd/base';
+import { PutRequest } from '@etsd/proto';
+import { FakeWorld } from '../api/surroundings.fixture.ts';
+import { AuditBuffer } from '../audit/audit-buffer.ts';
+import { AuditLog } from '../audit/audit-log.ts';
+import type { ApiCall, ApiHandler } from '../context.ts';
+import { Abuse } from './abuse.ts';
+import { Admission } from './admission.ts';
+
+const PUT = '/etcdserverpb.KV/Put';
+const ROUNDS = 300_000;
+
+const world = new FakeWorld();
+world.clock.nowMs = () => performance.now();
+world.clock.wallMs = () => Date.now();
+const turns: (() => void)[] = [];
+world.timers.endOfTurn = (fn) => void turns.push(fn);
+
+/** A call with only what guards look at. */
+class BenchCall {
+  context: unknown = null;
+  guard: unknown = null;
+  guardBytes = 0;
+  audit: unknown = null;
+  outcome = -1;
+  readonly isOpen = true;
+  readonly peerCommonName = '';
+  readonly peer = '10.0.0.1:4711';
+}
+
+const handler: ApiHandler = { kind: 'unary', message() {}, closed() {} };
+const bytes = PutRequest.encode(
+  PutRequest.create({ key: Buffer.from('registry/pods/default/web-1'), value: Buffer.alloc(100) }),
+);
+
+const buffer = new AuditBuffer(world, silentLogger, {
+  write: (_bytes, _length, done) => done(null),
+  close: async () => {},
+});
+const log = new AuditLog({
+  world,
+  access: { identify: () => ({ user: 'ann', by: 'token' }) },
+  buffer,
+  member: 'd61c7988bcbf46f9',
+  level: 'write',
+  keys: 'escaped',
+  strict: false,
+  revision: () => 12345,
+});
+const admission = new Admission({
+  world,
+  abuse: new Abuse(silentLogger, world.clock),
+  pendingProposals: () => 0,
+  inflightBytesMax: 1e9,
+  lanes: true,
+});
+
+function measure(name: string, guarded: ApiHandler): void {
+  let best = Number.POSITIVE_INFINITY;
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const started = process.cpuUsage().user;
+    for (let round = 0; round < ROUNDS; round++) {
+      const call = new BenchCall();
+      guarded.message(call as unknown as ApiCall, bytes, 0, bytes.length);
+      call.outcome = 0;
+      guarded.closed?.(call as unknown as ApiCall);
+      if (round % 50 === 0) for (const turn of turns.splice(0)) turn();
+    }
+    best = Math.min(best, process.cpuUsage().user - started);
+  }
+  console.log(`${name.padEnd(10)} ${((best / ROUNDS) * 1000).toFixed(0)} ns`);
+}
+
+measure('nothing', handler);
+measure('lanes', admission.guard(PUT, handler));
+measure('audit', log.guard(PUT, handler));

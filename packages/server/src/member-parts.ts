@@ -1,0 +1,49 @@
+import type { Backend } from '@etsd/backend';
+import type { Logger } from '@etsd/base';
+import type { Applier, HttpTransportOptions, ReplicationNode } from '@etsd/replication';
+import type { World } from '@etsd/runtime';
+import type { State } from '@etsd/state';
+import type { WalOptions } from '@etsd/wal';
+import type { MemberConfig } from './config/config.ts';
+import type { LoopDelay } from './duties/loop-delay.ts';
+import type { BcryptEngine } from './passwords.ts';
+import type { PeerLinks } from './peers.ts';
+import type { ProcessFigures } from './process-metrics.ts';
+
+/** What a member is made of that differs between production and a simulated world. */
+export interface MemberParts {
+  readonly world: World;
+  readonly config: MemberConfig;
+  readonly logger: Logger;
+  /**
+   * Opens the store in this file. `onFailure` hears of a batch that it refused for good, `onOutOfSpace` of one that waits
+   * for room on the disk.
+   */
+  readonly openBackend: (path: string, onFailure: (error: Error) => void, onOutOfSpace: () => void) => Backend;
+  readonly loopDelay: LoopDelay;
+  /** Shown among the metrics, where there is a process of the member's own. */
+  readonly process?: ProcessFigures;
+  /** Called at most once, when the member cannot go on. */
+  readonly fail: (error: unknown) => void;
+  /** Makes the connections to other members; a simulated world has its own. */
+  readonly connectPeers?: (options: HttpTransportOptions) => PeerLinks;
+  /** Hashes passwords; a simulated world has no threads for that. */
+  readonly bcrypt?: BcryptEngine;
+  /** Sizes of the log's segments, which a simulated world keeps small. */
+  readonly wal?: Pick<WalOptions, 'segmentBytes' | 'segmentsMax' | 'fillAheadBytes'>;
+  /** Records kept in memory, in bytes; a simulated world has several members in one process. */
+  readonly cacheBytes?: number;
+  /** May stand between the log and what applies it: a simulated world looks at every entry that comes by. */
+  readonly observeApplier?: (state: State) => Applier;
+  /** How long running calls may go on when the member stops, in milliseconds; default 2000, 0 cuts them off. */
+  readonly drainMs?: number;
+}
+
+/** A running member. */
+export interface Member {
+  readonly replication: ReplicationNode;
+  /** Where clients are served, with the ports that were really bound. */
+  readonly clientUrls: readonly string[];
+  /** Lets running calls end, then puts everything on disk. */
+  stop(): Promise<void>;
+}
