@@ -4,7 +4,7 @@ import type { Store } from '@etsd/mvcc';
 import { HeaderTemplate } from '@etsd/proto';
 import { HttpTransport, type HttpTransportOptions, type OpenedLog, ReplicationNode } from '@etsd/replication';
 import { RpcServer } from '@etsd/rpc';
-import type { Socket, TlsOptions, World } from '@etsd/runtime';
+import type { TlsOptions, World } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import { Access, GuardedServer } from './access.ts';
 import type { AuditSink } from './audit/audit-buffer.ts';
@@ -12,6 +12,7 @@ import { bcryptCost, openTokens } from './auth-parts.ts';
 import { checkFirstStart } from './bootstrap/first-start.ts';
 import { openLog, type StartingLog } from './bootstrap/open-log.ts';
 import { MemberRemovedError } from './bootstrap/removed.ts';
+import { admitClients, type ClientSide } from './client-side.ts';
 import type { MemberConfig } from './config/config.ts';
 import { isSecure } from './config/validate-tls.ts';
 import type { MemberContext } from './context.ts';
@@ -24,8 +25,6 @@ import { DurableIndex } from './duties/durable-index.ts';
 import { versionRefusal } from './duties/version-rules.ts';
 import { Abuse } from './guard/abuse.ts';
 import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
-import type { HttpEdge } from './http/edge.ts';
-import { makeFiguresEdge, makeHttpEdge } from './http/make-edge.ts';
 import { httpMember } from './http-member.ts';
 import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS } from './limits.ts';
 import { Gate, withBoundPorts } from './listeners.ts';
@@ -126,8 +125,7 @@ class RunningMember implements Member {
   private readonly commits: CommitBatches;
   private readonly diskSpace: DiskSpace;
   private autoCompaction: AutoCompaction | null = null;
-  private edge: HttpEdge | null = null;
-  private figures: { readonly edge: HttpEdge; readonly transport: RpcServer } | null = null;
+  private clients: ClientSide | null = null;
   private readonly misused: (kind: string, peer: string, reason: string) => void;
   private isStopped = false;
   /** It has a log from before. */
@@ -432,48 +430,18 @@ class RunningMember implements Member {
   }
 
   private admitClients(): void {
-    const { config } = this.parts;
-    const gate = this.gates.clients;
-    const { world, logger } = this.parts;
-    const edge = makeHttpEdge({
-      world,
-      logger,
-      config,
-      limits: memberLimits(config),
-      member: httpMember(this.replication, this.state, this.metrics.registry),
-      handlerOf: (path) => this.guarded.handlerOf(path),
-      isAuthEnabled: () => this.state.auth.enabled,
-      misused: this.misused,
-    });
-    this.edge = edge;
-    this.rpc.handleHttp(edge);
-    this.rpc.onHttp1((socket, firstBytes) => {
-      const peer = socket.remoteAddress;
-      edge.accept(socket.detach(), firstBytes, () => this.rpc.addresses.leave(peer));
-    });
-    for (const listener of gate.listeners) this.rpc.adopt(listener);
-    gate.open((socket) => this.rpc.accept(socket), config.listenMetricsUrls.length === 0 ? null : this.admitWatchmen());
-  }
-
-  /**
-   * Whoever connects to an address for figures. These are open where the others demand certificates: no call may come
-   * in by them.
-   */
-  private admitWatchmen(): (socket: Socket) => void {
     const { world, config, logger } = this.parts;
-    const transport = new RpcServer(world, { logger, limits: rpcLimits(config, DRAIN_MS), onMisuse: this.misused });
-    const edge = makeFiguresEdge({
-      limits: memberLimits(config),
+    this.clients = admitClients({
+      world,
+      config,
+      logger,
+      gate: this.gates.clients,
+      rpc: this.rpc,
+      guarded: this.guarded,
       member: httpMember(this.replication, this.state, this.metrics.registry),
+      isAuthOn: () => this.state.auth.enabled,
       misused: this.misused,
     });
-    transport.handleHttp(edge);
-    transport.onHttp1((socket, firstBytes) => {
-      const peer = socket.remoteAddress;
-      edge.accept(socket.detach(), firstBytes, () => transport.addresses.leave(peer));
-    });
-    this.figures = { edge, transport };
-    return (socket) => transport.accept(socket);
   }
 
   private startAutoCompaction(): void {
@@ -501,9 +469,7 @@ class RunningMember implements Member {
     // While it leads: the next leader goes on from the times noted here.
     await this.services.settle();
     await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
-    this.edge?.close();
-    this.figures?.edge.close();
-    await this.figures?.transport.close();
+    await this.clients?.close();
     if (this.parts.drainMs === 0) await this.rpc.close();
     else await this.rpc.drain();
     this.services.stop();
