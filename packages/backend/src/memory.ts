@@ -101,7 +101,7 @@ export class MemoryBackend implements Backend {
   }
 
   get pendingBytes(): number {
-    return this.overlay.bytes;
+    return this.overlay.bytes - (this.lingering?.bytes ?? 0);
   }
 
   put(bucket: Bucket, key: Buffer, value: Buffer): void {
