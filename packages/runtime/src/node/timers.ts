@@ -4,7 +4,8 @@ class Once implements Timer {
   private readonly handle: NodeJS.Timeout;
 
   constructor(ms: number, callback: () => void, ref: boolean) {
-    this.handle = setTimeout(callback, ms);
+    // What was due while the loop stood still is due now; Node.js warns of times that are over.
+    this.handle = setTimeout(callback, Math.max(0, ms));
     if (!ref) this.handle.unref();
   }
 
