@@ -42,6 +42,8 @@ export class Progress {
   private matchAtTick = 0;
   /** Lacks so much that it is served piece by piece; see `Raft.paces`. Only in REPLICATE. */
   isBehind = false;
+  /** Largest sum of entries in its next piece, in bytes; 0: as the options say. */
+  pieceBytes = 0;
   /** Has what it was sent; the next piece waits for `RawNode.goOn`. */
   isResting = false;
   readonly inflights: Inflights;
@@ -96,6 +98,7 @@ export class Progress {
   catchUpFreely(): void {
     this.isBehind = false;
     this.isResting = false;
+    this.pieceBytes = 0;
   }
 
   /** Once a heartbeat: whether anything was answered since the last. */

@@ -254,12 +254,13 @@ export class RawNode {
     return hasResting;
   }
 
-  /** The follower may have its next piece. */
-  goOn(id: U64): void {
+  /** The follower may have its next piece, of so many bytes. */
+  goOn(id: U64, pieceBytes: number): void {
     const raft = this.raft;
     const progress = raft.progress.get(id);
     if (raft.role !== LEADER || progress?.isResting !== true) return;
     progress.isResting = false;
+    progress.pieceBytes = Math.min(pieceBytes, raft.options.appendBytesMax);
     sendAppends(raft, progress);
   }
 

@@ -35,7 +35,7 @@ export function broadcastAppends(raft: Raft): void {
 function entriesFrom(raft: Raft, progress: Progress): Entry[] {
   const { shared, log } = raft;
   const from = progress.next;
-  if (progress.isBehind) return log.slice(from, raft.options.pieceBytes);
+  if (progress.isBehind) return log.slice(from, progress.pieceBytes || raft.options.pieceBytes);
   if (shared !== null && (shared[0] as Entry).index === from) return shared;
   const entries = log.slice(from, raft.options.appendBytesMax);
   if (raft.isBroadcasting) raft.shared = entries;
@@ -92,12 +92,12 @@ export function sendAppend(raft: Raft, progress: Progress, evenEmpty: boolean): 
 }
 
 /**
- * Whether the follower is to have no more for now. Where it is silent, a full append waits for it already: with more it
- * would come back from a pause to work that keeps others from theirs. Where it is behind, it rests, or has a piece that it
+ * Whether the follower is to have no more for now. Where it is silent, a piece waits for it already: with more it would
+ * come back from a pause to work that keeps others from theirs. Where it is behind, it rests, or has a piece that it
  * did not answer; it stays behind until all is sent.
  */
 function isHeldBack(raft: Raft, progress: Progress): boolean {
-  if (progress.isSilent && progress.inflights.bytes >= raft.options.appendBytesMax) return true;
+  if (progress.isSilent && progress.inflights.bytes >= raft.options.pieceBytes) return true;
   const unsent = raft.log.lastIndex - progress.next + 1;
   progress.isBehind = raft.paces && unsent > (progress.isBehind ? 0 : raft.options.behindEntries);
   return progress.isBehind && (progress.isResting || progress.inflights.count > 0);

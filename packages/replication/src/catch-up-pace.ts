@@ -1,7 +1,7 @@
 import type { U64 } from '@etsd/base';
-import type { RawNode } from '@etsd/raft';
+import { RAFT_DEFAULTS, type RawNode } from '@etsd/raft';
 import type { Clock, Timers } from '@etsd/runtime';
-import { CATCH_UP_REST_MAX_MS, CATCH_UP_REST_SHARE } from './limits.ts';
+import { CATCH_UP_NEAR_MS, CATCH_UP_REST_MAX_MS, CATCH_UP_REST_SHARE } from './limits.ts';
 
 /** For how long after a write more are expected. */
 const BUSY_MS = 1000;
@@ -25,6 +25,8 @@ class Pieces {
   sentMs: number;
   /** What the follower had then. */
   match: number;
+  /** The least that a piece took so far, in milliseconds: the way there and back, and a quiet disk. */
+  leastMs = Number.POSITIVE_INFINITY;
   /** The next one waits for its time. */
   isResting = false;
 
@@ -94,6 +96,7 @@ export class CatchUpPace {
     if (pieces.isResting) return;
     pieces.isResting = true;
     const followed = pieces;
+    if (match > pieces.match) pieces.leastMs = Math.min(pieces.leastMs, nowMs - pieces.sentMs);
     timers.after(this.restMs(pieces, match, nowMs), () => this.goOn(id, followed, match));
   }
 
@@ -109,7 +112,13 @@ export class CatchUpPace {
     pieces.isResting = false;
     pieces.sentMs = clock.nowMs();
     pieces.match = match;
-    raft.goOn(id);
+    raft.goOn(id, pieceBytes(pieces.leastMs));
     woken();
   }
+}
+
+/** Who is far away, or has a slow disk, gets more at a time. */
+function pieceBytes(leastMs: number): number {
+  if (!Number.isFinite(leastMs)) return RAFT_DEFAULTS.pieceBytes;
+  return Math.max(1, leastMs / CATCH_UP_NEAR_MS) * RAFT_DEFAULTS.pieceBytes;
 }

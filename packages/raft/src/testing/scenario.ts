@@ -64,7 +64,7 @@ export class Scenario implements Observer {
         member().node.pace(words[1] === 'on');
         return;
       case 'go-on':
-        member().node.goOn(idOf(Number(words[1])));
+        member().node.goOn(idOf(Number(words[1])), 60);
         return;
       case 'tick':
         for (let count = 0; count < Number(words[1] ?? 1); count++) member().node.tick();

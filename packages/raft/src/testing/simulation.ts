@@ -264,7 +264,7 @@ export class Simulation implements Observer {
   private pace(member: TestMember): void {
     if (!member.isUp) return;
     member.node.pace(this.random.chance(0.7));
-    if (this.random.chance(0.7)) member.node.goOn(this.random.pick(this.members).id);
+    if (this.random.chance(0.7)) member.node.goOn(this.random.pick(this.members).id, 100);
   }
 
   private ask(member: TestMember): void {
@@ -397,7 +397,7 @@ export class Simulation implements Observer {
     for (const { node } of this.members) {
       node.tick();
       // Whoever paces is told, as a driver does, that followers may go on.
-      for (const { id } of this.members) node.goOn(id);
+      for (const { id } of this.members) node.goOn(id, 100);
     }
     for (let busy = true; busy; ) {
       busy = false;
