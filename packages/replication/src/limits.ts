@@ -23,8 +23,8 @@ export const HELD_ENTRIES = 500_000;
  * How much longer than it works a follower that lacks a lot rests, while others write, and for how long at most at a time,
  * in milliseconds.
  */
-export const CATCH_UP_REST_SHARE = Number(process.env['REST'] ?? 5);
-export const CATCH_UP_REST_MAX_MS = Number(process.env['RMAX'] ?? 30);
+export const CATCH_UP_REST_SHARE = 5;
+export const CATCH_UP_REST_MAX_MS = 30;
 
 /** A follower that answers a piece within this time, in milliseconds, is near; one that takes longer gets larger ones. */
 export const CATCH_UP_NEAR_MS = 5;

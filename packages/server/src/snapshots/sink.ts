@@ -6,7 +6,7 @@ import type { DiskFile, World } from '@etsd/runtime';
 import { receivedPath, removeReceived, temporaryPath } from './file-names.ts';
 import type { SnapshotMetrics } from './snapshot-metrics.ts';
 import { checkStoreFile, SYNC_BYTES } from './store-file.ts';
-import { OTHERS_ARE_BUSY, pauser } from './turns.ts';
+import { OTHERS_ARE_BUSY, pauser, rest } from './turns.ts';
 
 export interface SinkParts {
   readonly world: Pick<World, 'clock' | 'disk' | 'timers'>;
@@ -66,12 +66,15 @@ export class MemberSnapshotSink implements SnapshotSink {
     try {
       let position = 0;
       let durable = 0;
+      let sinceMs = world.clock.nowMs();
       for await (const piece of body) {
         await write(file, piece, position);
         position += piece.length;
         if (position - durable < SYNC_BYTES) continue;
         await synced(file);
         durable = position;
+        await rest(world, world.clock.nowMs() - sinceMs);
+        sinceMs = world.clock.nowMs();
       }
       const startMs = world.clock.nowMs();
       await synced(file);

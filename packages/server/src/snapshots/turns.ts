@@ -4,7 +4,7 @@ import type { Pause } from './store-file.ts';
 /** Longest that work on a snapshot goes on in one turn of the event loop, in milliseconds. */
 const SLICE_MS = 1;
 /** How many times as long as it works such work rests while it must not be felt, and at most at once, in milliseconds. */
-const REST_SHARE = Number(process.env['SREST'] ?? 4);
+const REST_SHARE = 4;
 const REST_MAX_MS = 50;
 
 const AT_ONCE = Promise.resolve();
