@@ -38,6 +38,12 @@ test('peers of another cluster are refused', async () => {
   });
 });
 
+// Goal: one member with a wrong token, which founds nothing without the others, does not keep them from founding.
+test('somebody who tries to found another cluster is passed over', async () => {
+  const trying = new MemberRecord(ID_B, ['http://b:1']);
+  assert.equal((await begin([trying, unstarted], { 'initial-cluster-token': 'other' })).kind, 'found');
+});
+
 const EXISTING = { 'initial-cluster-state': 'existing' };
 
 test('a member that joins gets its id from the others, by its URLs', async () => {
