@@ -97,12 +97,18 @@ test('no rest is long, however slow the follower', () => {
 });
 
 test('the follower gains on the writers', () => {
-  // Ten entries a millisecond: a piece of 200 may take ten milliseconds with its rest, so that half of it is gained.
-  const played = behind(1000);
-  played.answer(4, 200);
+  // Four entries a millisecond: a piece of 80 may take ten milliseconds with its rest, so that half of it is gained.
+  const played = behind(400);
+  played.answer(4, 80);
   assert.equal(played.rest(), 6);
-  played.answer(15, 200);
+  played.answer(15, 80);
   assert.ok(played.rest() <= 1);
+});
+
+test('under a load that needs all of a follower nobody is held back', () => {
+  const played = behind(400);
+  played.tick(1000);
+  assert.equal(played.raft.isPacing, false);
 });
 
 test('a follower that is needed is not paced', () => {

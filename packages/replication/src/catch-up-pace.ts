@@ -1,7 +1,7 @@
 import type { U64 } from '@etsd/base';
 import { RAFT_DEFAULTS, type RawNode } from '@etsd/raft';
 import type { Clock, Timers } from '@etsd/runtime';
-import { CATCH_UP_NEAR_MS, CATCH_UP_REST_MAX_MS, CATCH_UP_REST_SHARE } from './limits.ts';
+import { CATCH_UP_GROWTH_MAX, CATCH_UP_NEAR_MS, CATCH_UP_REST_MAX_MS, CATCH_UP_REST_SHARE } from './limits.ts';
 
 /** For how long after a write more are expected. */
 const BUSY_MS = 1000;
@@ -40,7 +40,8 @@ class Pieces {
  * Keeps a follower that comes back with a lot missing from slowing everybody else: it takes pieces as fast as it can, on
  * a processor and a disk that it may share with those who serve. While others write and are answered without it, it rests
  * after each piece for a multiple of the time that the piece took. It always gains on the writers: the rest is shorter
- * where that would not be so. When it is needed, as another one is gone, it goes on at once.
+ * where that would not be so. When it is needed, as another one is gone, it goes on at once, and so it does where the
+ * writers do as much as it would.
  */
 export class CatchUpPace {
   private readonly parts: CatchUpPaceParts;
@@ -66,7 +67,7 @@ export class CatchUpPace {
     this.lastIndex = raft.lastIndex;
     this.lastMs = nowMs;
     this.commitIndex = raft.commitIndex;
-    const isPacing = raft.isLeader && !isStuck && this.isBusy;
+    const isPacing = raft.isLeader && !isStuck && this.isBusy && this.growth < CATCH_UP_GROWTH_MAX;
     if (!isPacing) this.followers.clear();
     raft.pace(isPacing);
   }

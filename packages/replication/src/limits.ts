@@ -26,6 +26,9 @@ export const HELD_ENTRIES = 500_000;
 export const CATCH_UP_REST_SHARE = 5;
 export const CATCH_UP_REST_MAX_MS = 30;
 
+/** Entries a millisecond from which on nobody is held back: pieces with rests would not keep up with the writers. */
+export const CATCH_UP_GROWTH_MAX = 5;
+
 /** A follower that answers a piece within this time, in milliseconds, is near; one that takes longer gets larger ones. */
 export const CATCH_UP_NEAR_MS = 5;
 
