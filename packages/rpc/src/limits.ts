@@ -113,7 +113,7 @@ export const DEFAULT_LIMITS: RpcLimits = {
   assemblyBytes: 33_554_432,
   heldBytes: 134_217_728,
   heldBytesOfAll: 1_073_741_824,
-  queuedBytesOfAll: 536_870_912,
+  queuedBytesOfAll: 268_435_456,
 
   outboxBytes: 131_072,
   outboxStopReadingBytes: 524_288,
