@@ -28,13 +28,15 @@ type Hands = Pick<World, 'clock' | 'timers'>;
 export function pauser(world: Hands, { isStopped, isBusy }: Manners = {}): Pause {
   const { clock, timers } = world;
   let startMs = clock.nowMs();
-  return async () => {
-    if (isStopped?.() === true) throw new Error('the member is being stopped');
-    const tookMs = clock.nowMs() - startMs;
-    if (tookMs < SLICE_MS) return;
-    if (isBusy?.() === true) await rest(world, tookMs);
-    else await new Promise<void>((resolve) => timers.endOfTurn(resolve));
+  const resume = (): void => {
     startMs = clock.nowMs();
+  };
+  return () => {
+    if (isStopped?.() === true) return Promise.reject(new Error('the member is being stopped'));
+    const tookMs = clock.nowMs() - startMs;
+    if (tookMs < SLICE_MS) return AT_ONCE;
+    if (isBusy?.() === true) return rest(world, tookMs).then(resume);
+    return new Promise<void>((resolve) => timers.endOfTurn(resolve)).then(resume);
   };
 }
 
