@@ -1,4 +1,5 @@
 import type { Prng } from '@etsd/base';
+import type { Extras } from './extras.ts';
 
 /** What a client may do; the weight of each is drawn for a run, and many are left out of it altogether. */
 export const OPERATION_KINDS = [
@@ -56,7 +57,7 @@ export interface NetworkPlan {
 }
 
 /** Everything about a run but its faults, drawn from the seed. Times are milliseconds. */
-export interface Plan {
+export interface Plan extends Extras {
   readonly founders: number;
   /** Machines beside the founders', which may join later. */
   readonly spares: number;
@@ -133,7 +134,8 @@ function drawPeriod(prng: Prng, chance: number, choices: readonly number[]): num
   return prng.chance(chance) ? prng.pick(choices) : 0;
 }
 
-export function drawPlan(prng: Prng): Plan {
+/** All of it but what is drawn from chance of its own. */
+export function drawPlan(prng: Prng): Omit<Plan, keyof Extras> {
   const founders = prng.pick([1, 3, 3, 3, 3, 3, 3, 5, 5, 7]);
   const clients = prng.between(4, 12);
   const rate = prng.pick([110, 120, 130, 150, 200]);

@@ -55,7 +55,7 @@ export class Rest {
   }
 
   async run(): Promise<RestEnd> {
-    const { cluster, shared, workers } = this.parts;
+    const { cluster, shared, workers, plan } = this.parts;
     cluster.trace.note('*', 'peace');
     let isServing = await this.eventually('authentication can be turned off', async () => !shared.isAuthOn);
     for (const member of cluster.current) {
@@ -63,6 +63,10 @@ export class Rest {
     }
     const before = shared.writes;
     isServing = (await this.eventually('a write is taken', async () => shared.writes > before)) && isServing;
+    if (plan.holders + plan.recipeHolders > 0) {
+      const tenures = shared.tenures;
+      isServing = (await this.eventually('somebody gets its turn', async () => shared.tenures > tenures)) && isServing;
+    }
     shared.isOver = true;
     await workers;
     if (!isServing) return { finalRevision: 0, leases: null };
