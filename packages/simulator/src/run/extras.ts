@@ -13,9 +13,11 @@ export interface Extras {
   readonly observers: number;
   /** Locks, and elections, that they contend for: so many of each. */
   readonly queues: number;
+  /** Mean time between two disks that begin to rot, or to lose their way when they write. */
+  readonly rotMs: number;
 }
 
-export const NO_EXTRAS: Extras = { holders: 0, recipeHolders: 0, observers: 0, queues: 1 };
+export const NO_EXTRAS: Extras = { holders: 0, recipeHolders: 0, observers: 0, queues: 1, rotMs: 0 };
 
 /** Chance that has nothing to do with any that a run of this seed draws from elsewhere. */
 export function extraChance(seed: number, purpose: number): Prng {
@@ -23,7 +25,7 @@ export function extraChance(seed: number, purpose: number): Prng {
 }
 
 export function drawExtras(seed: number): Extras {
-  return { ...NO_EXTRAS, ...drawQueues(extraChance(seed, 1)) };
+  return { ...NO_EXTRAS, ...drawQueues(extraChance(seed, 1)), ...drawRot(extraChance(seed, 3)) };
 }
 
 function drawQueues(prng: Prng): Partial<Extras> {
@@ -34,4 +36,8 @@ function drawQueues(prng: Prng): Partial<Extras> {
     observers: prng.pick([0, 1, 2]),
     queues: prng.pick([1, 1, 2]),
   };
+}
+
+function drawRot(prng: Prng): Partial<Extras> {
+  return prng.chance(0.25) ? { rotMs: prng.pick([2000, 5000, 10_000]) } : {};
 }

@@ -41,7 +41,10 @@ export const FAULT_KINDS = [
   'clock-stop',
   'cut-clients',
 ] as const;
-export type FaultKind = (typeof FAULT_KINDS)[number];
+export type CommonFaultKind = (typeof FAULT_KINDS)[number];
+
+/** What goes wrong in some runs only, drawn from chance of its own: see `extra-faults.ts`. */
+export type FaultKind = CommonFaultKind | 'rot' | 'misdirect';
 
 /** How the messages among members fare, and the streams of clients. Rates are between 0 and 1. */
 export interface NetworkPlan {
@@ -95,7 +98,7 @@ export interface Plan extends Extras {
   readonly membershipMs: number;
   readonly authMs: number;
   readonly faultMs: number;
-  readonly faults: Readonly<Record<FaultKind, number>>;
+  readonly faults: Readonly<Record<CommonFaultKind, number>>;
 }
 
 /** A random part of the kinds is left out, and the others differ widely: so that runs differ in more than their order. */

@@ -58,6 +58,10 @@ export class Rest {
     const { cluster, shared, workers, plan } = this.parts;
     cluster.trace.note('*', 'peace');
     let isServing = await this.eventually('authentication can be turned off', async () => !shared.isAuthOn);
+    if (plan.rotMs > 0) {
+      const isDone = async (): Promise<boolean> => !cluster.members.some((one) => one.isDamaged || one.isDoubtful);
+      isServing = (await this.eventually('damaged members are replaced', isDone, 2 * RECOVERY_MS)) && isServing;
+    }
     for (const member of cluster.current) {
       isServing = (await this.eventually(`${member.name} serves`, () => this.answers(member))) && isServing;
     }

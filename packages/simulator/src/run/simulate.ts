@@ -14,6 +14,7 @@ import { drawWatch, EVERYTHING, Watcher } from '../clients/watcher.ts';
 import { KvWorker, type Worker } from '../clients/workers.ts';
 import { SimCluster } from '../cluster/cluster.ts';
 import { Torment } from '../cluster/torment.ts';
+import { drawExtraFaults } from './extra-faults.ts';
 import { drawExtras, extraChance } from './extras.ts';
 import { drawFaults, type Fault } from './faults.ts';
 import { drawPlan, type Plan } from './plan.ts';
@@ -61,7 +62,8 @@ export async function simulate(options: SimulateOptions): Promise<SimulateResult
   const prng = new Prng(options.seed);
   const plan = { ...drawPlan(prng), ...drawExtras(options.seed), ...options.plan };
   // Drawn in any case: what is drawn behind it must be the same where the same faults are given.
-  const drawn = drawFaults(new Prng(prng.u32()), plan, options.seconds * 1000);
+  const endMs = options.seconds * 1000;
+  const drawn = [...drawFaults(new Prng(prng.u32()), plan, endMs), ...drawExtraFaults(options.seed, plan, endMs)];
   const faults = options.faults ?? drawn;
   // Of its own, so that a plan that is given leads to the same run however many values a drawn one has.
   const run = new Run(options, plan, faults, new Prng(~options.seed));
@@ -77,6 +79,9 @@ export async function simulate(options: SimulateOptions): Promise<SimulateResult
 
 /** What the chance of clients beside the others is drawn for. */
 const START_EXTRAS = 2;
+
+/** Mean time between two looks at whether a member has to be replaced. */
+const REPLACEMENT_MS = 500;
 
 /** Mean time between two looks at the alarms. */
 const ALARM_MS = 1000;
@@ -162,6 +167,10 @@ class Run {
     for (let left = plan.holders; left > 0; left--) start((...given) => new ServiceHolder(shared, ...given));
     for (let left = plan.recipeHolders; left > 0; left--) start((...given) => new RecipeHolder(shared, ...given));
     for (let left = plan.observers; left > 0; left--) start((...given) => new ElectionObserver(shared, ...given));
+    // Somebody has to replace the members whose disks are damaged.
+    if (plan.rotMs > 0 && plan.membershipMs === 0) {
+      start((...given) => new Membership(shared, ...given, REPLACEMENT_MS));
+    }
   }
 
   /** Sees to it that each member has its recorder, and that other watches come and go. */
