@@ -15,7 +15,7 @@ const BARE = '/tests/client/bare-scenario.ts';
 const API = '/tests/browser/api-page.ts';
 const COUNT_ROUNDS = 50;
 
-describe('a browser', { skip: needsBrowser(), timeout: 400_000 }, () => {
+describe('a browser', { skip: needsBrowser(), timeout: 400_000, concurrency: 3 }, () => {
   let browser: Browser;
   let modules: WebModules;
   before(async () => {
@@ -31,7 +31,7 @@ describe('a browser', { skip: needsBrowser(), timeout: 400_000 }, () => {
     startServer({ product, flags: ['--cors', origin, '--auth-token-ttl', '1'] });
 
   for (const product of ['etsd', 'etcd'] as const) {
-    describe(`with the client and ${product}`, { skip: product === 'etcd' && needsPeer('etcd') }, () => {
+    describe(`with the client and ${product}`, { skip: product === 'etcd' && needsPeer('etcd'), concurrency: 1 }, () => {
       let server: TestServer;
       let page: Page;
       before(async () => {
@@ -99,7 +99,7 @@ describe('a browser', { skip: needsBrowser(), timeout: 400_000 }, () => {
     }
   });
 
-  describe('with the HTTP API', () => {
+  describe('with the HTTP API', { concurrency: 1 }, () => {
     let server: TestServer;
     let pages: Page[];
     let api: string;
