@@ -76,6 +76,18 @@ export class ServerCall extends GrpcStream {
     this.connection.queuedMore(bytes);
   }
 
+  /** So much waits to be read, by this client or by all, that a long answer had better be made as it is taken. */
+  get isCongested(): boolean {
+    return this.connection.isCongested;
+  }
+
+  /** The first message of an answer that would wait behind too many others is refused in its place. */
+  protected override mayQueue(): boolean {
+    if (this.headersSent || this.handler.kind === 'stream' || !this.connection.readsTooLittle) return true;
+    this.fail(StatusCode.RESOURCE_EXHAUSTED, 'etsd: too many answers wait to be read');
+    return false;
+  }
+
   /** First value of a request header, by lower-case name. */
   header(name: string): string | undefined {
     return this.request.header(name);

@@ -42,6 +42,8 @@ export interface ApiCall {
   readonly outcome: number;
   /** Bytes of this call that the transport has not yet handed to the socket. */
   readonly queuedBytes: number;
+  /** So much waits to be read, by this client or by all, that a long answer had better be made as it is taken. */
+  readonly isCongested: boolean;
   /** Where the caller of `begin` writes its message: valid until `commit`. */
   readonly target: { buffer: Buffer; offset: number };
   header(name: string): string | undefined;

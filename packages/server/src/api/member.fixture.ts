@@ -117,8 +117,9 @@ export class TestMember {
   }
 
   /** A call of the method, its request delivered. */
-  call(path: string, request: Buffer, headers: Record<string, string> = {}): FakeCall {
+  call(path: string, request: Buffer, headers: Record<string, string> = {}, isCongested = false): FakeCall {
     const call = new FakeCall(this.server.handler(path), headers, this.peerCommonName);
+    call.isCongested = isCongested;
     call.receive(request);
     return call;
   }

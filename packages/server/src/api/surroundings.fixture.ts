@@ -91,6 +91,7 @@ export class FakeCall implements ApiCall {
   peer = '10.0.0.1:4711';
   isOpen = true;
   queuedBytes = 0;
+  isCongested = false;
   target = { buffer: Buffer.alloc(0), offset: 0 };
   readonly messages: Buffer[] = [];
   /** `end` as 0, `fail` as its code. */

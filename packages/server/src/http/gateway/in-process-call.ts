@@ -71,6 +71,11 @@ export class InProcessCall implements ApiCall {
     return this.receiver.queuedBytes;
   }
 
+  /** What is made here is taken at once. */
+  get isCongested(): boolean {
+    return false;
+  }
+
   get peerCommonName(): string {
     return this.receiver.peerCommonName;
   }
