@@ -81,6 +81,18 @@ export class ServerCall extends GrpcStream {
     return this.connection.isCongested;
   }
 
+  /** Nothing can be sent now, however short: the client's window is shut. */
+  get isShut(): boolean {
+    return this.connection.isShut(this);
+  }
+
+  /** The handler's `drained` is to be called as soon as the client's window is open. */
+  awaitWindow(): void {
+    if (!this.isOpen) return;
+    this.awaitsWindow = true;
+    this.connection.enring(this);
+  }
+
   /** The first message of an answer that would wait behind too many others is refused in its place. */
   protected override mayQueue(): boolean {
     if (this.headersSent || this.handler.kind === 'stream' || !this.connection.readsTooLittle) return true;

@@ -238,12 +238,20 @@ export class ServerConnection extends Connection {
 
   private sweepUnread(nowMs: number): void {
     const { unreadMs } = this.limits;
-    const isShut = this.queuedBytes > 0 && nowMs - this.takenMs > unreadMs;
+    const isShut = (this.queuedBytes > 0 && nowMs - this.takenMs > unreadMs) || this.isAwaited(nowMs - unreadMs);
     const isStuck = this.writeBlockedSinceMs > 0 && nowMs - this.writeBlockedSinceMs > unreadMs;
     if (isShut || isStuck) {
       if (!this.unreadTold) this.owner.answersUnread(this, isShut ? 'its window is shut' : 'its socket takes nothing');
       this.unreadTold = true;
     } else this.unreadTold = false;
+  }
+
+  /** Whether an answer has waited for the client's window, unmade, since before this moment. */
+  private isAwaited(sinceMs: number): boolean {
+    for (const stream of this.streams.values()) {
+      if (stream.awaitsWindow && stream.blockedSinceMs > 0 && stream.blockedSinceMs < sinceMs) return true;
+    }
+    return false;
   }
 
   protected override failing(code: ErrorCode, debug: string): void {

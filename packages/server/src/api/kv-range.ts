@@ -205,7 +205,7 @@ class RangeHandler implements ApiHandler {
       return;
     }
     const record = store.record(store.found.mainRevision, store.found.subRevision);
-    if (record.length > SCARCE_BYTES && call.isCongested && !query.keysOnly) {
+    if (record.length > SCARCE_BYTES && (call.isCongested || call.isShut) && !query.keysOnly) {
       this.serveMany(call, query);
       return;
     }
@@ -241,7 +241,8 @@ class RangeHandler implements ApiHandler {
       failCall(call, cursor);
       return;
     }
-    if ((call.isCongested || this.large.isScarce(plan)) && !this.isShortAnswer(cursor)) {
+    const isScarce = call.isCongested || this.large.isScarce(plan);
+    if (call.isShut || (isScarce && !this.isShortAnswer(cursor))) {
       this.startLarge(call, cursor, plan, revision);
       return;
     }

@@ -4,6 +4,7 @@ import { Prng } from '@etsd/base';
 import { RangeRequest, RangeResponse, RangeStreamResponse, SortOrder, SortTarget } from '@etsd/proto';
 import type { Limits } from '../limits.ts';
 import { TestMember } from './member.fixture.ts';
+import type { FakeCall } from './surroundings.fixture.ts';
 
 const RANGE = '/etcdserverpb.KV/Range';
 const STREAM = '/etcdserverpb.KV/RangeStream';
@@ -183,7 +184,7 @@ for (const [name, request] of [
       };
     }
     const isOne = name === 'of one key';
-    const calls = Array.from({ length: 100 }, () => member.call(RANGE, encode(request), {}, isOne));
+    const calls = Array.from({ length: 100 }, () => member.call(RANGE, encode(request), {}, { isCongested: isOne }));
     assert.ok(copied < 2_000_000, `${copied} bytes were copied`);
     assert.ok(calls.every((call) => call.isOpen));
     // Whoever reads is answered in the end, each with all of it.
@@ -201,6 +202,23 @@ for (const [name, request] of [
     assert.equal(store.pinnedRevision, Number.POSITIVE_INFINITY, 'every cursor is closed');
   });
 }
+
+// Goal: who shuts its window before it asks costs nothing but its place: not even the length is added up.
+test('a large range is not begun before its client opens its window', () => {
+  const member = new TestMember().registerKv();
+  for (let at = 0; at < 100; at++) member.put(`k${at}`, Buffer.alloc(20_000, at));
+  const shut = Array.from({ length: 10 }, () => member.call(RANGE, encode({}), {}, { isShut: true }));
+  member.world.endTurns();
+  assert.equal(member.runner.length, 0);
+  for (const call of shut) assert.deepEqual([call.isOpen, call.queuedBytes, call.awaitsWindow], [true, 0, true]);
+  assert.ok(Buffer.isBuffer(member.ask(RANGE, encode({}))), 'others are served');
+  const [opened, ...left] = shut as [FakeCall, ...FakeCall[]];
+  opened.openWindow();
+  member.world.endTurns();
+  assert.equal(RangeResponse.decode(Buffer.concat(opened.messages)).kvs.length, 100);
+  for (const call of left) call.hangUp();
+  assert.equal(member.store.pinnedRevision, Number.POSITIVE_INFINITY, 'every cursor is closed');
+});
 
 // Goal: what a large range has read ahead counts with the record that is not handed on yet.
 test('large records are read ahead one at a time', () => {

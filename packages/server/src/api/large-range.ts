@@ -47,6 +47,7 @@ export class LargeRanges {
   }
 
   start(range: LargeRange): void {
+    if (range.awaitsWindow()) return;
     (range.isSorted ? this.waitingToSort : this.waiting).push(range);
     this.admit();
   }
@@ -131,7 +132,7 @@ export class LargeRange implements SlicedJob {
   /** Its records are added up and not kept, to be read again while they are sent. */
   private isMeasuredOnly = false;
   private isSending = false;
-  /** Out of the runner until the client has taken what is queued. */
+  /** Out of the runner until the client has taken what is queued, or not begun until it opens its window. */
   private isParked = false;
   private tail: Buffer = EMPTY;
 
@@ -158,6 +159,14 @@ export class LargeRange implements SlicedJob {
   /** Whether it has an order that takes all of its records at once to make. */
   get isSorted(): boolean {
     return this.sort !== null;
+  }
+
+  /** Whether the client's window is shut: then `drained` begins it later. */
+  awaitsWindow(): boolean {
+    if (!this.call.isShut) return false;
+    this.isParked = true;
+    this.call.awaitWindow();
+    return true;
   }
 
   begin(): void {
@@ -193,7 +202,8 @@ export class LargeRange implements SlicedJob {
     this.tellAhead();
     if (!this.isParked || this.isOver) return;
     this.isParked = false;
-    this.ranges.runner.add(this);
+    if (this.isSending) this.ranges.runner.add(this);
+    else this.ranges.start(this);
   }
 
   /** The call is over: answered and read, or given up. */
