@@ -108,6 +108,8 @@ class CopySlice {
 /** One open file. `defragment` replaces it by another. */
 export class LmdbFile {
   path: string;
+  /** It has another name still: its content stays when it is discarded. */
+  isKept = false;
   readonly root: RootDatabase<Buffer, string>;
   readonly tables: Table[];
   /** The file, whatever its name is by then. */
@@ -265,6 +267,10 @@ export class LmdbFile {
    * hold the event loop for 50 ms. Nothing may read it any more; what LMDB itself may look at, the first pages, stays.
    */
   async discard(): Promise<void> {
+    if (this.isKept) {
+      await this.close();
+      return;
+    }
     await new Promise<void>((resolve) => ftruncate(this.fd, FIRST_PAGES_BYTES, () => resolve()));
     await this.close();
   }
