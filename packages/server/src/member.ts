@@ -110,6 +110,10 @@ async function bindGates(world: World, config: MemberConfig, tls: TlsSides): Pro
   }
 }
 
+function versionOf({ serverVersion = PROTOCOL_VERSION }: MemberParts): string {
+  return serverVersion;
+}
+
 class RunningMember implements Member {
   readonly replication: ReplicationNode;
   private readonly parts: MemberParts;
@@ -326,6 +330,7 @@ class RunningMember implements Member {
       guard: this.guard,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
+      serverVersion: versionOf(parts),
       fail: parts.fail,
     });
     this.snapshots.onReplaced = () => {
@@ -380,14 +385,16 @@ class RunningMember implements Member {
     try {
       const dialTls = gates.tls.peers?.dialOptions() ?? null;
       const place = logPlace(parts, directory, metrics, fullDisk);
-      const opened = await openLog({ world, config, logger, tls: dialTls, directory, state: data.state, place });
-      const refusal = versionRefusal(data.state.version, PROTOCOL_VERSION);
+      const serverVersion = versionOf(parts);
+      const { state } = data;
+      const opened = await openLog({ world, config, logger, tls: dialTls, directory, state, place, serverVersion });
+      const refusal = versionRefusal(state.version, serverVersion);
       if (refusal !== null) throw refusal;
       logger.log('info', 'starting etcd server', {
         'local-member-id': u64ToHex(opened.start.memberId),
         'cluster-id': u64ToHex(opened.start.clusterId),
-        'local-server-version': PROTOCOL_VERSION,
-        'cluster-version': data.state.version.version === '' ? 'to_be_decided' : data.state.version.version,
+        'local-server-version': serverVersion,
+        'cluster-version': state.version.version === '' ? 'to_be_decided' : state.version.version,
         name: config.name,
       });
       return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, openings);
@@ -431,7 +438,7 @@ class RunningMember implements Member {
       clusterId: opened.start.clusterId,
       ownPeerUrls: config.initialAdvertisePeerUrls,
       tls,
-      serverVersion: PROTOCOL_VERSION,
+      serverVersion: versionOf(this.parts),
       minClusterVersion: MIN_CLUSTER_VERSION,
       electionMs: config.electionTimeoutMs,
       host: {
@@ -518,7 +525,13 @@ class RunningMember implements Member {
       gate: this.gates.clients,
       rpc: this.rpc,
       guarded: this.guarded,
-      member: httpMember(this.replication, this.state, this.integrity.quarantine, this.metrics.registry),
+      member: httpMember(
+        versionOf(this.parts),
+        this.replication,
+        this.state,
+        this.integrity.quarantine,
+        this.metrics.registry,
+      ),
       isAuthOn: () => this.state.auth.enabled,
       misused: this.misused,
     });
