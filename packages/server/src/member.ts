@@ -1,7 +1,7 @@
 import type { Backend } from '@etsd/backend';
 import { U64_ZERO, u64ToHex } from '@etsd/base';
 import type { Store } from '@etsd/mvcc';
-import { HeaderTemplate } from '@etsd/proto';
+import { AlarmType, HeaderTemplate } from '@etsd/proto';
 import { HttpTransport, type HttpTransportOptions, type OpenedLog, ReplicationNode } from '@etsd/replication';
 import { RpcServer } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
@@ -26,6 +26,7 @@ import { versionRefusal } from './duties/version-rules.ts';
 import { Abuse } from './guard/abuse.ts';
 import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
 import { httpMember } from './http-member.ts';
+import { MemberIntegrity } from './integrity/member-integrity.ts';
 import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS } from './limits.ts';
 import { Gate, withBoundPorts } from './listeners.ts';
 import { type FullDisk, logPlace, type OpenedData, openData, placesOf } from './member-data.ts';
@@ -37,10 +38,14 @@ import { attachPeerMetrics } from './peer-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
 import { attachProcessMetrics } from './process-metrics.ts';
 import { publishMember } from './publish.ts';
-import { isNoSpaceRaised, raiseNoSpace } from './quota.ts';
+import { clearNoSpace, isNoSpaceRaised, raiseNoSpace } from './quota.ts';
 import { registerServices, type Services } from './services.ts';
 import { MemberSnapshots } from './snapshots/member-snapshots.ts';
 import { SnapshotMetrics } from './snapshots/snapshot-metrics.ts';
+import { HeldAlarm } from './space/held-alarm.ts';
+import { LargestPrefixes } from './space/largest-prefixes.ts';
+import { attachSpaceMetrics } from './space/space-metrics.ts';
+import { SpaceWatch } from './space/space-watch.ts';
 import { attachTlsMetrics } from './tls/figures.ts';
 import { openTlsSides, type TlsSides } from './tls/open-sides.ts';
 import type { Tokens } from './tokens.ts';
@@ -124,6 +129,10 @@ class RunningMember implements Member {
   private readonly compactions: CompactionSlices;
   private readonly commits: CommitBatches;
   private readonly diskSpace: DiskSpace;
+  private readonly integrity: MemberIntegrity;
+  private readonly heldAlarm: HeldAlarm;
+  private readonly prefixes: LargestPrefixes;
+  private readonly space: SpaceWatch;
   private autoCompaction: AutoCompaction | null = null;
   private clients: ClientSide | null = null;
   private readonly misused: (kind: string, peer: string, reason: string) => void;
@@ -191,6 +200,22 @@ class RunningMember implements Member {
       snapshotCount: config.snapshotCount,
       catchUpEntries: config.snapshotCatchupEntries,
     });
+    this.integrity = new MemberIntegrity({
+      world,
+      logger,
+      config: config.upkeep,
+      electionMs: config.electionTimeoutMs,
+      clusterId: this.replication.clusterId,
+      memberId: this.replication.memberId,
+      directory: directory.memberDirectory,
+      store,
+      state,
+      replication: this.replication,
+      links: this.links,
+      receivedAtMs: () => this.snapshots.sink.receivedAtMs,
+      install: (snapshot, done) => this.snapshots.installer.exchange(snapshot, done),
+      fail: parts.fail,
+    });
     const abuse = new Abuse(logger, world.clock);
     this.misused = (kind, peer, reason) => abuse.note(kind, peer, { reason });
     this.rpc = new RpcServer(world, {
@@ -248,6 +273,7 @@ class RunningMember implements Member {
       state,
       rpc: this.guarded,
       access,
+      quarantine: this.integrity.quarantine,
     };
     this.diskSpace = new DiskSpace({
       places: placesOf(config, directory),
@@ -260,6 +286,19 @@ class RunningMember implements Member {
       raise: (done) => raiseNoSpace(context, { done, fail: done }),
     });
     fullDisk.noticed = () => this.diskSpace.refused();
+    this.heldAlarm = new HeldAlarm({
+      disk: world.disk,
+      path: `${directory.memberDirectory}/nospace-held`,
+      alarms: state.alarms,
+      memberId: this.replication.memberId,
+      logger,
+    });
+    this.prefixes = new LargestPrefixes({
+      store,
+      after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
+      nowMs: () => world.clock.nowMs(),
+    });
+    this.space = this.watchSpace(context);
     this.peers = new PeerSide({
       links: this.links,
       gate: gates.peers,
@@ -289,7 +328,15 @@ class RunningMember implements Member {
       clusterSettings: config,
       fail: parts.fail,
     });
-    this.snapshots.onReplaced = () => this.services.watch.hub.storeReplaced();
+    this.snapshots.onReplaced = () => {
+      this.integrity.replaced();
+      this.services.watch.hub.storeReplaced();
+    };
+    this.integrity.onChange = (isQuarantined) => {
+      this.services.health.set(!isQuarantined);
+      if (isQuarantined) this.services.watch.endAll();
+    };
+    this.integrity.route(this.peers.edge);
     state.onBatchEnd = this.batchEnd;
     this.replication.onLeadership((isLeader) => {
       if (!isLeader) this.services.expiry.demote();
@@ -305,6 +352,8 @@ class RunningMember implements Member {
       auth: state.auth,
       loopDelay: parts.loopDelay,
     });
+    attachSpaceMetrics(metrics.registry, this.space);
+    this.integrity.attachMetrics(metrics.registry);
     const sides = [gates.tls.clients, gates.tls.peers].filter((side) => side !== null);
     attachTlsMetrics(
       metrics.registry,
@@ -348,6 +397,31 @@ class RunningMember implements Member {
     }
   }
 
+  private watchSpace(context: MemberContext): SpaceWatch {
+    const { world, config, logger } = this.parts;
+    const { backend, replication, state, store } = this;
+    return new SpaceWatch({
+      quotaBytes: context.limits.quotaBytes,
+      backend,
+      every: (ms, callback) => world.timers.every(ms, callback, { ref: false }),
+      nowMs: () => world.clock.nowMs(),
+      logger,
+      prefixes: this.prefixes,
+      alarm: () => ({
+        isRaised: isNoSpaceRaised(context),
+        isHeld: state.alarms.isHeld(replication.memberId, AlarmType.NOSPACE),
+      }),
+      isDiskLow: () => this.diskSpace.isLow,
+      clear: (done) => clearNoSpace(context, { done: () => done(undefined), fail: (error) => done(error.message) }),
+      revision: () => store.revision,
+      compactRevision: () => store.compactRevision,
+      isCompacting: () => store.compacting,
+      compact: (revision, done) => this.services.compact(revision, done),
+      compactsUnasked: config.upkeep.compactOnNoSpace,
+      defragmentPercent: config.upkeep.autoDefragmentPercent,
+    });
+  }
+
   private connect(opened: OpenedLog, tls: TlsOptions | null): PeerLinks {
     const { world, config, logger, connectPeers } = this.parts;
     const options: HttpTransportOptions = {
@@ -361,7 +435,9 @@ class RunningMember implements Member {
       minClusterVersion: MIN_CLUSTER_VERSION,
       electionMs: config.electionTimeoutMs,
       host: {
-        step: (message) => this.replication.step(message),
+        step: (message) => {
+          if (!this.integrity.takes(message)) this.replication.step(message);
+        },
         isRemoved: (id) => this.state.members.isRemoved(id),
         reportUnreachable: (id) => this.replication.reportUnreachable(id),
         reportSnapshot: (id, failed) => this.replication.reportSnapshot(id, failed),
@@ -394,11 +470,15 @@ class RunningMember implements Member {
   async serve(): Promise<void> {
     const { config, logger } = this.parts;
     if (this.isRestarted && config.initialCorruptCheck) await this.services.duties.initialCheck();
+    await this.heldAlarm.open();
+    await this.integrity.open();
     this.replication.start();
+    this.integrity.start();
     this.services.duties.start();
     this.peers.open();
     await this.untilLeaderKnown();
     this.diskSpace.start();
+    this.space.start();
     const publishing = {
       replication: this.replication,
       logger,
@@ -438,7 +518,7 @@ class RunningMember implements Member {
       gate: this.gates.clients,
       rpc: this.rpc,
       guarded: this.guarded,
-      member: httpMember(this.replication, this.state, this.metrics.registry),
+      member: httpMember(this.replication, this.state, this.integrity.quarantine, this.metrics.registry),
       isAuthOn: () => this.state.auth.enabled,
       misused: this.misused,
     });
@@ -477,11 +557,15 @@ class RunningMember implements Member {
     this.compactions.stop();
     this.commits.stop();
     this.diskSpace.stop();
+    this.space.stop();
+    this.integrity.stop();
+    this.prefixes.stop();
     await this.peers.close();
     this.gates.tls.clients?.stop();
     this.gates.tls.peers?.stop();
     await this.replication.stop();
     this.snapshots.stop();
+    await this.heldAlarm.settled();
     await this.backend.close();
     await this.directory.lock.release();
     logger.log('info', 'closed etcd server', { name: this.parts.config.name, 'data-dir': this.parts.config.dataDir });

@@ -24,6 +24,8 @@ export interface SinkParts {
 export class MemberSnapshotSink implements SnapshotSink {
   private readonly parts: SinkParts;
   private received = 0;
+  /** When the last bytes of a snapshot came, or one was whole. */
+  receivedAtMs = 0;
 
   constructor(parts: SinkParts) {
     this.parts = parts;
@@ -35,7 +37,7 @@ export class MemberSnapshotSink implements SnapshotSink {
     const metadata = message.snapshot?.metadata ?? null;
     if (metadata === null) throw new OperatorError('a snapshot came without its position', 'Look at its sender.');
     const startMs = clock.nowMs();
-    await removeReceived(disk, directory, appliedIndex());
+    await removeReceived(world, directory, appliedIndex());
     const path = temporaryPath(directory, `received-${++this.received}`);
     await disk.remove(path);
     let bytes = 0;
@@ -50,6 +52,7 @@ export class MemberSnapshotSink implements SnapshotSink {
     await disk.rename(path, receivedPath(directory, metadata.index));
     await disk.syncDirectory(directory);
     faultPoint('snapshot.receive.after');
+    this.receivedAtMs = clock.nowMs();
     const tookMs = clock.nowMs() - startMs;
     metrics.received.observe(tookMs / 1000);
     logger.log('debug', 'checked and kept a database snapshot', {
@@ -69,6 +72,7 @@ export class MemberSnapshotSink implements SnapshotSink {
       let sinceMs = world.clock.nowMs();
       for await (const piece of body) {
         await write(file, piece, position);
+        this.receivedAtMs = world.clock.nowMs();
         position += piece.length;
         if (position - durable < SYNC_BYTES) continue;
         await synced(file);

@@ -1,4 +1,5 @@
 import { FAULT_POINTS, type FaultPoint } from '@etsd/base';
+import { NO_EXTRAS } from '../run/extras.ts';
 import { type Fault, LEADER } from '../run/faults.ts';
 import type { FaultKind, Plan } from '../run/plan.ts';
 
@@ -33,6 +34,8 @@ const CALM: Omit<Plan, 'faults'> = {
   batchIntervalMs: 100,
   compactionBatch: 1000,
   compactionPauseMs: 1,
+  comparesMembers: false,
+  stateCheckMs: 0,
   progressMs: 600_000,
   network: { latencyMinMs: 0.1, latencyMaxMs: 2, lossRate: 0, copyRate: 0, reorderRate: 0, halfOpenRate: 0 },
   diskMaxMs: 1,
@@ -66,6 +69,7 @@ const CALM: Omit<Plan, 'faults'> = {
   membershipMs: 0,
   authMs: 0,
   faultMs: 1_000_000,
+  ...NO_EXTRAS,
 };
 
 const DELETING = { ...CALM.operations, delete: 8, put: 3 };
