@@ -7,6 +7,10 @@ import { RpcServer } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import { Access, GuardedServer } from './access.ts';
+import type { Archiver } from './archive/archiver.ts';
+import { LogTail } from './archive/log-stretches.ts';
+import { openArchive, startCommands } from './archive/member-archive.ts';
+import type { CommandRunner } from './archive/sender.ts';
 import type { AuditSink } from './audit/audit-buffer.ts';
 import { bcryptCost, openTokens } from './auth-parts.ts';
 import { checkFirstStart } from './bootstrap/first-start.ts';
@@ -66,12 +70,14 @@ export async function runMember(given: MemberParts): Promise<Member> {
     // Keys that can not be used are told before anything is made on disk.
     const tokens = await openTokens(world, logger, config.authToken, config.authTokenTtlSeconds);
     const auditSink = await openAuditSink(world, config.guard.audit);
+    const commands = startCommands(parts);
     const directory = await openDataDirectory(world, config, logger);
     try {
-      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink });
+      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink, commands });
       await member.serve();
       return member;
     } catch (error) {
+      commands?.close();
       await directory.lock.release();
       throw error;
     }
@@ -86,6 +92,7 @@ export async function runMember(given: MemberParts): Promise<Member> {
 interface Openings {
   readonly tokens: Tokens;
   readonly auditSink: AuditSink | null;
+  readonly commands: CommandRunner | null;
 }
 
 /** The addresses of a member. */
@@ -124,6 +131,7 @@ class RunningMember implements Member {
   private readonly compactions: CompactionSlices;
   private readonly commits: CommitBatches;
   private readonly diskSpace: DiskSpace;
+  private readonly archiver: Archiver | null;
   private autoCompaction: AutoCompaction | null = null;
   private clients: ClientSide | null = null;
   private readonly misused: (kind: string, peer: string, reason: string) => void;
@@ -144,7 +152,8 @@ class RunningMember implements Member {
     fullDisk: FullDisk,
     gates: Gates,
     dialTls: TlsOptions | null,
-    { tokens, auditSink }: Openings,
+    tail: LogTail,
+    { tokens, auditSink, commands }: Openings,
   ) {
     const { world, config, logger } = parts;
     const { backend, store, state, lessor } = data;
@@ -165,12 +174,13 @@ class RunningMember implements Member {
       failed: parts.fail,
     });
     this.isRestarted = opened.start.bootstrap === null;
+    const snapshotMetrics = new SnapshotMetrics(metrics.registry);
     this.snapshots = new MemberSnapshots({
       ...data,
       world,
       logger,
       directory: directory.snapDirectory,
-      metrics: new SnapshotMetrics(metrics.registry),
+      metrics: snapshotMetrics,
       isBusy: () => this.replication.isBusy,
     });
     this.links = this.connect(opened, dialTls);
@@ -289,7 +299,25 @@ class RunningMember implements Member {
       clusterSettings: config,
       fail: parts.fail,
     });
-    this.snapshots.onReplaced = () => this.services.watch.hub.storeReplaced();
+    this.archiver = openArchive({
+      ...data,
+      world,
+      logger,
+      config,
+      clusterId: this.replication.clusterId,
+      memberId: this.replication.memberId,
+      walDirectory: directory.walDirectory,
+      snapDirectory: directory.snapDirectory,
+      tail,
+      isBusy: () => this.replication.isBusy,
+      registry: metrics.registry,
+      snapshotMetrics,
+      runner: commands,
+    });
+    this.snapshots.onReplaced = () => {
+      this.services.watch.hub.storeReplaced();
+      this.archiver?.stateReplaced();
+    };
     state.onBatchEnd = this.batchEnd;
     this.replication.onLeadership((isLeader) => {
       if (!isLeader) this.services.expiry.demote();
@@ -330,7 +358,8 @@ class RunningMember implements Member {
     const data = await openData(parts, directory, fullDisk);
     try {
       const dialTls = gates.tls.peers?.dialOptions() ?? null;
-      const place = logPlace(parts, directory, metrics, fullDisk);
+      const tail = new LogTail();
+      const place = logPlace(parts, directory, metrics, fullDisk, tail);
       const opened = await openLog({ world, config, logger, tls: dialTls, directory, state: data.state, place });
       const refusal = versionRefusal(data.state.version, PROTOCOL_VERSION);
       if (refusal !== null) throw refusal;
@@ -341,7 +370,7 @@ class RunningMember implements Member {
         'cluster-version': data.state.version.version === '' ? 'to_be_decided' : data.state.version.version,
         name: config.name,
       });
-      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, openings);
+      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, tail, openings);
     } catch (error) {
       await data.backend.close();
       throw error;
@@ -410,6 +439,7 @@ class RunningMember implements Member {
     await this.services.duties.decided;
     this.admitClients();
     this.startAutoCompaction();
+    this.archiver?.start();
     logger.log('info', 'ready to serve client requests');
     for (const endpoint of config.listenClientUrls) {
       const secure = isSecure(endpoint);
@@ -482,6 +512,7 @@ class RunningMember implements Member {
     this.gates.tls.peers?.stop();
     await this.replication.stop();
     this.snapshots.stop();
+    await this.archiver?.stop();
     await this.backend.close();
     await this.directory.lock.release();
     logger.log('info', 'closed etcd server', { name: this.parts.config.name, 'data-dir': this.parts.config.dataDir });

@@ -1,4 +1,5 @@
 import { type LogLevel, OperatorError } from '@etsd/base';
+import { type ArchiveConfig, archiveConfig } from './archive-config.ts';
 import { type GuardConfig, guardConfig } from './guard-config.ts';
 import { parseInitialCluster } from './initial-cluster.ts';
 import { findOption, OPTIONS } from './options.ts';
@@ -124,6 +125,8 @@ export interface MemberConfig {
   readonly forceNewCluster: boolean;
   readonly unsafeNoFsync: boolean;
   readonly guard: GuardConfig;
+  /** Null: nothing is archived. */
+  readonly archive: ArchiveConfig | null;
 }
 
 /**
@@ -314,6 +317,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     forceNewCluster: flag('force-new-cluster'),
     unsafeNoFsync: flag('unsafe-no-fsync'),
     guard: guardConfig(values),
+    archive: archiveConfig(values),
   };
 }
 

@@ -1,3 +1,4 @@
+import { ARCHIVE_OPTIONS } from './archive-config.ts';
 import { GUARD_OPTIONS } from './guard-options.ts';
 import type { ValueKind } from './values.ts';
 
@@ -27,6 +28,7 @@ export type Section =
   | 'Security'
   | 'Auth'
   | 'Limits and audit'
+  | 'Archive'
   | 'Profiling and monitoring'
   | 'Logging'
   | 'Features'
@@ -346,6 +348,8 @@ export const OPTIONS: readonly Option[] = [
   option('Auth', 'active', 'unsigned', 'auth-token-ttl', '300', 'Seconds a simple token lives unused.'),
 
   ...GUARD_OPTIONS,
+
+  ...ARCHIVE_OPTIONS,
 
   option('Profiling and monitoring', 'default-only', 'boolean', 'enable-pprof', 'false', 'Serve profiles over HTTP.'),
   option('Profiling and monitoring', 'inert', 'string', 'metrics', 'basic', 'basic or extensive.'),
