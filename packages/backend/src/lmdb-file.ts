@@ -1,10 +1,23 @@
-import { chmodSync, closeSync, existsSync, ftruncate, openSync, readSync, statfsSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  ftruncate,
+  openSync,
+  readSync,
+  statfsSync,
+  statSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
-import { errorFrom, type Key, keyFromBytes, OperatorError } from '@etsd/base';
-import { type Database, open, type RootDatabase } from 'lmdb';
+import { setTimeout as rest } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { cutGradually, errorFrom, type Key, keyFromBytes, OperatorError } from '@etsd/base';
+import type { Database, RootDatabase } from 'lmdb';
 import { type Batch, KEY_BUCKET } from './batch.ts';
 import { BUCKETS, FORMAT_VERSION } from './buckets.ts';
 import type { BaseScan, Layer } from './layer.ts';
+import { loadEngine } from './lmdb-module.ts';
 import { RevisionKey } from './records.ts';
 import type { Slab } from './slab.ts';
 
@@ -117,7 +130,7 @@ export class LmdbFile {
     this.path = path;
     // LMDB would create the file readable for everybody.
     this.fd = openSync(path, 'a', 0o600);
-    this.root = open<Buffer, string>({
+    this.root = loadEngine().open<Buffer, string>({
       path,
       noSubdir: true,
       maxDbs: BUCKETS.length + 2,
@@ -132,27 +145,40 @@ export class LmdbFile {
     } as never);
     chmodSync(`${path}-lock`, 0o600);
     try {
-      this.checkFormat();
+      this.tables = this.openTables();
     } catch (error) {
       void this.root.close();
       closeSync(this.fd);
       throw error;
     }
-    this.tables = BUCKETS.map((name) => this.root.openDB(name, { ...TABLE_OPTIONS } as never));
   }
 
-  private checkFormat(): void {
-    const system: Table = this.root.openDB(SYSTEM_TABLE, { ...TABLE_OPTIONS } as never);
+  private openTables(): Table[] {
+    const system = this.openTable(SYSTEM_TABLE);
     const found = system.getBinary(FORMAT_KEY);
-    if (found === undefined) {
-      let records = 0;
-      for (const _ of this.root.getKeys({ start: FIRST_KEY })) records++;
-      if (records > 1)
-        throw new OperatorError(`${this.path} is an LMDB file, but not one of etsd`, 'Use another directory.');
+    if (found !== undefined) this.checkFormat(found.toString('latin1'));
+    else this.checkNew();
+    const open = (): Table[] => BUCKETS.map((name) => this.openTable(name));
+    if (found !== undefined) return open();
+    // A new file is ours with all of its tables, or not yet at all. Each in a transaction of its own takes longer, too.
+    return this.root.transactionSync(() => {
       system.putSync(FORMAT_KEY, Buffer.from(FORMAT_VERSION));
-      return;
-    }
-    const version = found.toString('latin1');
+      return open();
+    });
+  }
+
+  private openTable(name: string): Table {
+    return this.root.openDB(name, { ...TABLE_OPTIONS } as never);
+  }
+
+  private checkNew(): void {
+    let records = 0;
+    for (const _ of this.root.getKeys({ start: FIRST_KEY })) records++;
+    if (records > 1)
+      throw new OperatorError(`${this.path} is an LMDB file, but not one of etsd`, 'Use another directory.');
+  }
+
+  private checkFormat(version: string): void {
     if (version === FORMAT_VERSION) return;
     throw new OperatorError(
       `${this.path} has storage format ${version}; this program reads format ${FORMAT_VERSION}`,
@@ -261,11 +287,14 @@ export class LmdbFile {
   }
 
   /**
-   * Closes a file that has no name any more. Its content goes first, in a thread: unmapping and freeing a gigabyte would
-   * hold the event loop for 50 ms. Nothing may read it any more; what LMDB itself may look at, the first pages, stays.
+   * Closes a file that has no name any more. Its content goes first, in a thread and step by step: unmapping and freeing
+   * a gigabyte would hold the event loop for 50 ms, and longer those who sync to the same disk. Nothing may read it any
+   * more; what LMDB itself may look at, the first pages, stays.
    */
   async discard(): Promise<void> {
-    await new Promise<void>((resolve) => ftruncate(this.fd, FIRST_PAGES_BYTES, () => resolve()));
+    const cut = (length: number): Promise<void> => promisify(ftruncate)(this.fd, length);
+    // What cannot be cut goes when the file is closed.
+    await cutGradually(fstatSync(this.fd).size, FIRST_PAGES_BYTES, cut, rest).catch(() => {});
     await this.close();
   }
 

@@ -21,6 +21,8 @@ export interface MemberParts {
    * for room on the disk.
    */
   readonly openBackend: (path: string, onFailure: (error: Error) => void, onOutOfSpace: () => void) => Backend;
+  /** Loads what `openBackend` needs, where that takes long: called while a program locks the data directory for us. */
+  readonly loadBackend?: () => void;
   readonly loopDelay: LoopDelay;
   /** Shown among the metrics, where there is a process of the member's own. */
   readonly process?: ProcessFigures;

@@ -70,9 +70,10 @@ export async function runMember(given: MemberParts): Promise<Member> {
     // Keys that can not be used are told before anything is made on disk.
     const tokens = await openTokens(world, logger, config.authToken, config.authTokenTtlSeconds);
     const auditSink = await openAuditSink(world, config.guard.audit);
-    const commands = startCommands(parts);
-    const directory = await openDataDirectory(world, config, logger);
+    const directory = await openDataDirectory(world, config, logger, parts.loadBackend);
+    let commands: CommandRunner | null = null;
     try {
+      commands = startCommands(parts);
       const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink, commands });
       await member.serve();
       return member;
