@@ -7,6 +7,10 @@ import { RpcServer } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import { Access, GuardedServer } from './access.ts';
+import type { Archiver } from './archive/archiver.ts';
+import { LogTail } from './archive/log-stretches.ts';
+import { openArchive, startCommands } from './archive/member-archive.ts';
+import type { CommandRunner } from './archive/sender.ts';
 import type { AuditSink } from './audit/audit-buffer.ts';
 import { bcryptCost, openTokens } from './auth-parts.ts';
 import { checkFirstStart } from './bootstrap/first-start.ts';
@@ -72,11 +76,14 @@ export async function runMember(given: MemberParts): Promise<Member> {
     const tokens = await openTokens(world, logger, config.authToken, config.authTokenTtlSeconds);
     const auditSink = await openAuditSink(world, config.guard.audit);
     const directory = await openDataDirectory(world, config, logger, parts.loadBackend);
+    let commands: CommandRunner | null = null;
     try {
-      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink });
+      commands = startCommands(parts);
+      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink, commands });
       await member.serve();
       return member;
     } catch (error) {
+      commands?.close();
       await directory.lock.release();
       throw error;
     }
@@ -91,6 +98,7 @@ export async function runMember(given: MemberParts): Promise<Member> {
 interface Openings {
   readonly tokens: Tokens;
   readonly auditSink: AuditSink | null;
+  readonly commands: CommandRunner | null;
 }
 
 /** The addresses of a member. */
@@ -137,6 +145,7 @@ class RunningMember implements Member {
   private readonly heldAlarm: HeldAlarm;
   private readonly prefixes: LargestPrefixes;
   private readonly space: SpaceWatch;
+  private readonly archiver: Archiver | null;
   private autoCompaction: AutoCompaction | null = null;
   private clients: ClientSide | null = null;
   private readonly misused: (kind: string, peer: string, reason: string) => void;
@@ -157,7 +166,8 @@ class RunningMember implements Member {
     fullDisk: FullDisk,
     gates: Gates,
     dialTls: TlsOptions | null,
-    { tokens, auditSink }: Openings,
+    tail: LogTail,
+    { tokens, auditSink, commands }: Openings,
   ) {
     const { world, config, logger } = parts;
     const { backend, store, state, lessor } = data;
@@ -178,12 +188,13 @@ class RunningMember implements Member {
       failed: parts.fail,
     });
     this.isRestarted = opened.start.bootstrap === null;
+    const snapshotMetrics = new SnapshotMetrics(metrics.registry);
     this.snapshots = new MemberSnapshots({
       ...data,
       world,
       logger,
       directory: directory.snapDirectory,
-      metrics: new SnapshotMetrics(metrics.registry),
+      metrics: snapshotMetrics,
       isBusy: () => this.replication.isBusy,
     });
     this.links = this.connect(opened, dialTls);
@@ -333,15 +344,31 @@ class RunningMember implements Member {
       serverVersion: versionOf(parts),
       fail: parts.fail,
     });
-    this.snapshots.onReplaced = () => {
-      this.integrity.replaced();
-      this.services.watch.hub.storeReplaced();
-    };
     this.integrity.onChange = (isQuarantined) => {
       this.services.health.set(!isQuarantined);
       if (isQuarantined) this.services.watch.endAll();
     };
     this.integrity.route(this.peers.edge);
+    this.archiver = openArchive({
+      ...data,
+      world,
+      logger,
+      config,
+      clusterId: this.replication.clusterId,
+      memberId: this.replication.memberId,
+      walDirectory: directory.walDirectory,
+      snapDirectory: directory.snapDirectory,
+      tail,
+      isBusy: () => this.replication.isBusy,
+      registry: metrics.registry,
+      snapshotMetrics,
+      runner: commands,
+    });
+    this.snapshots.onReplaced = () => {
+      this.integrity.replaced();
+      this.services.watch.hub.storeReplaced();
+      this.archiver?.stateReplaced();
+    };
     state.onBatchEnd = this.batchEnd;
     this.replication.onLeadership((isLeader) => {
       if (!isLeader) this.services.expiry.demote();
@@ -384,7 +411,8 @@ class RunningMember implements Member {
     const data = await openData(parts, directory, fullDisk);
     try {
       const dialTls = gates.tls.peers?.dialOptions() ?? null;
-      const place = logPlace(parts, directory, metrics, fullDisk);
+      const tail = new LogTail();
+      const place = logPlace(parts, directory, metrics, fullDisk, tail);
       const serverVersion = versionOf(parts);
       const { state } = data;
       const opened = await openLog({ world, config, logger, tls: dialTls, directory, state, place, serverVersion });
@@ -397,7 +425,7 @@ class RunningMember implements Member {
         'cluster-version': state.version.version === '' ? 'to_be_decided' : state.version.version,
         name: config.name,
       });
-      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, openings);
+      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, tail, openings);
     } catch (error) {
       await data.backend.close();
       throw error;
@@ -497,6 +525,7 @@ class RunningMember implements Member {
     await this.services.duties.decided;
     this.admitClients();
     this.startAutoCompaction();
+    this.archiver?.start();
     logger.log('info', 'ready to serve client requests');
     for (const endpoint of config.listenClientUrls) {
       const secure = isSecure(endpoint);
@@ -579,6 +608,7 @@ class RunningMember implements Member {
     await this.replication.stop();
     this.snapshots.stop();
     await this.heldAlarm.settled();
+    await this.archiver?.stop();
     await this.backend.close();
     await this.directory.lock.release();
     logger.log('info', 'closed etcd server', { name: this.parts.config.name, 'data-dir': this.parts.config.dataDir });
