@@ -43,6 +43,7 @@ const CALM: Omit<Plan, 'faults'> = {
   valueBytesMax: 8,
   clients: 4,
   pauseMs: 15,
+  atOnce: 1,
   operations: {
     get: 2,
     list: 0,
