@@ -13,6 +13,7 @@ export function httpMember(
   serverVersion: string,
   replication: ReplicationNode,
   state: State,
+  quarantine: { readonly isAlarmed: boolean; readonly refusal: EtcdError | null },
   metrics: MetricRegistry,
 ): HttpMember {
   return {
@@ -21,15 +22,20 @@ export function httpMember(
     hasLeader: () => replication.leader !== U64_ZERO,
     isLearner: () => replication.isLearner,
     alarms: () => [
-      ...new Set(
-        state.alarms.list(AlarmType.NONE).map(({ alarm }) => {
+      ...new Set([
+        ...state.alarms.list(AlarmType.NONE).map(({ alarm }) => {
           if (alarm === AlarmType.NOSPACE) return 'NOSPACE';
           return alarm === AlarmType.CORRUPT ? 'CORRUPT' : 'UNKNOWN';
         }),
-      ),
+        ...(quarantine.isAlarmed ? ['CORRUPT'] : []),
+      ]),
     ],
     probeRead: () =>
       new Promise((resolve) => {
+        if (quarantine.refusal !== null) {
+          resolve(quarantine.refusal.message);
+          return;
+        }
         // A member that is alone could still read, but it can promise nothing.
         if (replication.isDiskStalled) {
           resolve(DISK_HANGS);

@@ -29,6 +29,8 @@ class NullCall implements ApiCall {
   context: unknown = null;
   readonly isOpen = true;
   readonly queuedBytes = 0;
+  readonly isCongested = false;
+  readonly isShut = false;
   readonly target = { buffer: Buffer.alloc(4096), offset: 0 };
   readonly peerCommonName = '';
   guard: unknown = null;
@@ -50,6 +52,7 @@ class NullCall implements ApiCall {
   }
   sendPart(): void {}
   sendChunks(): void {}
+  awaitWindow(): void {}
   end(): void {}
   fail(code: number, message: string): void {
     throw new Error(`${code} ${message}`);
@@ -100,6 +103,7 @@ function setUp(): { put: ApiHandler; range: ApiHandler; store: Store } {
     state,
     rpc: server,
     access: openAccess(world),
+    quarantine: { refusal: null, isAlarmed: false },
   };
   const runner = new SliceRunner(world, 5);
   registerKv({ context, quota: new Quota(context), compactions: { whenPurged: () => {} }, runner });

@@ -2,7 +2,7 @@
 import { MemoryBackend } from '@etsd/backend';
 import { silentLogger } from '@etsd/base';
 import { Store } from '@etsd/mvcc';
-import { HeaderTemplate } from '@etsd/proto';
+import { type EtcdError, HeaderTemplate } from '@etsd/proto';
 import { Lessor, State } from '@etsd/state';
 import { Access, GuardedServer } from '../access.ts';
 import type { ApiWaiter, MemberContext } from '../context.ts';
@@ -44,6 +44,12 @@ export interface MemberOptions extends LimitOptions {
   readonly limits?: Partial<Limits>;
 }
 
+/** How the client of a call reads. */
+interface Client {
+  readonly isCongested?: boolean;
+  readonly isShut?: boolean;
+}
+
 export class TestMember {
   readonly world = new FakeWorld();
   readonly server = new FakeServer();
@@ -56,7 +62,10 @@ export class TestMember {
   readonly quota: Quota;
   /** What the quota is told of the file. */
   fileBytes = 0;
+  /** What of it is in use; all where this is below zero. */
+  inUseBytes = -1;
   defragmentations = 0;
+  readonly quarantine: { refusal: EtcdError | null; isAlarmed: boolean } = { refusal: null, isAlarmed: false };
   /** Of the certificate that calls come with. */
   peerCommonName = '';
   readonly purged: (() => void)[] = [];
@@ -96,7 +105,7 @@ export class TestMember {
         isOutOfSpace: false,
         pendingBytes: 0,
         sizeBytes: () => this.fileBytes,
-        inUseBytes: () => this.fileBytes,
+        inUseBytes: () => (this.inUseBytes < 0 ? this.fileBytes : this.inUseBytes),
         defragment: () => {
           this.defragmentations++;
           return Promise.resolve();
@@ -105,6 +114,7 @@ export class TestMember {
       state: this.state,
       rpc: new GuardedServer(this.server, access),
       access,
+      quarantine: this.quarantine,
     };
     this.runner = new SliceRunner(this.world, this.context.limits.sliceMs);
     this.quota = new Quota(this.context);
@@ -117,8 +127,10 @@ export class TestMember {
   }
 
   /** A call of the method, its request delivered. */
-  call(path: string, request: Buffer, headers: Record<string, string> = {}): FakeCall {
+  call(path: string, request: Buffer, headers: Record<string, string> = {}, client: Client = {}): FakeCall {
     const call = new FakeCall(this.server.handler(path), headers, this.peerCommonName);
+    call.isCongested = client.isCongested ?? false;
+    call.isShut = client.isShut ?? false;
     call.receive(request);
     return call;
   }

@@ -1,7 +1,14 @@
 import { META_STORAGE_VERSION, MemoryBackend } from '@etsd/backend';
 import { errorChain, type LogFields, type Logger, type LogLevel, type Prng } from '@etsd/base';
 import type { SimMachine } from '@etsd/runtime/sim';
-import { type BcryptEngine, buildConfig, type Member, type MemberConfig, runMember } from '@etsd/server';
+import {
+  type BcryptEngine,
+  buildConfig,
+  type Member,
+  type MemberConfig,
+  type MemberParts,
+  runMember,
+} from '@etsd/server';
 import type { Plan } from '../run/plan.ts';
 import type { Trace } from '../run/trace.ts';
 import { type AppliedVersion, ObservedApplier, type Observer } from './observer.ts';
@@ -39,6 +46,9 @@ export interface MemberSurroundings {
   readonly releases: Releases;
   broke(rule: string, text: string): void;
 }
+
+/** What applies the log in a member. */
+type State = Parameters<NonNullable<MemberParts['observeApplier']>>[0];
 
 /** How a member is told to begin. */
 export interface Beginning {
@@ -83,7 +93,9 @@ export class SimMember {
   version = OLD_RELEASE;
   private applied: AppliedVersion | null = null;
   private beginning: Beginning = { initialCluster: '', state: 'new' };
-  private backend: MemoryBackend | null = null;
+  /** What the running process has in its memory and in its store, for whoever wants to change it behind its back. */
+  state: State | null = null;
+  backend: MemoryBackend | null = null;
   /** The store is what an ended process has left; nobody has opened it since. */
   private isStoreKept = false;
   private readonly around: MemberSurroundings;
@@ -166,6 +178,7 @@ export class SimMember {
       wal: { segmentBytes: around.plan.segmentBytes, segmentsMax: 2, fillAheadBytes: 4096 },
       serverVersion: this.version,
       observeApplier: (applier) => {
+        this.state = applier;
         this.applied = applier.version;
         return new ObservedApplier(applier, around.observer, this.name);
       },
@@ -232,6 +245,8 @@ export class SimMember {
       'experimental-compaction-batch-limit': plan.compactionBatch,
       'experimental-compaction-sleep-interval': `${plan.compactionPauseMs}ms`,
       'experimental-watch-progress-notify-interval': `${plan.progressMs}ms`,
+      'compare-members': plan.comparesMembers,
+      'state-check-time': `${plan.stateCheckMs}ms`,
       'bcrypt-cost': 4,
     };
     return buildConfig(new Map(Object.entries(flags).map(([name, value]) => [name, String(value)])));

@@ -38,6 +38,8 @@ export interface RunStats {
   readonly simulatedMs: number;
   readonly events: number;
   readonly calls: number;
+  /** Those among them that were answered before there was peace. */
+  readonly tormentCalls: number;
   readonly terms: number;
   readonly entries: number;
   readonly traceLines: number;
@@ -97,6 +99,7 @@ class Run {
   private readonly torment: Torment;
   private readonly workers: Promise<void>[] = [];
   private machines = 0;
+  private tormentCalls = 0;
   /** One watch over everything at each member. */
   private readonly recorders = new Map<string, Watcher>();
   private watchers: Watcher[] = [];
@@ -112,7 +115,7 @@ class Run {
   }
 
   async run(): Promise<SimulateResult> {
-    const { cluster } = this;
+    const { cluster, shared } = this;
     const { simulation } = cluster.universe;
     const endMs = this.options.seconds * 1000;
     const limits = { eventsMax: Number.POSITIVE_INFINITY, durationMs: endMs + 1 };
@@ -122,6 +125,7 @@ class Run {
       this.stir();
       cluster.after(endMs, () => {});
       await simulation.runUntil(() => this.mustStop || cluster.nowMs >= endMs, limits);
+      this.tormentCalls = shared.calls;
       if (!this.mustStop) await this.rest();
     } catch (error) {
       cluster.broke('does not throw', String((error as Error).stack ?? error));
@@ -240,6 +244,7 @@ class Run {
         simulatedMs: simulation.nowMs,
         events: simulation.eventCount,
         calls: shared.calls,
+        tormentCalls: this.tormentCalls,
         terms: cluster.observer.terms,
         entries: Math.max(0, cluster.observer.appliedMax),
         traceLines: cluster.trace.count,
