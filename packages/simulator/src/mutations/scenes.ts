@@ -22,7 +22,7 @@ export interface ScriptScene {
 export type Scene = RunScene | ScriptScene;
 
 /** Three members and a few clients at work; nothing goes wrong. */
-const CALM: Omit<Plan, 'faults'> = {
+export const CALM: Omit<Plan, 'faults'> = {
   founders: 3,
   spares: 0,
   heartbeatMs: 50,

@@ -31,4 +31,16 @@ export const REGRESSIONS: readonly Regression[] = [
     plan: ONE_AT_A_TIME,
     found: 'a member told to stop left a commit index behind the end of its log',
   },
+  {
+    seed: 77,
+    seconds: 20,
+    plan: ONE_AT_A_TIME,
+    found: 'locks and elections while members go to another release and back',
+  },
+  {
+    seed: 1279,
+    seconds: 20,
+    plan: ONE_AT_A_TIME,
+    found: 'the same with recipes, and disks that rot: a member is refused and replaced',
+  },
 ];
