@@ -11,14 +11,18 @@ import { formatDuration, formatSize, parseDuration, parseHexId, parseInteger, qu
 import { run } from './main.ts';
 import { ETSDCTL } from './program.ts';
 
-async function typed(program: Program, line: string): Promise<{ code: number; stdout: string; stderr: string }> {
+async function typed(
+  program: Program,
+  line: string,
+  env: Record<string, string> = {},
+): Promise<{ code: number; stdout: string; stderr: string }> {
   const text = (stream: PassThrough): string => (stream.read() as Buffer | null)?.toString() ?? '';
   const stdin = new PassThrough();
   const stdout = new PassThrough();
   const stderr = new PassThrough();
   stdin.end();
   const words = line.split(' ').filter((word) => word !== '');
-  const code = await run(program, words, { env: {}, stdin: stdin as never, stdout, stderr });
+  const code = await run(program, words, { env, stdin: stdin as never, stdout, stderr });
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }
 
@@ -52,6 +56,20 @@ function leaves(commands: readonly Command[], path: readonly string[] = []): [st
     return command.commands === undefined ? [[at, command] as [string[], Command]] : leaves(command.commands, at);
   });
 }
+
+test('a variable that means nothing is named, without its value', async () => {
+  const env = { ETCDCTL_PASWORD: 'hidden', ETCDCTL_HEX: 'perhaps', ETCDCTL_XYZ: '', ETCDCTL_API: '3' };
+  const { code, stdout, stderr } = await typed(ETSDCTL, 'get a -w xml', env);
+  assert.deepEqual([code, stdout], [4, '']);
+  const lines = stderr.split('\n');
+  assert.match(lines[0] ?? '', /^Warning: ETCDCTL_HEX is not used: invalid argument "perhaps" for "--hex" flag/);
+  assert.deepEqual(lines.slice(2, 5), [
+    'Warning: unknown environment variable ETCDCTL_PASWORD',
+    '(did you mean ETCDCTL_PASSWORD?)',
+    'Warning: unknown environment variable ETCDCTL_XYZ',
+  ]);
+  assert.doesNotMatch(stderr, /hidden|API/);
+});
 
 test('--debug shows the settings in use, but no secret', async () => {
   const { stderr } = await typed(ETSDCTL, 'get a --debug --user=me:hidden --endpoints=nowhere --password=');
