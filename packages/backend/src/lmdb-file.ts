@@ -1,6 +1,18 @@
-import { chmodSync, closeSync, existsSync, ftruncate, openSync, readSync, statfsSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  ftruncate,
+  openSync,
+  readSync,
+  statfsSync,
+  statSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
-import { errorFrom, type Key, keyFromBytes, OperatorError } from '@etsd/base';
+import { setTimeout as rest } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { cutGradually, errorFrom, type Key, keyFromBytes, OperatorError } from '@etsd/base';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { type Batch, KEY_BUCKET } from './batch.ts';
 import { BUCKETS, FORMAT_VERSION } from './buckets.ts';
@@ -263,15 +275,18 @@ export class LmdbFile {
   }
 
   /**
-   * Closes a file that has no name any more. Its content goes first, in a thread: unmapping and freeing a gigabyte would
-   * hold the event loop for 50 ms. Nothing may read it any more; what LMDB itself may look at, the first pages, stays.
+   * Closes a file that has no name any more. Its content goes first, in a thread and step by step: unmapping and freeing
+   * a gigabyte would hold the event loop for 50 ms, and longer those who sync to the same disk. Nothing may read it any
+   * more; what LMDB itself may look at, the first pages, stays.
    */
   async discard(): Promise<void> {
     if (this.isKept) {
       await this.close();
       return;
     }
-    await new Promise<void>((resolve) => ftruncate(this.fd, FIRST_PAGES_BYTES, () => resolve()));
+    const cut = (length: number): Promise<void> => promisify(ftruncate)(this.fd, length);
+    // What cannot be cut goes when the file is closed.
+    await cutGradually(fstatSync(this.fd).size, FIRST_PAGES_BYTES, cut, rest).catch(() => {});
     await this.close();
   }
 

@@ -7,6 +7,8 @@
  */
 import { constants, promises } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as rest } from 'node:timers/promises';
+import { cutGradually } from '@etsd/base';
 import type { Lock, LockedFiles } from '../disk.ts';
 import { lockFile, lockHandles } from './file-lock.ts';
 
@@ -100,15 +102,28 @@ export class SpareFiles implements LockedFiles {
   }
 
   async remove(path: string, lock: Lock): Promise<void> {
-    if (!(lock instanceof SpareFile) || this.isClosed || this.spares.length >= KEEP_FILES) {
+    if (!(lock instanceof SpareFile)) {
       await promises.rm(path, { force: true });
       await lock.release();
       return;
     }
     lock.path = this.nextPath();
     await promises.rename(path, lock.path);
-    await lock.handle.truncate(0);
-    this.spares.push(lock);
+    const { handle } = lock;
+    const { size } = await handle.stat();
+    // Whoever is being stopped does not wait for others.
+    await cutGradually(
+      size,
+      0,
+      (length) => handle.truncate(length),
+      (ms) => rest(this.isClosed ? 0 : ms),
+    );
+    if (!this.isClosed && this.spares.length < KEEP_FILES) {
+      this.spares.push(lock);
+      return;
+    }
+    await promises.rm(lock.path, { force: true });
+    await lock.release();
   }
 
   async close(): Promise<void> {

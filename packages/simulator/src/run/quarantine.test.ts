@@ -9,6 +9,7 @@ import { Prng } from '@etsd/base';
 import { PutRequest, RaftRequestField, writeRaftRequest } from '@etsd/proto';
 import { SimCluster } from '../cluster/cluster.ts';
 import type { SimMember } from '../cluster/member.ts';
+import { NO_EXTRAS } from './extras.ts';
 import { drawPlan, type Plan } from './plan.ts';
 
 const EVERYTHING = { eventsMax: Number.POSITIVE_INFINITY };
@@ -32,7 +33,7 @@ class World {
   private id = 0;
 
   constructor(seed: number, more: Partial<Plan> = {}) {
-    const drawn = drawPlan(new Prng(seed));
+    const drawn = { ...drawPlan(new Prng(seed)), ...NO_EXTRAS };
     const network = { ...drawn.network, lossRate: 0, copyRate: 0, reorderRate: 0, halfOpenRate: 0 };
     this.cluster = new SimCluster({ seed, plan: { ...drawn, network, ...PLAN, ...more }, keepsTrace: true });
     this.cluster.start();
