@@ -309,6 +309,8 @@ export class LmdbBackend implements Backend {
     const freshPath = `${this.path}.new`;
     faultPoint('defragment.before');
     rmSync(freshPath, { force: true });
+    // What waits for room is not written before there is some.
+    if (this.lacksSpace !== null) throw this.lacksSpace;
     // What was deleted last should not be copied: deleted afterwards, it would leave holes in the new file.
     await this.committed();
     checkRoom(dirname(this.path), this.inUseBytes() + FULL_BYTES, 'defragmenting it');

@@ -520,6 +520,7 @@ class RunningMember implements Member {
       guarded: this.guarded,
       member: httpMember(this.replication, this.state, this.integrity.quarantine, this.metrics.registry),
       isAuthOn: () => this.state.auth.enabled,
+      space: () => this.space.explain(!this.state.auth.enabled),
       misused: this.misused,
     });
   }
