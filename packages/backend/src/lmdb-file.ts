@@ -13,10 +13,11 @@ import { dirname } from 'node:path';
 import { setTimeout as rest } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { cutGradually, errorFrom, type Key, keyFromBytes, OperatorError } from '@etsd/base';
-import { type Database, open, type RootDatabase } from 'lmdb';
+import type { Database, RootDatabase } from 'lmdb';
 import { type Batch, KEY_BUCKET } from './batch.ts';
 import { BUCKETS, FORMAT_VERSION } from './buckets.ts';
 import type { BaseScan, Layer } from './layer.ts';
+import { loadEngine } from './lmdb-module.ts';
 import { RevisionKey } from './records.ts';
 import type { Slab } from './slab.ts';
 
@@ -131,7 +132,7 @@ export class LmdbFile {
     this.path = path;
     // LMDB would create the file readable for everybody.
     this.fd = openSync(path, 'a', 0o600);
-    this.root = open<Buffer, string>({
+    this.root = loadEngine().open<Buffer, string>({
       path,
       noSubdir: true,
       maxDbs: BUCKETS.length + 2,
@@ -146,27 +147,40 @@ export class LmdbFile {
     } as never);
     chmodSync(`${path}-lock`, 0o600);
     try {
-      this.checkFormat();
+      this.tables = this.openTables();
     } catch (error) {
       void this.root.close();
       closeSync(this.fd);
       throw error;
     }
-    this.tables = BUCKETS.map((name) => this.root.openDB(name, { ...TABLE_OPTIONS } as never));
   }
 
-  private checkFormat(): void {
-    const system: Table = this.root.openDB(SYSTEM_TABLE, { ...TABLE_OPTIONS } as never);
+  private openTables(): Table[] {
+    const system = this.openTable(SYSTEM_TABLE);
     const found = system.getBinary(FORMAT_KEY);
-    if (found === undefined) {
-      let records = 0;
-      for (const _ of this.root.getKeys({ start: FIRST_KEY })) records++;
-      if (records > 1)
-        throw new OperatorError(`${this.path} is an LMDB file, but not one of etsd`, 'Use another directory.');
+    if (found !== undefined) this.checkFormat(found.toString('latin1'));
+    else this.checkNew();
+    const open = (): Table[] => BUCKETS.map((name) => this.openTable(name));
+    if (found !== undefined) return open();
+    // A new file is ours with all of its tables, or not yet at all. Each in a transaction of its own takes longer, too.
+    return this.root.transactionSync(() => {
       system.putSync(FORMAT_KEY, Buffer.from(FORMAT_VERSION));
-      return;
-    }
-    const version = found.toString('latin1');
+      return open();
+    });
+  }
+
+  private openTable(name: string): Table {
+    return this.root.openDB(name, { ...TABLE_OPTIONS } as never);
+  }
+
+  private checkNew(): void {
+    let records = 0;
+    for (const _ of this.root.getKeys({ start: FIRST_KEY })) records++;
+    if (records > 1)
+      throw new OperatorError(`${this.path} is an LMDB file, but not one of etsd`, 'Use another directory.');
+  }
+
+  private checkFormat(version: string): void {
     if (version === FORMAT_VERSION) return;
     throw new OperatorError(
       `${this.path} has storage format ${version}; this program reads format ${FORMAT_VERSION}`,

@@ -10,6 +10,8 @@ import { checkRoom, freeBytes, KEY_BYTES_MAX, type LmdbFile, openLmdbFile, type 
 import { ABSENT, findIn, layersOf, Overlay } from './overlay.ts';
 import type { Slab } from './slab.ts';
 
+export { loadEngine } from './lmdb-module.ts';
+
 /** Operations handed to the engine in one go, where there are several batches: about two milliseconds. */
 const TRANSACTION_OPERATIONS_MAX = 4000;
 /** Writes kept for the new file while `defragment` copies the old one. */

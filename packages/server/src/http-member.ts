@@ -5,19 +5,19 @@ import type { ReplicationNode } from '@etsd/replication';
 import type { State } from '@etsd/state';
 import type { HttpMember } from './http/routes.ts';
 import type { MetricRegistry } from './metrics.ts';
-import { PROTOCOL_VERSION } from './version.ts';
 
 const DISK_HANGS = 'the disk of the log hangs';
 
 /** What the plain HTTP routes ask, answered from the parts of a member. */
 export function httpMember(
+  serverVersion: string,
   replication: ReplicationNode,
   state: State,
   quarantine: { readonly isAlarmed: boolean; readonly refusal: EtcdError | null },
   metrics: MetricRegistry,
 ): HttpMember {
   return {
-    serverVersion: PROTOCOL_VERSION,
+    serverVersion,
     clusterVersion: () => (state.version.version === '' ? undefined : state.version.version),
     hasLeader: () => replication.leader !== U64_ZERO,
     isLearner: () => replication.isLearner,

@@ -7,6 +7,10 @@ import { RpcServer } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import { Access, GuardedServer } from './access.ts';
+import type { Archiver } from './archive/archiver.ts';
+import { LogTail } from './archive/log-stretches.ts';
+import { openArchive, startCommands } from './archive/member-archive.ts';
+import type { CommandRunner } from './archive/sender.ts';
 import type { AuditSink } from './audit/audit-buffer.ts';
 import { bcryptCost, openTokens } from './auth-parts.ts';
 import { checkFirstStart } from './bootstrap/first-start.ts';
@@ -71,12 +75,15 @@ export async function runMember(given: MemberParts): Promise<Member> {
     // Keys that can not be used are told before anything is made on disk.
     const tokens = await openTokens(world, logger, config.authToken, config.authTokenTtlSeconds);
     const auditSink = await openAuditSink(world, config.guard.audit);
-    const directory = await openDataDirectory(world, config, logger);
+    const directory = await openDataDirectory(world, config, logger, parts.loadBackend);
+    let commands: CommandRunner | null = null;
     try {
-      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink });
+      commands = startCommands(parts);
+      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink, commands });
       await member.serve();
       return member;
     } catch (error) {
+      commands?.close();
       await directory.lock.release();
       throw error;
     }
@@ -91,6 +98,7 @@ export async function runMember(given: MemberParts): Promise<Member> {
 interface Openings {
   readonly tokens: Tokens;
   readonly auditSink: AuditSink | null;
+  readonly commands: CommandRunner | null;
 }
 
 /** The addresses of a member. */
@@ -108,6 +116,10 @@ async function bindGates(world: World, config: MemberConfig, tls: TlsSides): Pro
     await peers.close();
     throw error;
   }
+}
+
+function versionOf({ serverVersion = PROTOCOL_VERSION }: MemberParts): string {
+  return serverVersion;
 }
 
 class RunningMember implements Member {
@@ -133,6 +145,7 @@ class RunningMember implements Member {
   private readonly heldAlarm: HeldAlarm;
   private readonly prefixes: LargestPrefixes;
   private readonly space: SpaceWatch;
+  private readonly archiver: Archiver | null;
   private autoCompaction: AutoCompaction | null = null;
   private clients: ClientSide | null = null;
   private readonly misused: (kind: string, peer: string, reason: string) => void;
@@ -153,7 +166,8 @@ class RunningMember implements Member {
     fullDisk: FullDisk,
     gates: Gates,
     dialTls: TlsOptions | null,
-    { tokens, auditSink }: Openings,
+    tail: LogTail,
+    { tokens, auditSink, commands }: Openings,
   ) {
     const { world, config, logger } = parts;
     const { backend, store, state, lessor } = data;
@@ -174,12 +188,13 @@ class RunningMember implements Member {
       failed: parts.fail,
     });
     this.isRestarted = opened.start.bootstrap === null;
+    const snapshotMetrics = new SnapshotMetrics(metrics.registry);
     this.snapshots = new MemberSnapshots({
       ...data,
       world,
       logger,
       directory: directory.snapDirectory,
-      metrics: new SnapshotMetrics(metrics.registry),
+      metrics: snapshotMetrics,
       isBusy: () => this.replication.isBusy,
     });
     this.links = this.connect(opened, dialTls);
@@ -326,17 +341,34 @@ class RunningMember implements Member {
       guard: this.guard,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
+      serverVersion: versionOf(parts),
       fail: parts.fail,
     });
-    this.snapshots.onReplaced = () => {
-      this.integrity.replaced();
-      this.services.watch.hub.storeReplaced();
-    };
     this.integrity.onChange = (isQuarantined) => {
       this.services.health.set(!isQuarantined);
       if (isQuarantined) this.services.watch.endAll();
     };
     this.integrity.route(this.peers.edge);
+    this.archiver = openArchive({
+      ...data,
+      world,
+      logger,
+      config,
+      clusterId: this.replication.clusterId,
+      memberId: this.replication.memberId,
+      walDirectory: directory.walDirectory,
+      snapDirectory: directory.snapDirectory,
+      tail,
+      isBusy: () => this.replication.isBusy,
+      registry: metrics.registry,
+      snapshotMetrics,
+      runner: commands,
+    });
+    this.snapshots.onReplaced = () => {
+      this.integrity.replaced();
+      this.services.watch.hub.storeReplaced();
+      this.archiver?.stateReplaced();
+    };
     state.onBatchEnd = this.batchEnd;
     this.replication.onLeadership((isLeader) => {
       if (!isLeader) this.services.expiry.demote();
@@ -379,18 +411,21 @@ class RunningMember implements Member {
     const data = await openData(parts, directory, fullDisk);
     try {
       const dialTls = gates.tls.peers?.dialOptions() ?? null;
-      const place = logPlace(parts, directory, metrics, fullDisk);
-      const opened = await openLog({ world, config, logger, tls: dialTls, directory, state: data.state, place });
-      const refusal = versionRefusal(data.state.version, PROTOCOL_VERSION);
+      const tail = new LogTail();
+      const place = logPlace(parts, directory, metrics, fullDisk, tail);
+      const serverVersion = versionOf(parts);
+      const { state } = data;
+      const opened = await openLog({ world, config, logger, tls: dialTls, directory, state, place, serverVersion });
+      const refusal = versionRefusal(state.version, serverVersion);
       if (refusal !== null) throw refusal;
       logger.log('info', 'starting etcd server', {
         'local-member-id': u64ToHex(opened.start.memberId),
         'cluster-id': u64ToHex(opened.start.clusterId),
-        'local-server-version': PROTOCOL_VERSION,
-        'cluster-version': data.state.version.version === '' ? 'to_be_decided' : data.state.version.version,
+        'local-server-version': serverVersion,
+        'cluster-version': state.version.version === '' ? 'to_be_decided' : state.version.version,
         name: config.name,
       });
-      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, openings);
+      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, tail, openings);
     } catch (error) {
       await data.backend.close();
       throw error;
@@ -431,7 +466,7 @@ class RunningMember implements Member {
       clusterId: opened.start.clusterId,
       ownPeerUrls: config.initialAdvertisePeerUrls,
       tls,
-      serverVersion: PROTOCOL_VERSION,
+      serverVersion: versionOf(this.parts),
       minClusterVersion: MIN_CLUSTER_VERSION,
       electionMs: config.electionTimeoutMs,
       host: {
@@ -490,6 +525,7 @@ class RunningMember implements Member {
     await this.services.duties.decided;
     this.admitClients();
     this.startAutoCompaction();
+    this.archiver?.start();
     logger.log('info', 'ready to serve client requests');
     for (const endpoint of config.listenClientUrls) {
       const secure = isSecure(endpoint);
@@ -518,7 +554,13 @@ class RunningMember implements Member {
       gate: this.gates.clients,
       rpc: this.rpc,
       guarded: this.guarded,
-      member: httpMember(this.replication, this.state, this.integrity.quarantine, this.metrics.registry),
+      member: httpMember(
+        versionOf(this.parts),
+        this.replication,
+        this.state,
+        this.integrity.quarantine,
+        this.metrics.registry,
+      ),
       isAuthOn: () => this.state.auth.enabled,
       space: () => this.space.explain(!this.state.auth.enabled),
       misused: this.misused,
@@ -567,6 +609,7 @@ class RunningMember implements Member {
     await this.replication.stop();
     this.snapshots.stop();
     await this.heldAlarm.settled();
+    await this.archiver?.stop();
     await this.backend.close();
     await this.directory.lock.release();
     logger.log('info', 'closed etcd server', { name: this.parts.config.name, 'data-dir': this.parts.config.dataDir });

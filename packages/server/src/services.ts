@@ -42,6 +42,7 @@ export interface ServicesParts {
   readonly watchProgressIntervalMs: number;
   readonly diskSpace: { readonly isLow: boolean };
   readonly clusterSettings: ClusterDutiesSettings;
+  readonly serverVersion: string;
   readonly fail: (error: unknown) => void;
 }
 
@@ -70,7 +71,7 @@ export function registerServices(parts: ServicesParts): Services {
   const guard = new LeaderGuard({ world, replication, electionMs });
   const runner = new SliceRunner(world, context.limits.sliceMs);
   registerKv({ context, quota, compactions, runner });
-  registerMaintenance({ context, runner });
+  registerMaintenance({ context, runner, serverVersion: parts.serverVersion });
   registerSnapshot(context, parts.snapshots);
   const learners = registerMembership(parts);
   registerAuth(context, parts.passwords, parts.guard.logins);
@@ -108,6 +109,7 @@ export function registerServices(parts: ServicesParts): Services {
     context,
     peers: parts.links,
     settings: parts.clusterSettings,
+    serverVersion: parts.serverVersion,
     fail: parts.fail,
   });
   routeDuties(parts.peers.edge, context.clusterId, duties);

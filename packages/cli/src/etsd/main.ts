@@ -1,9 +1,10 @@
-import { LmdbBackend } from '@etsd/backend/lmdb';
+import { LmdbBackend, loadEngine } from '@etsd/backend/lmdb';
 import { errorChain, errorFrom, type Logger, OperatorError } from '@etsd/base';
 import type { World } from '@etsd/runtime';
 import { nodeWorld } from '@etsd/runtime/node';
 import { ETSD_VERSION, LineLogger, type Member, MemberRemovedError, PROTOCOL_VERSION, runMember } from '@etsd/server';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
+import { CommandShell } from './command-shell.ts';
 import { flagHelp, USAGE } from './help.ts';
 import { measureLoopDelay } from './loop-delay.ts';
 import { LogOutputs } from './outputs.ts';
@@ -102,12 +103,14 @@ async function run(
       world,
       config,
       logger,
+      loadBackend: loadEngine,
       openBackend: (path, onFailure, onOutOfSpace) => {
         backend = new LmdbBackend(path, onFailure, onOutOfSpace);
         return backend;
       },
       loopDelay: measureLoopDelay(),
       process: processFigures(),
+      startCommands: () => new CommandShell(),
       fail,
     });
   } catch (error) {

@@ -47,6 +47,8 @@ const ALARM_NAMES: Readonly<Record<number, string>> = { 0: 'NONE', 1: 'NOSPACE',
 export interface MaintenanceParts {
   readonly context: MemberContext;
   readonly runner: SliceRunner;
+  /** What Status says; default `PROTOCOL_VERSION`. */
+  readonly serverVersion?: string;
 }
 
 export function registerMaintenance(parts: MaintenanceParts): void {
@@ -100,11 +102,13 @@ export function registerMaintenance(parts: MaintenanceParts): void {
 class MaintenanceService {
   private readonly context: MemberContext;
   private readonly runner: SliceRunner;
+  private readonly serverVersion: string;
   /** Those who wait for the defragmentation that is under way; null where there is none. */
   private defragmenting: Reply[] | null = null;
 
-  constructor({ context, runner }: MaintenanceParts) {
+  constructor({ context, runner, serverVersion = PROTOCOL_VERSION }: MaintenanceParts) {
     this.context = context;
+    this.serverVersion = serverVersion;
     this.runner = runner;
   }
 
@@ -116,7 +120,7 @@ class MaintenanceService {
     }
     const response = StatusResponse.create({
       header: responseHeader(this.context),
-      version: PROTOCOL_VERSION,
+      version: this.serverVersion,
       dbSize: backend.sizeBytes(),
       dbSizeInUse: backend.inUseBytes(),
       leader: replication.leader,

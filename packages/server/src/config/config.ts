@@ -1,4 +1,5 @@
 import { type LogLevel, OperatorError } from '@etsd/base';
+import { type ArchiveConfig, archiveConfig } from './archive-config.ts';
 import { type GuardConfig, guardConfig } from './guard-config.ts';
 import { parseInitialCluster } from './initial-cluster.ts';
 import { findOption, OPTIONS } from './options.ts';
@@ -126,6 +127,8 @@ export interface MemberConfig {
   readonly unsafeNoFsync: boolean;
   readonly guard: GuardConfig;
   readonly upkeep: UpkeepConfig;
+  /** Null: nothing is archived. */
+  readonly archive: ArchiveConfig | null;
 }
 
 /**
@@ -317,6 +320,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     unsafeNoFsync: flag('unsafe-no-fsync'),
     guard: guardConfig(values),
     upkeep: upkeepConfig(values),
+    archive: archiveConfig(values),
   };
 }
 

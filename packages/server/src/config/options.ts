@@ -1,3 +1,4 @@
+import { ARCHIVE_OPTIONS } from './archive-config.ts';
 import { GUARD_OPTIONS } from './guard-options.ts';
 import { UPKEEP_OPTIONS } from './upkeep-options.ts';
 import type { ValueKind } from './values.ts';
@@ -29,6 +30,7 @@ export type Section =
   | 'Auth'
   | 'Limits and audit'
   | 'Upkeep'
+  | 'Archive'
   | 'Profiling and monitoring'
   | 'Logging'
   | 'Features'
@@ -349,6 +351,8 @@ export const OPTIONS: readonly Option[] = [
 
   ...GUARD_OPTIONS,
   ...UPKEEP_OPTIONS,
+
+  ...ARCHIVE_OPTIONS,
 
   option('Profiling and monitoring', 'default-only', 'boolean', 'enable-pprof', 'false', 'Serve profiles over HTTP.'),
   option('Profiling and monitoring', 'inert', 'string', 'metrics', 'basic', 'basic or extensive.'),

@@ -33,9 +33,13 @@ class World {
   private id = 0;
 
   constructor(seed: number, more: Partial<Plan> = {}) {
-    const drawn = { ...drawPlan(new Prng(seed)), ...NO_EXTRAS };
+    const drawn = drawPlan(new Prng(seed));
     const network = { ...drawn.network, lossRate: 0, copyRate: 0, reorderRate: 0, halfOpenRate: 0 };
-    this.cluster = new SimCluster({ seed, plan: { ...drawn, network, ...PLAN, ...more }, keepsTrace: true });
+    this.cluster = new SimCluster({
+      seed,
+      plan: { ...drawn, ...NO_EXTRAS, network, ...PLAN, ...more },
+      keepsTrace: true,
+    });
     this.cluster.start();
   }
 
