@@ -90,6 +90,11 @@ const REVISION = new RevisionKey();
 const FIRST_KEY = '\0';
 
 const APPEND = { append: true } as const;
+/**
+ * Bytes of the disk that the engine leaves free, beside twice what it is to write: more than others can write between the
+ * look at the disk and the end of a transaction.
+ */
+export const ROOM_BYTES: number = 16 * 1024 * 1024;
 /** What is copied at once: a few milliseconds of the event loop, and this many bytes of memory at most. */
 const COPY_RECORDS = 2000;
 const COPY_BYTES = 2 * 1024 * 1024;
@@ -223,7 +228,9 @@ export class LmdbFile {
           const slice: CopySlice = new CopySlice(from);
           scan(from, null, slice.take);
           from = slice.isFull ? (slice.keys.at(-1) as Key) : null;
-          if (slice.keys.length > 0) await target.append(bucket, slice);
+          if (slice.keys.length === 0) continue;
+          checkRoom(dirname(target.path), ROOM_BYTES, 'copying the store');
+          await target.append(bucket, slice);
         }
       }
     } finally {
