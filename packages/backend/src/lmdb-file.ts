@@ -121,6 +121,8 @@ class CopySlice {
 /** One open file. `defragment` replaces it by another. */
 export class LmdbFile {
   path: string;
+  /** It has another name still: its content stays when it is discarded. */
+  isKept = false;
   readonly root: RootDatabase<Buffer, string>;
   readonly tables: Table[];
   /** The file, whatever its name is by then. */
@@ -292,6 +294,10 @@ export class LmdbFile {
    * more; what LMDB itself may look at, the first pages, stays.
    */
   async discard(): Promise<void> {
+    if (this.isKept) {
+      await this.close();
+      return;
+    }
     const cut = (length: number): Promise<void> => promisify(ftruncate)(this.fd, length);
     // What cannot be cut goes when the file is closed.
     await cutGradually(fstatSync(this.fd).size, FIRST_PAGES_BYTES, cut, rest).catch(() => {});

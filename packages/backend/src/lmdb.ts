@@ -1,4 +1,4 @@
-import { mkdirSync, renameSync, rmSync } from 'node:fs';
+import { linkSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { open as openDirectory } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { assert, errorFrom, faultPoint, keyFromBytes, OperatorError, RingQueue } from '@etsd/base';
@@ -366,15 +366,15 @@ export class LmdbBackend implements Backend {
     }
   }
 
-  replace(fill: (fresh: Backend) => Promise<void>, switched: () => void = () => {}): Promise<void> {
+  replace(fill: (fresh: Backend) => Promise<void>, switched: () => void = () => {}, aside = ''): Promise<void> {
     assert(this.replacing === null && !this.closing, 'one replacement at a time, of an open store');
-    this.replacing = this.exchange(fill, switched).finally(() => {
+    this.replacing = this.exchange(fill, switched, aside).finally(() => {
       this.replacing = null;
     });
     return this.replacing;
   }
 
-  private async exchange(fill: (fresh: Backend) => Promise<void>, switched: () => void): Promise<void> {
+  private async exchange(fill: (fresh: Backend) => Promise<void>, switched: () => void, aside: string): Promise<void> {
     if (this.defragmenting !== null) await this.defragmenting.catch(() => {});
     await this.flush();
     const freshPath = `${this.path}.new`;
@@ -388,8 +388,10 @@ export class LmdbBackend implements Backend {
       throw errorFrom(thrown);
     }
     assert(this.overlay.open.operations === 0, 'nothing is written to a store that is being replaced');
+    if (aside !== '') linkSync(this.path, aside);
     await this.rename(fresh.file, freshPath);
     const old = this.file;
+    if (aside !== '') old.isKept = true;
     this.file = fresh.file;
     this.sizes = null;
     this.retired.add(old);

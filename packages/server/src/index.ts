@@ -6,7 +6,7 @@ export { type MaintenanceParts, registerMaintenance } from './api/maintenance.ts
 export { SliceRunner } from './api/slice-runner.ts';
 export { type Chain, readArchive } from './archive/chain.ts';
 export type { BaseManifest, Manifest, PieceManifest, Sample } from './archive/manifest.ts';
-export { planRestore, type RestoreMoment, type RestorePlan, formatTime } from './archive/plan.ts';
+export { formatTime, planRestore, type RestoreMoment, type RestorePlan } from './archive/plan.ts';
 export {
   type ChainProof,
   proveChain,

@@ -38,6 +38,8 @@ export interface MemberParts {
   readonly cacheBytes?: number;
   /** May stand between the log and what applies it: a simulated world looks at every entry that comes by. */
   readonly observeApplier?: (state: State) => Applier;
+  /** What it says it is, and joins and refuses clusters as; default `PROTOCOL_VERSION`. A simulated world mixes releases. */
+  readonly serverVersion?: string;
   /** For `--archive-command`, which is refused without it. Called once, early: starting a program later costs more. */
   readonly startCommands?: () => CommandRunner;
   /** How long running calls may go on when the member stops, in milliseconds; default 2000, 0 cuts them off. */

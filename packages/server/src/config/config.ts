@@ -3,6 +3,7 @@ import { type ArchiveConfig, archiveConfig } from './archive-config.ts';
 import { type GuardConfig, guardConfig } from './guard-config.ts';
 import { parseInitialCluster } from './initial-cluster.ts';
 import { findOption, OPTIONS } from './options.ts';
+import { type UpkeepConfig, upkeepConfig } from './upkeep-options.ts';
 import { validate, validateDuties } from './validate.ts';
 import { type Endpoint, parseDuration, parseEndpoint, parseValue, type Value } from './values.ts';
 
@@ -125,6 +126,7 @@ export interface MemberConfig {
   readonly forceNewCluster: boolean;
   readonly unsafeNoFsync: boolean;
   readonly guard: GuardConfig;
+  readonly upkeep: UpkeepConfig;
   /** Null: nothing is archived. */
   readonly archive: ArchiveConfig | null;
 }
@@ -317,6 +319,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     forceNewCluster: flag('force-new-cluster'),
     unsafeNoFsync: flag('unsafe-no-fsync'),
     guard: guardConfig(values),
+    upkeep: upkeepConfig(values),
     archive: archiveConfig(values),
   };
 }

@@ -1,5 +1,6 @@
 import { ARCHIVE_OPTIONS } from './archive-config.ts';
 import { GUARD_OPTIONS } from './guard-options.ts';
+import { UPKEEP_OPTIONS } from './upkeep-options.ts';
 import type { ValueKind } from './values.ts';
 
 /**
@@ -28,6 +29,7 @@ export type Section =
   | 'Security'
   | 'Auth'
   | 'Limits and audit'
+  | 'Upkeep'
   | 'Archive'
   | 'Profiling and monitoring'
   | 'Logging'
@@ -104,7 +106,7 @@ export const OPTIONS: readonly Option[] = [
     'integer',
     'quota-backend-bytes',
     '0',
-    'Bytes the store may take; 0 is 2 GiB, below 0 no limit.',
+    'Bytes that live data may take; 0 is 2 GiB, below 0 no limit.',
   ),
   option('Member', 'inert', 'string', 'backend-bbolt-freelist-type', 'map', 'Belongs to another storage engine.'),
   option(
@@ -348,6 +350,7 @@ export const OPTIONS: readonly Option[] = [
   option('Auth', 'active', 'unsigned', 'auth-token-ttl', '300', 'Seconds a simple token lives unused.'),
 
   ...GUARD_OPTIONS,
+  ...UPKEEP_OPTIONS,
 
   ...ARCHIVE_OPTIONS,
 

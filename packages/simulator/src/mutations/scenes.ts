@@ -34,6 +34,8 @@ const CALM: Omit<Plan, 'faults'> = {
   batchIntervalMs: 100,
   compactionBatch: 1000,
   compactionPauseMs: 1,
+  comparesMembers: false,
+  stateCheckMs: 0,
   progressMs: 600_000,
   network: { latencyMinMs: 0.1, latencyMaxMs: 2, lossRate: 0, copyRate: 0, reorderRate: 0, halfOpenRate: 0 },
   diskMaxMs: 1,

@@ -71,6 +71,10 @@ export interface Plan extends Extras {
   readonly catchUpEntries: number;
   readonly segmentBytes: number;
   readonly batchIntervalMs: number;
+  /** Members compare what they hold, and one that differs goes into quarantine: it would hide what checkers should find. */
+  readonly comparesMembers: boolean;
+  /** How often they read all of their state for that; 0 is never. */
+  readonly stateCheckMs: number;
   readonly compactionBatch: number;
   readonly compactionPauseMs: number;
   readonly progressMs: number;
@@ -159,6 +163,8 @@ export function drawPlan(prng: Prng): Omit<Plan, keyof Extras> {
     catchUpEntries: prng.pick([5, 50, 500]),
     segmentBytes: prng.pick([16_384, 65_536, 262_144]),
     batchIntervalMs: prng.pick([10, 100, 100, 1000]),
+    comparesMembers: false,
+    stateCheckMs: 0,
     compactionBatch: prng.pick([10, 100, 1000]),
     compactionPauseMs: prng.pick([1, 10, 50]),
     progressMs: prng.pick([100, 500, 600_000]),

@@ -84,6 +84,8 @@ const STEPS: readonly Step<Schedule>[] = [
   without('holders'),
   without('recipeHolders'),
   without('observers'),
+  without('rotMs'),
+  without('upgradeMs'),
   without('spares'),
   planStep((plan) => {
     const { network } = plan;

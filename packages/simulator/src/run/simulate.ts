@@ -10,6 +10,7 @@ import { Membership } from '../clients/membership.ts';
 import { RecipeHolder } from '../clients/recipe-holder.ts';
 import { ServiceHolder } from '../clients/service-holder.ts';
 import { Shared } from '../clients/shared.ts';
+import { Upgrader } from '../clients/upgrader.ts';
 import { drawWatch, EVERYTHING, Watcher } from '../clients/watcher.ts';
 import { KvWorker, type Worker } from '../clients/workers.ts';
 import { SimCluster } from '../cluster/cluster.ts';
@@ -171,6 +172,7 @@ class Run {
     for (let left = plan.holders; left > 0; left--) start((...given) => new ServiceHolder(shared, ...given));
     for (let left = plan.recipeHolders; left > 0; left--) start((...given) => new RecipeHolder(shared, ...given));
     for (let left = plan.observers; left > 0; left--) start((...given) => new ElectionObserver(shared, ...given));
+    if (plan.upgradeMs > 0) start((...given) => new Upgrader(shared, ...given, plan.upgradeMs));
     // Somebody has to replace the members whose disks are damaged.
     if (plan.rotMs > 0 && plan.membershipMs === 0) {
       start((...given) => new Membership(shared, ...given, REPLACEMENT_MS));
