@@ -20,7 +20,7 @@ import { RecordedClient, type SeenKey } from './history.ts';
 import { archived, checkMoments, prove, restoredAt, writtenMember } from './point-in-time.ts';
 
 const LONG = { timeout: 600_000 };
-const WAIT_MS = 120_000;
+const WAIT_MS = 300_000;
 
 async function utl(...words: string[]): Promise<{ exit: number; stdout: string; stderr: string }> {
   const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
@@ -39,7 +39,7 @@ async function seenBy(client: EtcdClient): Promise<Map<string, SeenKey>> {
 }
 
 test('any revision and any moment is what the client was told', LONG, async () => {
-  const prepared = await writtenMember(900, 11, { flags: { 'archive-base-interval': '1s' } });
+  const prepared = await writtenMember(700, 11, { flags: { 'archive-base-interval': '1s' } });
   const { member, history, chains } = prepared;
   try {
     const checked = await checkMoments(prepared, 50, 5);
@@ -49,7 +49,7 @@ test('any revision and any moment is what the client was told', LONG, async () =
     assert.deepEqual(proof.problems, []);
     assert.equal(proof.bases, chains[0]?.bases.length);
     assert.equal(proof.end?.revision, history.revision);
-    assert.ok(proof.entries > 800 && proof.moments > 0);
+    assert.ok(proof.entries > 500 && proof.moments > 0);
     assert.ok((chains[0]?.runs.length ?? 0) === 1, 'without a gap');
   } finally {
     await member.dispose();
@@ -127,14 +127,14 @@ test('etsdutl restores, lists, proves and prunes', LONG, async () => {
 });
 
 test('damage is found, and named', LONG, async () => {
-  const { member, chains } = await writtenMember(300, 13, { flags: { 'archive-base-interval': '300ms' } });
+  const { member, chains } = await writtenMember(150, 13, { flags: { 'archive-base-interval': '300ms' } });
   try {
     await member.stop();
     const [chain] = chains;
     assert.ok(chain !== undefined);
     const objects = readdirSync(chain.path).filter((name) => name.endsWith('.zst') || name.endsWith('.json'));
     let found = 0;
-    for (let at = 0; at < objects.length; at += Math.ceil(objects.length / 8)) {
+    for (let at = 0; at < objects.length; at += Math.ceil(objects.length / 5)) {
       const path = join(chain.path, objects[at] as string);
       const whole = readFileSync(path);
       const changed = Buffer.from(whole);

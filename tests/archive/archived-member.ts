@@ -26,7 +26,7 @@ export interface LogLine {
   readonly fields: LogFields;
 }
 
-const WAIT_MS = 120_000;
+const WAIT_MS = 300_000;
 
 export class ArchivedMember {
   readonly place = mkdtempSync(join(tmpdir(), 'archived-'));
@@ -85,7 +85,7 @@ export class ArchivedMember {
       },
       ...(startCommands === undefined ? {} : { startCommands }),
     });
-    this.standing = new EtcdClient({ endpoints: urls });
+    this.standing = new EtcdClient({ endpoints: urls, timeoutMs: 300_000 });
     return this;
   }
 

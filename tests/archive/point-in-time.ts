@@ -31,7 +31,7 @@ import { RecordedClient, type SeenKey } from './history.ts';
 const { disk } = nodeWorld();
 const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const ANY = { clusterId: '', memberId: '' } as const;
-const WAIT_MS = 120_000;
+const WAIT_MS = 300_000;
 
 /** All keys of a store as a client would see them. */
 function seenIn(store: Store): Map<string, SeenKey> {

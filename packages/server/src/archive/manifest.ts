@@ -31,11 +31,11 @@ interface ArchivedObject {
   readonly name: string;
   /** Counts the objects of the chain, in the order they were made. */
   readonly serial: number;
-  /** Bytes of the object. */
+  /** Bytes of the object, and their SHA-256 in hexadecimal. */
   readonly bytes: number;
-  /** Bytes of what is packed in it, and their SHA-256 in hexadecimal. */
-  readonly rawBytes: number;
   readonly sha256: string;
+  /** Bytes of what is packed in it. */
+  readonly rawBytes: number;
   /** When it was made. */
   readonly timeMs: number;
 }

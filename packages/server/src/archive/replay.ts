@@ -41,13 +41,17 @@ export interface ReplayParts {
 export async function* contentOf({ disk, chain }: ReplayParts, manifest: Manifest): AsyncGenerator<Buffer> {
   const source = joinPath(chain.path, manifest.name);
   const hash = createHash('sha256');
+  let rawBytes = 0;
   let bytes = 0;
-  for await (const piece of zstdUnpacked(disk, source)) {
-    hash.update(piece);
-    bytes += piece.length;
+  const read = (packed: Buffer): void => {
+    hash.update(packed);
+    bytes += packed.length;
+  };
+  for await (const piece of zstdUnpacked(disk, source, read)) {
+    rawBytes += piece.length;
     yield piece;
   }
-  if (bytes === manifest.rawBytes && hash.digest('hex') === manifest.sha256) return;
+  if (bytes === manifest.bytes && rawBytes === manifest.rawBytes && hash.digest('hex') === manifest.sha256) return;
   throw new CorruptionError('archive: an object is not what its manifest says', source, ADVICE);
 }
 

@@ -29,17 +29,34 @@ export async function* zstdPacked(content: AsyncIterable<Buffer>, level = ZSTD_L
 
 /**
  * The content of a file of one or more frames, in pieces. Throws a `CorruptionError` where the file was cut or is not
- * what was written.
+ * what was written. `read` is shown the file's own bytes, each once, in order, and to the end before this returns.
  */
-export async function* zstdUnpacked(disk: Disk, path: string): AsyncGenerator<Buffer> {
+export async function* zstdUnpacked(
+  disk: Disk,
+  path: string,
+  read: (bytes: Buffer) => void = () => {},
+): AsyncGenerator<Buffer> {
   const file = await disk.open(path, 'read');
   try {
     const size = await file.size();
     let at = 0;
+    let shownTo = 0;
+    // What lies behind the end of a frame is read again for the next one.
+    async function* shown(pieces: AsyncGenerator<Buffer>, from: number): AsyncGenerator<Buffer> {
+      let end = from;
+      for await (const piece of pieces) {
+        end += piece.length;
+        if (end > shownTo) {
+          read(piece.subarray(piece.length - (end - shownTo)));
+          shownTo = end;
+        }
+        yield piece;
+      }
+    }
     do {
       const unpacker = createZstdDecompress();
       try {
-        yield* through(unpacker, filePieces(file, at, size));
+        yield* through(unpacker, shown(filePieces(file, at, size), at));
       } catch (error) {
         if (!isZstdError(error)) throw error;
         const where = `${path}, behind byte ${at + unpacker.bytesWritten}`;
