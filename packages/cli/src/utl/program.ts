@@ -8,7 +8,11 @@ import { COMPAT_FLAG } from '../ctl/global-flags.ts';
 import { UTL_RESTORE_FLAGS } from '../ctl/restore-flags.ts';
 import { generalCommands } from '../ctl/tree.ts';
 import { defragment, migrate } from './data-directory.ts';
+import { DOCTOR } from './doctor.ts';
 import { fileArgument, hashSnapshot, restore, snapshotStatus } from './files.ts';
+import { MIGRATE_WAYS } from './migrate.ts';
+import { REBUILD } from './rebuild.ts';
+import { RECOVER } from './recover.ts';
 
 const GROUP = 'Files of a cluster';
 
@@ -99,9 +103,10 @@ const defrag: Command = {
 
 const migrateCommand: Command = {
   name: 'migrate',
-  summary: 'Note for which version of etcd the store is laid out',
+  summary: 'Move a data directory from or to etcd; note for which version a store is laid out',
   usage: '--data-dir DIRECTORY --target-version X.Y',
   group: GROUP,
+  commands: MIGRATE_WAYS,
   description: [
     'Snapshots of the member then say so to the tools of that version. The data is the same in both: 3.6 reads what 3.5',
     'wrote, and etsd reads either.',
@@ -126,7 +131,17 @@ const migrateCommand: Command = {
 export const ETSDUTL: Program = {
   name: 'etsdutl',
   summary: 'etsdutl works on files of a cluster: snapshots, and data directories that no member uses.',
-  commands: [defrag, hashkv, migrateCommand, snapshot, ...generalCommands(() => ETSDUTL), VERSION_COMMAND],
+  commands: [
+    defrag,
+    DOCTOR,
+    hashkv,
+    migrateCommand,
+    REBUILD,
+    RECOVER,
+    snapshot,
+    ...generalCommands(() => ETSDUTL),
+    VERSION_COMMAND,
+  ],
   globalFlags: [
     COMPAT_FLAG,
     flag('write-out', 'string', 'simple', 'format of results: simple, json, fields, protobuf or table', 'w'),

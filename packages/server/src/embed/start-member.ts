@@ -1,5 +1,5 @@
 /** A member inside of somebody else's program: in memory or on disk, with a port or without one. */
-import { type Backend, MemoryBackend } from '@etsd/backend';
+import { MemoryBackend } from '@etsd/backend';
 import { errorFrom, type Logger, silentLogger } from '@etsd/base';
 import { type ClientOptions, EtcdClient } from '@etsd/client';
 import type { Timers, World } from '@etsd/runtime';
@@ -40,12 +40,12 @@ export async function startMember(options: EmbedOptions = {}): Promise<EmbeddedM
   const machine = nodeWorld();
   const timers = new OwnedTimers(options.clock?.timers ?? machine.timers);
   const world = worldOf(options, machine, timers);
-  const openBackend = await backendOf(options);
+  const store = await storeOf(options);
   const parts: MemberParts = {
     world,
     config: buildConfig(flagsOf(options)),
     logger: options.logger ?? silentLogger,
-    openBackend,
+    ...store,
     loopDelay: { read: () => ({ median: 0, p99: 0, max: 0 }) },
     drainMs: options.drainMs ?? 0,
     fail: (thrown) => {
@@ -136,13 +136,14 @@ function worldOf({ clock, dataDir }: EmbedOptions, machine: World, timers: Timer
   };
 }
 
-type OpenBackend = (path: string, onFailure: (error: Error) => void, onOutOfSpace: () => void) => Backend;
-
 /** The native store is loaded by those only who have a disk. */
-async function backendOf({ dataDir }: EmbedOptions): Promise<OpenBackend> {
-  if (dataDir === undefined) return () => new MemoryBackend();
-  const { LmdbBackend } = await import('@etsd/backend/lmdb');
-  return (path, onFailure, onOutOfSpace) => new LmdbBackend(path, onFailure, onOutOfSpace);
+async function storeOf({ dataDir }: EmbedOptions): Promise<Pick<MemberParts, 'openBackend' | 'checkStore'>> {
+  if (dataDir === undefined) return { openBackend: () => new MemoryBackend() };
+  const { checkLmdb, LmdbBackend } = await import('@etsd/backend/lmdb');
+  return {
+    openBackend: (path, onFailure, onOutOfSpace) => new LmdbBackend(path, onFailure, onOutOfSpace),
+    checkStore: checkLmdb,
+  };
 }
 
 function flagsOf({ dataDir, listen, flags = {} }: EmbedOptions): RawConfig {
