@@ -2,6 +2,8 @@ import { Client, type Message, type Outcome } from '../support/client.ts';
 import { type Product, startServer, type TestServer } from '../support/server.ts';
 import { type Ask, ROLES, USERS } from './requests.ts';
 
+/** A request that takes longer is lost; a machine may be busy with other things for a while. */
+const PATIENCE_MS = 120_000;
 const STREAM_MS = 10_000;
 
 /** A server with users, its authentication on. */
@@ -54,7 +56,7 @@ export class Side {
   async decide(user: string, ask: Ask): Promise<string> {
     const token = this.tokens.get(user);
     const headers = token === undefined ? {} : { token };
-    if (ask.stream !== true) return told(await this.client.call(ask.method, ask.message, 20_000, headers));
+    if (ask.stream !== true) return told(await this.client.call(ask.method, ask.message, PATIENCE_MS, headers));
     const stream = this.client.stream(ask.method, headers);
     try {
       stream.send(ask.message);
@@ -74,7 +76,7 @@ export class Side {
       code,
       message: text,
       response,
-    } = await this.client.call(method, message, 20_000, {
+    } = await this.client.call(method, message, PATIENCE_MS, {
       token: this.tokens.get('root') ?? '',
     });
     if (response === null) throw new Error(`${method}: ${code} ${text}`);

@@ -21,11 +21,8 @@ after(async () => {
   if (field !== undefined) await leaveField(field);
 });
 
-/**
- * More than this no attack of this size takes. Most of it is what 1,000 answers through shut windows take that were all asked
- * for before the first was made: what waits is bounded when it is asked for.
- */
-const GROWTH_MAX_MIB = 800;
+/** More than this no attack of this size takes. */
+const GROWTH_MAX_MIB = 400;
 /** Nobody waits longer than this, whatever the machine is busy with besides. */
 const WAIT_MAX_MS = 10_000;
 

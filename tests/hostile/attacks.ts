@@ -11,7 +11,7 @@ import { type BattleReport, battle, isCounted } from './attacks/battle.ts';
 import { leaveField, prepareField } from './attacks/field.ts';
 import { ATTACKS, type Attack } from './attacks/kinds.ts';
 
-const GROWTH_MAX_MIB = 600;
+const GROWTH_MAX_MIB = 400;
 /** Waits shorter than this are noise of the machine. */
 const NOISE_MS = 2;
 
@@ -37,6 +37,7 @@ function faults(report: BattleReport, attack: Attack): string[] {
   if (report.failures.length > 0) found.push(`${report.failures.length} requests failed: ${report.failures[0]}`);
   if (report.growthMiB > GROWTH_MAX_MIB) found.push('memory');
   if (!isCounted(attack, report.counted)) found.push('not in the metrics');
+  if (report.lines === 0) found.push('not in the log');
   return found;
 }
 

@@ -117,11 +117,22 @@ async function measure(product: Product, way: string): Promise<object> {
   const channels = [connect(leader.address), connect(leader.address)];
   await callMany(channels, PUT, KEYS, 200, put);
   const stream = new Stream(leader.address, Number(values.rate));
+  /** Asks how many entries the follower lacks, at least for so many seconds and until `isWaiting` says no. */
+  const poll = async (atLeast: number, isWaiting: (passedMs: number, lag: number) => boolean): Promise<void> => {
+    const startedMs = performance.now();
+    for (let isDone = false; !isDone; ) {
+      await sleep(100);
+      const [own, other] = [await cluster.status(follower, 500), await cluster.status(leader, 500)];
+      const lag = own === null || other === null ? Number.POSITIVE_INFINITY : other.applied - own.applied;
+      const passedMs = performance.now() - startedMs;
+      isDone = !isWaiting(passedMs, lag) && passedMs >= atLeast * 1000;
+    }
+  };
   // What this program left behind is not to be felt in what it measures.
   collectGarbage();
   await sleep(2000);
   stream.take();
-  await sleep(seconds * 1000);
+  await poll(seconds, () => false);
   const before = stream.take();
   const isPaused = values.away === 'pause';
   if (isPaused) follower.pause();
@@ -131,17 +142,13 @@ async function measure(product: Product, way: string): Promise<object> {
   await sleep(2000);
   stream.take();
   stream.mark();
-  const startedMs = performance.now();
   const ready = isPaused ? follower.resume() : follower.start();
   let caughtUpMs = 0;
-  while (performance.now() - startedMs < seconds * 1000 || caughtUpMs === 0) {
-    await sleep(100);
-    const [own, other] = [await cluster.status(follower, 500), await cluster.status(leader, 500)];
+  await poll(seconds, (passedMs, lag) => {
     // A few entries are always under way.
-    if (caughtUpMs === 0 && own !== null && other !== null && own.applied > other.applied - 100) {
-      caughtUpMs = performance.now() - startedMs;
-    }
-  }
+    if (caughtUpMs === 0 && lag < 100) caughtUpMs = passedMs;
+    return caughtUpMs === 0;
+  });
   const during = stream.take();
   await ready;
   const { failed, slowest } = stream;

@@ -10,9 +10,17 @@ export const NODE = existsSync(join(ROOT, 'node_modules/.bin/node'))
   ? join(ROOT, 'node_modules/.bin/node')
   : process.execPath;
 
+/** Where a program stands in PATH; null if it does not. */
+export function findProgram(name: string): string | null {
+  return findIn((process.env['PATH'] ?? '').split(delimiter), name);
+}
+
 /** A program of real etcd (`etcd`, `etcdctl`, `etcdutl`) from the folder PEER_ETCD_BIN, then from PATH; null if there is none. */
 export function findPeerProgram(name: string): string | null {
-  const folders = [process.env['PEER_ETCD_BIN'] ?? '', ...(process.env['PATH'] ?? '').split(delimiter)];
+  return findIn([process.env['PEER_ETCD_BIN'] ?? ''], name) ?? findProgram(name);
+}
+
+function findIn(folders: readonly string[], name: string): string | null {
   for (const folder of folders) {
     if (folder !== '' && existsSync(join(folder, name))) return join(folder, name);
   }

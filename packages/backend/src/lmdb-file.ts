@@ -1,11 +1,24 @@
-import { chmodSync, closeSync, existsSync, ftruncate, openSync, readSync, statfsSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  ftruncate,
+  openSync,
+  readSync,
+  statfsSync,
+  statSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
-import { errorFrom, type Key, keyFromBytes, OperatorError } from '@etsd/base';
-import { type Database, open, type RootDatabase } from 'lmdb';
+import { setTimeout as rest } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { cutGradually, errorFrom, type Key, keyFromBytes, OperatorError } from '@etsd/base';
+import type { Database, RootDatabase } from 'lmdb';
 import { type Batch, KEY_BUCKET } from './batch.ts';
 import { BUCKETS, FORMAT_VERSION } from './buckets.ts';
 import type { BaseScan, Layer } from './layer.ts';
 import { recordChecksum, StoreDigest } from './lmdb-digest.ts';
+import { loadEngine } from './lmdb-module.ts';
 import { DIGEST_KEY, FORMAT_KEY, SYSTEM_TABLE } from './lmdb-reader.ts';
 import { RevisionKey } from './records.ts';
 import type { Slab } from './slab.ts';
@@ -124,7 +137,7 @@ export class LmdbFile {
     this.path = path;
     // LMDB would create the file readable for everybody.
     this.fd = openSync(path, 'a', 0o600);
-    this.root = open<Buffer, string>({
+    this.root = loadEngine().open<Buffer, string>({
       path,
       noSubdir: true,
       maxDbs: BUCKETS.length + 2,
@@ -139,41 +152,49 @@ export class LmdbFile {
     } as never);
     chmodSync(`${path}-lock`, 0o600);
     try {
-      this.checkFormat();
+      this.tables = this.openTables();
     } catch (error) {
       void this.root.close();
       closeSync(this.fd);
       throw error;
     }
-    this.tables = BUCKETS.map((name) => this.root.openDB(name, { ...TABLE_OPTIONS } as never));
-    if (this.digest !== null || this.hasRecords()) return;
-    this.digest = new StoreDigest();
-    this.lastRecord = '';
-    this.system.putSync(DIGEST_KEY, this.digest.encode());
   }
 
-  private hasRecords(): boolean {
-    return this.tables.some((table) => ((table.getStats() as Record<string, number>)['entryCount'] as number) > 0);
-  }
-
-  private checkFormat(): void {
-    const system: Table = this.root.openDB(SYSTEM_TABLE, { ...TABLE_OPTIONS } as never);
+  private openTables(): Table[] {
+    const system = this.openTable(SYSTEM_TABLE);
     this.system = system;
     const found = system.getBinary(FORMAT_KEY);
-    if (found === undefined) {
-      let records = 0;
-      for (const _ of this.root.getKeys({ start: FIRST_KEY })) records++;
-      if (records > 1)
-        throw new OperatorError(`${this.path} is an LMDB file, but not one of etsd`, 'Use another directory.');
-      system.putSync(FORMAT_KEY, Buffer.from(FORMAT_VERSION));
-      return;
-    }
-    const version = found.toString('latin1');
-    if (version === FORMAT_VERSION) {
+    if (found !== undefined) this.checkFormat(found.toString('latin1'));
+    else this.checkNew();
+    const open = (): Table[] => BUCKETS.map((name) => this.openTable(name));
+    if (found !== undefined) {
       const kept = system.getBinary(DIGEST_KEY);
       if (kept !== undefined) this.digest = StoreDigest.decode(Buffer.from(kept));
-      return;
+      return open();
     }
+    // A new file is ours with all of its tables, or not yet at all. Each in a transaction of its own takes longer, too.
+    return this.root.transactionSync(() => {
+      system.putSync(FORMAT_KEY, Buffer.from(FORMAT_VERSION));
+      this.digest = new StoreDigest();
+      this.lastRecord = '';
+      system.putSync(DIGEST_KEY, this.digest.encode());
+      return open();
+    });
+  }
+
+  private openTable(name: string): Table {
+    return this.root.openDB(name, { ...TABLE_OPTIONS } as never);
+  }
+
+  private checkNew(): void {
+    let records = 0;
+    for (const _ of this.root.getKeys({ start: FIRST_KEY })) records++;
+    if (records > 1)
+      throw new OperatorError(`${this.path} is an LMDB file, but not one of etsd`, 'Use another directory.');
+  }
+
+  private checkFormat(version: string): void {
+    if (version === FORMAT_VERSION) return;
     throw new OperatorError(
       `${this.path} has storage format ${version}; this program reads format ${FORMAT_VERSION}`,
       'Start the version of etsd that wrote it, or restore a snapshot.',
@@ -300,11 +321,14 @@ export class LmdbFile {
   }
 
   /**
-   * Closes a file that has no name any more. Its content goes first, in a thread: unmapping and freeing a gigabyte would
-   * hold the event loop for 50 ms. Nothing may read it any more; what LMDB itself may look at, the first pages, stays.
+   * Closes a file that has no name any more. Its content goes first, in a thread and step by step: unmapping and freeing
+   * a gigabyte would hold the event loop for 50 ms, and longer those who sync to the same disk. Nothing may read it any
+   * more; what LMDB itself may look at, the first pages, stays.
    */
   async discard(): Promise<void> {
-    await new Promise<void>((resolve) => ftruncate(this.fd, FIRST_PAGES_BYTES, () => resolve()));
+    const cut = (length: number): Promise<void> => promisify(ftruncate)(this.fd, length);
+    // What cannot be cut goes when the file is closed.
+    await cutGradually(fstatSync(this.fd).size, FIRST_PAGES_BYTES, cut, rest).catch(() => {});
     await this.close();
   }
 

@@ -11,6 +11,8 @@ import { LmdbReader, type StoreCheck } from './lmdb-reader.ts';
 import { ABSENT, findIn, layersOf, Overlay } from './overlay.ts';
 import type { Slab } from './slab.ts';
 
+export { loadEngine } from './lmdb-module.ts';
+
 /** Operations handed to the engine in one go, where there are several batches: about two milliseconds. */
 const TRANSACTION_OPERATIONS_MAX = 4000;
 /** Writes kept for the new file while `defragment` copies the old one. */

@@ -13,6 +13,7 @@ export {
 export { crc32c } from './crc32c.ts';
 export { CorruptionError, errorChain, errorFrom, OperatorError } from './errors.ts';
 export { FAULT_POINTS, type FaultPoint, faultPoint, listenToFaultPoints } from './fault-point.ts';
+export { cutGradually } from './gradual-cut.ts';
 export { Heap, type HeapNode } from './heap.ts';
 export { LOG_LEVELS, type LogFields, type Logger, type LogLevel, silentLogger } from './log.ts';
 export { BufferPool } from './pool.ts';

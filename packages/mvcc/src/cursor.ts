@@ -125,9 +125,9 @@ export class RangeCursor {
     this.isKept = true;
   }
 
-  /** Begins again at the first key. Only for a cursor that is kept, when it has come to its end. */
+  /** Begins again at the first key. Only for a cursor that is kept; the next end will close it. */
   rewind(): void {
-    assert(this.isOpen && this.isKept && this.from === null, 'only a kept cursor at its end begins again');
+    assert(this.isOpen && this.isKept, 'only a kept cursor begins again');
     this.from = isEmptyRange(this.key, this.rangeEnd) ? null : this.key;
     this.limitLeft = this.options.limit > 0 ? this.options.limit : Number.POSITIVE_INFINITY;
     if (!this.counted) this.count = 0;

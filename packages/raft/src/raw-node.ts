@@ -414,11 +414,11 @@ export class RawNode {
       if (raft.outboxAfterWrite.length > 0) this.attachToLastWrite();
       return;
     }
-    if (hasPromise || log.committed !== this.savedCommit) out.hardState = this.takeHardState();
     out.entries = log.entries;
     out.entriesFrom = log.handed - log.base;
     out.entriesTo = log.entries.length;
     log.handed = log.lastIndex;
+    if (hasPromise || log.committed !== this.savedCommit) out.hardState = this.takeHardState();
     const write = new PendingWrite(log.lastIndex, isNewSnapshot ? log.base : 0);
     if (raft.outboxAfterWrite.length > 0) {
       write.messages = raft.outboxAfterWrite;
@@ -428,22 +428,30 @@ export class RawNode {
     out.write = write;
   }
 
-  /** Term, vote and commit index as they are now; they count as handed to storage. */
+  /**
+   * Term, vote and commit index as they are now; they count as handed to storage. Entries may be known to be committed
+   * before they were handed out to be written: the commit index does not go beyond those that were, for after a crash it
+   * would speak of entries that storage never had.
+   */
   takeHardState(): HardState {
     const raft = this.raft;
     const state = new HardState();
     state.term = raft.term;
     state.vote = raft.vote;
-    state.commit = raft.log.committed;
+    state.commit = this.storableCommit;
     this.savedTerm = state.term;
     this.savedVote = state.vote;
     this.savedCommit = state.commit;
     return state;
   }
 
-  /** Whether storage has not been given the present commit index. */
+  /** Whether `takeHardState` has a commit index that storage was not given. */
   get hasUnsavedCommit(): boolean {
-    return this.raft.log.committed !== this.savedCommit;
+    return this.storableCommit !== this.savedCommit;
+  }
+
+  private get storableCommit(): number {
+    return Math.min(this.raft.log.committed, this.raft.log.handed);
   }
 
   /** Nothing new to write, but answers whose promise is in writes under way: they leave with the last of those. */

@@ -4,8 +4,18 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2, ErrNotLeader, HardState } from '@etsd/proto';
-import { RecordingWaiter } from './testing/fakes.ts';
+import {
+  ConfChange,
+  ConfChangeSingle,
+  ConfChangeType,
+  ConfChangeV2,
+  Entry,
+  ErrNotLeader,
+  HardState,
+  Message,
+  MessageType,
+} from '@etsd/proto';
+import { type MemoryLog, RecordingWaiter } from './testing/fakes.ts';
 import { Group } from './testing/group.ts';
 
 function started(): Group {
@@ -201,6 +211,65 @@ test('a member that lost what it had promised stops with one clear line', () => 
   group.pass(300);
   assert.deepEqual(fatal, ['raft log: the commit index is behind the end of the log; the log was lost']);
   assert.equal(back.propose('x').outcome, 'etcdserver: server stopped');
+});
+
+/** The highest index that a log's next life can know. */
+function endOf(log: MemoryLog): number {
+  return Math.max(log.durable.at(-1)?.index ?? 0, log.snapshots.at(-1)?.index ?? 0);
+}
+
+test('a member that stops leaves no commit index behind the entries it wrote', async () => {
+  const group = started();
+  const { leader } = group;
+  const stopping = group.follower();
+  const last = stopping.log.durable.at(-1) as Entry;
+  const { term, index } = last;
+  const entries = ['a', 'b'].map((text, place) =>
+    Entry.create({ term, index: index + 1 + place, data: Buffer.from(text) }),
+  );
+  const { id: from } = leader;
+  // Entries and their commit come in one message, and the member is told to stop in the same turn.
+  stopping.node.step(
+    Message.create({
+      type: MessageType.MsgApp,
+      from,
+      to: stopping.id,
+      term,
+      index,
+      logTerm: term,
+      commit: index + 2,
+      entries,
+    }),
+  );
+  stopping.isUp = false;
+  await stopping.node.stop();
+  assert.ok((stopping.log.hardState?.commit ?? 0) <= endOf(stopping.log));
+  const back = group.restart(stopping);
+  leader.propose('c');
+  group.pass(300);
+  assert.deepEqual(data(back.applier.seen), ['c']);
+});
+
+test('a member that stops while it installs a snapshot speaks of nothing that waits behind it', async () => {
+  const group = started();
+  const away = group.follower();
+  group.isolate(away);
+  group.pass(2500);
+  for (let count = 0; count < 60; count++) group.leader.propose(`v${count}`);
+  group.settle();
+  group.pass(300);
+  group.reconnect();
+  group.isInstalling = false;
+  group.pass(500);
+  assert.equal(group.installs.length, 1);
+  for (const text of ['late', 'later']) group.leader.propose(text);
+  group.pass(500);
+  away.isUp = false;
+  await away.node.stop();
+  const snapshotIndex = away.log.snapshots.at(-1)?.index ?? 0;
+  assert.ok(snapshotIndex > 0, 'the record of the snapshot is in the log');
+  assert.equal(endOf(away.log), snapshotIndex, 'what came behind it was held back');
+  assert.equal(away.log.hardState?.commit, snapshotIndex);
 });
 
 test('the log is kept for a member that is just being served', () => {

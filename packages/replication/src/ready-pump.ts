@@ -264,7 +264,7 @@ export class ReadyPump {
       if (!this.isStopped) done();
     };
     faultPoint('wal.snapshot.before');
-    if (this.raft.hasUnsavedCommit) this.parts.log.save(this.raft.takeHardState(), [], 0, 0, this.onCommitSaved);
+    this.saveCommit(this.onCommitSaved);
     this.parts.log.saveSnapshot(snapshot, report);
     this.parts.log.flush();
   }
@@ -284,6 +284,12 @@ export class ReadyPump {
   stop(): void {
     if (this.isStopped) return;
     this.isStopped = true;
-    if (this.raft.hasUnsavedCommit) this.parts.log.save(this.raft.takeHardState(), [], 0, 0, () => {});
+    this.saveCommit(() => {});
+  }
+
+  /** Tells the log the commit index, unless entries that it speaks of are still held back from the log. */
+  private saveCommit(done: (error: Error | null) => void): void {
+    if (this.writes.isHolding || !this.raft.hasUnsavedCommit) return;
+    this.parts.log.save(this.raft.takeHardState(), [], 0, 0, done);
   }
 }

@@ -55,6 +55,11 @@ export class WriteQueue {
     return this.underWay.length;
   }
 
+  /** Whether writes wait for a snapshot to be installed and were not given to the log. */
+  get isHolding(): boolean {
+    return this.isInstalling || this.held.length > 0;
+  }
+
   /** How long the oldest of them has taken so far, in milliseconds; 0 where there is none. */
   get oldestMs(): number {
     const givenMs = this.givenMs.peek();

@@ -15,6 +15,7 @@ import {
   u32,
   windowUpdate,
 } from '../conformance/wire.ts';
+import { StatusCode } from '../src/grpc/status.ts';
 import { Victim } from './victim.ts';
 
 describe('slow clients', () => {
@@ -221,5 +222,56 @@ describe('slow clients', () => {
     }
     await victim.serves();
     for (const peer of [...shut, reader]) peer.close();
+  });
+
+  it('answers nobody reads, all asked for before the first is made: they are judged when they are made', async () => {
+    const bytes = 1_000_000;
+    const victim = await start({ queuedBytesOfAll: 10 * bytes });
+    const peer = await victim.attack([Setting.INITIAL_WINDOW_SIZE, 0]);
+    const count = 100;
+    for (let index = 0; index < count; index++) {
+      const stream = 2 * index + 1;
+      peer.send(victim.headers(stream, '/attack.Test/Later'), data(stream, victim.target.body));
+    }
+    await peer.expect('all requests to have come', () => victim.waiting.length === count);
+    for (const call of victim.waiting) {
+      call.begin(bytes);
+      call.commit();
+      call.end();
+    }
+    const outcomes = victim.waiting.map((call) => call.outcome);
+    const refused = outcomes.filter((outcome) => outcome === StatusCode.RESOURCE_EXHAUSTED).length;
+    const held = outcomes.filter((outcome) => outcome === StatusCode.OK).length;
+    assert.equal(refused + held, count);
+    assert.ok(held >= 5 && held <= 7, `${held} answers are held`);
+    await peer.expect('refusals', () => peer.hasEnded(2 * count - 1));
+    await victim.serves();
+    peer.close();
+  });
+
+  it('many who leave one answer unread each: the one that has for longest is sent away', async () => {
+    const bigBytes = 160 * 65_536;
+    const victim = await start({ queuedBytesOfAll: 3 * bigBytes });
+    const shut: Peer[] = [];
+    for (let count = 0; count < 5; count++) {
+      const peer = await victim.attack([Setting.INITIAL_WINDOW_SIZE, 0]);
+      shut.push(peer);
+      peer.send(victim.headers(1, '/attack.Test/Big'), data(1, victim.target.body));
+      await peer.alive();
+    }
+    for (const peer of shut.slice(0, 3)) await victim.expelled(peer, Code.ENHANCE_YOUR_CALM);
+    for (const peer of shut.slice(3)) await peer.alive();
+    assert.deepEqual(new Set(victim.misuse), new Set(['http2_enhance_your_calm']));
+    await victim.serves();
+    for (const peer of shut) peer.close();
+  });
+
+  it('answers that wait behind a shut window are told of, once', async () => {
+    const victim = await start({ unreadMs: 100, windowStallMs: 1000 });
+    const peer = await victim.attack([Setting.INITIAL_WINDOW_SIZE, 0]);
+    peer.send(victim.request(1), victim.request(3));
+    await peer.expect('both streams to be given up', () => peer.resetCode(1) !== null && peer.resetCode(3) !== null);
+    assert.deepEqual(victim.misuse, ['answers_unread']);
+    peer.close();
   });
 });

@@ -16,11 +16,15 @@ export class Victim {
   /** Calls begun, by handler, and those told that they are over. */
   opened = 0;
   closed = 0;
+  /** Kinds of misuse that the server told of. */
+  readonly misuse: string[] = [];
+  /** Calls of the method that answers when it is told to. */
+  readonly waiting: ServerCall[] = [];
   private bystander: Peer | null = null;
   private nextStream = 1;
 
   private constructor(limits: Partial<RpcLimits>) {
-    this.server = new RpcServer(nodeWorld(), { limits });
+    this.server = new RpcServer(nodeWorld(), { limits, onMisuse: (kind) => this.misuse.push(kind) });
     const body = Buffer.from('0000000003616263', 'hex');
     this.target = { host: '127.0.0.1', port: 0, tls: false, path: '/attack.Test/Echo', body, patienceMs: 10_000 };
   }
@@ -51,6 +55,12 @@ export class Victim {
       message: () => {},
       closed: () => {
         this.closed++;
+      },
+    });
+    server.handle('/attack.Test/Later', {
+      kind: 'unary',
+      message: (call) => {
+        this.waiting.push(call);
       },
     });
     const chunk = Buffer.alloc(65_536, 7);

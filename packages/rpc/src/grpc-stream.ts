@@ -112,7 +112,7 @@ export abstract class GrpcStream extends Stream implements MessageSink, Expiring
     }
     const message = LOOSE.buffer;
     LOOSE.buffer = NO_BYTES;
-    if (!this.isOpen) return false;
+    if (!this.isOpen || !this.mayQueue()) return false;
     this.ensureHeaders();
     this.enqueue(message);
     if (this.id !== 0) connection.enring(this);
@@ -162,6 +162,7 @@ export abstract class GrpcStream extends Stream implements MessageSink, Expiring
       this.refuseMessage(StatusCode.RESOURCE_EXHAUSTED, text);
       return;
     }
+    if (!this.mayQueue()) return;
     this.ensureHeaders();
     const prefix = Buffer.allocUnsafe(PREFIX_BYTES);
     prefix[0] = compressed ? 1 : 0;
@@ -169,6 +170,11 @@ export abstract class GrpcStream extends Stream implements MessageSink, Expiring
     this.enqueue(prefix);
     for (const chunk of chunks) if (chunk.length > 0) this.enqueue(chunk);
     if (this.id !== 0) this.connection.enring(this);
+  }
+
+  /** Whether a message that can not be sent yet may wait; where not, the call has been ended. */
+  protected mayQueue(): boolean {
+    return true;
   }
 
   protected ensureHeaders(): void {

@@ -39,8 +39,11 @@ export interface RpcLimits {
   readonly heldBytesOfAll: number;
 
   /** Bytes of answers that clients have not taken, of all connections: the less is left of it, the fewer of its own a
-   * connection may leave unread before its further requests are refused. */
+   * connection may leave unread before its further requests and answers are refused. Beyond it whoever leaves the most
+   * unread for the longest is sent away. */
   readonly queuedBytesOfAll: number;
+  /** Answers of which a client takes nothing for this long are told of, once each time. */
+  readonly unreadMs: number;
   /** Framed bytes waiting in user space for one socket before bulk data and then messages queue at their stream. */
   readonly outboxBytes: number;
   /** Framed bytes at which nothing more is read from the connection until some are written. */
@@ -114,6 +117,7 @@ export const DEFAULT_LIMITS: RpcLimits = {
   heldBytes: 134_217_728,
   heldBytesOfAll: 1_073_741_824,
   queuedBytesOfAll: 268_435_456,
+  unreadMs: 5_000,
 
   outboxBytes: 131_072,
   outboxStopReadingBytes: 524_288,

@@ -76,6 +76,30 @@ export class ServerCall extends GrpcStream {
     this.connection.queuedMore(bytes);
   }
 
+  /** So much waits to be read, by this client or by all, that a long answer had better be made as it is taken. */
+  get isCongested(): boolean {
+    return this.connection.isCongested;
+  }
+
+  /** Nothing can be sent now, however short: the client's window is shut. */
+  get isShut(): boolean {
+    return this.connection.isShut(this);
+  }
+
+  /** The handler's `drained` is to be called as soon as the client's window is open. */
+  awaitWindow(): void {
+    if (!this.isOpen) return;
+    this.awaitsWindow = true;
+    this.connection.enring(this);
+  }
+
+  /** The first message of an answer that would wait behind too many others is refused in its place. */
+  protected override mayQueue(): boolean {
+    if (this.headersSent || this.handler.kind === 'stream' || !this.connection.readsTooLittle) return true;
+    this.fail(StatusCode.RESOURCE_EXHAUSTED, 'etsd: too many answers wait to be read');
+    return false;
+  }
+
   /** First value of a request header, by lower-case name. */
   header(name: string): string | undefined {
     return this.request.header(name);

@@ -15,6 +15,10 @@ export interface ServerConnectionOwner {
   request(connection: ServerConnection, id: number, request: Request, endStream: boolean): void;
   /** A header list went over the limits; to unpack one may take far longer than to send it. */
   headersTooLarge(connection: ServerConnection): void;
+  /** The client asks and does not read what it is answered. */
+  answersUnread(connection: ServerConnection, what: string): void;
+  /** All connections together leave more unread than there is memory for; this one has just got more. */
+  tooMuchUnread(connection: ServerConnection): void;
   connectionFailed(connection: ServerConnection, code: ErrorCode, debug: string): void;
   connectionLost(connection: ServerConnection, error: Error | null): void;
 }
@@ -24,6 +28,12 @@ const IDLE_PING_MS = 7_200_000;
 const MAX_STREAM_ID = 0x7fff_ffff;
 /** A header list over the limits counts as so many resets of streams. */
 const RESETS_PER_LARGE_LIST = 50;
+/**
+ * Parts of the memory for unread answers above which large ones are made as they are taken: for a client that leaves some
+ * unread, and for everybody.
+ */
+const CONGESTED_SHARE_OF_ONE = 1 / 8;
+const CONGESTED_SHARE_OF_ALL = 1 / 2;
 /** Payloads of our pings, to tell their answers apart. */
 const KEEPALIVE_PING = 1;
 const DRAIN_PING = 2;
@@ -43,6 +53,10 @@ export class ServerConnection extends Connection {
   private drainAnnounced = false;
   /** Bytes of answers that the client has not taken. */
   queuedBytes = 0;
+  /** When it last took some of them, or when they began to wait. */
+  private takenMs = 0;
+  /** What has waited for so long that it was told of waits still. */
+  private unreadTold = false;
   /** Since when there has been no stream; 0 while there is one. */
   idleSinceMs: number;
 
@@ -85,7 +99,8 @@ export class ServerConnection extends Connection {
       this.spendResets(RESETS_PER_LARGE_LIST);
       if (this.dead) return;
     }
-    if (this.readsTooLittle()) {
+    if (this.readsTooLittle) {
+      this.owner.answersUnread(this, 'its requests are refused');
       this.refuse(id, ErrorCode.ENHANCE_YOUR_CALM);
       return;
     }
@@ -108,15 +123,32 @@ export class ServerConnection extends Connection {
 
   /** An answer's queue grew by so many bytes, or shrank. */
   override queuedMore(bytes: number): void {
+    if (bytes < 0 || this.queuedBytes === 0) this.takenMs = this.host.clock.nowMs();
     this.queuedBytes += bytes;
     this.host.queuedBytes += bytes;
+    if (bytes > 0 && this.host.queuedBytes > this.limits.queuedBytesOfAll) this.owner.tooMuchUnread(this);
+  }
+
+  override get isCongested(): boolean {
+    const share = this.queuedBytes > 0 ? CONGESTED_SHARE_OF_ONE : CONGESTED_SHARE_OF_ALL;
+    return this.host.queuedBytes > this.limits.queuedBytesOfAll * share;
+  }
+
+  /** How much memory it takes by not reading, and for how long it has; 0 where it leaves nothing unread. */
+  unread(nowMs: number): number {
+    return this.dead ? 0 : this.queuedBytes * (nowMs - this.takenMs + 1);
+  }
+
+  /** Sends the client away for what it leaves unread. */
+  expel(): void {
+    this.fail(ErrorCode.ENHANCE_YOUR_CALM, 'answers left unread');
   }
 
   /**
    * Who leaves more answers unread than there is room left for everybody's gets no further ones (dynamic thresholds, as
    * switches share their buffers); who leaves none unread is always served.
    */
-  private readsTooLittle(): boolean {
+  override get readsTooLittle(): boolean {
     return this.queuedBytes > Math.max(0, this.limits.queuedBytesOfAll - this.host.queuedBytes);
   }
 
@@ -191,6 +223,7 @@ export class ServerConnection extends Connection {
   override sweep(nowMs: number): void {
     super.sweep(nowMs);
     if (this.dead) return;
+    this.sweepUnread(nowMs);
     const { idleMs, keepaliveMs, keepaliveTimeoutMs } = this.limits;
     if (this.pingSentMs > 0) {
       if (nowMs - this.pingSentMs > keepaliveTimeoutMs) this.socket.destroy(new Error('keepalive ping timed out'));
@@ -201,6 +234,24 @@ export class ServerConnection extends Connection {
     if (this.draining) {
       if (nowMs - this.drainingSinceMs > DRAIN_PING_MS) this.finishDrain();
     } else if (idleMs > 0 && this.idleSinceMs > 0 && nowMs - this.idleSinceMs > idleMs) this.drain();
+  }
+
+  private sweepUnread(nowMs: number): void {
+    const { unreadMs } = this.limits;
+    const isShut = (this.queuedBytes > 0 && nowMs - this.takenMs > unreadMs) || this.isAwaited(nowMs - unreadMs);
+    const isStuck = this.writeBlockedSinceMs > 0 && nowMs - this.writeBlockedSinceMs > unreadMs;
+    if (isShut || isStuck) {
+      if (!this.unreadTold) this.owner.answersUnread(this, isShut ? 'its window is shut' : 'its socket takes nothing');
+      this.unreadTold = true;
+    } else this.unreadTold = false;
+  }
+
+  /** Whether an answer has waited for the client's window, unmade, since before this moment. */
+  private isAwaited(sinceMs: number): boolean {
+    for (const stream of this.streams.values()) {
+      if (stream.awaitsWindow && stream.blockedSinceMs > 0 && stream.blockedSinceMs < sinceMs) return true;
+    }
+    return false;
   }
 
   protected override failing(code: ErrorCode, debug: string): void {

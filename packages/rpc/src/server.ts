@@ -29,6 +29,9 @@ interface Refusal {
   readonly message: string;
 }
 
+/** Connections of one address that are worth a line of the log. */
+const MANY_CONNECTIONS = 1000;
+
 /** A gRPC server that also hands plain HTTP of either version to whoever wants it. */
 export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   readonly limits: RpcLimits;
@@ -102,9 +105,17 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
       socket.destroy();
       return;
     }
+    this.tellMany(socket.remoteAddress);
     this.sniffers.add(sniffer);
     socket.start(sniffer);
     this.sweeper ??= this.world.timers.every(sweepStepMs(this.limits), () => this.sweep(), { ref: false });
+  }
+
+  /** Says who has many connections: at a thousand, at two thousand, at four … */
+  private tellMany(peer: string): void {
+    const connections = this.addresses.of(peer);
+    if (connections < MANY_CONNECTIONS || !Number.isInteger(Math.log2(connections / MANY_CONNECTIONS))) return;
+    this.logger.log('warn', 'an address has many connections', { peer, connections });
   }
 
   /** Bytes read from and written to the sockets of HTTP/2 connections since the start. */
@@ -239,6 +250,27 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
 
   headersTooLarge(connection: ServerConnection): void {
     this.misused('http2_header_list', connection.socket.remoteAddress, 'header list too large');
+  }
+
+  answersUnread(connection: ServerConnection, what: string): void {
+    this.misused('answers_unread', connection.socket.remoteAddress, `reads no answers: ${what}`);
+  }
+
+  /** Sends away whoever takes the most memory for the longest by not reading, until there is room. */
+  tooMuchUnread(growing: ServerConnection): void {
+    const nowMs = this.world.clock.nowMs();
+    while (this.host.queuedBytes > this.limits.queuedBytesOfAll) {
+      let worst: ServerConnection = growing;
+      for (const connection of this.connections) {
+        if (connection.unread(nowMs) > worst.unread(nowMs)) worst = connection;
+      }
+      if (worst === growing) {
+        // Somebody is writing to it just now.
+        this.world.timers.soon(() => growing.expel());
+        return;
+      }
+      worst.expel();
+    }
   }
 
   private httpRequest(

@@ -18,6 +18,7 @@ export {
 export type { Names, ServiceRecord } from './names.ts';
 export type * from './network.ts';
 export type { Random } from './random.ts';
+export { removeGradually } from './remove-gradually.ts';
 export type { Timer, TimerOptions, Timers } from './timers.ts';
 export type { Workers } from './workers.ts';
 export type { World } from './world.ts';

@@ -42,6 +42,10 @@ export interface ApiCall {
   readonly outcome: number;
   /** Bytes of this call that the transport has not yet handed to the socket. */
   readonly queuedBytes: number;
+  /** So much waits to be read, by this client or by all, that a long answer had better be made as it is taken. */
+  readonly isCongested: boolean;
+  /** Nothing can be sent now, however short: the client's window is shut. */
+  readonly isShut: boolean;
   /** Where the caller of `begin` writes its message: valid until `commit`. */
   readonly target: { buffer: Buffer; offset: number };
   header(name: string): string | undefined;
@@ -56,6 +60,8 @@ export interface ApiCall {
   /** Announces a message whose bytes follow by `sendPart`, exactly so many; false where it was refused. */
   beginParts(totalBytes: number): boolean;
   sendPart(bytes: Buffer): void;
+  /** `drained` is to be called as soon as the client's window is open. */
+  awaitWindow(): void;
   end(): void;
   fail(code: number, message: string): void;
 }

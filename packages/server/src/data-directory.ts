@@ -13,9 +13,14 @@ export interface DataDirectory {
 
 /**
  * Makes or checks the data directory and holds it against other processes. Refuses, without touching anything, what is
- * not ours: a directory of etcd, which keeps its store in another format.
+ * not ours: a directory of etcd, which keeps its store in another format. `meanwhile` runs while the lock is waited for.
  */
-export async function openDataDirectory(world: World, config: MemberConfig, logger: Logger): Promise<DataDirectory> {
+export async function openDataDirectory(
+  world: World,
+  config: MemberConfig,
+  logger: Logger,
+  meanwhile: () => void = () => {},
+): Promise<DataDirectory> {
   const { disk } = world;
   const memberDirectory = `${config.dataDir}/member`;
   const snapDirectory = `${memberDirectory}/snap`;
@@ -42,7 +47,7 @@ export async function openDataDirectory(world: World, config: MemberConfig, logg
       },
     );
   }
-  const lock = await takeLock(world, config.dataDir, `${memberDirectory}/lock`);
+  const lock = await takeLock(world, config.dataDir, `${memberDirectory}/lock`, meanwhile);
   if (isMember)
     logger.log('info', 'the server is already initialized as member before, starting as etcd member...', {
       'data-dir': config.dataDir,
@@ -58,9 +63,19 @@ export async function openDataDirectory(world: World, config: MemberConfig, logg
   };
 }
 
-async function takeLock(world: World, dataDir: string, path: string): Promise<Lock> {
+async function takeLock(world: World, dataDir: string, path: string, meanwhile: () => void): Promise<Lock> {
+  const locking = world.disk.lock(path);
   try {
-    return await world.disk.lock(path);
+    meanwhile();
+  } catch (error) {
+    await locking.then(
+      (lock) => lock.release(),
+      () => {},
+    );
+    throw error;
+  }
+  try {
+    return await locking;
   } catch (error) {
     if (!hasCode(error, 'ELOCKED')) throw error;
     throw new OperatorError(

@@ -32,6 +32,8 @@ export interface MemberParts {
    * it is not what was written. `pause` gives everybody else their turn. Null where there is nothing to look at.
    */
   readonly checkStore?: (path: string, pause: () => Promise<void>) => Promise<CheckedStore | null>;
+  /** Loads what `openBackend` needs, where that takes long: called while a program locks the data directory for us. */
+  readonly loadBackend?: () => void;
   readonly loopDelay: LoopDelay;
   /** Shown among the metrics, where there is a process of the member's own. */
   readonly process?: ProcessFigures;

@@ -66,7 +66,7 @@ export async function runMember(given: MemberParts): Promise<Member> {
     // Keys that can not be used are told before anything is made on disk.
     const tokens = await openTokens(world, logger, config.authToken, config.authTokenTtlSeconds);
     const auditSink = await openAuditSink(world, config.guard.audit);
-    const directory = await openDataDirectory(world, config, logger);
+    const directory = await openDataDirectory(world, config, logger, parts.loadBackend);
     try {
       const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink });
       await member.serve();

@@ -9,12 +9,14 @@
  *   --faults FILE            another schedule of faults, as JSON; `--members N` another size of the cluster
  *   --shrink FILE            what fails is made small and written there, in up to --shrink-runs (default 200) more runs
  *   --replay FILE            plays such a file
+ *   --bench                  how fast three members are simulated under load and faults, on `--seeds` (default 1..12)
  *
  * Ends with 1 where a run broke a promise, after saying how to see it again.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { bench, describeBench } from './run/bench.ts';
 import { Coverage } from './run/coverage.ts';
 import type { Fault } from './run/faults.ts';
 import { REGRESSIONS } from './run/regressions.ts';
@@ -23,6 +25,7 @@ import { type Schedule, scheduleOf, shrink } from './run/shrink.ts';
 import { type SimulateOptions, type SimulateResult, simulate } from './run/simulate.ts';
 
 const SECONDS = 30;
+const BENCH = { from: 1, to: 12, seconds: 20, warmUps: 3 };
 
 const { values } = parseArgs({
   options: {
@@ -40,6 +43,7 @@ const { values } = parseArgs({
     'shrink-runs': { type: 'string', default: '200' },
     regressions: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
+    bench: { type: 'boolean', default: false },
   },
 });
 
@@ -60,6 +64,10 @@ function freshSeed(): number {
   return Math.floor(Math.random() * 2 ** 31);
 }
 
+function range(text: string): [from: number, to: number] {
+  return text.split('..').map(Number) as [number, number];
+}
+
 /** What is to be run, one after the other; endless where a budget of time ends it. */
 function* chosen(): Generator<Pick<SimulateOptions, 'seed' | 'seconds'>> {
   if (replayed !== null) {
@@ -71,7 +79,7 @@ function* chosen(): Generator<Pick<SimulateOptions, 'seed' | 'seconds'>> {
     return;
   }
   if (values.seeds !== undefined) {
-    const [from, to] = values.seeds.split('..').map(Number) as [number, number];
+    const [from, to] = range(values.seeds);
     for (let seed = from; seed <= to; seed++) yield { seed, seconds };
     return;
   }
@@ -119,26 +127,43 @@ async function makeSmall(options: SimulateOptions, result: SimulateResult, path:
   );
 }
 
-const coverage = new Coverage();
-const startedMs = performance.now();
-const total = { runs: 0, failed: 0, simulatedMs: 0, calls: 0 };
-for (const one of chosen()) {
-  const options = optionsOf(one);
-  const result = await simulate(options);
-  show(options, result);
-  if (values.shrink !== undefined) await makeSmall(options, result, values.shrink);
-  coverage.add(result.stats.coverage);
-  total.runs++;
-  total.simulatedMs += result.stats.simulatedMs;
-  total.calls += result.stats.calls;
-  if (result.violations.length > 0) total.failed++;
-  if (values.budget !== undefined && performance.now() - startedMs > Number(values.budget) * 1000) break;
+/** Runs what was chosen; whether all of it kept its promises. */
+async function runAll(): Promise<boolean> {
+  const coverage = new Coverage();
+  const startedMs = performance.now();
+  const total = { runs: 0, failed: 0, simulatedMs: 0, calls: 0 };
+  for (const one of chosen()) {
+    const options = optionsOf(one);
+    const result = await simulate(options);
+    show(options, result);
+    if (values.shrink !== undefined) await makeSmall(options, result, values.shrink);
+    coverage.add(result.stats.coverage);
+    total.runs++;
+    total.simulatedMs += result.stats.simulatedMs;
+    total.calls += result.stats.calls;
+    if (result.violations.length > 0) total.failed++;
+    if (values.budget !== undefined && performance.now() - startedMs > Number(values.budget) * 1000) break;
+  }
+  const tookMs = performance.now() - startedMs;
+  console.log(
+    `${total.runs} runs, ${total.failed} failed; ${(total.simulatedMs / 60_000).toFixed(1)} simulated minutes in ` +
+      `${(tookMs / 1000).toFixed(1)} s (${(total.simulatedMs / tookMs).toFixed(0)} times as fast as time), ` +
+      `${((total.calls * 1000) / total.simulatedMs).toFixed(0)} calls in a simulated second`,
+  );
+  console.log(coverage.describe());
+  return total.failed === 0;
 }
-const tookMs = performance.now() - startedMs;
-console.log(
-  `${total.runs} runs, ${total.failed} failed; ${(total.simulatedMs / 60_000).toFixed(1)} simulated minutes in ` +
-    `${(tookMs / 1000).toFixed(1)} s (${(total.simulatedMs / tookMs).toFixed(0)} times as fast as time), ` +
-    `${((total.calls * 1000) / total.simulatedMs).toFixed(0)} calls in a simulated second`,
-);
-console.log(coverage.describe());
-process.exitCode = total.failed > 0 ? 1 : 0;
+
+async function runBench(): Promise<boolean> {
+  const [from, to] = values.seeds === undefined ? [BENCH.from, BENCH.to] : range(values.seeds);
+  const result = await bench({
+    seeds: Array.from({ length: to - from + 1 }, (_unused, place) => from + place),
+    seconds: values.seconds === undefined ? BENCH.seconds : seconds,
+    warmUps: BENCH.warmUps,
+    print: console.log,
+  });
+  console.log(describeBench(result));
+  return result.runs > 0;
+}
+
+process.exitCode = (await (values.bench ? runBench() : runAll())) ? 0 : 1;

@@ -10,7 +10,7 @@ export interface Order {
 }
 
 // The attacker's own work must not be what slows the member down.
-setPriority(19);
+setPriority(18);
 let isOver = false;
 
 process.on('message', (message: Order | 'stop') => {

@@ -193,7 +193,7 @@ const HTTP: readonly Attack[] = [
     name: 'zero-window',
     what: 'answers asked for through a window that is shut, and never read',
     isQuiet: true,
-    countedAs: /./,
+    countedAs: /answers_unread/,
     run: (target, isOver) =>
       swarm(50, isOver, async () => {
         const socket = await openHttp2(target, [[4, 0]]);
@@ -242,7 +242,7 @@ const HTTP: readonly Attack[] = [
     name: 'connections',
     what: 'connections that are opened properly and then say nothing',
     isQuiet: true,
-    countedAs: /./,
+    countedAs: /connections/,
     async run(target, isOver, size) {
       const held: Socket[] = [];
       let begun = 0;

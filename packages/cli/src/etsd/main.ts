@@ -1,4 +1,4 @@
-import { checkLmdb, LmdbBackend } from '@etsd/backend/lmdb';
+import { checkLmdb, LmdbBackend, loadEngine } from '@etsd/backend/lmdb';
 import { errorChain, errorFrom, type Logger, OperatorError } from '@etsd/base';
 import type { World } from '@etsd/runtime';
 import { nodeWorld } from '@etsd/runtime/node';
@@ -102,6 +102,7 @@ async function run(
       world,
       config,
       logger,
+      loadBackend: loadEngine,
       openBackend: (path, onFailure, onOutOfSpace) => {
         backend = new LmdbBackend(path, onFailure, onOutOfSpace);
         return backend;

@@ -77,6 +77,11 @@ export abstract class ConnectionOutput implements Flushable {
     );
   }
 
+  /** Whether nothing of this stream's could be sent now, however short. */
+  isShut(stream: Stream): boolean {
+    return this.sendWindow <= 0 || this.peer.initialWindowSize + stream.sendCredit <= 0;
+  }
+
   /** Something was queued at the stream, or may be framed again. */
   enring(stream: Stream): void {
     stream.blockedSinceMs = 0;
@@ -117,7 +122,7 @@ export abstract class ConnectionOutput implements Flushable {
     const bound = this.limits.outboxBytes >> 1;
     while (this.ring !== null && this.out.offset < bound) {
       const stream = this.ring;
-      if (stream.queuedBytes === 0) {
+      if (stream.queuedBytes === 0 && !stream.awaitsWindow) {
         this.unring(stream);
         if (stream.endQueued) this.finishOutput(stream);
         continue;
@@ -127,6 +132,11 @@ export abstract class ConnectionOutput implements Flushable {
       if (window <= 0) {
         this.unring(stream);
         stream.blockedSinceMs = this.host.clock.nowMs();
+        continue;
+      }
+      if (stream.awaitsWindow) {
+        stream.awaitsWindow = false;
+        stream.queueDrained();
         continue;
       }
       this.slice(stream, window);

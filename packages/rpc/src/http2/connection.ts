@@ -506,6 +506,16 @@ export abstract class Connection extends FrameInput implements SocketReceiver {
   /** A stream's queue grew by so many bytes, or shrank; for those who keep an account. */
   queuedMore(_bytes: number): void {}
 
+  /** So much waits to be read, here or altogether, that what is long had better be made as it is taken. */
+  get isCongested(): boolean {
+    return false;
+  }
+
+  /** Whether the other side leaves so much unread that a whole message more is too much. */
+  get readsTooLittle(): boolean {
+    return false;
+  }
+
   /** For logs and metrics; the connection is about to end by our decision. */
   protected abstract failing(code: ErrorCode, debug: string): void;
 

@@ -90,6 +90,8 @@ export abstract class Stream {
   /** Neighbours in the connection's ring of streams with something to frame; null while outside. */
   ringNext: Stream | null = null;
   ringPrevious: Stream | null = null;
+  /** Its answer is not made before the other side opens its window: then `queueDrained` is called. */
+  awaitsWindow = false;
   /** When the queue began to wait for the other side's window, 0 while it does not. */
   blockedSinceMs = 0;
 

@@ -116,8 +116,12 @@ export class NodeDisk implements Disk {
     const full = resolve(path);
     const first = await promises.mkdir(full, { recursive: true, mode: DIRECTORY_MODE });
     if (first === undefined) return;
-    // The names of all directories made, from the innermost out.
-    for (let made = full; made.length >= first.length; made = dirname(made)) await this.syncDirectory(dirname(made));
+    // The names of all directories made. They count together or not at all, so no sync waits for another.
+    const syncs: Promise<void>[] = [];
+    for (let made = full; made.length >= first.length; made = dirname(made)) {
+      syncs.push(this.syncDirectory(dirname(made)));
+    }
+    await Promise.all(syncs);
   }
 
   async list(path: string): Promise<string[]> {

@@ -11,7 +11,7 @@
  * Where the tool is missing altogether the lock is a neighbouring file that names the process holding it.
  */
 import { spawn } from 'node:child_process';
-import { constants, promises } from 'node:fs';
+import { close, closeSync, constants, fstatSync, openSync, promises } from 'node:fs';
 import { diskError, hasCode, type Lock } from '../disk.ts';
 
 /** From <fcntl.h> of the BSDs and macOS, where open itself can lock. */
@@ -48,10 +48,10 @@ function runTool(fds: readonly number[], program: string, args: readonly string[
 }
 
 /** Whether /proc/locks names a lock of etcd's kind on the file; other systems have no such list and no such locks. */
-async function isHeldByDescription(handle: promises.FileHandle): Promise<boolean> {
+async function isHeldByDescription(fd: number): Promise<boolean> {
   const list = await promises.readFile('/proc/locks', 'latin1').catch(() => '');
   if (!list.includes('OFDLCK')) return false;
-  const { dev, ino } = await handle.stat();
+  const { dev, ino } = fstatSync(fd);
   const major = Math.floor(dev / 256) % 4096;
   const minor = (dev % 256) + Math.floor(dev / 0x10_0000) * 256;
   const file = `${hex(major)}:${hex(minor)}:${ino}`;
@@ -62,22 +62,23 @@ function hex(value: number): string {
   return value.toString(16).padStart(2, '0');
 }
 
-async function lockDescription(handle: promises.FileHandle): Promise<Outcome> {
+async function lockDescription(fd: number): Promise<Outcome> {
   if (!hasTool && !hasPerl) return 'unsupported';
-  if (await isHeldByDescription(handle)) return 'held';
   if (hasPerl) {
-    const outcome = await runTool([handle.fd], 'perl', ['-e', PERL_LOCK]);
+    const outcome = await runTool([fd], 'perl', ['-e', PERL_LOCK]);
     if (outcome !== 'unsupported') return outcome;
     hasPerl = false;
   }
-  return await lockWithTool(handle);
+  // The tool may see no lock of etcd's kind.
+  if (await isHeldByDescription(fd)) return 'held';
+  return await lockWithTool(fd);
 }
 
-async function lockWithTool(handle: promises.FileHandle): Promise<Outcome> {
-  const outcome = hasTool ? await runTool([handle.fd], 'flock', ['-x', '-n', '3']) : 'unsupported';
+async function lockWithTool(fd: number): Promise<Outcome> {
+  const outcome = hasTool ? await runTool([fd], 'flock', ['-x', '-n', '3']) : 'unsupported';
   hasTool = outcome !== 'unsupported';
   if (outcome !== 'taken' || !hasFcntl) return outcome;
-  const second = await runTool([handle.fd], 'flock', ['--fcntl', '-x', '-n', '3']);
+  const second = await runTool([fd], 'flock', ['--fcntl', '-x', '-n', '3']);
   hasFcntl = second !== 'unsupported';
   return second === 'held' ? 'held' : 'taken';
 }
@@ -169,6 +170,10 @@ function held(path: string): Error {
   return diskError('ELOCKED', `another process holds ${path}`);
 }
 
+function descriptorLock(fd: number): Lock {
+  return { release: () => new Promise((resolve, reject) => close(fd, (error) => (error ? reject(error) : resolve()))) };
+}
+
 /** Takes the exclusive lock of the file at `path`, which is made where missing. Fails with `ELOCKED` if it is held. */
 export async function lockFile(path: string, mode: number): Promise<Lock> {
   const flags = constants.O_RDWR | constants.O_CREAT;
@@ -180,14 +185,15 @@ export async function lockFile(path: string, mode: number): Promise<Lock> {
       throw hasCode(error, 'EAGAIN') ? held(path) : error;
     }
   }
-  const handle = await promises.open(path, flags, mode);
+  // Opened before this returns, so that the program runs already while the caller goes on with something else.
+  const fd = openSync(path, flags, mode);
   let outcome: Outcome = 'unsupported';
   try {
-    outcome = await lockDescription(handle);
+    outcome = await lockDescription(fd);
   } finally {
-    if (outcome !== 'taken') await handle.close();
+    if (outcome !== 'taken') closeSync(fd);
   }
-  if (outcome === 'taken') return { release: () => handle.close() };
+  if (outcome === 'taken') return descriptorLock(fd);
   if (outcome === 'held') throw held(path);
   return lockByName(path, mode);
 }

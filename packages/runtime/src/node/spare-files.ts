@@ -3,10 +3,12 @@
  * copying this process's page tables: with half a gigabyte in memory that held the event loop for 10 to 20 ms, and
  * made every page that was written next cost a fault. So a few empty files are locked together while the process is
  * small, and one that is not needed any more is emptied and used again with its lock, which belongs to the file and not
- * to its name.
+ * to its name. They are wanted when the first segment of a log is full, not before the log is ready.
  */
 import { constants, promises } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as rest } from 'node:timers/promises';
+import { cutGradually } from '@etsd/base';
 import type { Lock, LockedFiles } from '../disk.ts';
 import { lockFile, lockHandles } from './file-lock.ts';
 
@@ -14,6 +16,8 @@ import { lockFile, lockHandles } from './file-lock.ts';
 const FILL_FILES = 12;
 /** Kept for use; beyond them files are really removed. */
 const KEEP_FILES = 14;
+/** From `prepare` until they are made, in milliseconds; sooner if one is taken. */
+const PREPARE_MS = 1000;
 const NAME = /^spare-[0-9]+\.tmp$/;
 
 class SpareFile implements Lock {
@@ -35,6 +39,7 @@ export class SpareFiles implements LockedFiles {
   private readonly mode: number;
   private readonly spares: SpareFile[] = [];
   private filling: Promise<void> | null = null;
+  private preparing: NodeJS.Timeout | null = null;
   private serial = 0;
   /** The system locks files one by one only, or by name. */
   private isUnsupported = false;
@@ -46,8 +51,10 @@ export class SpareFiles implements LockedFiles {
   }
 
   prepare(): void {
-    // Whoever takes a file tries again and hears of an error.
-    if (this.spares.length === 0 && this.filling === null) this.fill().catch(() => {});
+    this.preparing ??= setTimeout(() => {
+      // Whoever takes a file tries again and hears of an error.
+      if (this.spares.length === 0 && this.filling === null) this.fill().catch(() => {});
+    }, PREPARE_MS).unref();
   }
 
   private fill(): Promise<void> {
@@ -100,19 +107,33 @@ export class SpareFiles implements LockedFiles {
   }
 
   async remove(path: string, lock: Lock): Promise<void> {
-    if (!(lock instanceof SpareFile) || this.isClosed || this.spares.length >= KEEP_FILES) {
+    if (!(lock instanceof SpareFile)) {
       await promises.rm(path, { force: true });
       await lock.release();
       return;
     }
     lock.path = this.nextPath();
     await promises.rename(path, lock.path);
-    await lock.handle.truncate(0);
-    this.spares.push(lock);
+    const { handle } = lock;
+    const { size } = await handle.stat();
+    // Whoever is being stopped does not wait for others.
+    await cutGradually(
+      size,
+      0,
+      (length) => handle.truncate(length),
+      (ms) => rest(this.isClosed ? 0 : ms),
+    );
+    if (!this.isClosed && this.spares.length < KEEP_FILES) {
+      this.spares.push(lock);
+      return;
+    }
+    await promises.rm(lock.path, { force: true });
+    await lock.release();
   }
 
   async close(): Promise<void> {
     this.isClosed = true;
+    if (this.preparing !== null) clearTimeout(this.preparing);
     await this.filling?.catch(() => {});
     for (const spare of this.spares.splice(0)) {
       await promises.rm(spare.path, { force: true });

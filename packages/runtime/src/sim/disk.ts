@@ -37,6 +37,8 @@ export class SimMedium {
   readonly counts: FaultCounts;
   /** Writes and syncs that were made to fail so far. */
   failures = 0;
+  /** Writes that went elsewhere so far. */
+  strays = 0;
   /** Nothing ends before, in simulated milliseconds. */
   private stalledUntilMs = 0;
 
@@ -84,6 +86,11 @@ export class SimMedium {
     if (position < file.durable.size) file.durable.flip(position, bit);
     this.counts.add('disk.bit flip');
     return { path, position, bit };
+  }
+
+  /** Another disk, empty, is put in the place of this one. */
+  wipe(): void {
+    this.root.clear();
   }
 
   /** Power is lost: what was not synced is kept, lost or torn. */
@@ -263,6 +270,7 @@ class SimFile implements DiskFile {
     const { prng, counts } = this.disk.medium;
     const sectors = Math.floor(this.node.current.size / SECTOR_BYTES);
     if (sectors < 2) return position;
+    this.disk.medium.strays++;
     counts.add('disk.misdirected');
     return prng.below(sectors) * SECTOR_BYTES + (position % SECTOR_BYTES);
   }

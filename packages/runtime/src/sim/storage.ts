@@ -193,6 +193,12 @@ export class DirectoryNode {
     this.changes.push(change);
   }
 
+  clear(): void {
+    this.entries.clear();
+    this.durable.clear();
+    this.changes = [];
+  }
+
   persist(): void {
     for (const change of this.changes) applyEntry(this.durable, change);
     this.changes = [];

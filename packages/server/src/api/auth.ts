@@ -3,7 +3,6 @@
  * gave, so that whoever was answered knows that it holds everywhere. Passwords never enter the log: they are hashed, or
  * checked, by the member that is asked.
  */
-import { RingQueue } from '@etsd/base';
 import {
   AuthDisableRequest,
   AuthDisableResponse,
@@ -53,6 +52,7 @@ import {
 import { hostOf } from '@etsd/rpc';
 import type { ApiWaiter, MemberContext } from '../context.ts';
 import { type LoginGuard, shortName } from '../guard/login-guard.ts';
+import { LoginPace } from '../guard/login-pace.ts';
 import type { Passwords } from '../passwords.ts';
 import { NOBODY } from '../tokens.ts';
 import { proposeRequest } from './guards.ts';
@@ -62,8 +62,6 @@ import { type Reply, registerUnary } from './unary.ts';
 const ErrVerifyOnly = unknownError('auth: token signing attempted with verify-only key');
 /** Times a login is tried again because users or roles changed while it was under way. */
 const LOGIN_ATTEMPTS_MAX = 10;
-/** Logins that go through the log together. */
-const LOGINS_AT_ONCE = 16;
 
 interface Answer {
   header: ResponseHeader | null;
@@ -137,13 +135,13 @@ class AuthService {
   private readonly context: MemberContext;
   private readonly passwords: Passwords;
   private readonly logins: LoginGuard | null;
-  private loginsUnderWay = 0;
-  private readonly loginsWaiting = new RingQueue<{ checked: CheckedLogin; reply: Reply; attempt: number }>();
+  private readonly pace: LoginPace;
 
   constructor(context: MemberContext, passwords: Passwords, logins: LoginGuard | null) {
     this.context = context;
     this.logins = logins;
     this.passwords = passwords;
+    this.pace = new LoginPace(context.world);
   }
 
   /** A method whose request goes into the log as it is. */
@@ -235,28 +233,16 @@ class AuthService {
       else if (!isRight) refuse(ErrAuthFailed);
       else {
         this.logins?.right(name, peer);
-        if (reply.isOpen) this.login({ name, password, revision }, reply, attempt);
+        if (!reply.isOpen) return;
+        const checked = { name, password, revision };
+        this.pace.add({
+          get isOpen() {
+            return reply.isOpen;
+          },
+          begin: () => this.proposeLogin(checked, reply, attempt),
+        });
       }
     });
-  }
-
-  /** A few logins at a time go through the log: others' writes must not stand behind thousands of them. */
-  private login(checked: CheckedLogin, reply: Reply, attempt: number): void {
-    if (this.loginsUnderWay >= LOGINS_AT_ONCE) {
-      this.loginsWaiting.push({ checked, reply, attempt });
-      return;
-    }
-    this.loginsUnderWay++;
-    this.proposeLogin(checked, reply, attempt);
-  }
-
-  private loginEnded(): void {
-    this.loginsUnderWay--;
-    for (let next = this.loginsWaiting.take(); next !== undefined; next = this.loginsWaiting.take()) {
-      if (!next.reply.isOpen) continue;
-      this.login(next.checked, next.reply, next.attempt);
-      return;
-    }
   }
 
   private proposeLogin(checked: CheckedLogin, reply: Reply, attempt: number): void {
@@ -268,7 +254,7 @@ class AuthService {
     );
     const waiter: ApiWaiter = {
       done: (result) => {
-        this.loginEnded();
+        this.pace.ended();
         // What was checked may not be so any more.
         if (auth.revision !== revision) {
           if (attempt === LOGIN_ATTEMPTS_MAX) reply.fail(ErrAuthOldRevision);
@@ -284,7 +270,7 @@ class AuthService {
         reply.answer(AuthenticateResponse.encode(response));
       },
       fail: (error) => {
-        this.loginEnded();
+        this.pace.ended();
         reply.fail(error);
       },
     };

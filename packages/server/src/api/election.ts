@@ -65,6 +65,9 @@ async function campaign(queue: KeyQueue, request: CampaignRequest, signal: Abort
   try {
     if (before !== null && !before.value.equals(value)) await put(queue, place, value);
     await queue.waitForTurn(queuePrefix(name), { key, createRevision: rev }, signal);
+    // While others led, the candidate's own lease may have ended, and its place with it.
+    const own = await queue.readKey(key);
+    if (own.kv?.createRevision !== rev) throw ErrElectionNotLeader;
     if (!signal.aborted) return CampaignResponse.create({ header, leader: place });
   } catch (error) {
     if (signal.aborted || error === ErrElectionNotLeader) await giveUp(queue, place);

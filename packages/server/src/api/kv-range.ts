@@ -1,5 +1,5 @@
 import { EMPTY, type Key } from '@etsd/base';
-import type { RangeOptions, RangeResult, Store } from '@etsd/mvcc';
+import type { RangeCursor, RangeOptions, RangeResult, RecordSink, Store } from '@etsd/mvcc';
 import {
   ErrCompacted,
   ErrEmptyKey,
@@ -17,12 +17,23 @@ import {
 import type { ApiCall, ApiHandler, ApiWaiter, MemberContext } from '../context.ts';
 import { failCall, failUnreadable, refusal } from './guards.ts';
 import { LargeRange, type LargeRanges } from './large-range.ts';
-import { planOf } from './range-plan.ts';
+import { planOf, type RangePlan } from './range-plan.ts';
 import { SlicedSort } from './sliced-sort.ts';
 import { checkSort } from './txn-rules.ts';
 
 /** Keys that are looked at before a range counts as large. */
 const FIRST_SLICE_KEYS = 1000;
+/** Bytes of a range that is answered in one go though memory for answers is scarce. */
+const SCARCE_BYTES = 16 * 1024;
+
+/** Adds up what a range has. */
+class Measure implements RecordSink {
+  bytes = 0;
+
+  record(record: Buffer): void {
+    this.bytes += record.length;
+  }
+}
 
 export function registerRange(context: MemberContext, large: LargeRanges): void {
   context.rpc.handle('/etcdserverpb.KV/Range', new RangeHandler(context, large));
@@ -101,6 +112,7 @@ class RangeHandler implements ApiHandler {
   private readonly view = new RangeRequestView();
   private readonly free: RangeWaiter[] = [];
   private readonly one: Buffer[] = [EMPTY];
+  private readonly measure = new Measure();
   private readonly result: RangeResult = { records: [], count: 0, more: false };
 
   constructor(context: MemberContext, large: LargeRanges) {
@@ -193,6 +205,10 @@ class RangeHandler implements ApiHandler {
       return;
     }
     const record = store.record(store.found.mainRevision, store.found.subRevision);
+    if (record.length > SCARCE_BYTES && (call.isCongested || call.isShut) && !query.keysOnly) {
+      this.serveMany(call, query);
+      return;
+    }
     if (query.keysOnly || record.length > this.context.limits.directResponseBytes) {
       this.one[0] = record;
       this.answer(call, revision, this.one, query.keysOnly, false, 1);
@@ -225,10 +241,13 @@ class RangeHandler implements ApiHandler {
       failCall(call, cursor);
       return;
     }
+    const isScarce = call.isCongested || this.large.isScarce(plan);
+    if (call.isShut || (isScarce && !this.isShortAnswer(cursor))) {
+      this.startLarge(call, cursor, plan, revision);
+      return;
+    }
     if (!cursor.next(context.limits.directResponseBytes, FIRST_SLICE_KEYS)) {
-      const range = new LargeRange(call, this.large, cursor, plan, revision);
-      call.context = range;
-      this.large.start(range);
+      this.startLarge(call, cursor, plan, revision);
       return;
     }
     if (plan.sortTarget < 0) {
@@ -241,6 +260,22 @@ class RangeHandler implements ApiHandler {
     const cut = plan.limit > 0 && sort.records.length > plan.limit;
     const records = cut ? sort.records.slice(0, plan.limit) : sort.records;
     this.answer(call, revision, records, query.keysOnly, cut, cursor.count);
+  }
+
+  /** Whether the range is small enough to be answered in one go while memory is scarce; found out without any. */
+  private isShortAnswer(cursor: RangeCursor): boolean {
+    const { measure } = this;
+    measure.bytes = 0;
+    cursor.keep();
+    const isWhole = cursor.next(SCARCE_BYTES, FIRST_SLICE_KEYS, measure);
+    cursor.rewind();
+    return isWhole && measure.bytes <= SCARCE_BYTES;
+  }
+
+  private startLarge(call: ApiCall, cursor: RangeCursor, plan: RangePlan, revision: number): void {
+    const range = new LargeRange(call, this.large, cursor, plan, revision);
+    call.context = range;
+    this.large.start(range);
   }
 
   private answer(

@@ -29,6 +29,8 @@ class NullCall implements ApiCall {
   context: unknown = null;
   readonly isOpen = true;
   readonly queuedBytes = 0;
+  readonly isCongested = false;
+  readonly isShut = false;
   readonly target = { buffer: Buffer.alloc(4096), offset: 0 };
   readonly peerCommonName = '';
   guard: unknown = null;
@@ -50,6 +52,7 @@ class NullCall implements ApiCall {
   }
   sendPart(): void {}
   sendChunks(): void {}
+  awaitWindow(): void {}
   end(): void {}
   fail(code: number, message: string): void {
     throw new Error(`${code} ${message}`);

@@ -4,6 +4,7 @@ import { Prng } from '@etsd/base';
 import { RangeRequest, RangeResponse, RangeStreamResponse, SortOrder, SortTarget } from '@etsd/proto';
 import type { Limits } from '../limits.ts';
 import { TestMember } from './member.fixture.ts';
+import type { FakeCall } from './surroundings.fixture.ts';
 
 const RANGE = '/etcdserverpb.KV/Range';
 const STREAM = '/etcdserverpb.KV/RangeStream';
@@ -161,6 +162,78 @@ test('unread large ranges wait with almost nothing in memory', () => {
   assert.equal(RangeResponse.decode(Buffer.concat(reader.messages)).kvs.length, 100);
   for (const call of calls) call.hangUp();
   assert.equal(member.store.pinnedRevision, Number.POSITIVE_INFINITY);
+});
+
+// Goal: however many are asked for at once, those that wait for their turn hold nothing of what they will answer.
+for (const [name, request] of [
+  ['in the order of keys', {}],
+  ['sorted', { sortTarget: SortTarget.VALUE }],
+  ['of one key', { key: bytes('k1'), rangeEnd: bytes('') }],
+] as const) {
+  test(`many ranges asked for at once take no memory while they wait: ${name}`, () => {
+    const member = new TestMember({ limits: { gatheredBytes: 300_000 } }).registerKv();
+    for (let at = 0; at < 10; at++) member.put(`k${at}`, Buffer.alloc(50_000, at));
+    let copied = 0;
+    const { store } = member;
+    for (const method of ['recordCopy', 'recordToKeep'] as const) {
+      const original = store[method].bind(store);
+      store[method] = (main, sub) => {
+        const record = original(main, sub);
+        copied += record.length;
+        return record;
+      };
+    }
+    const isOne = name === 'of one key';
+    const calls = Array.from({ length: 100 }, () => member.call(RANGE, encode(request), {}, { isCongested: isOne }));
+    assert.ok(copied < 2_000_000, `${copied} bytes were copied`);
+    assert.ok(calls.every((call) => call.isOpen));
+    // Whoever reads is answered in the end, each with all of it.
+    for (let turns = 0; calls.some((call) => call.isOpen); turns++) {
+      assert.ok(turns < 2000, 'they must end');
+      member.world.endTurns();
+      for (const call of calls) if (call.isOpen || call.queuedBytes > 0) call.drain();
+    }
+    const expected = isOne ? 1 : 10;
+    for (const call of [calls[0]!, calls[99]!]) {
+      assert.equal(call.status?.code, 0);
+      assert.equal(RangeResponse.decode(Buffer.concat(call.messages)).kvs.length, expected);
+    }
+    for (const call of calls) call.messages.length = 0;
+    assert.equal(store.pinnedRevision, Number.POSITIVE_INFINITY, 'every cursor is closed');
+  });
+}
+
+// Goal: who shuts its window before it asks costs nothing but its place: not even the length is added up.
+test('a large range is not begun before its client opens its window', () => {
+  const member = new TestMember().registerKv();
+  for (let at = 0; at < 100; at++) member.put(`k${at}`, Buffer.alloc(20_000, at));
+  const shut = Array.from({ length: 10 }, () => member.call(RANGE, encode({}), {}, { isShut: true }));
+  member.world.endTurns();
+  assert.equal(member.runner.length, 0);
+  for (const call of shut) assert.deepEqual([call.isOpen, call.queuedBytes, call.awaitsWindow], [true, 0, true]);
+  assert.ok(Buffer.isBuffer(member.ask(RANGE, encode({}))), 'others are served');
+  const [opened, ...left] = shut as [FakeCall, ...FakeCall[]];
+  opened.openWindow();
+  member.world.endTurns();
+  assert.equal(RangeResponse.decode(Buffer.concat(opened.messages)).kvs.length, 100);
+  for (const call of left) call.hangUp();
+  assert.equal(member.store.pinnedRevision, Number.POSITIVE_INFINITY, 'every cursor is closed');
+});
+
+// Goal: what a large range has read ahead counts with the record that is not handed on yet.
+test('large records are read ahead one at a time', () => {
+  const member = new TestMember({ limits: { gatheredBytes: 1000 } }).registerKv();
+  for (let at = 0; at < 10; at++) member.put(`k${at}`, Buffer.alloc(400_000, at));
+  const call = member.call(RANGE, encode({}));
+  member.world.endTurns();
+  assert.ok(call.isOpen && call.queuedBytes > 400_000, 'one is sent');
+  assert.ok(call.queuedBytes < 500_000, `${call.queuedBytes} bytes are queued`);
+  for (let turns = 0; call.isOpen; turns++) {
+    assert.ok(turns < 100, 'it must end');
+    call.drain();
+    member.world.endTurns();
+  }
+  assert.equal(RangeResponse.decode(Buffer.concat(call.messages)).kvs.length, 10);
 });
 
 function streamed(messages: Buffer[]): RangeResponse[] {

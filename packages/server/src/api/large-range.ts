@@ -26,7 +26,8 @@ const MESSAGE_BYTES_MAX = 2 ** 31 - 1;
  * The large ranges of a member. The length of a unary answer comes before its first byte, so it is gathered first, a few
  * at a time. Where memory is short, because the answers are very large or their clients do not read them, a range only
  * adds up its length, and then is read once more, piece by piece as its client takes them. One that has to be sorted
- * cannot do that; it waits for memory before it begins. All keep the revision they were asked at.
+ * cannot do that; it waits for memory before it begins, or until no other is being sorted. All keep the revision they
+ * were asked at.
  */
 export class LargeRanges {
   readonly context: MemberContext;
@@ -35,6 +36,8 @@ export class LargeRanges {
   private readonly waiting = new RingQueue<LargeRange>();
   private readonly waitingToSort = new RingQueue<LargeRange>();
   private active = 0;
+  /** Those of the active ones that will be sorted. */
+  private sorting = 0;
   private heldBytes = 0;
   private aheadBytes = 0;
 
@@ -44,6 +47,7 @@ export class LargeRanges {
   }
 
   start(range: LargeRange): void {
+    if (range.awaitsWindow()) return;
     (range.isSorted ? this.waitingToSort : this.waiting).push(range);
     this.admit();
   }
@@ -67,9 +71,20 @@ export class LargeRanges {
     return this.heldBytes > this.context.limits.gatheredBytes;
   }
 
+  /** Whether a range that is not short had better begin without holding anything. */
+  isScarce(plan: RangePlan): boolean {
+    return this.isShort || (plan.sortTarget >= 0 && this.waitingToSort.length > 0);
+  }
+
+  /** One at a time is sorted however short memory is: what fills it may be answers that nobody reads. */
+  private get maySort(): boolean {
+    return !this.isShort || this.sorting === 0;
+  }
+
   /** A range is gathered, or given up. */
-  gathered(): void {
+  gathered(range: LargeRange): void {
     this.active--;
+    if (range.isSorted) this.sorting--;
     this.admit();
   }
 
@@ -81,10 +96,11 @@ export class LargeRanges {
 
   private admit(): void {
     while (this.active < ACTIVE_MAX) {
-      const range = this.waiting.take() ?? (this.isShort ? undefined : this.waitingToSort.take());
+      const range = this.waiting.take() ?? (this.maySort ? this.waitingToSort.take() : undefined);
       if (range === undefined) return;
       if (range.isOver) continue;
       this.active++;
+      if (range.isSorted) this.sorting++;
       range.begin();
       this.runner.add(range);
     }
@@ -116,7 +132,7 @@ export class LargeRange implements SlicedJob {
   /** Its records are added up and not kept, to be read again while they are sent. */
   private isMeasuredOnly = false;
   private isSending = false;
-  /** Out of the runner until the client has taken what is queued. */
+  /** Out of the runner until the client has taken what is queued, or not begun until it opens its window. */
   private isParked = false;
   private tail: Buffer = EMPTY;
 
@@ -131,8 +147,12 @@ export class LargeRange implements SlicedJob {
     this.chunks = new RangeChunks(ranges.pool, plan.keysOnly);
     if (this.sort === null) {
       cursor.keep();
+      if (ranges.isShort || call.isCongested) this.measureOnly();
       for (const record of cursor.records) this.chunks.record(record);
-    } else this.sortLater(this.sort, cursor.records);
+    }
+    // One that is sorted begins anew in its turn: it may wait for memory, and then must not hold any.
+    else cursor.keep();
+    cursor.records = [];
     this.tellHeld();
   }
 
@@ -141,8 +161,22 @@ export class LargeRange implements SlicedJob {
     return this.sort !== null;
   }
 
+  /** Whether the client's window is shut: then `drained` begins it later. */
+  awaitsWindow(): boolean {
+    if (!this.call.isShut) return false;
+    this.isParked = true;
+    this.call.awaitWindow();
+    return true;
+  }
+
   begin(): void {
     this.isActive = true;
+    if (this.sort !== null) this.cursor.rewind();
+  }
+
+  private measureOnly(): void {
+    this.isMeasuredOnly = true;
+    this.chunks.measureOnly();
   }
 
   step(): boolean {
@@ -165,10 +199,11 @@ export class LargeRange implements SlicedJob {
 
   /** The client has taken what was queued. */
   drained(): void {
-    this.tellAhead(this.call.queuedBytes);
+    this.tellAhead();
     if (!this.isParked || this.isOver) return;
     this.isParked = false;
-    this.ranges.runner.add(this);
+    if (this.isSending) this.ranges.runner.add(this);
+    else this.ranges.start(this);
   }
 
   /** The call is over: answered and read, or given up. */
@@ -176,14 +211,17 @@ export class LargeRange implements SlicedJob {
     if (this.isOver) return;
     this.isOver = true;
     this.cursor.close();
-    if (this.isActive) this.ranges.gathered();
+    if (this.isActive) this.ranges.gathered(this);
     this.isActive = false;
     this.chunks.giveBack();
-    this.tellAhead(0);
+    this.ranges.sentAhead(-this.aheadBytes);
+    this.aheadBytes = 0;
     this.ranges.released(this.heldBytes);
   }
 
-  private tellAhead(bytes: number): void {
+  /** Tells all ranges what this one has read ahead of its client. */
+  private tellAhead(): void {
+    const bytes = this.isSending ? this.call.queuedBytes + this.chunks.unfinishedBytes : 0;
     this.ranges.sentAhead(bytes - this.aheadBytes);
     this.aheadBytes = bytes;
   }
@@ -193,8 +231,7 @@ export class LargeRange implements SlicedJob {
     const isLast = cursor.next(SLICE_BYTES, SLICE_KEYS, sort === null ? chunks : null);
     if (sort !== null) this.sortLater(sort, cursor.records);
     else if (!this.isMeasuredOnly && ranges.isShort) {
-      this.isMeasuredOnly = true;
-      chunks.measureOnly();
+      this.measureOnly();
     }
     this.tellHeld();
     return isLast;
@@ -246,7 +283,7 @@ export class LargeRange implements SlicedJob {
       call.sendChunks([head, ...this.chunks.take(true), tail], totalBytes);
       call.end();
     }
-    this.ranges.gathered();
+    this.ranges.gathered(this);
     return !this.isSending;
   }
 
@@ -258,7 +295,7 @@ export class LargeRange implements SlicedJob {
   /** Reads the next piece again and sends it, unless the client has not taken those before it. */
   private sendSlice(): boolean {
     const { call, chunks, cursor } = this;
-    this.tellAhead(call.queuedBytes);
+    this.tellAhead();
     if (call.queuedBytes > this.ranges.aheadBytesMax) {
       this.isParked = true;
       return true;
@@ -267,7 +304,7 @@ export class LargeRange implements SlicedJob {
     const isLast = cursor.next(SLICE_BYTES, SLICE_KEYS, chunks);
     if (cursor.error !== null) return this.lost(cursor.error);
     for (const bytes of chunks.take(isLast)) call.sendPart(bytes);
-    this.tellAhead(call.queuedBytes);
+    this.tellAhead();
     if (!isLast) return false;
     call.sendPart(this.tail);
     call.end();

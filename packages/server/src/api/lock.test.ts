@@ -127,6 +127,18 @@ test('a place that is lost while waiting is an error, not a lock', async () => {
   assert.equal(services.keys(), 0);
 });
 
+test('a candidate that is lost while waiting does not lead', async () => {
+  const services = new Services();
+  const first = await services.campaign(1, 'one');
+  const second = await services.campaign(2, 'two');
+  await services.unlock('n/2');
+  const { leader } = CampaignResponse.decode(first.messages[0] as Buffer);
+  services.call(`${ELECTION}Resign`, ResignRequest.encode(ResignRequest.create({ leader })));
+  await services.settle();
+  assert.deepEqual(second.status, { code: GrpcCode.Unknown, message: 'election: not leader' });
+  assert.equal(services.keys(), 0);
+});
+
 test('an observer is told of every leader', async () => {
   const services = new Services();
   const request = LeaderRequest.encode(LeaderRequest.create({ name }));

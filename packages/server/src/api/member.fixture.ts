@@ -44,6 +44,12 @@ export interface MemberOptions extends LimitOptions {
   readonly limits?: Partial<Limits>;
 }
 
+/** How the client of a call reads. */
+interface Client {
+  readonly isCongested?: boolean;
+  readonly isShut?: boolean;
+}
+
 export class TestMember {
   readonly world = new FakeWorld();
   readonly server = new FakeServer();
@@ -117,8 +123,10 @@ export class TestMember {
   }
 
   /** A call of the method, its request delivered. */
-  call(path: string, request: Buffer, headers: Record<string, string> = {}): FakeCall {
+  call(path: string, request: Buffer, headers: Record<string, string> = {}, client: Client = {}): FakeCall {
     const call = new FakeCall(this.server.handler(path), headers, this.peerCommonName);
+    call.isCongested = client.isCongested ?? false;
+    call.isShut = client.isShut ?? false;
     call.receive(request);
     return call;
   }

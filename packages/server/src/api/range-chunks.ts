@@ -66,6 +66,12 @@ export class RangeChunks implements RecordSink {
     }
     this.used = writeRangeBody(this.current, this.used, one, 1, this.keysOnly, false, 0);
     this.heldBytes += size;
+    if (size > CHUNK_BYTES) this.closeChunk();
+  }
+
+  /** What the chunk takes that is not full yet. */
+  get unfinishedBytes(): number {
+    return this.current === null ? 0 : this.current.length;
   }
 
   /** From here on records are only added up; what was written is given back. */

@@ -91,6 +91,10 @@ export class FakeCall implements ApiCall {
   peer = '10.0.0.1:4711';
   isOpen = true;
   queuedBytes = 0;
+  isCongested = false;
+  isShut = false;
+  /** `awaitWindow` was called and the window is shut still. */
+  awaitsWindow = false;
   target = { buffer: Buffer.alloc(0), offset: 0 };
   readonly messages: Buffer[] = [];
   /** `end` as 0, `fail` as its code. */
@@ -145,6 +149,17 @@ export class FakeCall implements ApiCall {
     const message = Buffer.concat(chunks);
     if (message.length !== totalBytes) throw new Error('the size said and the bytes given differ');
     this.send(message);
+  }
+
+  awaitWindow(): void {
+    this.awaitsWindow = true;
+  }
+
+  /** The client opens its window. */
+  openWindow(): void {
+    this.isShut = false;
+    if (this.awaitsWindow) this.handler.drained?.(this);
+    this.awaitsWindow = false;
   }
 
   end(): void {

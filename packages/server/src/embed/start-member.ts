@@ -1,5 +1,6 @@
 /** A member inside of somebody else's program: in memory or on disk, with a port or without one. */
 import { MemoryBackend } from '@etsd/backend';
+import { checkLmdb, LmdbBackend, loadEngine } from '@etsd/backend/lmdb';
 import { errorFrom, type Logger, silentLogger } from '@etsd/base';
 import { type ClientOptions, EtcdClient } from '@etsd/client';
 import type { Timers, World } from '@etsd/runtime';
@@ -40,12 +41,11 @@ export async function startMember(options: EmbedOptions = {}): Promise<EmbeddedM
   const machine = nodeWorld();
   const timers = new OwnedTimers(options.clock?.timers ?? machine.timers);
   const world = worldOf(options, machine, timers);
-  const store = await storeOf(options);
   const parts: MemberParts = {
     world,
     config: buildConfig(flagsOf(options)),
     logger: options.logger ?? silentLogger,
-    ...store,
+    ...backendOf(options),
     loopDelay: { read: () => ({ median: 0, p99: 0, max: 0 }) },
     drainMs: options.drainMs ?? 0,
     fail: (thrown) => {
@@ -136,11 +136,11 @@ function worldOf({ clock, dataDir }: EmbedOptions, machine: World, timers: Timer
   };
 }
 
-/** The native store is loaded by those only who have a disk. */
-async function storeOf({ dataDir }: EmbedOptions): Promise<Pick<MemberParts, 'openBackend' | 'checkStore'>> {
+/** The native store is loaded by those only who have a disk, and after whatever forbids to start. */
+function backendOf({ dataDir }: EmbedOptions): Pick<MemberParts, 'openBackend' | 'loadBackend' | 'checkStore'> {
   if (dataDir === undefined) return { openBackend: () => new MemoryBackend() };
-  const { checkLmdb, LmdbBackend } = await import('@etsd/backend/lmdb');
   return {
+    loadBackend: loadEngine,
     openBackend: (path, onFailure, onOutOfSpace) => new LmdbBackend(path, onFailure, onOutOfSpace),
     checkStore: checkLmdb,
   };

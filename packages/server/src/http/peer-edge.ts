@@ -24,6 +24,7 @@ export class PeerEdge {
   private readonly below: { readonly prefix: string; readonly handler: PeerHandler }[] = [];
 
   private connections = 0;
+  private keepsTime = false;
 
   constructor(headersTimeoutMs: number = HEADERS_TIMEOUT_MS) {
     const options = { connectionsCheckingInterval: Math.min(LOOK_MS, headersTimeoutMs) };
@@ -32,8 +33,6 @@ export class PeerEdge {
     this.server.requestTimeout = 0;
     this.server.keepAliveTimeout = IDLE_TIMEOUT_MS;
     this.server.maxHeadersCount = 100;
-    // Connections are handed over, nobody listens; but it is then that node begins to keep to its time limits.
-    this.server.emit('listening');
   }
 
   route(path: string, handler: PeerHandler): void {
@@ -50,6 +49,12 @@ export class PeerEdge {
     }
     this.connections++;
     socket.once('close', () => this.connections--);
+    if (!this.keepsTime) {
+      // Connections are handed over, nobody listens; but it is then that node begins to keep to its time limits, with a
+      // timer that keeps all of this in memory: where no connection ever comes (in a simulation), there is none.
+      this.keepsTime = true;
+      this.server.emit('listening');
+    }
     this.server.emit('connection', socket);
     socket.resume();
   }

@@ -1,4 +1,4 @@
-import { type Disk, joinPath } from '@etsd/runtime';
+import { type Disk, joinPath, removeGradually, type World } from '@etsd/runtime';
 
 /** A snapshot that was received, under etcd's name for it: the index it stands at, in hexadecimal. */
 const RECEIVED = /^([0-9a-f]{16})\.snap\.db$/;
@@ -19,18 +19,25 @@ export async function hasReceived(disk: Disk, directory: string): Promise<boolea
   return (await disk.list(directory)).some((name) => RECEIVED.test(name));
 }
 
-/** Removes received snapshots up to an index. */
-export async function removeReceived(disk: Disk, directory: string, index: number): Promise<void> {
+/** Removes received snapshots up to an index, each under a name that says so, without anybody feeling it. */
+export async function removeReceived(
+  world: Pick<World, 'disk' | 'timers'>,
+  directory: string,
+  index: number,
+): Promise<void> {
+  const { disk } = world;
   for (const name of await disk.list(directory)) {
     const digits = RECEIVED.exec(name)?.[1];
-    if (digits !== undefined && Number.parseInt(digits, 16) <= index) await disk.remove(joinPath(directory, name));
+    if (digits === undefined || Number.parseInt(digits, 16) > index) continue;
+    const leaving = temporaryPath(directory, `leaving-${digits}`);
+    await disk.rename(joinPath(directory, name), leaving);
+    await removeGradually(world, leaving);
   }
 }
 
 /** Removes everything that only a running member has a use for. */
 export async function removeLeftovers(disk: Disk, directory: string): Promise<void> {
-  await removeReceived(disk, directory, Number.MAX_SAFE_INTEGER);
   for (const name of await disk.list(directory)) {
-    if (name.endsWith(TEMPORARY_SUFFIX)) await disk.remove(joinPath(directory, name));
+    if (RECEIVED.test(name) || name.endsWith(TEMPORARY_SUFFIX)) await disk.remove(joinPath(directory, name));
   }
 }

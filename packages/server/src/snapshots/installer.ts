@@ -101,7 +101,7 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
     );
     assert(state.appliedIndex === index && state.appliedTerm === term, 'the state is that of the snapshot');
     faultPoint('snapshot.apply.after');
-    await removeReceived(disk, directory, index);
+    await removeReceived(world, directory, index);
     await purgeSnapshots(disk, directory, SNAPSHOT_FILES_KEPT);
     logger.log('info', 'applied snapshot', {
       'snapshot-index': index,

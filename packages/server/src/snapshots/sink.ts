@@ -35,7 +35,7 @@ export class MemberSnapshotSink implements SnapshotSink {
     const metadata = message.snapshot?.metadata ?? null;
     if (metadata === null) throw new OperatorError('a snapshot came without its position', 'Look at its sender.');
     const startMs = clock.nowMs();
-    await removeReceived(disk, directory, appliedIndex());
+    await removeReceived(world, directory, appliedIndex());
     const path = temporaryPath(directory, `received-${++this.received}`);
     await disk.remove(path);
     let bytes = 0;

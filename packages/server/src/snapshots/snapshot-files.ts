@@ -1,6 +1,6 @@
 import type { Backend } from '@etsd/backend';
 import { errorFrom, type Logger, OperatorError, RingQueue } from '@etsd/base';
-import type { DiskFile, World } from '@etsd/runtime';
+import { type DiskFile, removeGradually, type World } from '@etsd/runtime';
 import { temporaryPath } from './file-names.ts';
 import { type FrozenState, readFrozenState } from './frozen-state.ts';
 import type { SnapshotMetrics } from './snapshot-metrics.ts';
@@ -161,14 +161,14 @@ export class SnapshotFiles {
 
   /** Whoever waits for room gets it in any case: a file that cannot be removed is removed at the next start. */
   private release(file: DiskFile): void {
-    const { disk } = this.parts.world;
+    const { world } = this.parts;
     const freed = (): void => {
       this.present--;
       this.wakeNext();
     };
     file
       .close()
-      .then(() => disk.remove(file.path))
+      .then(() => removeGradually(world, file.path))
       .then(freed, (error: unknown) => {
         this.parts.logger.log('warn', 'cannot remove a snapshot file', {
           path: file.path,

@@ -13,6 +13,7 @@ import { checkRegisters } from './register.ts';
 import { logFromWatches } from './revision-log.ts';
 import { checkRevisions } from './revisions.ts';
 import { checkStoreOrder } from './store-order.ts';
+import { checkTenures } from './tenures.ts';
 import { checkWatches, checkWatchesReach } from './watch-rules.ts';
 
 export interface Verdict {
@@ -46,8 +47,11 @@ export function checkHistory(records: readonly HistoryRecord[], options: CheckOp
   const order = checkStoreOrder(operations, log, watches);
   violations.push(...order.violations, ...checkRegisters(operations), ...checkRevisions(operations));
   violations.push(...checkWatches(watches, log, compactions), ...checkHashes(hashes));
-  const limits = options.leases ?? { calmSince: 0, lateMs: 0, lookedAt: 0, alive: new Set<string>() };
-  violations.push(...checkLeases(leases, order.leaseEnds, limits));
+  const limits: LeaseLimits = options.leases ?? { calmSince: 0, lateMs: 0, lookedAt: 0, alive: new Set<string>() };
+  const { fastestClock = 1 } = limits;
+  const tenures = checkTenures({ records, operations, compactions, log, order, fastestClock });
+  violations.push(...tenures.violations);
+  violations.push(...checkLeases(leases, [...order.leaseEnds, ...tenures.leaseEnds], limits));
   if (options.finalRevision > 0) {
     if (log.last !== options.finalRevision) {
       violations.push({
@@ -57,7 +61,8 @@ export function checkHistory(records: readonly HistoryRecord[], options: CheckOp
     }
     violations.push(...checkWatchesReach(watches, options.finalRevision));
   }
-  return { violations, counts: countsOf(records, operations, watches, log.last, order.leaseEnds.length) };
+  const counts = countsOf(records, operations, watches, log.last, order.leaseEnds.length);
+  return { violations, counts: { ...counts, ...tenures.counts } };
 }
 
 function countsOf(

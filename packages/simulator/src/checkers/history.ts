@@ -7,6 +7,8 @@
  * says which write it saw.
  */
 
+import type { TenurePart } from './tenure-records.ts';
+
 /** A key with its value as a member returned it. */
 export interface KeyRecord {
   readonly key: string;
@@ -151,7 +153,14 @@ export interface FaultRecord {
   readonly text: string;
 }
 
-export type HistoryRecord = KvOperation | LeaseOperation | CompactOperation | WatchRecord | HashRecord | FaultRecord;
+export type HistoryRecord =
+  | KvOperation
+  | LeaseOperation
+  | CompactOperation
+  | WatchRecord
+  | HashRecord
+  | FaultRecord
+  | TenurePart;
 
 /** A promise that a history breaks. */
 export interface Violation {

@@ -1,6 +1,7 @@
 import { describeOperation, type KvOperation, type Step, type Violation } from './history.ts';
 import { type Interval, type Model, searchOrder } from './linearizability.ts';
 import { covers } from './revision-log.ts';
+import { isTended } from './tenure-records.ts';
 
 /**
  * Linearizability key by key, without a look at revisions: each key is a register, and what a history says about one key
@@ -50,7 +51,8 @@ export function checkRegisters(operations: readonly KvOperation[]): Violation[] 
   }
   const histories = new Map<string, KeyHistory>();
   for (const key of keys) {
-    if (leased.has(key)) continue;
+    // Locks and elections write theirs by other requests than these, too.
+    if (leased.has(key) || isTended(key)) continue;
     histories.set(key, { touches: [], unanswered: new Map(), deletes: [], seenAt: new Map() });
   }
   const values = new Map<string, number>();

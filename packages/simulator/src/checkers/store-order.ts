@@ -1,6 +1,7 @@
 import { differenceOf, evaluate, hasWritten, sameChanges } from './evaluate.ts';
 import { describeOperation, type KvOperation, type Violation, type WatchRecord } from './history.ts';
 import type { Change, RevisionLog } from './revision-log.ts';
+import { isTended } from './tenure-records.ts';
 
 /** Everything a lease held was deleted, and no client had asked for it in a request that deletes. */
 export interface LeaseEnd {
@@ -15,6 +16,7 @@ export interface StoreOrder {
   readonly leaseEnds: LeaseEnd[];
   /** For each revision that a client wrote, who did. */
   readonly writers: Map<number, KvOperation>;
+  readonly horizon: Horizon;
 }
 
 /**
@@ -24,7 +26,8 @@ export interface StoreOrder {
  * - what it answered follows from the log before that place,
  * - what it wrote is what the log has there, and nobody else wrote it,
  * - no operation that had ended before another one began stands behind it,
- * - every revision has somebody who wrote it: a client, also one that got no answer, or a lease that ended.
+ * - every revision has somebody who wrote it: a client, also one that got no answer, or a lease that ended. (Who wrote the
+ *   places of locks and elections is looked at by `tenures.ts`.)
  *
  * Herlihy and Wing, "Linearizability" (1990): such an order of all operations, each between its call and its return, is
  * the definition itself. Serializable reads have to fit a place too, but may stand before their call.
@@ -37,12 +40,12 @@ export function checkStoreOrder(
   const check = new OrderCheck(operations, log);
   check.place();
   check.matchUnanswered();
-  check.realTime(watches);
-  return { violations: check.violations, leaseEnds: check.leaseEnds, writers: check.writers };
+  const horizon = check.realTime(watches);
+  return { violations: check.violations, leaseEnds: check.leaseEnds, writers: check.writers, horizon };
 }
 
 /** Knows, for any moment, the newest revision that somebody had been told by then. */
-class Horizon {
+export class Horizon {
   private readonly times: number[] = [];
   private readonly revisions: number[] = [];
 
@@ -169,7 +172,7 @@ class OrderCheck {
       if (writer !== undefined) {
         taken.add(writer);
         this.writers.set(revision, writer);
-      } else if (!this.endsLease(revision, changes)) {
+      } else if (!changes.every(({ key }) => isTended(key)) && !this.endsLease(revision, changes)) {
         this.wrong(
           'no invention',
           `nobody wrote revision ${revision}: ${JSON.stringify(changes)}${this.explain(changes)}`,
@@ -198,7 +201,7 @@ class OrderCheck {
   }
 
   /** Nothing stands behind what began after it had ended, and nothing is seen before it was asked for. */
-  realTime(watches: readonly WatchRecord[]): void {
+  realTime(watches: readonly WatchRecord[]): Horizon {
     const known: { at: number; revision: number }[] = [];
     for (const operation of this.operations) {
       if (operation.outcome === 'ok') known.push({ at: operation.end, revision: operation.revision });
@@ -229,6 +232,7 @@ class OrderCheck {
     }
     this.noForesight(watches);
     for (const end of this.leaseEnds) end.seenAt = horizon.reached(end.revision);
+    return horizon;
   }
 
   private noForesight(watches: readonly WatchRecord[]): void {

@@ -26,9 +26,24 @@ const PROMOTIONS_MAX = 30;
  */
 export class Membership extends Chore {
   protected async work(): Promise<boolean> {
+    const { cluster } = this.shared;
+    // Who is in doubt might turn out to be needed.
+    if (cluster.members.some(({ isDoubtful }) => isDoubtful)) return true;
+    cluster.isChanging = true;
+    try {
+      return await this.change();
+    } finally {
+      cluster.isChanging = false;
+    }
+  }
+
+  private async change(): Promise<boolean> {
     const { plan, prng } = this;
     const members = await this.list();
     if (members === null) return true;
+    const damaged = this.shared.cluster.members.find(({ isDamaged }) => isDamaged);
+    if (damaged !== undefined) return await this.replace(damaged, members);
+    if (plan.membershipMs === 0) return true;
     const undecided = members.find(({ peerURLs }) => this.machineOf(peerURLs[0] ?? '')?.isLeaving === true);
     if (undecided !== undefined) return await this.remove(undecided);
     // An addition that got no answer, and happened later than anybody looked.
@@ -134,6 +149,23 @@ export class Membership extends Chore {
     victim.isLeaving = true;
     cluster.after(LINGER_MS, () => victim.retire());
     return true;
+  }
+
+  /** As an operator does whose disk is damaged: the member is removed, and added again with nothing on its disk. */
+  private async replace(damaged: SimMember, members: readonly Member[]): Promise<boolean> {
+    const { name, peerUrl } = damaged;
+    const there = members.find(({ peerURLs }) => peerURLs.includes(peerUrl));
+    if (there !== undefined) {
+      const request = MemberRemoveRequest.encode(MemberRemoveRequest.create({ ID: there.ID }));
+      await this.call('/etcdserverpb.Cluster/MemberRemove', request, PATIENCE_MS);
+      const left = await this.list();
+      if (left === null || left.some(({ ID }) => ID === there.ID)) return false;
+      this.note(`removed ${name} (${shortOf(there.ID)}), whose disk is damaged`);
+      damaged.clear();
+      return await this.add(damaged, left);
+    }
+    damaged.clear();
+    return await this.add(damaged, members);
   }
 
   private note(what: string): void {

@@ -19,6 +19,8 @@ export class Shared {
   calls = 0;
   /** Writes among them that were done. */
   writes = 0;
+  /** Locks and elections that somebody was told are its own. */
+  tenures = 0;
   isOver = false;
   /** Who the clients say they are; null while nobody asks. */
   credentials: Credentials | null = null;

@@ -22,6 +22,8 @@ export class SimCluster {
   readonly observer: Observer;
   readonly trace: Trace;
   readonly violations: Violation[] = [];
+  /** Somebody is changing who belongs to it. */
+  isChanging = false;
   /** Of whoever torments the cluster: outlives every machine. */
   readonly life = new Life();
 

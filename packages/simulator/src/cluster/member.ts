@@ -44,6 +44,16 @@ export interface Beginning {
   readonly state: 'new' | 'existing';
 }
 
+/** What is expected of a start on a damaged disk. */
+export interface Refusal {
+  /** It must not start; otherwise it may. */
+  readonly isDue: boolean;
+  /** Whether this text says what is damaged. */
+  readonly names: (text: string) => boolean;
+  /** Hears of the refusal. */
+  readonly refused: () => void;
+}
+
 /** One member on its machine, through all its lives. */
 export class SimMember {
   readonly name: string;
@@ -59,6 +69,14 @@ export class SimMember {
   isRemoved = false;
   /** It was asked to leave: it may end, and owes nothing more. */
   isLeaving = false;
+  /** Nobody starts it for now: its disk is being looked at. */
+  isHeld = false;
+  /** Its disk holds something else than it was given: it is not started again, but replaced. */
+  isDamaged = false;
+  /** How its refusal to start may or must read, where its disk is damaged. */
+  refusal: Refusal | null = null;
+  /** The end of its log when the last process ended that got as far as serving, whether durable or not. */
+  lastPromise = { lastIndex: 0, term: 0 };
   private beginning: Beginning = { initialCluster: '', state: 'new' };
   private backend: MemoryBackend | null = null;
   /** The store is what an ended process has left; nobody has opened it since. */
@@ -90,6 +108,11 @@ export class SimMember {
     return this.member?.replication.isLearner === true;
   }
 
+  /** Nobody knows yet whether it can go on with what is on its disk. */
+  get isDoubtful(): boolean {
+    return this.isHeld || (this.refusal !== null && !this.isReady && !this.isDamaged);
+  }
+
   begin(beginning: Beginning): void {
     this.beginning = beginning;
     this.isUsed = true;
@@ -102,9 +125,22 @@ export class SimMember {
     this.isRemoved = true;
   }
 
+  /** Its data is gone, and it belongs to no cluster: the machine may begin anew. */
+  clear(): void {
+    if (this.isUp) this.kill();
+    this.machine.medium.wipe();
+    this.backend = null;
+    this.isStoreKept = false;
+    this.isHeld = false;
+    this.isDamaged = false;
+    this.isLeaving = false;
+    this.isUsed = false;
+    this.refusal = null;
+  }
+
   /** Starts a process on what the last one has left. */
   boot(): void {
-    if (this.isUp || this.isRemoved || !this.isUsed) return;
+    if (this.isUp || this.isRemoved || !this.isUsed || this.isHeld || this.isDamaged) return;
     const { around, machine } = this;
     this.isUp = true;
     const run = ++this.run;
@@ -129,6 +165,7 @@ export class SimMember {
         if (run !== this.run || !this.isUp) return;
         this.member = member;
         around.trace.note(this.name, 'serves');
+        if (this.refusal?.isDue === true) around.broke('damage is told', `${this.name} serves on a damaged disk`);
       },
       (error: unknown) => {
         if (run === this.run && this.isUp) this.failed(error);
@@ -200,14 +237,22 @@ export class SimMember {
 
   private end(): void {
     this.isUp = false;
+    this.notePromise();
     this.member = null;
     this.around.net.gone(this.name);
+  }
+
+  private notePromise(): void {
+    if (this.member === null) return;
+    const { lastIndex, term } = this.member.replication;
+    this.lastPromise = { lastIndex, term };
   }
 
   /** Ends as by SIGTERM: lets calls end, hands leadership over. */
   stop(done: () => void): void {
     const { member, run } = this;
     if (member === null) return;
+    this.notePromise();
     this.member = null;
     const stopped = (): void => {
       if (run !== this.run || !this.isUp) return;
@@ -227,6 +272,14 @@ export class SimMember {
   private failed(error: unknown): void {
     const text = errorChain(error);
     this.around.trace.note(this.name, `ended: ${text}`);
+    const { refusal } = this;
+    if (refusal?.names(text) === true) {
+      this.kill();
+      this.isDamaged = true;
+      this.isLeaving = true;
+      refusal.refused();
+      return;
+    }
     const isRemoved = /removed/.test(text);
     const isExcused = EXCUSES.some((excuse) => excuse.test(text));
     if (!isExcused && !this.isWaitingForOthers(text)) {

@@ -1,6 +1,7 @@
 import { FAULT_POINTS } from '@etsd/base';
 import { describeFault, type Fault, LEADER } from '../run/faults.ts';
 import type { SimCluster } from './cluster.ts';
+import { Decay } from './decay.ts';
 import type { SimMember } from './member.ts';
 
 /** A place in the program that was not reached within this time is waited for no more. */
@@ -14,10 +15,12 @@ export class Torment {
   private readonly ends = new Set<() => void>();
   /** Links cut by more than one fault are whole only when all of these have ended. */
   private readonly cuts = new Map<string, number>();
+  private readonly decay: Decay;
   private isOver = false;
 
   constructor(cluster: SimCluster, faults: readonly Fault[]) {
     this.cluster = cluster;
+    this.decay = new Decay(cluster, (ms, end) => this.until(ms, end));
     for (const fault of faults) cluster.after(fault.atMs, () => this.happen(fault));
   }
 
@@ -139,6 +142,10 @@ export class Torment {
           machine.diskFaults.capacityBytes = Number.POSITIVE_INFINITY;
         });
         return true;
+      case 'rot':
+        return this.decay.rot(target, amount);
+      case 'misdirect':
+        return this.decay.misdirect(target, amount, forMs);
       default:
         return false;
     }

@@ -1,4 +1,5 @@
 import { FAULT_POINTS, type FaultPoint } from '@etsd/base';
+import { NO_EXTRAS } from '../run/extras.ts';
 import { type Fault, LEADER } from '../run/faults.ts';
 import type { FaultKind, Plan } from '../run/plan.ts';
 
@@ -66,6 +67,7 @@ const CALM: Omit<Plan, 'faults'> = {
   membershipMs: 0,
   authMs: 0,
   faultMs: 1_000_000,
+  ...NO_EXTRAS,
 };
 
 const DELETING = { ...CALM.operations, delete: 8, put: 3 };

@@ -1,5 +1,5 @@
 import { FAULT_POINTS, type Prng } from '@etsd/base';
-import { FAULT_KINDS, type FaultKind, type Plan } from './plan.ts';
+import { type CommonFaultKind, FAULT_KINDS, type FaultKind, type Plan } from './plan.ts';
 
 /**
  * One thing that goes wrong, and for how long. Each stands for itself: any of them may be left out of a schedule, which
@@ -32,7 +32,7 @@ export function drawFaults(prng: Prng, plan: Plan, endMs: number): Fault[] {
   }
 }
 
-function drawKind(prng: Prng, weights: Readonly<Record<FaultKind, number>>): FaultKind {
+function drawKind(prng: Prng, weights: Plan['faults']): CommonFaultKind {
   let total = 0;
   for (const kind of FAULT_KINDS) total += weights[kind];
   let left = prng.float() * total;

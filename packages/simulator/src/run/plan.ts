@@ -1,4 +1,5 @@
 import type { Prng } from '@etsd/base';
+import type { Extras } from './extras.ts';
 
 /** What a client may do; the weight of each is drawn for a run, and many are left out of it altogether. */
 export const OPERATION_KINDS = [
@@ -40,7 +41,10 @@ export const FAULT_KINDS = [
   'clock-stop',
   'cut-clients',
 ] as const;
-export type FaultKind = (typeof FAULT_KINDS)[number];
+export type CommonFaultKind = (typeof FAULT_KINDS)[number];
+
+/** What goes wrong in some runs only, drawn from chance of its own: see `extra-faults.ts`. */
+export type FaultKind = CommonFaultKind | 'rot' | 'misdirect';
 
 /** How the messages among members fare, and the streams of clients. Rates are between 0 and 1. */
 export interface NetworkPlan {
@@ -56,7 +60,7 @@ export interface NetworkPlan {
 }
 
 /** Everything about a run but its faults, drawn from the seed. Times are milliseconds. */
-export interface Plan {
+export interface Plan extends Extras {
   readonly founders: number;
   /** Machines beside the founders', which may join later. */
   readonly spares: number;
@@ -94,7 +98,7 @@ export interface Plan {
   readonly membershipMs: number;
   readonly authMs: number;
   readonly faultMs: number;
-  readonly faults: Readonly<Record<FaultKind, number>>;
+  readonly faults: Readonly<Record<CommonFaultKind, number>>;
 }
 
 /** A random part of the kinds is left out, and the others differ widely: so that runs differ in more than their order. */
@@ -133,7 +137,8 @@ function drawPeriod(prng: Prng, chance: number, choices: readonly number[]): num
   return prng.chance(chance) ? prng.pick(choices) : 0;
 }
 
-export function drawPlan(prng: Prng): Plan {
+/** All of it but what is drawn from chance of its own. */
+export function drawPlan(prng: Prng): Omit<Plan, keyof Extras> {
   const founders = prng.pick([1, 3, 3, 3, 3, 3, 3, 5, 5, 7]);
   const clients = prng.between(4, 12);
   const rate = prng.pick([110, 120, 130, 150, 200]);

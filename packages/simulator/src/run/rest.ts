@@ -55,14 +55,22 @@ export class Rest {
   }
 
   async run(): Promise<RestEnd> {
-    const { cluster, shared, workers } = this.parts;
+    const { cluster, shared, workers, plan } = this.parts;
     cluster.trace.note('*', 'peace');
     let isServing = await this.eventually('authentication can be turned off', async () => !shared.isAuthOn);
+    if (plan.rotMs > 0) {
+      const isDone = async (): Promise<boolean> => !cluster.members.some((one) => one.isDamaged || one.isDoubtful);
+      isServing = (await this.eventually('damaged members are replaced', isDone, 2 * RECOVERY_MS)) && isServing;
+    }
     for (const member of cluster.current) {
       isServing = (await this.eventually(`${member.name} serves`, () => this.answers(member))) && isServing;
     }
     const before = shared.writes;
     isServing = (await this.eventually('a write is taken', async () => shared.writes > before)) && isServing;
+    if (plan.holders + plan.recipeHolders > 0) {
+      const tenures = shared.tenures;
+      isServing = (await this.eventually('somebody gets its turn', async () => shared.tenures > tenures)) && isServing;
+    }
     shared.isOver = true;
     await workers;
     if (!isServing) return { finalRevision: 0, leases: null };

@@ -5,12 +5,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Prng } from '@etsd/base';
+import { NO_EXTRAS } from './extras.ts';
 import { drawFaults } from './faults.ts';
 import { drawPlan, type Plan } from './plan.ts';
 import { type Schedule, scheduleOf, shrink } from './shrink.ts';
 import { type SimulateOptions, type SimulateResult, simulate } from './simulate.ts';
 
-const PLAN: Plan = { ...drawPlan(new Prng(3)), founders: 5, clients: 9, compactionMs: 200, authMs: 1000, faultMs: 500 };
+const PLAN: Plan = {
+  ...drawPlan(new Prng(3)),
+  ...NO_EXTRAS,
+  founders: 5,
+  clients: 9,
+  compactionMs: 200,
+  authMs: 1000,
+  faultMs: 500,
+};
 const FAULTS = drawFaults(new Prng(4), PLAN, 20_000);
 
 /** Breaks a promise where there is compaction, three clients or more, and the fault that comes ninth. */

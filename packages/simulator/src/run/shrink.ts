@@ -64,7 +64,10 @@ function planStep(change: (plan: Plan) => Partial<Plan> | null): Step<Schedule> 
 }
 
 /** Leaves out what has a period, a number or a weight. */
-function without(name: keyof Plan & (`${string}Ms` | 'leaseClients' | 'watchers' | 'spares')): Step<Schedule> {
+function without(
+  name: keyof Plan &
+    (`${string}Ms` | 'leaseClients' | 'watchers' | 'spares' | 'holders' | 'recipeHolders' | 'observers'),
+): Step<Schedule> {
   return planStep((plan) => (plan[name] === 0 ? null : { [name]: 0 }));
 }
 
@@ -78,6 +81,9 @@ const STEPS: readonly Step<Schedule>[] = [
   without('leaseClients'),
   without('compactionMs'),
   without('watchers'),
+  without('holders'),
+  without('recipeHolders'),
+  without('observers'),
   without('spares'),
   planStep((plan) => {
     const { network } = plan;

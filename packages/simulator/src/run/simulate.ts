@@ -4,13 +4,18 @@ import { checkHistory } from '../checkers/check-history.ts';
 import type { HistoryRecord, Violation } from '../checkers/history.ts';
 import { AuthChanger } from '../clients/auth-changer.ts';
 import { AlarmClearer, Compactor, Defragmenter, Hasher, LeaderMover, Snapshotter } from '../clients/chores.ts';
+import { ElectionObserver } from '../clients/election-observer.ts';
 import { LeaseWorker } from '../clients/lease-worker.ts';
 import { Membership } from '../clients/membership.ts';
+import { RecipeHolder } from '../clients/recipe-holder.ts';
+import { ServiceHolder } from '../clients/service-holder.ts';
 import { Shared } from '../clients/shared.ts';
 import { drawWatch, EVERYTHING, Watcher } from '../clients/watcher.ts';
 import { KvWorker, type Worker } from '../clients/workers.ts';
 import { SimCluster } from '../cluster/cluster.ts';
 import { Torment } from '../cluster/torment.ts';
+import { drawExtraFaults } from './extra-faults.ts';
+import { drawExtras, extraChance } from './extras.ts';
 import { drawFaults, type Fault } from './faults.ts';
 import { drawPlan, type Plan } from './plan.ts';
 import { Rest } from './rest.ts';
@@ -32,6 +37,8 @@ export interface RunStats {
   readonly simulatedMs: number;
   readonly events: number;
   readonly calls: number;
+  /** Those among them that were answered before there was peace. */
+  readonly tormentCalls: number;
   readonly terms: number;
   readonly entries: number;
   readonly traceLines: number;
@@ -55,9 +62,10 @@ export interface SimulateResult {
 /** Runs a cluster and its clients through faults and then in peace, and judges what was seen. Same options, same result. */
 export async function simulate(options: SimulateOptions): Promise<SimulateResult> {
   const prng = new Prng(options.seed);
-  const plan = { ...drawPlan(prng), ...options.plan };
+  const plan = { ...drawPlan(prng), ...drawExtras(options.seed), ...options.plan };
   // Drawn in any case: what is drawn behind it must be the same where the same faults are given.
-  const drawn = drawFaults(new Prng(prng.u32()), plan, options.seconds * 1000);
+  const endMs = options.seconds * 1000;
+  const drawn = [...drawFaults(new Prng(prng.u32()), plan, endMs), ...drawExtraFaults(options.seed, plan, endMs)];
   const faults = options.faults ?? drawn;
   // Of its own, so that a plan that is given leads to the same run however many values a drawn one has.
   const run = new Run(options, plan, faults, new Prng(~options.seed));
@@ -70,6 +78,12 @@ export async function simulate(options: SimulateOptions): Promise<SimulateResult
     Error.stackTraceLimit = stackTraceLimit;
   }
 }
+
+/** What the chance of clients beside the others is drawn for. */
+const START_EXTRAS = 2;
+
+/** Mean time between two looks at whether a member has to be replaced. */
+const REPLACEMENT_MS = 500;
 
 /** Mean time between two looks at the alarms. */
 const ALARM_MS = 1000;
@@ -84,6 +98,7 @@ class Run {
   private readonly torment: Torment;
   private readonly workers: Promise<void>[] = [];
   private machines = 0;
+  private tormentCalls = 0;
   /** One watch over everything at each member. */
   private readonly recorders = new Map<string, Watcher>();
   private watchers: Watcher[] = [];
@@ -99,7 +114,7 @@ class Run {
   }
 
   async run(): Promise<SimulateResult> {
-    const { cluster } = this;
+    const { cluster, shared } = this;
     const { simulation } = cluster.universe;
     const endMs = this.options.seconds * 1000;
     const limits = { eventsMax: Number.POSITIVE_INFINITY, durationMs: endMs + 1 };
@@ -109,6 +124,7 @@ class Run {
       this.stir();
       cluster.after(endMs, () => {});
       await simulation.runUntil(() => this.mustStop || cluster.nowMs >= endMs, limits);
+      this.tormentCalls = shared.calls;
       if (!this.mustStop) await this.rest();
     } catch (error) {
       cluster.broke('does not throw', String((error as Error).stack ?? error));
@@ -141,6 +157,24 @@ class Run {
     if (plan.membershipMs > 0) start((...given) => new Membership(shared, ...given, plan.membershipMs));
     if (plan.authMs > 0) start((...given) => new AuthChanger(shared, ...given, plan.authMs));
     if (plan.moveLeaderMs > 0) start((...given) => new LeaderMover(shared, ...given, plan.moveLeaderMs));
+    this.startExtras(number);
+  }
+
+  /** Behind all others, and with chance of their own, so that those are as they would be without them. */
+  private startExtras(first: number): void {
+    const { plan, shared } = this;
+    const prng = extraChance(this.options.seed, START_EXTRAS);
+    let number = first;
+    const start = (make: (machine: SimMachine, prng: Prng, number: number) => Worker): void => {
+      this.workers.push(make(this.machine('x'), new Prng(prng.u32()), number++).run());
+    };
+    for (let left = plan.holders; left > 0; left--) start((...given) => new ServiceHolder(shared, ...given));
+    for (let left = plan.recipeHolders; left > 0; left--) start((...given) => new RecipeHolder(shared, ...given));
+    for (let left = plan.observers; left > 0; left--) start((...given) => new ElectionObserver(shared, ...given));
+    // Somebody has to replace the members whose disks are damaged.
+    if (plan.rotMs > 0 && plan.membershipMs === 0) {
+      start((...given) => new Membership(shared, ...given, REPLACEMENT_MS));
+    }
   }
 
   /** Sees to it that each member has its recorder, and that other watches come and go. */
@@ -208,6 +242,7 @@ class Run {
         simulatedMs: simulation.nowMs,
         events: simulation.eventCount,
         calls: shared.calls,
+        tormentCalls: this.tormentCalls,
         terms: cluster.observer.terms,
         entries: Math.max(0, cluster.observer.appliedMax),
         traceLines: cluster.trace.count,

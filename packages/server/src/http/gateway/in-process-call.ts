@@ -71,6 +71,15 @@ export class InProcessCall implements ApiCall {
     return this.receiver.queuedBytes;
   }
 
+  /** What is made here is taken at once. */
+  get isCongested(): boolean {
+    return false;
+  }
+
+  get isShut(): boolean {
+    return false;
+  }
+
   get peerCommonName(): string {
     return this.receiver.peerCommonName;
   }
@@ -110,6 +119,10 @@ export class InProcessCall implements ApiCall {
 
   sendPart(bytes: Buffer): void {
     if (this.isOpen) this.receiver.part(bytes);
+  }
+
+  awaitWindow(): void {
+    this.drained();
   }
 
   end(): void {

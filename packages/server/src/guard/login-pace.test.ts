@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FakeWorld } from '../api/surroundings.fixture.ts';
+import { LoginPace, type PacedLogin } from './login-pace.ts';
+
+class Login implements PacedLogin {
+  isOpen = true;
+  begun = 0;
+
+  begin(): void {
+    this.begun++;
+  }
+}
+
+// Goal: however many log in at once, what goes through the log in any moment is a group, and all have their turn, in order.
+test('logins go in groups, one every eight milliseconds', () => {
+  const world = new FakeWorld();
+  const pace = new LoginPace(world);
+  const logins = Array.from({ length: 100 }, () => new Login());
+  const begun = () => logins.filter((login) => login.begun > 0).length;
+  for (const login of logins) pace.add(login);
+  assert.equal(begun(), 16, 'the first group does not wait');
+  for (let ended = 0; ended < 16; ended++) pace.ended();
+  assert.equal(begun(), 16, 'the next one waits for its time, though none is under way');
+  const startMs = world.now;
+  for (let group = 2; begun() < 100; group++) {
+    world.advance(8);
+    const expected = Math.min(100, 16 * group);
+    assert.equal(begun(), expected);
+    assert.ok(logins.slice(0, expected).every((login) => login.begun === 1));
+    for (let ended = 16 * (group - 1); ended < expected; ended++) pace.ended();
+  }
+  assert.equal(world.now - startMs, 48);
+  assert.equal(world.timerCount, 0);
+});
+
+test('a group waits for the one before, and who has gone takes no place in it', () => {
+  const world = new FakeWorld();
+  const pace = new LoginPace(world);
+  const logins = Array.from({ length: 48 }, () => new Login());
+  for (const login of logins) pace.add(login);
+  for (const gone of logins.slice(16, 32)) gone.isOpen = false;
+  world.advance(100);
+  assert.equal(logins[32]?.begun, 0, 'the log is slow: no more than a group is under way');
+  for (let ended = 0; ended < 16; ended++) pace.ended();
+  world.advance(8);
+  assert.deepEqual(
+    logins.map((login) => login.begun),
+    [...new Array(16).fill(1), ...new Array(16).fill(0), ...new Array(16).fill(1)],
+  );
+});
+
+test('a login now and then does not wait', () => {
+  const world = new FakeWorld();
+  const pace = new LoginPace(world);
+  for (let round = 0; round < 10; round++) {
+    const login = new Login();
+    pace.add(login);
+    assert.equal(login.begun, 1);
+    pace.ended();
+  }
+});

@@ -1,0 +1,152 @@
+/**
+ * Goal: pages in a real browser reach a member: with `@etsd/client/fetch`, loaded as plain ES modules, and with what every
+ * browser has by the HTTP API. Method: Chromium loads pages from a server of ours, so that the member's origin is
+ * another; what a page complains about fails the test.
+ */
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { needsPeer } from '../support/binaries.ts';
+import { Browser, needsBrowser, type Page } from '../support/browser.ts';
+import { freePort, type Product, startServer, type TestServer } from '../support/server.ts';
+import { WebModules } from '../support/web-modules.ts';
+
+const CLIENT = '/tests/browser/client-page.ts';
+const BARE = '/tests/client/bare-scenario.ts';
+const API = '/tests/browser/api-page.ts';
+const COUNT_ROUNDS = 50;
+
+describe('a browser', { skip: needsBrowser(), timeout: 400_000, concurrency: 3 }, () => {
+  let browser: Browser;
+  let modules: WebModules;
+  before(async () => {
+    modules = await WebModules.start();
+    browser = await Browser.start();
+  });
+  after(async () => {
+    await browser.close();
+    await modules[Symbol.asyncDispose]();
+  });
+
+  const start = (product: Product, origin = modules.origin): Promise<TestServer> =>
+    startServer({ product, flags: ['--cors', origin, '--auth-token-ttl', '1'] });
+
+  for (const product of ['etsd', 'etcd'] as const) {
+    describe(`with the client and ${product}`, { skip: product === 'etcd' && needsPeer('etcd'), concurrency: 1 }, () => {
+      let server: TestServer;
+      let page: Page;
+      before(async () => {
+        [server, page] = await Promise.all([start(product), browser.open(modules.origin)]);
+      });
+      afterEach(() => {
+        // What the browser says of answers with an error's status, and of requests that were given up.
+        const unexpected = page.complaints.splice(0).filter((text) => !text.startsWith('Failed to load resource'));
+        assert.deepEqual(unexpected, []);
+      });
+      after(async () => {
+        await page.close();
+        await server.dispose();
+      });
+
+      test('keys, text, watches, leases', async () => {
+        assert.match(await page.call<string>(BARE, 'run', server.address), /^done/);
+      });
+      test('many keys, pages, large values, transactions', async () => {
+        assert.equal(await page.call(CLIENT, 'amounts', server.address), 'done');
+      });
+      test('errors are typed and carry the code', async () => {
+        assert.equal(await page.call(CLIENT, 'refusals', server.address, `127.0.0.1:${await freePort()}`), 'done');
+      });
+      test('what waits is aborted, and holds no connection', async () => {
+        assert.equal(await page.call(CLIENT, 'aborts', server.address), 'done');
+      });
+      test('names, passwords, tokens that end', async () => {
+        assert.equal(await page.call(CLIENT, 'guarded', server.address), 'done');
+      });
+      test('a watch goes on where it was, through kills of the server', async () => {
+        await page.call(CLIENT, 'startWatch', server.address);
+        const expected = ['0'];
+        for (let round = 1; round <= 3; round++) {
+          await put(server, `through/${round}`);
+          expected.push(`${round}`);
+          await page.waitFor(`seen.length >= ${expected.length}`);
+          await server.kill();
+          await server.start();
+        }
+        await put(server, 'through/end');
+        await page.waitFor(`seen.at(-1) === 'end'`);
+        assert.deepEqual(await page.evaluate('seen'), [...expected, 'end']);
+        // Reloaded, the page lets go of everything.
+        await page.go(modules.origin);
+        page.complaints.length = 0;
+      });
+    });
+  }
+
+  test('a page of an origin that is not named may not', async () => {
+    const server = await start('etsd', 'https://other.example');
+    const page = await browser.open(modules.origin);
+    try {
+      const error = await page.call<string>(CLIENT, 'foreign', server.address);
+      assert.ok(['UnavailableError', 'TimeoutError'].includes(error), error);
+      assert.ok(
+        page.complaints.some((text) => /blocked by CORS policy/.test(text)),
+        page.complaints.join('\n'),
+      );
+      assert.equal((await fetch(`http://${server.address}/api/keys/foreign`)).status, 404, 'nothing was written');
+    } finally {
+      await page.close();
+      await server.dispose();
+    }
+  });
+
+  describe('with the HTTP API', { concurrency: 1 }, () => {
+    let server: TestServer;
+    let pages: Page[];
+    let api: string;
+    before(async () => {
+      server = await start('etsd');
+      pages = [await browser.open(modules.origin), await browser.open(modules.origin)];
+      api = `http://${server.address}/api`;
+    });
+    after(async () => {
+      for (const page of pages) await page.close();
+      await server.dispose();
+    });
+
+    test('keys, conditions, lists, transactions, leases', async () => {
+      assert.equal(await pages[0]?.call(API, 'everyday', api), 'done');
+    });
+
+    test('two pages lose no update of one counter', async (t) => {
+      await fetch(`${api}/keys/counter`, { method: 'PUT', body: '0' });
+      const refused = await Promise.all(pages.map((page) => page.call<number>(API, 'count', api, COUNT_ROUNDS)));
+      t.diagnostic(`${refused.join(' and ')} writes came too late`);
+      assert.equal(await (await fetch(`${api}/keys/counter`)).text(), String(2 * COUNT_ROUNDS));
+    });
+
+    test('an EventSource comes back after the server was away, and misses nothing', async () => {
+      const [page] = pages as [Page];
+      await page.call(API, 'listen', api);
+      await page.waitFor(`told.includes('open')`);
+      for (const name of ['a', 'b']) await put(server, `through/${name}`);
+      await page.waitFor(`told.includes('through/b')`);
+      await server.kill();
+      await server.start();
+      await put(server, 'through/c');
+      await page.waitFor(`told.includes('through/c')`);
+      const told = await page.evaluate<string[]>('told');
+      assert.deepEqual(
+        told.filter((text) => text !== 'open'),
+        ['through/a', 'through/b', 'through/c'],
+      );
+      await page.evaluate('source.close()');
+    });
+  });
+});
+
+async function put(server: TestServer, name: string): Promise<void> {
+  const base64 = (text: string): string => Buffer.from(text).toString('base64');
+  const body = JSON.stringify({ key: base64(name), value: base64('x') });
+  const { ok } = await fetch(`http://${server.address}/v3/kv/put`, { method: 'POST', body });
+  assert.ok(ok, name);
+}
