@@ -1,4 +1,4 @@
-import { linkSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { open as openDirectory } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { assert, errorFrom, faultPoint, keyFromBytes, OperatorError, RingQueue } from '@etsd/base';
@@ -15,6 +15,7 @@ import {
   ROOM_BYTES,
   type Sizes,
 } from './lmdb-file.ts';
+import { LmdbReader, type StoreCheck } from './lmdb-reader.ts';
 import { ABSENT, findIn, layersOf, Overlay } from './overlay.ts';
 import type { Slab } from './slab.ts';
 
@@ -407,7 +408,7 @@ export class LmdbBackend implements Backend {
           'Repeat it when fewer writes arrive.',
         );
       }
-      await target.write([batch]);
+      await target.write([batch], true);
       this.catchUpBytes -= batch.bytes;
     }
   }
@@ -542,6 +543,22 @@ async function reasonOf(thrown: Error): Promise<EngineError> {
     return errorFrom(reason) as EngineError;
   }
 }
+
+/**
+ * Looks at a whole file before it is opened: every page, and every record against the checksum kept beside them. Null
+ * where there is no file yet. Throws a `CorruptionError` with file, page and byte; nothing is changed.
+ */
+export async function checkLmdb(path: string, pause: () => Promise<void>): Promise<StoreCheck | null> {
+  if (!existsSync(path) || statSync(path).size === 0) return null;
+  const reader = new LmdbReader(path);
+  try {
+    return await reader.check(pause);
+  } finally {
+    reader.close();
+  }
+}
+
+export { LmdbReader, type StoreCheck } from './lmdb-reader.ts';
 
 /** Opens or creates the store in this file; see `LmdbBackend`. */
 export function openLmdb(path: string, onFailure: (error: Error) => void): Backend {
