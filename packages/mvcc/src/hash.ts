@@ -155,15 +155,16 @@ export class KvHash implements KvHashJob {
     this.left -= BYTES_PER_RECORD + key.length + value.length;
     const isTombstone = isTombstoneKey(key);
     if (main <= this.compactRevision) this.left -= BYTES_PER_SEARCH;
-    if (main <= this.compactRevision && !this.isSeen(main, revisionSub(key), value)) {
+    if (main <= this.compactRevision && !this.isSeen(main, revisionSub(key), value, this.hashRevision)) {
       if (this.keepsAny === null) {
         // It depends on whether a reader sees anything; this record comes again when that is known.
         this.slotAt = 0;
         this.next = Buffer.from(key);
         return false;
       }
-      // Where no key exists at all, everything counts as seen.
-      if (this.keepsAny) return true;
+      // Where no key exists at all, everything that is there counts, once compaction is done with it. What it has yet to
+      // remove does not: members that have come further with the same compaction would seem to differ.
+      if (this.keepsAny || !this.isSeen(main, revisionSub(key), value, this.compactRevision)) return true;
     }
     if (main === this.compactRevision && isTombstone) return true;
     this.hash = crc32c(key, 0, key.length, this.hash);
@@ -171,13 +172,13 @@ export class KvHash implements KvHashJob {
     return true;
   }
 
-  /** Whether a reader at the hashed revision sees this record. */
-  private isSeen(main: number, sub: number, record: Buffer): boolean {
+  /** Whether a reader at this revision sees this record. */
+  private isSeen(main: number, sub: number, record: Buffer, revision: number): boolean {
     this.view.parse(record, 0, record.length);
     const key: Key = keyFromBytes(record, this.view.keyStart, this.view.keyEnd);
     const index = this.index;
     const slot = index.find(key);
-    return slot >= 0 && index.at(slot, this.hashRevision) && index.foundMain === main && index.foundSub === sub;
+    return slot >= 0 && index.at(slot, revision) && index.foundMain === main && index.foundSub === sub;
   }
 }
 

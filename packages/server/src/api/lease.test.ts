@@ -69,8 +69,9 @@ class Member {
       memberId: MEMBER,
       header: new HeaderTemplate(CLUSTER, MEMBER),
       access: openAccess(world),
-      backend: { sizeBytes: () => this.backendBytes },
-      state: { members: { isLearner: () => false } },
+      backend: { sizeBytes: () => this.backendBytes, inUseBytes: () => this.backendBytes, pendingBytes: 0 },
+      state: { members: { isLearner: () => false }, alarms: { list: () => [] } },
+      quarantine: { refusal: null, isAlarmed: false },
     } as unknown as MemberContext;
     const guard = new LeaderGuard({ world, replication, electionMs: 1000 });
     registerLease({ context, quota: new Quota(context), lessor, expiry: this.expiry, guard, forwarder });

@@ -127,7 +127,7 @@ export class SimMember {
 
   /** Nobody knows yet whether it can go on with what is on its disk. */
   get isDoubtful(): boolean {
-    return this.isHeld || (this.refusal !== null && !this.isReady && !this.isDamaged);
+    return !this.isRemoved && (this.isHeld || (this.refusal !== null && !this.isReady && !this.isDamaged));
   }
 
   begin(beginning: Beginning): void {

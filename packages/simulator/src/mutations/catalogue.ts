@@ -52,9 +52,9 @@ export const MUTATIONS: readonly Mutation[] = [
       },
       {
         file: 'backend/src/lmdb.ts',
-        find: '    // What was deleted last should not be copied: deleted afterwards, it would leave holes in the new file.\n    await this.committed();\n',
+        find: '    // What was deleted last should not be copied: deleted afterwards, it would leave holes in the new file.\n    await this.committedNow();\n',
         replace:
-          '    const hooks = this.hooks.splice(0);\n    this.commit();\n    this.hooks.push(...hooks);\n    await this.committed();\n',
+          '    const hooks = this.hooks.splice(0);\n    this.commit();\n    this.hooks.push(...hooks);\n    await this.committedNow();\n',
       },
     ],
   },
@@ -135,8 +135,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: 'server/src/snapshots/sink.ts',
-        find: '    await removeReceived(disk, directory, appliedIndex());\n',
-        replace: '    await removeReceived(disk, directory, Math.max(appliedIndex(), metadata.index - 1));\n',
+        find: '    await removeReceived(world, directory, appliedIndex());\n',
+        replace: '    await removeReceived(world, directory, Math.max(appliedIndex(), metadata.index - 1));\n',
       },
     ],
   },
