@@ -232,7 +232,7 @@ export class LmdbFile {
   }
 
   /** Adds records behind all there are; pages are filled to the brim, as nothing comes between. */
-  private append(bucket: number, { keys, values }: CopySlice): Promise<unknown> {
+  append(bucket: number, { keys, values }: Pick<CopySlice, 'keys' | 'values'>): Promise<unknown> {
     const table = this.tables[bucket] as unknown as AppendWrites;
     return this.root.batch(() => {
       for (let i = 0; i < keys.length; i++) void table.put(keys[i] as Key, values[i] as Buffer, APPEND);
