@@ -80,6 +80,13 @@ test('the NOSPACE alarm, and the way out of it', { skip }, async () => {
       ['NOSPACE'],
     );
     assert.equal(await health(server), '503 {"health":"false","reason":"ALARM NOSPACE"}');
+    if (PRODUCT === 'etsd') {
+      const answer = await fetch(`http://${server.address}/api/keys/x`, { method: 'PUT', body: 'y' });
+      const { detail, space } = (await answer.json()) as { detail: string; space: Record<string, unknown> };
+      assert.equal(detail, 'etcdserver: mvcc: database space exceeded');
+      assert.deepEqual([space['quotaBytes'], space['flag']], [quota, '--quota-backend-bytes']);
+      assert.ok(Number(space['usedBytes']) > 0.9 * quota, JSON.stringify(space));
+    }
     const grant = await client.call('Lease/LeaseGrant', { TTL: '100' });
     assert.equal(grant.code, 8, 'a lease is refused too');
     // Reading and deleting go on.
@@ -199,6 +206,17 @@ test('a disk that is really full', { skip: skipFull }, async (context) => {
       assert.equal((await client.expect('KV/DeleteRange', { key: Buffer.from('before/0') }))['deleted'], '1');
       assert.equal((await client.expect('KV/Range', { key: Buffer.from('before/0') }))['count'], '0');
       await client.expect('KV/Range', { key: Buffer.from('during/0') });
+      // What takes space itself goes on or says that it cannot; the member lives.
+      const { header } = (await client.expect('KV/Range', { key: Buffer.from('before/1') })) as { header: Message };
+      await client.expect('KV/Compact', { revision: header['revision'], physical: true }, 60_000);
+      const snapshot = client.stream('Maintenance/Snapshot');
+      snapshot.send({});
+      snapshot.halfClose();
+      await snapshot.until(60_000, 'the snapshot is refused', () => snapshot.ended !== null);
+      assert.notEqual(snapshot.ended?.code, 0, 'a snapshot was made without room');
+      assert.ok(server.isRunning, server.tail());
+      const defragmented = await client.call('Maintenance/Defragment', {}, 60_000);
+      assert.match(defragmented.message, /no room on the disk|writing to .* failed/, server.tail());
       assert.match(await health(server), /^503 /);
     }
     rmSync(join(root, 'filler'));

@@ -17,7 +17,9 @@ import type { Database, RootDatabase } from 'lmdb';
 import { type Batch, KEY_BUCKET } from './batch.ts';
 import { BUCKETS, FORMAT_VERSION } from './buckets.ts';
 import type { BaseScan, Layer } from './layer.ts';
+import { recordChecksum, StoreDigest } from './lmdb-digest.ts';
 import { loadEngine } from './lmdb-module.ts';
+import { DIGEST_KEY, FORMAT_KEY, SYSTEM_TABLE } from './lmdb-reader.ts';
 import { RevisionKey } from './records.ts';
 import type { Slab } from './slab.ts';
 
@@ -44,9 +46,6 @@ interface OptionedReads {
 
 /** Address space reserved for the file. Not a limit: LMDB maps anew when the file outgrows it. */
 const MAP_BYTES = 64 * 1024 * 1024 * 1024;
-/** The sub-database with the engine's own records, beside one for each bucket. */
-const SYSTEM_TABLE = 'etsd';
-const FORMAT_KEY = 'format';
 /** What opening a file may add to the disk: the lock file, and in a new one the first page of each bucket. */
 const OPEN_BYTES = 1024 * 1024;
 /** Of a file that is discarded: its meta pages and some more. */
@@ -88,8 +87,15 @@ const TABLE_OPTIONS = { compression: false, encoder: VALUE_ENCODER, keyEncoder: 
 /** The revision being read or written; keys are encoded at once. */
 const REVISION = new RevisionKey();
 const FIRST_KEY = '\0';
+/** Where keys are written for their checksum. */
+const keyBytes = Buffer.alloc(KEY_BYTES_MAX);
 
 const APPEND = { append: true } as const;
+/**
+ * Bytes of the disk that the engine leaves free, beside twice what it is to write: more than others can write between the
+ * look at the disk and the end of a transaction.
+ */
+export const ROOM_BYTES: number = 16 * 1024 * 1024;
 /** What is copied at once: a few milliseconds of the event loop, and this many bytes of memory at most. */
 const COPY_RECORDS = 2000;
 const COPY_BYTES = 2 * 1024 * 1024;
@@ -127,6 +133,12 @@ export class LmdbFile {
   readonly tables: Table[];
   /** The file, whatever its name is by then. */
   private readonly fd: number;
+  /** The engine's own table. */
+  private system!: Table;
+  /** Of all records in the file; null in one that was made without. */
+  private digest: StoreDigest | null = null;
+  /** No record of the bucket `key` lies behind this one. Null where that is not known. */
+  private lastRecord: Key | null = null;
 
   constructor(path: string) {
     this.path = path;
@@ -157,14 +169,22 @@ export class LmdbFile {
 
   private openTables(): Table[] {
     const system = this.openTable(SYSTEM_TABLE);
+    this.system = system;
     const found = system.getBinary(FORMAT_KEY);
     if (found !== undefined) this.checkFormat(found.toString('latin1'));
     else this.checkNew();
     const open = (): Table[] => BUCKETS.map((name) => this.openTable(name));
-    if (found !== undefined) return open();
+    if (found !== undefined) {
+      const kept = system.getBinary(DIGEST_KEY);
+      if (kept !== undefined) this.digest = StoreDigest.decode(Buffer.from(kept));
+      return open();
+    }
     // A new file is ours with all of its tables, or not yet at all. Each in a transaction of its own takes longer, too.
     return this.root.transactionSync(() => {
       system.putSync(FORMAT_KEY, Buffer.from(FORMAT_VERSION));
+      this.digest = new StoreDigest();
+      this.lastRecord = '';
+      system.putSync(DIGEST_KEY, this.digest.encode());
       return open();
     });
   }
@@ -188,14 +208,25 @@ export class LmdbFile {
     );
   }
 
-  /** Queues batches as one transaction; the promise settles when the file holds all of them, or none. */
-  write(batches: readonly Batch[]): Promise<unknown> {
-    return this.root.batch(() => {
+  /**
+   * Queues batches as one transaction; the promise settles when the file holds all of them, or none. One at a time: what
+   * the checksum counts as overwritten is read from the file. `isRepeated` says that records may be there already.
+   */
+  async write(batches: readonly Batch[], isRepeated = false): Promise<void> {
+    const change = this.digest === null ? null : new DigestChange(this, this.digest, this.lastRecord);
+    // What was just added may be removed again in the same transaction: then it must be known one by one.
+    const isOneByOne = isRepeated || batches.some(({ layers }) => layers[KEY_BUCKET] !== null);
+    for (const batch of batches) change?.count(batch, isOneByOne);
+    await this.root.batch(() => {
       for (const batch of batches) {
         this.writeRecords(batch);
         for (let bucket = 0; bucket < BUCKETS.length; bucket++) this.writeLayer(batch, bucket);
       }
+      if (change !== null) void this.system.put(DIGEST_KEY, change.digest.encode());
     });
+    if (change === null) return;
+    this.digest = change.digest;
+    this.lastRecord = change.lastRecord;
   }
 
   private writeLayer(batch: Batch, bucket: number): void {
@@ -223,7 +254,9 @@ export class LmdbFile {
           const slice: CopySlice = new CopySlice(from);
           scan(from, null, slice.take);
           from = slice.isFull ? (slice.keys.at(-1) as Key) : null;
-          if (slice.keys.length > 0) await target.append(bucket, slice);
+          if (slice.keys.length === 0) continue;
+          checkRoom(dirname(target.path), ROOM_BYTES, 'copying the store');
+          await target.append(bucket, slice);
         }
       }
     } finally {
@@ -231,12 +264,20 @@ export class LmdbFile {
     }
   }
 
-  /** Adds records behind all there are; pages are filled to the brim, as nothing comes between. */
-  append(bucket: number, { keys, values }: Pick<CopySlice, 'keys' | 'values'>): Promise<unknown> {
+  /** Adds records behind all there are; pages are filled to the brim, as nothing comes between. One at a time. */
+  async append(bucket: number, { keys, values }: Pick<CopySlice, 'keys' | 'values'>): Promise<void> {
     const table = this.tables[bucket] as unknown as AppendWrites;
-    return this.root.batch(() => {
-      for (let i = 0; i < keys.length; i++) void table.put(keys[i] as Key, values[i] as Buffer, APPEND);
+    const digest = this.digest?.copy() ?? null;
+    await this.root.batch(() => {
+      for (let i = 0; i < keys.length; i++) {
+        const value = values[i] as Buffer;
+        void table.put(keys[i] as Key, value, APPEND);
+        digest?.add(checksumOf(bucket, keys[i] as Key, value));
+      }
+      if (digest !== null) void this.system.put(DIGEST_KEY, digest.encode());
     });
+    this.digest = digest;
+    if (bucket === KEY_BUCKET) this.lastRecord = keys.at(-1) ?? this.lastRecord;
   }
 
   private writeRecords(batch: Batch): void {
@@ -337,6 +378,79 @@ export class LmdbFile {
     const total = statSync(this.path).size;
     return { total, inUse: Math.min(total, pages * pageSize) };
   }
+}
+
+/** What some batches make of the checksum over a file. */
+class DigestChange {
+  readonly digest: StoreDigest;
+  lastRecord: Key | null;
+  private readonly file: LmdbFile;
+  /** Of what these batches wrote so far over what is in the file, by bucket and key; null for removed. */
+  private readonly written = new Map<string, number | null>();
+
+  constructor(file: LmdbFile, digest: StoreDigest, lastRecord: Key | null) {
+    this.file = file;
+    this.digest = digest.copy();
+    this.lastRecord = lastRecord;
+  }
+
+  count(batch: Batch, isOneByOne: boolean): void {
+    this.countRecords(batch, isOneByOne);
+    for (let bucket = 0; bucket < BUCKETS.length; bucket++) {
+      const layer = batch.layers[bucket] as Layer | null;
+      if (layer === null) continue;
+      for (const [key, value] of layer.entries) this.replace(bucket, key, value);
+    }
+  }
+
+  private countRecords({ records }: Batch, isOneByOne: boolean): void {
+    const { mains, subs, slabs, starts, ends, tombstones, length } = records;
+    for (let i = 0; i < length; i++) {
+      REVISION.main = mains[i] as number;
+      REVISION.sub = subs[i] as number;
+      REVISION.isTombstone = tombstones[i] as boolean;
+      const keyEnd = REVISION.writeTo(keyBytes, 0);
+      const { bytes } = slabs[i] as Slab;
+      const checksum = recordChecksum(KEY_BUCKET, keyBytes, keyEnd, bytes, starts[i] as number, ends[i] as number);
+      if (isOneByOne) this.put(KEY_BUCKET, keyFromBytes(keyBytes, 0, keyEnd), checksum);
+      else this.digest.add(checksum);
+    }
+    if (length === 0 || this.lastRecord === null) return;
+    // Revisions ascend, so the last one of the batch is the newest.
+    const newest = keyFromBytes(keyBytes, 0, REVISION.writeTo(keyBytes, 0));
+    if (newest > this.lastRecord) this.lastRecord = newest;
+  }
+
+  private replace(bucket: number, key: Key, value: Buffer | null): void {
+    this.put(bucket, key, value === null ? null : checksumOf(bucket, key, value));
+  }
+
+  private put(bucket: number, key: Key, checksum: number | null): void {
+    const before = this.present(bucket, key);
+    if (before !== null) this.digest.remove(before);
+    if (checksum !== null) this.digest.add(checksum);
+    this.written.set(`${bucket} ${key}`, checksum);
+  }
+
+  /** Of what is there now, or null. */
+  private present(bucket: number, key: Key): number | null {
+    const written = this.written.get(`${bucket} ${key}`);
+    if (written !== undefined) return written;
+    if (bucket === KEY_BUCKET && this.lastRecord !== null) {
+      // Filling a file record by record, nothing has to be looked up.
+      if (key > this.lastRecord) {
+        this.lastRecord = key;
+        return null;
+      }
+    }
+    const value = this.file.read(bucket, key, undefined);
+    return value === null ? null : checksumOf(bucket, key, value);
+  }
+}
+
+function checksumOf(bucket: number, key: Key, value: Buffer): number {
+  const keyEnd = (keyBytes as Buffer & Latin1Target).latin1Write(key, 0);
+  return recordChecksum(bucket, keyBytes, keyEnd, value, 0, value.length);
 }
 
 /**

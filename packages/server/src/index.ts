@@ -52,6 +52,11 @@ export type { BcryptEngine } from './passwords.ts';
 export type { PeerLinks } from './peers.ts';
 export type { ProcessFigures } from './process-metrics.ts';
 export { LEASE_COST_BYTES, Quota } from './quota.ts';
+export { type Finding, judge, type RepairOptions, repairDirectory } from './rescue/doctor.ts';
+export { type ClosableReader, type Migration, type MigrationOptions, migrateFromEtcd } from './rescue/from-etcd.ts';
+export { type Inspection, type InspectOptions, inspectDirectory } from './rescue/inspect.ts';
+export { planRecovery, type RecoverOptions, type RecoveryPlan, recoverMember } from './rescue/recover.ts';
+export { migrateToEtcd } from './rescue/to-etcd.ts';
 export { MemberSnapshots, type MemberSnapshotsParts } from './snapshots/member-snapshots.ts';
 export { type RecoverParts, recoverInstalledSnapshot } from './snapshots/recover.ts';
 export {

@@ -38,6 +38,7 @@ export function placesOf(config: MemberConfig, directory: DataDirectory): DiskPl
 /** Opens the store and reads what stands in it, after an installation of a snapshot that was begun is finished. */
 export async function openData(parts: MemberParts, directory: DataDirectory, fullDisk: FullDisk): Promise<OpenedData> {
   const { world, config, logger } = parts;
+  await checkStore(parts, directory.storePath);
   const startedMs = world.clock.nowMs();
   const backend = parts.openBackend(directory.storePath, parts.fail, () => fullDisk.noticed());
   try {
@@ -61,6 +62,18 @@ export async function openData(parts: MemberParts, directory: DataDirectory, ful
     await backend.close();
     throw error;
   }
+}
+
+/** The engine has no checksums of its own: what changed on disk since it was written must not be served. */
+async function checkStore({ world, logger, checkStore }: MemberParts, path: string): Promise<void> {
+  const startedMs = world.clock.nowMs();
+  const checked = await checkStore?.(path, () => turn(world));
+  if (checked === undefined || checked === null) return;
+  logger.log('info', 'checked the store', {
+    records: checked.records,
+    'has-checksum': checked.hasChecksum,
+    took: `${(world.clock.nowMs() - startedMs).toFixed(1)}ms`,
+  });
 }
 
 /** Where the log is kept, and who hears of its writes. */

@@ -11,6 +11,13 @@ import type { BcryptEngine } from './passwords.ts';
 import type { PeerLinks } from './peers.ts';
 import type { ProcessFigures } from './process-metrics.ts';
 
+/** What was found in a store that is sound. */
+export interface CheckedStore {
+  readonly records: number;
+  /** False for one that an older version wrote: only its structure could be looked at. */
+  readonly hasChecksum: boolean;
+}
+
 /** What a member is made of that differs between production and a simulated world. */
 export interface MemberParts {
   readonly world: World;
@@ -21,6 +28,11 @@ export interface MemberParts {
    * for room on the disk.
    */
   readonly openBackend: (path: string, onFailure: (error: Error) => void, onOutOfSpace: () => void) => Backend;
+  /**
+   * Looks at the whole file of the store before it is opened, if there is one, and rejects with a `CorruptionError` where
+   * it is not what was written. `pause` gives everybody else their turn. Null where there is nothing to look at.
+   */
+  readonly checkStore?: (path: string, pause: () => Promise<void>) => Promise<CheckedStore | null>;
   /** Loads what `openBackend` needs, where that takes long: called while a program locks the data directory for us. */
   readonly loadBackend?: () => void;
   readonly loopDelay: LoopDelay;

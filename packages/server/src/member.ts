@@ -562,6 +562,7 @@ class RunningMember implements Member {
         this.metrics.registry,
       ),
       isAuthOn: () => this.state.auth.enabled,
+      space: () => this.space.explain(!this.state.auth.enabled),
       misused: this.misused,
     });
   }

@@ -15,4 +15,5 @@ export {
   snapshotName,
   writeSnapshotFile,
 } from './snapshot-file.ts';
+export { type EntryRange, type LogDamage, type LogSurvey, surveyLog } from './survey.ts';
 export { type OpenedWal, Wal, type WalObserver, type WalOptions } from './wal.ts';

@@ -216,7 +216,8 @@ class SegmentReader {
   }
 }
 
-interface FoundRecord {
+export interface FoundRecord {
+  readonly type: number;
   readonly crc: number;
   readonly data: Buffer;
   /** Where the next frame begins. */
@@ -224,7 +225,7 @@ interface FoundRecord {
 }
 
 /** A record with data at this place, if there is something like one. */
-function recordAt(bytes: Buffer, at: number): FoundRecord | null {
+export function recordAt(bytes: Buffer, at: number): FoundRecord | null {
   if (at + FRAME_HEAD_BYTES > bytes.length) return null;
   const head = readFrameHead(bytes, at);
   if (head === null || head.recordBytes < 4) return null;
@@ -233,21 +234,25 @@ function recordAt(bytes: Buffer, at: number): FoundRecord | null {
   if (next > bytes.length || bytes[start] !== 0x08 || bytes[start + 2] !== 0x10) return null;
   try {
     const record = WalRecord.decode(bytes, start, start + head.recordBytes);
-    return record.data.length === 0 ? null : { crc: record.crc, data: record.data, next };
+    return record.data.length === 0 ? null : { type: record.type, crc: record.crc, data: record.data, next };
   } catch (error) {
     if (error instanceof ProtoError) return null;
     throw error;
   }
 }
 
-/** Gives every record of the segments to `visit` and says how the log ended. Fails with `CorruptionError` on damage. */
+/**
+ * Gives every record of the segments to `visit` and says how the log ended. Fails with `CorruptionError` on damage.
+ * `seed` is the checksum of the segments before, 0 where that is not known.
+ */
 export async function readSegments(
   disk: Disk,
   directory: string,
   segments: readonly SegmentName[],
   visit: RecordVisitor,
+  seed = 0,
 ): Promise<LogEnd> {
-  let crc = 0;
+  let crc = seed;
   let end: LogEnd | null = null;
   for (let index = 0; index < segments.length; index++) {
     const segment = segments[index] as SegmentName;

@@ -1,4 +1,4 @@
-import { LmdbBackend, loadEngine } from '@etsd/backend/lmdb';
+import { checkLmdb, LmdbBackend, loadEngine } from '@etsd/backend/lmdb';
 import { errorChain, errorFrom, type Logger, OperatorError } from '@etsd/base';
 import type { World } from '@etsd/runtime';
 import { nodeWorld } from '@etsd/runtime/node';
@@ -108,6 +108,7 @@ async function run(
         backend = new LmdbBackend(path, onFailure, onOutOfSpace);
         return backend;
       },
+      checkStore: checkLmdb,
       loopDelay: measureLoopDelay(),
       process: processFigures(),
       startCommands: () => new CommandShell(),

@@ -9,8 +9,12 @@ import { UTL_RESTORE_FLAGS } from '../ctl/restore-flags.ts';
 import { generalCommands } from '../ctl/tree.ts';
 import { ARCHIVE_COMMAND } from './archive.ts';
 import { defragment, migrate } from './data-directory.ts';
+import { DOCTOR } from './doctor.ts';
 import { DEFAULT_BUMP, fileArgument, hashSnapshot, restore, snapshotStatus } from './files.ts';
+import { MIGRATE_WAYS } from './migrate.ts';
 import { RESTORE_COMMAND } from './point-in-time.ts';
+import { REBUILD } from './rebuild.ts';
+import { RECOVER } from './recover.ts';
 
 const GROUP = 'Files of a cluster';
 
@@ -103,9 +107,10 @@ const defrag: Command = {
 
 const migrateCommand: Command = {
   name: 'migrate',
-  summary: 'Note for which version of etcd the store is laid out',
+  summary: 'Move a data directory from or to etcd; note for which version a store is laid out',
   usage: '--data-dir DIRECTORY --target-version X.Y',
   group: GROUP,
+  commands: MIGRATE_WAYS,
   description: [
     'Snapshots of the member then say so to the tools of that version. The data is the same in both: 3.6 reads what 3.5',
     'wrote, and etsd reads either.',
@@ -133,8 +138,11 @@ export const ETSDUTL: Program = {
   commands: [
     ARCHIVE_COMMAND,
     defrag,
+    DOCTOR,
     hashkv,
     migrateCommand,
+    REBUILD,
+    RECOVER,
     RESTORE_COMMAND,
     snapshot,
     ...generalCommands(() => ETSDUTL),

@@ -114,6 +114,7 @@ export interface MemberConfig {
   readonly cipherSuites: readonly string[];
   readonly tlsHandshakeTimeoutMs: number;
   readonly tlsHandshakesMax: number;
+  readonly tlsHandshakesPerAddress: number;
   readonly cors: readonly string[];
   readonly hostWhitelist: readonly string[];
   readonly enableGrpcGateway: boolean;
@@ -307,6 +308,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     cipherSuites: list('cipher-suites'),
     tlsHandshakeTimeoutMs: count('tls-handshake-timeout'),
     tlsHandshakesMax: count('tls-handshakes-max'),
+    tlsHandshakesPerAddress: count('tls-handshakes-per-address'),
     cors: list('cors'),
     hostWhitelist: list('host-whitelist'),
     enableGrpcGateway: flag('enable-grpc-gateway'),

@@ -335,6 +335,14 @@ export const OPTIONS: readonly Option[] = [
     '256',
     'TLS handshakes under way at a time; more wait. Not a flag of etcd.',
   ),
+  option(
+    'Security',
+    'active',
+    'unsigned',
+    'tls-handshakes-per-address',
+    '100',
+    'TLS handshakes a second for one client address; more wait; 0: no bound. Not a flag of etcd.',
+  ),
   option('Security', 'active', 'list', 'cors', '*', 'Origins that browsers may call from.'),
   option('Security', 'active', 'list', 'host-whitelist', '*', 'Host names accepted over plain HTTP.'),
 

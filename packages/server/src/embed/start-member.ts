@@ -1,6 +1,6 @@
 /** A member inside of somebody else's program: in memory or on disk, with a port or without one. */
 import { MemoryBackend } from '@etsd/backend';
-import { LmdbBackend, loadEngine } from '@etsd/backend/lmdb';
+import { checkLmdb, LmdbBackend, loadEngine } from '@etsd/backend/lmdb';
 import { errorFrom, type Logger, silentLogger } from '@etsd/base';
 import { type ClientOptions, EtcdClient } from '@etsd/client';
 import type { Timers, World } from '@etsd/runtime';
@@ -137,11 +137,12 @@ function worldOf({ clock, dataDir }: EmbedOptions, machine: World, timers: Timer
 }
 
 /** The native store is loaded by those only who have a disk, and after whatever forbids to start. */
-function backendOf({ dataDir }: EmbedOptions): Pick<MemberParts, 'openBackend' | 'loadBackend'> {
+function backendOf({ dataDir }: EmbedOptions): Pick<MemberParts, 'openBackend' | 'loadBackend' | 'checkStore'> {
   if (dataDir === undefined) return { openBackend: () => new MemoryBackend() };
   return {
     loadBackend: loadEngine,
     openBackend: (path, onFailure, onOutOfSpace) => new LmdbBackend(path, onFailure, onOutOfSpace),
+    checkStore: checkLmdb,
   };
 }
 

@@ -112,6 +112,13 @@ export class SpaceWatch {
     return { usedBytes: this.usedBytes, quotaBytes, flag: QUOTA_FLAG, largestPrefixes: prefixes.latest };
   }
 
+  /** For whoever was refused. Prefixes are names of keys, which are not everybody's to know where there are users. */
+  explain(tellsPrefixes: boolean): Readonly<Record<string, unknown>> {
+    const { usedBytes, quotaBytes, flag, largestPrefixes } = this.usage();
+    const quota = Number.isFinite(quotaBytes) ? { quotaBytes, flag } : {};
+    return { usedBytes, ...quota, ...(tellsPrefixes ? { largestPrefixes } : {}) };
+  }
+
   private readonly look = (): void => {
     const { quotaBytes } = this.parts;
     const percent = (this.usedBytes / quotaBytes) * 100;

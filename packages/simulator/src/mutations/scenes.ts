@@ -22,7 +22,7 @@ export interface ScriptScene {
 export type Scene = RunScene | ScriptScene;
 
 /** Three members and a few clients at work; nothing goes wrong. */
-const CALM: Omit<Plan, 'faults'> = {
+export const CALM: Omit<Plan, 'faults'> = {
   founders: 3,
   spares: 0,
   heartbeatMs: 50,
@@ -43,6 +43,7 @@ const CALM: Omit<Plan, 'faults'> = {
   valueBytesMax: 8,
   clients: 4,
   pauseMs: 15,
+  atOnce: 1,
   operations: {
     get: 2,
     list: 0,
