@@ -5,17 +5,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { MemoryBackend } from '@etsd/backend';
 import { nodeWorld } from '@etsd/runtime/node';
-import { type Chain, planRestore, readArchive, replayPlan } from '@etsd/server';
+import { type Chain, readArchive } from '@etsd/server';
 import type { Message } from '../support/client.ts';
 import { TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';
-import { prove } from './point-in-time.ts';
+import { prove, replayed } from './point-in-time.ts';
 
 const { disk } = nodeWorld();
 const WAIT_MS = 300_000;
-const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** HashKV of what the archive of one member leads to. */
 async function restoredHash(
@@ -23,9 +21,7 @@ async function restoredHash(
   revision: number,
   place: string,
 ): Promise<{ hash: number; revision: number }> {
-  const backend = new MemoryBackend();
-  const plan = planRestore([chain], { kind: 'revision', revision }, { clusterId: '', memberId: '' });
-  const { replay, restored } = await replayPlan(plan, backend, { disk, temporary: place, pause });
+  const { replay, restored } = await replayed([chain], { kind: 'revision', revision }, place);
   const job = replay.store.hashKv(revision);
   if (job instanceof Error) throw job;
   while (!job.slice(1 << 20));

@@ -9,20 +9,23 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { MemoryBackend } from '@etsd/backend';
-import { LmdbBackend } from '@etsd/backend/lmdb';
+import { LmdbBackend, StoreLoader } from '@etsd/backend/lmdb';
 import { OPEN_END, Prng } from '@etsd/base';
 import { type Store, WHOLE_RANGE } from '@etsd/mvcc';
 import { KeyValue } from '@etsd/proto';
 import { nodeWorld } from '@etsd/runtime/node';
 import {
+  type BulkStore,
   type Chain,
   type ChainProof,
+  loadStoreFile,
   planRestore,
   proveChain,
   type RestoredMoment,
   type RestoreMoment,
   readArchive,
   replayPlan,
+  withBase,
 } from '@etsd/server';
 import { eventually } from '../support/conditions.ts';
 import { ArchivedMember, type ArchivedOptions } from './archived-member.ts';
@@ -52,13 +55,24 @@ export async function restoredAt(
   moment: RestoreMoment,
   place: string,
 ): Promise<{ restored: RestoredMoment; seen: Map<string, SeenKey> }> {
-  mkdirSync(place, { recursive: true });
+  const { replay, restored } = await replayed(chains, moment, place);
+  return { restored, seen: seenIn(replay.store) };
+}
+
+/** The store of a moment, in memory. */
+export async function replayed(chains: readonly Chain[], moment: RestoreMoment, temporary: string) {
+  mkdirSync(temporary, { recursive: true });
   const backend = new MemoryBackend();
   const plan = planRestore(chains, moment, ANY);
-  const { replay, restored } = await replayPlan(plan, backend, { disk, temporary: place, pause });
-  const seen = seenIn(replay.store);
-  await backend.close();
-  return { restored, seen };
+  const parts = { disk, temporary, pause };
+  const loader: BulkStore = {
+    isFull: false,
+    add: (bucket, key, value) => backend.put(bucket, key, Buffer.from(value)),
+    drain: pause,
+    close: () => backend.flush(),
+  };
+  await withBase({ ...parts, chain: plan.chain }, plan.base, (file) => loadStoreFile(file, loader, pause));
+  return await replayPlan(plan, backend, parts);
 }
 
 /** Waits until everything the client has done is in the archive. */
@@ -81,7 +95,8 @@ export async function prove(chain: Chain, place: string): Promise<ChainProof> {
     new LmdbBackend(path, (error) => {
       throw error;
     });
-  return await proveChain(chain, { disk, temporary: place, pause, openBackend });
+  const openLoader = (path: string): StoreLoader => new StoreLoader(path);
+  return await proveChain(chain, { disk, temporary: place, pause, openBackend, openLoader });
 }
 
 /** A member that was written to, and what it has archived. */

@@ -264,8 +264,8 @@ export class LmdbFile {
     }
   }
 
-  /** Adds records behind all there are; pages are filled to the brim, as nothing comes between. */
-  private async append(bucket: number, { keys, values }: CopySlice): Promise<void> {
+  /** Adds records behind all there are; pages are filled to the brim, as nothing comes between. One at a time. */
+  async append(bucket: number, { keys, values }: Pick<CopySlice, 'keys' | 'values'>): Promise<void> {
     const table = this.tables[bucket] as unknown as AppendWrites;
     const digest = this.digest?.copy() ?? null;
     await this.root.batch(() => {

@@ -20,6 +20,7 @@ import { ABSENT, findIn, layersOf, Overlay } from './overlay.ts';
 import type { Slab } from './slab.ts';
 
 export { loadEngine } from './lmdb-module.ts';
+export { StoreLoader } from './store-loader.ts';
 
 /** Operations handed to the engine in one go, where there are several batches: about two milliseconds. */
 const TRANSACTION_OPERATIONS_MAX = 4000;

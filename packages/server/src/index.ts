@@ -7,6 +7,7 @@ export { SliceRunner } from './api/slice-runner.ts';
 export { type Chain, readArchive } from './archive/chain.ts';
 export type { BaseManifest, Manifest, PieceManifest, Sample } from './archive/manifest.ts';
 export { formatTime, planRestore, type RestoreMoment, type RestorePlan } from './archive/plan.ts';
+export { withBase } from './archive/replay.ts';
 export {
   type ChainProof,
   proveChain,
@@ -58,7 +59,13 @@ export { planRecovery, type RecoverOptions, type RecoveryPlan, recoverMember } f
 export { migrateToEtcd } from './rescue/to-etcd.ts';
 export { MemberSnapshots, type MemberSnapshotsParts } from './snapshots/member-snapshots.ts';
 export { type RecoverParts, recoverInstalledSnapshot } from './snapshots/recover.ts';
-export { type RestoreOptions, type RestoreTarget, restoreSnapshot } from './snapshots/restore.ts';
+export {
+  type BulkStore,
+  loadStoreFile,
+  type RestoreOptions,
+  type RestoreTarget,
+  restoreSnapshot,
+} from './snapshots/restore.ts';
 export {
   ChecksumError,
   checkSavedSnapshot,

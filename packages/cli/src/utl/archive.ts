@@ -20,7 +20,7 @@ import { formatSize } from '../ctl/go.ts';
 import { jsonArray, jsonObject, jsonText } from '../ctl/go-json.ts';
 import type { View } from '../ctl/view.ts';
 import { field, textField } from '../ctl/views/fields.ts';
-import { fileFailure, openStore } from './files.ts';
+import { fileFailure, openLoader, openStore } from './files.ts';
 import { requireFlags } from './point-in-time.ts';
 import { world } from './world.ts';
 
@@ -202,7 +202,7 @@ const verify: Command = {
     let problems = 0;
     try {
       for (const chain of chains) {
-        const proof = await proveChain(chain, { disk, temporary, pause, openBackend: openStore });
+        const proof = await proveChain(chain, { disk, temporary, pause, openBackend: openStore, openLoader });
         context.line(proofText(proof));
         for (const problem of proof.problems) context.line(`  ${problem}`);
         problems += proof.problems.length;

@@ -4,10 +4,11 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { META_STORAGE_VERSION } from '@etsd/backend';
-import { LmdbBackend } from '@etsd/backend/lmdb';
+import { LmdbBackend, StoreLoader } from '@etsd/backend/lmdb';
 import { CorruptionError, type LogFields, type Logger, type LogLevel, OPEN_END, OperatorError } from '@etsd/base';
 import { BoltFile } from '@etsd/boltfile';
 import { type KvHashResult, Store } from '@etsd/mvcc';
+import { nodeWorld } from '@etsd/runtime/node';
 import {
   checkStoreFile,
   parseEndpoint,
@@ -212,6 +213,7 @@ export function targetOf(context: Context, bumpRevision: number): RestoreTarget 
     walDir: flags.text('wal-dir'),
     bumpRevision,
     openBackend: openStore,
+    openLoader,
   };
 }
 
@@ -230,7 +232,7 @@ export async function restore(context: Context, path: string, defaultBump = 0): 
     const skipHashCheck = context.flags.flag('skip-hash-check');
     // What is unpacked needs as much room as what is made of it: it has it where that will be.
     const place = existingPlace(dirname(resolve(target.dataDir)));
-    await withPlainFile(path, (plain) => restoreSnapshot({ ...target, path: plain, skipHashCheck }), place);
+    await withPlainFile(path, (plain) => restoreSnapshot({ ...target, path: plain, skipHashCheck, digestOf }), place);
     sayBump(target);
   } catch (error) {
     throw fileFailure(error, path, 'open');
@@ -242,6 +244,22 @@ export async function restore(context: Context, path: string, defaultBump = 0): 
 /** A directory that is there, on the way to one that may not be. */
 function existingPlace(path: string): string {
   return existsSync(path) ? path : existingPlace(dirname(path));
+}
+
+/** A new store that is filled in one go. */
+export function openLoader(path: string): StoreLoader {
+  return new StoreLoader(path);
+}
+
+/** The checksum of a file, in another thread. */
+async function digestOf(path: string, bytes: number): Promise<Uint8Array> {
+  const url = new URL('./file-digest.ts', import.meta.url).href;
+  const { workers } = nodeWorld();
+  try {
+    return (await workers.run(url, 'fileDigest', [path, bytes])) as Uint8Array;
+  } finally {
+    await workers.close();
+  }
 }
 
 export function openStore(path: string): LmdbBackend {

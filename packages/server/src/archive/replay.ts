@@ -8,8 +8,7 @@ import { ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState } from
 import { type Disk, joinPath } from '@etsd/runtime';
 import { Lessor, State } from '@etsd/state';
 import { type LogEnd, RecordType, readSegments, segmentName } from '@etsd/wal';
-import { checkSavedSnapshot } from '../snapshots/saved-file.ts';
-import { checkStoreFile, type Pause, readBoltIntoBackend } from '../snapshots/store-file.ts';
+import type { Pause } from '../snapshots/store-file.ts';
 import { writeNewFile, zstdUnpacked } from '../snapshots/zstd.ts';
 import type { Chain } from './chain.ts';
 import type { BaseManifest, Manifest, PieceManifest, Sample } from './manifest.ts';
@@ -55,17 +54,19 @@ export async function* contentOf({ disk, chain }: ReplayParts, manifest: Manifes
   throw new CorruptionError('archive: an object is not what its manifest says', source, ADVICE);
 }
 
-/** Puts a base into an empty store. */
-export async function loadBase(parts: ReplayParts, base: BaseManifest, backend: Backend): Promise<void> {
-  const { disk, temporary, pause } = parts;
+/** Gives a base as a file to `load`, which checks it as it goes. */
+export async function withBase(
+  parts: ReplayParts,
+  base: BaseManifest,
+  load: (file: BoltFile) => Promise<void>,
+): Promise<void> {
+  const { disk, temporary } = parts;
   const path = joinPath(temporary, `${base.name}.unpacked`);
   try {
     await writeNewFile(disk, path, contentOf(parts, base));
-    await checkSavedSnapshot(disk, path, pause);
-    const file = await BoltFile.open(disk, path);
+    const file = await BoltFile.open(disk, path, { reusesMemory: true });
     try {
-      await checkStoreFile(file, pause);
-      await readBoltIntoBackend(file, backend, pause);
+      await load(file);
     } finally {
       await file.close();
     }
@@ -91,7 +92,7 @@ export class Replay {
   /** The entries behind the last that was applied are missing here, at the first place where they should stand. */
   private gap: string | null = null;
 
-  /** Over a store that `loadBase` filled. */
+  /** Over a store with the content of the base. */
   constructor(backend: Backend, base: BaseManifest, end: ReplayEnd) {
     this.backend = backend;
     this.end = end;

@@ -3,12 +3,19 @@ import type { Backend } from '@etsd/backend';
 import { errorFrom, OperatorError } from '@etsd/base';
 import { type Disk, joinPath } from '@etsd/runtime';
 import { Digest } from '@etsd/state';
-import { checkTargets, makeDataDirectory, type RestoreTarget, turnOf } from '../snapshots/restore.ts';
+import {
+  type BulkStore,
+  checkTargets,
+  loadStoreFile,
+  makeDataDirectory,
+  type RestoreTarget,
+  turnOf,
+} from '../snapshots/restore.ts';
 import type { Pause } from '../snapshots/store-file.ts';
 import type { Chain } from './chain.ts';
 import type { BaseManifest, Sample } from './manifest.ts';
 import type { RestorePlan } from './plan.ts';
-import { loadBase, Replay, type ReplayEnd, type ReplayParts, TO_THE_END } from './replay.ts';
+import { Replay, type ReplayEnd, type ReplayParts, TO_THE_END, withBase } from './replay.ts';
 
 export interface RestoredMoment {
   /** Of the archived cluster, before it was lifted. */
@@ -19,14 +26,13 @@ export interface RestoredMoment {
   readonly entries: number;
 }
 
-/** Brings a store, which is empty, to the moment of the plan. */
+/** Brings a store, which has the content of the plan's base, to its moment. */
 export async function replayPlan(
   plan: RestorePlan,
   backend: Backend,
   parts: Omit<ReplayParts, 'chain'>,
 ): Promise<{ replay: Replay; restored: RestoredMoment }> {
   const { base, end, pieces, chain } = plan;
-  await loadBase({ ...parts, chain }, base, backend);
   const replay = new Replay(backend, base, end);
   await replay.run({ ...parts, chain }, pieces);
   await replay.settle(parts.pause);
@@ -48,11 +54,13 @@ export async function restoreArchive(plan: RestorePlan, target: RestoreTarget): 
   const { disk } = world;
   await checkTargets(target, walDir === '' ? joinPath(dataDir, 'member', 'wal') : walDir);
   let restored: RestoredMoment | null = null;
-  await makeDataDirectory(target, async (backend, directory) => {
-    const temporary = joinPath(directory, 'unpacked');
-    await disk.makeDirectory(temporary);
-    ({ restored } = await replayPlan(plan, backend, { disk, temporary, pause: turnOf(world) }));
-    await disk.remove(temporary);
+  const pause = turnOf(world);
+  const load = async (storePath: string, temporary: string): Promise<void> => {
+    const parts = { disk, temporary, pause, chain: plan.chain };
+    await withBase(parts, plan.base, (file) => loadStoreFile(file, target.openLoader(storePath), pause));
+  };
+  await makeDataDirectory(target, load, async (backend, temporary) => {
+    ({ restored } = await replayPlan(plan, backend, { disk, temporary, pause }));
   });
   if (restored === null) throw new Error('nothing was restored');
   return restored;
@@ -78,8 +86,9 @@ export interface ProofParts {
   readonly disk: Disk;
   readonly temporary: string;
   readonly pause: Pause;
-  /** An empty store in a file that does not exist yet. */
+  /** The store in a file, and one that is made and filled in one go. */
   readonly openBackend: (path: string) => Backend;
+  readonly openLoader: (path: string) => BulkStore;
 }
 
 /**
@@ -136,10 +145,11 @@ async function proveBase({ chain, base, next, expected }: ProofStep, parts: Proo
   const { disk, temporary, pause } = parts;
   const path = joinPath(temporary, base.name);
   await disk.makeDirectory(path);
-  const backend = parts.openBackend(joinPath(path, 'store.mdb'));
+  const storePath = joinPath(path, 'store.mdb');
+  const replayParts = { disk, temporary: path, pause, chain };
+  await withBase(replayParts, base, (file) => loadStoreFile(file, parts.openLoader(storePath), pause));
+  const backend = parts.openBackend(storePath);
   try {
-    const replayParts = { disk, temporary: path, pause, chain };
-    await loadBase(replayParts, base, backend);
     const pieces = chain.piecesBehind(base);
     const reaches =
       next !== undefined && pieces.some(({ samples }) => samples.some(({ index }) => index >= next.at.index));

@@ -1,6 +1,7 @@
 /** A data directory out of a saved snapshot: the store as it was, and a log that founds a new cluster. */
 import {
   type Backend,
+  type Bucket,
   META_CONF_STATE,
   META_CONSISTENT_INDEX,
   META_SCHEDULED_COMPACT_REV,
@@ -12,8 +13,8 @@ import { isRevisionKey, revisionKey, revisionMain } from '@etsd/mvcc';
 import { type Entry, HardState } from '@etsd/proto';
 import { type Founding, foundCluster, identify, type LogStore } from '@etsd/replication';
 import { joinPath, type World } from '@etsd/runtime';
-import { checkSavedSnapshot } from './saved-file.ts';
-import { checkStoreFile, readBoltIntoBackend } from './store-file.ts';
+import { checkSavedSnapshot, type DigestOf, savedSize } from './saved-file.ts';
+import { checkStoreFile, type Pause } from './store-file.ts';
 
 /** A data directory to be made, for a member of a new cluster. */
 export interface RestoreTarget extends Founding {
@@ -29,6 +30,17 @@ export interface RestoreTarget extends Founding {
    */
   readonly bumpRevision: number;
   readonly openBackend: (path: string) => Backend;
+  /** Makes a new store that is filled in one go. */
+  readonly openLoader: (path: string) => BulkStore;
+}
+
+/** A new store that takes records in order, bucket by bucket (`StoreLoader`). */
+export interface BulkStore {
+  /** Whether it is time to `drain`. */
+  readonly isFull: boolean;
+  add(bucket: Bucket, key: Buffer, value: Buffer): void;
+  drain(): Promise<void>;
+  close(): Promise<void>;
 }
 
 export interface RestoreOptions extends RestoreTarget {
@@ -36,6 +48,8 @@ export interface RestoreOptions extends RestoreTarget {
   readonly path: string;
   /** The file is a copy of a member's own, which has no checksum. */
   readonly skipHashCheck: boolean;
+  /** Takes the checksum in another thread; null to take it here, before anything else. */
+  readonly digestOf: DigestOf | null;
 }
 
 /** Where a member is made before it gets its name: what a crash leaves cannot be started. */
@@ -47,22 +61,28 @@ const FOUNDING_TERM = 1;
 const MEMBER_BUCKETS = ['members', 'members_removed'] as const;
 const MEMBER_META = [META_CONSISTENT_INDEX, META_TERM, META_CONF_STATE];
 
-/** Rejects with an `OperatorError`, before anything is made where that can be known. */
+/** Rejects with an `OperatorError`, before anything is made where that can be known; what was made is removed. */
 export async function restoreSnapshot(options: RestoreOptions): Promise<void> {
-  const { world, logger, path, dataDir } = options;
+  const { world, logger, path, dataDir, skipHashCheck, digestOf } = options;
   const { disk } = world;
   const walDirectory = walDirectoryOf(options);
   await checkTargets(options, walDirectory);
   const pause = turnOf(world);
-  if (!options.skipHashCheck && !(await checkSavedSnapshot(disk, path, pause)).hasChecksum) {
+  if (!skipHashCheck && !(await savedSize(disk, path)).hasChecksum) {
     throw new OperatorError(
       'snapshot missing hash but --skip-hash-check=false',
       'Give --skip-hash-check if the file was copied from a data directory.',
     );
   }
-  const file = await BoltFile.open(disk, path);
+  const checked = skipHashCheck ? Promise.resolve() : checkSavedSnapshot(disk, path, pause, digestOf);
+  // Taken elsewhere it goes on beside the loading, and is waited for at its end.
+  checked.catch(() => {});
+  if (digestOf === null) await checked;
+  const file = await BoltFile.open(disk, path, { reusesMemory: true }).catch(async (error: unknown) => {
+    await checked;
+    throw error;
+  });
   try {
-    await checkStoreFile(file, pause);
     const fields = {
       path,
       'wal-dir': walDirectory,
@@ -70,21 +90,44 @@ export async function restoreSnapshot(options: RestoreOptions): Promise<void> {
       'snap-dir': joinPath(dataDir, 'member', 'snap'),
     };
     logger.log('info', 'restoring snapshot', fields);
-    await makeDataDirectory(options, (backend) => readBoltIntoBackend(file, backend, pause));
+    await makeDataDirectory(options, async (storePath) => {
+      try {
+        await loadStoreFile(file, options.openLoader(storePath), pause);
+      } catch (error) {
+        // A checksum that differs says more than what comes of it.
+        await checked;
+        throw error;
+      }
+      await checked;
+    });
     logger.log('info', 'restored snapshot', fields);
   } finally {
     await file.close();
   }
 }
 
+/** Checks a file and puts it into a new store, in one go. */
+export async function loadStoreFile(file: BoltFile, loader: BulkStore, pause: Pause): Promise<void> {
+  const drained = async (): Promise<void> => {
+    if (loader.isFull) await loader.drain();
+    else await pause();
+  };
+  try {
+    await checkStoreFile(file, drained, (bucket, key, value) => loader.add(bucket, key, value));
+  } finally {
+    await loader.close();
+  }
+}
+
 /**
- * Makes a data directory around what `fill` puts into the store; it may use the directory it is
- * given for what it needs meanwhile. The data is that, members and progress are those of a new
+ * Makes a data directory around what `load` puts into a new store and `change` makes of it; both
+ * may use the directory they are given for what they need meanwhile. The data is that, members and progress are those of a new
  * cluster. Rejects where the target is in use; nothing of it is left then.
  */
 export async function makeDataDirectory(
   target: RestoreTarget,
-  fill: (backend: Backend, directory: string) => Promise<void>,
+  load: (storePath: string, directory: string) => Promise<void>,
+  change: (backend: Backend, directory: string) => Promise<void> = async () => {},
 ): Promise<void> {
   const { world, dataDir, walDir } = target;
   const { disk } = world;
@@ -94,9 +137,11 @@ export async function makeDataDirectory(
   let hasLog = false;
   try {
     await disk.makeDirectory(joinPath(unfinished, 'snap'));
-    const backend = target.openBackend(joinPath(unfinished, 'snap', 'store.mdb'));
+    const storePath = joinPath(unfinished, 'snap', 'store.mdb');
+    await load(storePath, unfinished);
+    const backend = target.openBackend(storePath);
     try {
-      await fill(backend, unfinished);
+      await change(backend, unfinished);
       await forgetCluster(backend);
       if (target.bumpRevision > 0) bumpRevision(backend, target.bumpRevision);
       await backend.flush();

@@ -98,9 +98,14 @@ class BucketCopy {
 
 /**
  * Reads the whole file and throws where it is damaged, or is no store that this version can take: better before anybody
- * relies on it than while it is installed.
+ * relies on it than while it is installed. `visit` is shown the records of known buckets on the way, those of one in order;
+ * what it is shown is valid for that call.
  */
-export async function checkStoreFile(file: BoltFile, pause: Pause): Promise<void> {
+export async function checkStoreFile(
+  file: BoltFile,
+  pause: Pause,
+  visit: (bucket: Bucket, key: Buffer, value: Buffer) => void = () => {},
+): Promise<void> {
   const records = new RecordCheck(file);
   let found = 0;
   await checkBoltFile(file, pause, (bucket, leaf) => {
@@ -114,9 +119,13 @@ export async function checkStoreFile(file: BoltFile, pause: Pause): Promise<void
       return;
     }
     const name = bucket.name.toString('latin1');
+    const known = isBucket(name) ? name : null;
     for (let index = 0; index < leaf.count; index++) {
       if (leaf.isBucket(index)) throw nestedBucket(file, name);
-      if (name === 'key') records.check(leaf.key(index), leaf.value(index));
+      const key = leaf.key(index);
+      const value = leaf.value(index);
+      if (name === 'key') records.check(key, value);
+      if (known !== null) visit(known, key, value);
     }
   });
   if (found < 2) throw notStore(file, 'the buckets "key" and "meta" are not both there', 'pages of its root');
