@@ -28,8 +28,8 @@ function runSteps(): Counts {
   return counts;
 }
 
-/** Real seconds of fresh seeds for the simulator. */
-process.env['SIMULATE_BUDGET_S'] ??= '60';
+/** Simulated time on fresh seeds. */
+process.env['SIMULATE_MINUTES'] ??= '120';
 
 const steps = runSteps();
 const tests = steps.failed > 0 ? { passed: 0, failed: 0, skipped: 0 } : await runTests([]);

@@ -34,6 +34,8 @@ export const NODE_CORNERS: readonly string[] = [
   'packages/backend/src/lmdb',
   'packages/server/src/http/',
   'packages/simulator/src/main.ts',
+  'packages/simulator/src/shares.ts',
+  'packages/simulator/src/start.ts',
   'packages/replication/src/peers/http-',
   'packages/rpc/interop/',
   'packages/rpc/conformance/',

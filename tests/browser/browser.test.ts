@@ -31,7 +31,10 @@ describe('a browser', { skip: needsBrowser(), timeout: 400_000, concurrency: 3 }
     startServer({ product, flags: ['--cors', origin, '--auth-token-ttl', '1'] });
 
   for (const product of ['etsd', 'etcd'] as const) {
-    describe(`with the client and ${product}`, { skip: product === 'etcd' && needsPeer('etcd'), concurrency: 1 }, () => {
+    describe(`with the client and ${product}`, {
+      skip: product === 'etcd' && needsPeer('etcd'),
+      concurrency: 1,
+    }, () => {
       let server: TestServer;
       let page: Page;
       before(async () => {

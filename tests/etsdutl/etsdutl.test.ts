@@ -111,7 +111,7 @@ const MISTAKES: readonly (readonly [line: string, words: 'same words' | 'own wor
   ['snapshot restore saved.db --data-dir new --wal-dir folder', 'same words'],
   ['snapshot restore junk --data-dir new', 'same words'],
   ['snapshot restore unchecked.db --data-dir new', 'same words'],
-  ['snapshot restore damaged.db --data-dir new', 'own words'],
+  ['snapshot restore damaged.db --data-dir new', 'same words'],
   ['snapshot restore saved.db --data-dir new --bump-revision 10', 'same words'],
   ['snapshot restore saved.db --data-dir new --mark-compacted', 'same words'],
   ['snapshot restore saved.db --data-dir new --bump-revision x', 'same words'],
@@ -214,7 +214,7 @@ async function restoreAndRun(directory: string, file: string, hash: Message, bum
     '--initial-advertise-peer-urls',
     peerUrl,
   ];
-  if (bump > 0) flags.push('--bump-revision', String(bump), '--mark-compacted');
+  flags.push(...(bump > 0 ? ['--bump-revision', String(bump), '--mark-compacted'] : ['--keep-revision']));
   const target = join(dataDir, 'member.etcd');
   assert.deepEqual(pick(ours('snapshot', 'restore', file, '--data-dir', target, ...flags)), { exit: 0, stdout: '' });
   assert.equal(ours('snapshot', 'restore', file, '--data-dir', target, ...flags).exit, 1, 'nothing is overwritten');

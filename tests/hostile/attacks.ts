@@ -11,7 +11,7 @@ import { type BattleReport, battle, isCounted } from './attacks/battle.ts';
 import { leaveField, prepareField } from './attacks/field.ts';
 import { ATTACKS, type Attack } from './attacks/kinds.ts';
 
-const GROWTH_MAX_MIB = 400;
+const GROWTH_MAX_MIB = 250;
 /** Waits shorter than this are noise of the machine. */
 const NOISE_MS = 2;
 

@@ -91,9 +91,10 @@ export interface Backend extends BackendReader {
    * Exchanges the whole content for what `fill` puts into an empty store, as a snapshot from another member demands.
    * Meanwhile nothing may be written here and reads see the old content; from `switched` on they see the new one, which
    * is durable then. A crash leaves the old or the new content, whole. Where `fill` rejects, the old content stays and
-   * `switched` is not called. `close` waits for the end: whoever closes early has to make `fill` reject.
+   * `switched` is not called. `close` waits for the end: whoever closes early has to make `fill` reject. With `aside`, a
+   * path on the same file system that does not exist, the old file stays there; a store in memory keeps nothing.
    */
-  replace(fill: (fresh: Backend) => Promise<void>, switched?: () => void): Promise<void>;
+  replace(fill: (fresh: Backend) => Promise<void>, switched?: () => void, aside?: string): Promise<void>;
 
   /**
    * Commits, waits for the engine and closes the file. Nothing may be called afterwards. What has no room in the file is

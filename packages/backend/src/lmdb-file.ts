@@ -91,6 +91,11 @@ const FIRST_KEY = '\0';
 const keyBytes = Buffer.alloc(KEY_BYTES_MAX);
 
 const APPEND = { append: true } as const;
+/**
+ * Bytes of the disk that the engine leaves free, beside twice what it is to write: more than others can write between the
+ * look at the disk and the end of a transaction.
+ */
+export const ROOM_BYTES: number = 16 * 1024 * 1024;
 /** What is copied at once: a few milliseconds of the event loop, and this many bytes of memory at most. */
 const COPY_RECORDS = 2000;
 const COPY_BYTES = 2 * 1024 * 1024;
@@ -122,6 +127,8 @@ class CopySlice {
 /** One open file. `defragment` replaces it by another. */
 export class LmdbFile {
   path: string;
+  /** It has another name still: its content stays when it is discarded. */
+  isKept = false;
   readonly root: RootDatabase<Buffer, string>;
   readonly tables: Table[];
   /** The file, whatever its name is by then. */
@@ -247,7 +254,9 @@ export class LmdbFile {
           const slice: CopySlice = new CopySlice(from);
           scan(from, null, slice.take);
           from = slice.isFull ? (slice.keys.at(-1) as Key) : null;
-          if (slice.keys.length > 0) await target.append(bucket, slice);
+          if (slice.keys.length === 0) continue;
+          checkRoom(dirname(target.path), ROOM_BYTES, 'copying the store');
+          await target.append(bucket, slice);
         }
       }
     } finally {
@@ -326,6 +335,10 @@ export class LmdbFile {
    * more; what LMDB itself may look at, the first pages, stays.
    */
   async discard(): Promise<void> {
+    if (this.isKept) {
+      await this.close();
+      return;
+    }
     const cut = (length: number): Promise<void> => promisify(ftruncate)(this.fd, length);
     // What cannot be cut goes when the file is closed.
     await cutGradually(fstatSync(this.fd).size, FIRST_PAGES_BYTES, cut, rest).catch(() => {});

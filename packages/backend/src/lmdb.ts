@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { open as openDirectory } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { assert, errorFrom, faultPoint, keyFromBytes, OperatorError, RingQueue } from '@etsd/base';
@@ -6,7 +6,15 @@ import type { Backend, BackendSnapshot, Visit } from './backend.ts';
 import type { Batch } from './batch.ts';
 import { type Bucket, bucketIndex } from './buckets.ts';
 import { mergeScan } from './layer.ts';
-import { checkRoom, freeBytes, KEY_BYTES_MAX, type LmdbFile, openLmdbFile, type Sizes } from './lmdb-file.ts';
+import {
+  checkRoom,
+  freeBytes,
+  KEY_BYTES_MAX,
+  type LmdbFile,
+  openLmdbFile,
+  ROOM_BYTES,
+  type Sizes,
+} from './lmdb-file.ts';
 import { LmdbReader, type StoreCheck } from './lmdb-reader.ts';
 import { ABSENT, findIn, layersOf, Overlay } from './overlay.ts';
 import type { Slab } from './slab.ts';
@@ -17,13 +25,13 @@ export { loadEngine } from './lmdb-module.ts';
 const TRANSACTION_OPERATIONS_MAX = 4000;
 /** Writes kept for the new file while `defragment` copies the old one. */
 const CATCH_UP_BYTES_MAX = 512 * 1024 * 1024;
+/** A store that is being filled, and for which there is no room, is tried again after so many milliseconds. */
+const RETRY_MS = 1000;
 /** What LMDB calls a batch for which the disk or the map had no room. */
 const ENOSPC = 28;
 const MDB_MAP_FULL = -30_792;
 /** What LMDB calls a write of which the system took only a part, as it does when the disk becomes full: an I/O error. */
 const EIO = 5;
-/** Free bytes under which such a write is put down to the full disk, beside twice the size of the batch. */
-const FULL_BYTES = 4 * 1024 * 1024;
 
 /** `Backend` over LMDB: a memory-mapped copy-on-write tree, written by a thread of its own. */
 export class LmdbBackend implements Backend {
@@ -45,6 +53,8 @@ export class LmdbBackend implements Backend {
   private syncing = 0;
   /** While set, batches stay in flight: the file is about to be exchanged. */
   private paused = false;
+  /** Who would rather fail than wait for room. */
+  private readonly noRoomWaiters: ((error: Error) => void)[] = [];
   /** Called once when `writing` ends. */
   private readonly idleWaiters = new RingQueue<() => void>();
   /** While `defragment` runs: what the old file was given since the copy began. */
@@ -152,6 +162,14 @@ export class LmdbBackend implements Backend {
       count++;
     }
     const batches = inFlight.slice(0, count);
+    const noRoom = this.roomError(batches);
+    if (noRoom !== null) {
+      if (this.closing) {
+        this.lacksSpace = noRoom;
+        this.written(batches, noRoom);
+      } else this.lacksRoom(noRoom);
+      return;
+    }
     this.writing = true;
     this.file.write(batches).then(
       () => this.written(batches, null),
@@ -173,16 +191,35 @@ export class LmdbBackend implements Backend {
       return;
     }
     this.writing = false;
+    this.lacksRoom(error);
+  }
+
+  /** The oldest batches wait for room from now on. */
+  private lacksRoom(error: Error): void {
+    this.lacksSpace = error;
+    for (const waiter of this.noRoomWaiters.splice(0)) waiter(error);
     this.onOutOfSpace(error);
     this.tellIdle();
   }
 
+  /**
+   * Why these batches should not even be tried, or null. The engine (lmdb 3.5.6) writes what it has to say about a write
+   * that the system refuses as a whole over the end of a buffer, which may end the process; so that it does not come to
+   * that, it is never let near the end of the disk.
+   */
+  private roomError(batches: readonly Batch[]): Error | null {
+    const free = freeBytes(this.path);
+    const needed = ROOM_BYTES + 2 * bytesOf(batches);
+    if (free >= needed) return null;
+    return new OperatorError(
+      `writing to ${this.path} failed: ${free} bytes of the disk are free, ${needed} are needed`,
+      'Free space on that disk.',
+    );
+  }
+
   private isForSpace({ code }: EngineError, batches: readonly Batch[]): boolean {
     if (code === ENOSPC || code === MDB_MAP_FULL) return true;
-    if (code !== EIO) return false;
-    let bytes = 0;
-    for (const batch of batches) bytes += batch.bytes;
-    return freeBytes(this.path) < FULL_BYTES + 2 * bytes;
+    return code === EIO && freeBytes(this.path) < ROOM_BYTES + 2 * bytesOf(batches);
   }
 
   get isOutOfSpace(): boolean {
@@ -224,6 +261,20 @@ export class LmdbBackend implements Backend {
   idle(): Promise<void> {
     if (!this.writing && this.syncing === 0) return Promise.resolve();
     return new Promise((resolve) => this.idleWaiters.push(resolve));
+  }
+
+  /** As `committed`, but rejects where the file has no room, instead of waiting until it has. */
+  private committedNow(): Promise<void> {
+    if (this.lacksSpace !== null) return Promise.reject(this.lacksSpace);
+    return new Promise((resolve, reject) => {
+      this.noRoomWaiters.push(reject);
+      this.commit((error) => {
+        const at = this.noRoomWaiters.indexOf(reject);
+        if (at >= 0) this.noRoomWaiters.splice(at, 1);
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
   }
 
   private committed(): Promise<void> {
@@ -313,13 +364,8 @@ export class LmdbBackend implements Backend {
     faultPoint('defragment.before');
     rmSync(freshPath, { force: true });
     // What was deleted last should not be copied: deleted afterwards, it would leave holes in the new file.
-    await this.committed();
-    checkRoom(dirname(this.path), this.inUseBytes() + FULL_BYTES, 'defragmenting it');
-    if (this.lacksSpace !== null) throw this.lacksSpace;
-    // First everything known so far: what was deleted must not be copied.
-    await new Promise<void>((resolve, reject) => {
-      this.commit((error) => (error === null ? resolve() : reject(error)));
-    });
+    await this.committedNow();
+    checkRoom(dirname(this.path), this.inUseBytes() + ROOM_BYTES, 'defragmenting it');
     this.catchUpBytes = 0;
     const catchUp = new RingQueue<Batch>();
     this.catchUp = catchUp;
@@ -367,20 +413,23 @@ export class LmdbBackend implements Backend {
     }
   }
 
-  replace(fill: (fresh: Backend) => Promise<void>, switched: () => void = () => {}): Promise<void> {
+  replace(fill: (fresh: Backend) => Promise<void>, switched: () => void = () => {}, aside = ''): Promise<void> {
     assert(this.replacing === null && !this.closing, 'one replacement at a time, of an open store');
-    this.replacing = this.exchange(fill, switched).finally(() => {
+    this.replacing = this.exchange(fill, switched, aside).finally(() => {
       this.replacing = null;
     });
     return this.replacing;
   }
 
-  private async exchange(fill: (fresh: Backend) => Promise<void>, switched: () => void): Promise<void> {
+  private async exchange(fill: (fresh: Backend) => Promise<void>, switched: () => void, aside: string): Promise<void> {
     if (this.defragmenting !== null) await this.defragmenting.catch(() => {});
     await this.flush();
     const freshPath = `${this.path}.new`;
     for (const left of [freshPath, `${freshPath}-lock`]) rmSync(left, { force: true });
-    const fresh = new LmdbBackend(freshPath, this.onFailure);
+    // What is to be installed waits for room, as everything else.
+    const fresh: LmdbBackend = new LmdbBackend(freshPath, this.onFailure, () => {
+      setTimeout(() => fresh.retry(), RETRY_MS);
+    });
     try {
       await fill(fresh);
       await fresh.flush();
@@ -389,8 +438,10 @@ export class LmdbBackend implements Backend {
       throw errorFrom(thrown);
     }
     assert(this.overlay.open.operations === 0, 'nothing is written to a store that is being replaced');
+    if (aside !== '') linkSync(this.path, aside);
     await this.rename(fresh.file, freshPath);
     const old = this.file;
+    if (aside !== '') old.isKept = true;
     this.file = fresh.file;
     this.sizes = null;
     this.retired.add(old);
@@ -463,6 +514,12 @@ async function copyOf(file: LmdbFile, path: string): Promise<LmdbFile> {
       cause: thrown,
     });
   }
+}
+
+function bytesOf(batches: readonly Batch[]): number {
+  let bytes = 0;
+  for (const batch of batches) bytes += batch.bytes;
+  return bytes;
 }
 
 function removeCopy(path: string): void {

@@ -10,8 +10,12 @@ import type { Slab } from './slab.ts';
 /** One bucket: a sorted array of keys beside a map. */
 class Table {
   keys: Key[] = [];
-  readonly values = new Map<Key, Buffer>();
+  readonly values: Map<Key, Buffer>;
   bytes = 0;
+
+  constructor(values = new Map<Key, Buffer>()) {
+    this.values = values;
+  }
 
   set(key: Key, value: Buffer | null): void {
     const old = this.values.get(key);
@@ -31,9 +35,8 @@ class Table {
   }
 
   clone(): Table {
-    const copy = new Table();
+    const copy = new Table(new Map(this.values));
     copy.keys = this.keys.slice();
-    for (const [key, value] of this.values) copy.values.set(key, value);
     copy.bytes = this.bytes;
     return copy;
   }
@@ -47,24 +50,41 @@ class Table {
   }
 }
 
-function applyBatch(tables: readonly Table[], batch: Batch): void {
-  const records = batch.records;
-  // Values are copied: in the file they would be too, and whoever changes a value afterwards must not get away with it.
+/** What one batch does to the tables. */
+interface Change {
+  readonly bucket: number;
+  readonly key: Key;
+  readonly value: Buffer | null;
+}
+
+/** Values are copied: in the file they would be too, and whoever changes a value afterwards must not get away with it. */
+function changesOf(batch: Batch): Change[] {
+  const { records, layers } = batch;
+  const changes: Change[] = [];
   for (let i = 0; i < records.length; i++) {
     const key = recordKey(records.mains[i] as number, records.subs[i] as number, records.tombstones[i] as boolean);
-    (tables[KEY_BUCKET] as Table).set(key, Buffer.from(records.record(i)));
+    changes.push({ bucket: KEY_BUCKET, key, value: Buffer.from(records.record(i)) });
   }
-  for (let bucket = 0; bucket < tables.length; bucket++) {
-    const layer = batch.layers[bucket] as Layer | null;
+  for (let bucket = 0; bucket < layers.length; bucket++) {
+    const layer = layers[bucket] as Layer | null;
     if (layer === null) continue;
-    const table = tables[bucket] as Table;
-    for (const [key, value] of layer.entries) table.set(key, value === null ? null : Buffer.from(value));
+    for (const [key, value] of layer.entries) {
+      changes.push({ bucket, key, value: value === null ? null : Buffer.from(value) });
+    }
   }
+  return changes;
+}
+
+function apply(tables: readonly Table[], changes: readonly Change[]): void {
+  for (const { bucket, key, value } of changes) (tables[bucket] as Table).set(key, value);
 }
 
 function emptyTables(): Table[] {
   return BUCKETS.map(() => new Table());
 }
+
+/** Batches whose changes are kept apart from the durable tables. */
+const FLUSHED_MAX = 1000;
 
 export interface MemoryOptions {
   /** What a crash of the machine would leave is kept apart. */
@@ -81,10 +101,11 @@ export class MemoryBackend implements Backend {
   private readonly overlay = new Overlay();
   private readonly hooks: (() => void)[] = [];
   private tables: Table[];
-  /** The state as of the last flush; null where nobody will ask for it. */
+  /** The state as of some flush, behind which come the changes of later ones; null where nobody will ask for it. */
   private durable: Table[] | null;
+  private flushed: (readonly Change[])[] = [];
   /** Committed since the last flush, oldest first. */
-  private undurable: Batch[] = [];
+  private undurable: (readonly Change[])[] = [];
   private closed = false;
   /** The newest batch, which readers find in flight and in the tables. */
   private lingering: Batch | null = null;
@@ -151,12 +172,13 @@ export class MemoryBackend implements Backend {
       for (const hook of this.hooks) hook();
       faultPoint('backend.commit.hooked');
       const batch = this.overlay.seal();
-      applyBatch(this.tables, batch);
+      const changes = changesOf(batch);
+      apply(this.tables, changes);
       if (this.lingering !== null) this.overlay.drop(this.lingering);
       // In LMDB too the file shows a batch some time before it is known to be there.
       if (this.durable === null) this.overlay.drop(batch);
       else this.lingering = batch;
-      if (this.durable !== null) this.undurable.push(batch);
+      if (this.durable !== null) this.undurable.push(changes);
       faultPoint('backend.commit.after');
     }
     if (done !== undefined) done(null);
@@ -177,8 +199,15 @@ export class MemoryBackend implements Backend {
     if (this.durable === null || last === undefined) return;
     // What another flush or a replacement has settled meanwhile is not there any more.
     const covered = this.undurable.splice(0, this.undurable.indexOf(last) + 1);
-    for (const batch of covered) applyBatch(this.durable, batch);
+    this.flushed.push(...covered);
+    if (this.flushed.length > FLUSHED_MAX) this.settle(this.durable);
     faultPoint('backend.flush.after');
+  }
+
+  /** Most stores never crash: what is durable is put together when one does, or when there is much of it. */
+  private settle(durable: readonly Table[]): void {
+    for (const changes of this.flushed) apply(durable, changes);
+    this.flushed = [];
   }
 
   snapshot(): BackendSnapshot {
@@ -221,6 +250,7 @@ export class MemoryBackend implements Backend {
     this.overlay.clear();
     this.lingering = null;
     this.undurable = [];
+    this.flushed = [];
     if (this.durable !== null) this.durable = this.tables.map((table) => table.clone());
     switched();
   }
@@ -247,7 +277,8 @@ export class MemoryBackend implements Backend {
     // Whatever this one still does, it does not reach the disk.
     this.durable = null;
     const next = new MemoryBackend({ ...options, crashable: true });
-    for (let i = 0; i < survivors; i++) applyBatch(durable, this.undurable[i] as Batch);
+    this.settle(durable);
+    for (let i = 0; i < survivors; i++) apply(durable, this.undurable[i] as readonly Change[]);
     next.durable = durable;
     next.tables = durable.map((table) => table.clone());
     return next;

@@ -14,6 +14,7 @@ import {
 } from '@etsd/proto';
 import { parseEndpoint } from './endpoints.ts';
 import { CanceledError, TimeoutError, UnavailableError } from './errors.ts';
+import { prefix, toBytes } from './keys.ts';
 import * as methods from './methods.ts';
 import { headerAt, Neighbourhood } from './testing/neighbours.ts';
 import { get, key, put, remove } from './txn.ts';
@@ -30,9 +31,24 @@ test('endpoints are read as etcd reads them, and mistakes show the right form', 
   assert.deepEqual(parseEndpoint('http://a:2379/'), { address: { host: 'a', port: 2379 }, tls: 'never' });
   assert.deepEqual(parseEndpoint('unix:///run/etcd'), { address: { path: '/run/etcd' }, tls: 'if-configured' });
   assert.deepEqual(parseEndpoint('unixs:a'), { address: { path: 'a' }, tls: 'always' });
-  for (const wrong of ['', 'a', 'a:b', 'ftp://a:1', 'a:99999', 'http://a']) {
+  for (const wrong of ['', 'a', 'a:b', 'ftp://a:1', 'a:99999', 'http://a', 'a b:1', 'http:// a:1']) {
     assert.throws(() => parseEndpoint(wrong), /one looks like 127\.0\.0\.1:2379/);
   }
+});
+
+test('what is neither text nor bytes is refused by name, before anything is sent', () => {
+  for (const [wrong, name] of [
+    [undefined, 'undefined'],
+    [null, 'null'],
+    [7, 'number'],
+    [{}, 'object'],
+  ] as const) {
+    const expected = { name: 'TypeError', message: `keys and values are text or bytes; this is ${name}` };
+    assert.throws(() => prefix(wrong as never), expected);
+    assert.throws(() => get(wrong as never), expected);
+    assert.throws(() => put('a', wrong as never), expected);
+  }
+  assert.deepEqual(toBytes(new Uint8Array([1, 2]).subarray(1)), Buffer.from([2]));
 });
 
 test('a call goes to a member that can be reached, and stays off one that cannot', async () => {

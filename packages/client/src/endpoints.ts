@@ -16,7 +16,7 @@ export function parseEndpoint(text: string): Endpoint {
   if (unix !== null) {
     return { address: { path: unix[2] as string }, tls: unix[1] === 'unixs' ? 'always' : 'if-configured' };
   }
-  const match = /^(?:(https?):\/\/)?(\[[^\]]+\]|[^/:]+):(\d{1,5})\/?$/.exec(text);
+  const match = /^(?:(https?):\/\/)?(\[[^\]\s]+\]|[^/:\s]+):(\d{1,5})\/?$/.exec(text);
   const port = Number(match?.[3]);
   if (match === null || port > 65_535) {
     throw new TypeError(`"${text}" is no endpoint; one looks like 127.0.0.1:2379 or https://host:2379`);

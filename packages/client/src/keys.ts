@@ -12,14 +12,19 @@ export interface KeyRange {
 
 const ZERO = Buffer.from([0]);
 
+/** Throws `TypeError` for anything else, which only a program without types can pass. */
 export function toBytes(bytes: Bytes): Buffer {
   if (typeof bytes === 'string') return Buffer.from(bytes, 'utf8');
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (Buffer.isBuffer(bytes)) return bytes;
+  if (!ArrayBuffer.isView(bytes)) {
+    throw new TypeError(`keys and values are text or bytes; this is ${bytes === null ? 'null' : typeof bytes}`);
+  }
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** One key, or the range itself. */
 export function toRange(keys: Bytes | KeyRange): KeyRange {
-  if (typeof keys === 'object' && 'rangeEnd' in keys) return keys;
+  if (typeof keys === 'object' && keys !== null && 'rangeEnd' in keys) return keys;
   return { key: toBytes(keys), rangeEnd: EMPTY };
 }
 

@@ -1,3 +1,4 @@
+export { ChangeDigest } from './change-digest.ts';
 export { ChangeList, type ChangeListener } from './changes.ts';
 export { RangeCursor, type RecordSink } from './cursor.ts';
 export { EventSelection } from './event.ts';

@@ -21,6 +21,7 @@ import {
   writeLatin1,
   writeVarint,
 } from '@etsd/proto';
+import { ChangeDigest } from './change-digest.ts';
 import { ChangeList, type ChangeListener } from './changes.ts';
 import { Compaction } from './compact.ts';
 import { Copies } from './copies.ts';
@@ -69,6 +70,8 @@ export class Store {
   listener: ChangeListener | null = null;
   /** Filled in by `lookup`; reused. */
   readonly found = new FoundKey();
+  /** Of all changes since somebody cleared it. */
+  readonly digest = new ChangeDigest();
   /** The lease each key hung on when the store was opened. Whoever has taken it over may set it to null. */
   restoredLeases: Map<Key, U64> | null = null;
 
@@ -183,6 +186,7 @@ export class Store {
     const { slab, offset } = cache;
     writeKeyValue(slab.bytes, offset, key, created, main, version, value, valueStart, valueEnd, lease);
     this.backend.putRecord(main, sub, slab, offset, offset + size);
+    this.digest.add(main, sub, created, version, slab.bytes, offset, size);
     if (slot >= 0) index.update(key, slot, main, sub, created, version);
     else index.add(key, main, sub, created, version);
     this.changes = sub + 1;
@@ -247,6 +251,7 @@ export class Store {
     slab.bytes[offset] = KEY_TAG;
     writeLatin1(slab.bytes, writeVarint(slab.bytes, offset + 1, key.length), key);
     this.backend.putRecord(main, sub, slab, offset, offset + size, true);
+    this.digest.add(main, sub, 0, 0, slab.bytes, offset, size);
     const previousMain = index.main(slot);
     const previousSub = index.sub(slot);
     index.renew(slot, main, sub, 0, 0);

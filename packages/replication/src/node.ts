@@ -275,6 +275,19 @@ export class ReplicationNode {
     return this.catchUp.isBusy;
   }
 
+  /**
+   * Applies the log up to `index` and no further, while it goes on being written and committed, so that the state of that
+   * index can be put in the place of what is there; `reached` is called once it is applied, not before this returns.
+   */
+  holdApplying(index: number, reached: () => void): void {
+    this.pump.holdApplying(index, reached);
+  }
+
+  /** Applies everything again. */
+  resumeApplying(): void {
+    this.pump.resumeApplying();
+  }
+
   /** A fresh request id; the object is reused by the next call. */
   nextRequestId(): RequestId {
     return this.requestIds.next();

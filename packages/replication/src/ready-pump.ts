@@ -59,6 +59,9 @@ export class ReadyPump {
   /** Up to where raft allows applying. */
   private applyTarget: number;
   private applied: number;
+  /** Nothing behind this index is applied for now. */
+  private holdIndex = Number.POSITIVE_INFINITY;
+  private onHeld: (() => void) | null = null;
   private isRunning = false;
   private isScheduled = false;
   private isStopped = false;
@@ -100,6 +103,37 @@ export class ReadyPump {
     this.run();
   };
 
+  /**
+   * Applies up to `index` and no further; `reached` is called, not before this returns, once it is applied. Entries go on
+   * being written and committed meanwhile. Asking again moves the place; nobody is told of the former one then.
+   */
+  holdApplying(index: number, reached: () => void): void {
+    this.holdIndex = index;
+    this.onHeld = reached;
+    this.tellHeld();
+    this.schedule();
+  }
+
+  /** Applies everything again. */
+  resumeApplying(): void {
+    this.holdIndex = Number.POSITIVE_INFINITY;
+    this.onHeld = null;
+    this.schedule();
+  }
+
+  private get mayApply(): boolean {
+    return this.applied < Math.min(this.applyTarget, this.holdIndex);
+  }
+
+  private tellHeld(): void {
+    const held = this.onHeld;
+    if (held === null || this.applied < this.holdIndex) return;
+    this.onHeld = null;
+    this.parts.timers.endOfTurn(() => {
+      if (!this.isStopped) held();
+    });
+  }
+
   /** Does everything that can be done now. */
   run(): void {
     if (this.isRunning || this.isStopped) return;
@@ -129,10 +163,15 @@ export class ReadyPump {
         hasWritten = true;
         this.writes.add(ready.write, ready);
       }
-      if (this.applied < this.applyTarget && !this.isResumed && !raft.isInstalling) this.applySlice();
+      if (this.mayApply && !this.isResumed && !raft.isInstalling) this.applySlice();
       parts.stateChanged();
     }
     if (hasWritten) parts.log.flush();
+    // What was handed out while applying was held back comes with no further hand-out.
+    if (this.mayApply && !this.isResumed && !raft.isInstalling && !this.isStopped) {
+      this.applySlice();
+      this.schedule();
+    }
     if (raft.hasUntoldCommit && !this.isTelling) {
       this.isTelling = true;
       parts.timers.after(COMMIT_DELAY_MS, this.tellCommits);
@@ -161,6 +200,7 @@ export class ReadyPump {
     this.applied = index;
     this.applyTarget = index;
     this.confIndex = index;
+    this.tellHeld();
     this.parts.reads.appliedTo(index);
     this.parts.installed(index);
   }
@@ -175,7 +215,7 @@ export class ReadyPump {
     const { parts, raft } = this;
     const { applier, clock } = parts;
     const startMs = clock.nowMs();
-    const target = this.applyTarget;
+    const target = Math.min(this.applyTarget, this.holdIndex);
     faultPoint('apply.before');
     let index = this.applied;
     while (index < target && !this.isStopped) {
@@ -189,6 +229,7 @@ export class ReadyPump {
     raft.appliedTo(index);
     parts.reads.appliedTo(index);
     applier.batchEnd();
+    this.tellHeld();
     if (index < target) {
       this.isResumed = true;
       parts.timers.endOfTurn(this.resume);
@@ -200,7 +241,7 @@ export class ReadyPump {
     if (this.isStopped || this.isRunning) return;
     this.isRunning = true;
     try {
-      if (this.applied < this.applyTarget && !this.raft.isInstalling) this.applySlice();
+      if (this.mayApply && !this.raft.isInstalling) this.applySlice();
     } catch (error) {
       this.fail(error instanceof Error ? error : new Error(String(error)));
     } finally {

@@ -73,6 +73,18 @@ describe('header blocks', () => {
     peer.close();
   });
 
+  it('HPACK bomb: who sends a list of many times the limit is sent away at the first, who sends one over it is not', async () => {
+    const bomber = await victim.attack();
+    bomber.send(frame(Type.HEADERS, Bit.END_HEADERS, 1, bomb(3_500, 10_000)));
+    await victim.expelled(bomber, Code.ENHANCE_YOUR_CALM);
+    const careless = await victim.attack();
+    careless.send(frame(Type.HEADERS, Bit.END_HEADERS, 1, bomb(3_500, 8)), data(1, victim.target.body));
+    await careless.expect('a refusal', () => careless.hasEnded(1) || careless.resetCode(1) !== null);
+    assert.equal(careless.dataBytes(1), 0, 'the call was answered');
+    await careless.alive();
+    careless.close();
+  });
+
   it('HTTP/2 bomb (CVE-2026-49975): references to an empty field, the window closed', async () => {
     const attackers = await Promise.all(
       Array.from({ length: 20 }, () => victim.attack([Setting.INITIAL_WINDOW_SIZE, 0])),

@@ -270,7 +270,8 @@ describe('slow clients', () => {
     const victim = await start({ unreadMs: 100, windowStallMs: 1000 });
     const peer = await victim.attack([Setting.INITIAL_WINDOW_SIZE, 0]);
     peer.send(victim.request(1), victim.request(3));
-    await peer.expect('both streams to be given up', () => peer.resetCode(1) !== null && peer.resetCode(3) !== null);
+    const areGivenUp = () => peer.resetCode(1) !== null && peer.resetCode(3) !== null;
+    await peer.expect('both streams to be given up', areGivenUp, 60_000);
     assert.deepEqual(victim.misuse, ['answers_unread']);
     peer.close();
   });

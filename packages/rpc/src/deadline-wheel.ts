@@ -30,7 +30,8 @@ class Slot implements Expiring {
 export class DeadlineWheel {
   private readonly clock: Clock;
   private readonly timers: Timers;
-  private readonly slots: Slot[] = [];
+  /** Made when something first comes into them: most wheels are of clients with a few calls. */
+  private readonly slots: (Slot | null)[] = new Array<Slot | null>(SLOTS).fill(null);
   private timer: Timer | null = null;
   /** All ticks up to this one have been looked at. */
   private tick = 0;
@@ -40,7 +41,6 @@ export class DeadlineWheel {
   constructor(clock: Clock, timers: Timers) {
     this.clock = clock;
     this.timers = timers;
-    for (let i = 0; i < SLOTS; i++) this.slots.push(new Slot());
     this.onTimer = () => this.turn();
   }
 
@@ -49,7 +49,12 @@ export class DeadlineWheel {
     const nowTick = Math.floor(this.clock.nowMs() / TICK_MS);
     if (this.count === 0) this.tick = nowTick;
     node.wheelTick = nowTick + 1 + Math.ceil(Math.min(inMs, 1e12) / TICK_MS);
-    const head = this.slots[node.wheelTick % SLOTS] as Slot;
+    const place = node.wheelTick % SLOTS;
+    let head = this.slots[place] as Slot | null;
+    if (head === null) {
+      head = new Slot();
+      this.slots[place] = head;
+    }
     const last = head.wheelPrevious;
     last.wheelNext = node;
     node.wheelPrevious = last;
@@ -74,7 +79,10 @@ export class DeadlineWheel {
     const nowTick = Math.floor(this.clock.nowMs() / TICK_MS);
     const from = Math.max(this.tick + 1, nowTick - SLOTS + 1);
     this.tick = nowTick;
-    for (let tick = from; tick <= nowTick; tick++) this.expireSlot(this.slots[tick % SLOTS] as Slot, nowTick);
+    for (let tick = from; tick <= nowTick; tick++) {
+      const head = this.slots[tick % SLOTS] as Slot | null;
+      if (head !== null && head.wheelNext !== head) this.expireSlot(head, nowTick);
+    }
     if (this.count > 0) this.timer ??= this.timers.after(TICK_MS, this.onTimer, { ref: false });
   }
 

@@ -34,6 +34,8 @@ const RESETS_PER_LARGE_LIST = 50;
  */
 const CONGESTED_SHARE_OF_ONE = 1 / 8;
 const CONGESTED_SHARE_OF_ALL = 1 / 2;
+/** A header list of so many times what is allowed is no mistake: bytes that unpack to thousands of times their number. */
+const BOMB = 16;
 /** Payloads of our pings, to tell their answers apart. */
 const KEEPALIVE_PING = 1;
 const DRAIN_PING = 2;
@@ -96,6 +98,10 @@ export class ServerConnection extends Connection {
     }
     if (request.tooLarge) {
       this.owner.headersTooLarge(this);
+      if (block.size > BOMB * this.limits.headerListBytes) {
+        this.fail(ErrorCode.ENHANCE_YOUR_CALM, 'header list far too large');
+        return;
+      }
       this.spendResets(RESETS_PER_LARGE_LIST);
       if (this.dead) return;
     }

@@ -48,6 +48,11 @@ export interface HandshakeLimits {
   readonly pendingOfOneAddress: number;
   /** Handshakes under way, which hold keys and buffers; more have to wait their turn, each address in turn. */
   readonly underWay: number;
+  /**
+   * Handshakes that one address may have a second, and as many at once if it has rested; further ones wait. Each that comes
+   * to nothing counts as four. 0: no bound.
+   */
+  readonly perSecondOfOneAddress: number;
   /** From accept to the client's complete hello, and from there to the end of the handshake. */
   readonly timeoutMs: number;
   /** Time that handshakes may take of the event loop before others get twice as much. */

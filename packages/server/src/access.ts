@@ -83,12 +83,11 @@ export class Access {
 
   /** Who calls and how that is known, for the audit log: what `callerOf` goes by, in words. */
   identify(call: ApiCall): Identity {
-    const token = tokenOf(call);
     if (!this.auth.enabled) return UNASKED;
     const caller = this.callerOf(call);
     if (caller instanceof EtcdError) return INVALID;
     if (caller === NOBODY) return UNKNOWN;
-    return { user: caller.username, by: token === undefined ? 'certificate' : 'token' };
+    return { user: caller.username, by: tokenOf(call) === undefined ? 'certificate' : 'token' };
   }
 
   /** This member itself, for what it puts into the log unasked. */

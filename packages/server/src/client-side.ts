@@ -18,6 +18,8 @@ export interface ClientSideParts {
   readonly guarded: GuardedServer;
   readonly member: HttpMember;
   readonly isAuthOn: () => boolean;
+  /** What the HTTP API tells beside a refusal for want of space. */
+  readonly space: () => Readonly<Record<string, unknown>>;
   readonly misused: Misused;
 }
 
@@ -40,6 +42,7 @@ export function admitClients(parts: ClientSideParts): ClientSide {
     misused,
     handlerOf: (path) => guarded.handlerOf(path),
     isAuthEnabled: parts.isAuthOn,
+    space: parts.space,
   });
   serveHttp(rpc, edge);
   for (const listener of gate.listeners) rpc.adopt(listener);

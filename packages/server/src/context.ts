@@ -123,6 +123,14 @@ export interface ApiBackend {
   defragment(): Promise<void>;
 }
 
+/** What the API asks of the quarantine (`Quarantine`). */
+export interface ApiQuarantine {
+  /** What to answer instead of serving; null where this member serves. */
+  readonly refusal: EtcdError | null;
+  /** Whether operators should see the alarm CORRUPT for this member. */
+  readonly isAlarmed: boolean;
+}
+
 /** The choices of the operator that show in answers. */
 export type ApiConfig = Pick<
   MemberConfig,
@@ -144,4 +152,6 @@ export interface MemberContext {
   readonly state: State;
   readonly rpc: ApiServer;
   readonly access: Access;
+  /** Whether this member may serve what it holds. */
+  readonly quarantine: ApiQuarantine;
 }

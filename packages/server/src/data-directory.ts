@@ -7,6 +7,8 @@ export interface DataDirectory {
   readonly walDirectory: string;
   readonly storePath: string;
   readonly snapDirectory: string;
+  /** Where small notes of the member about itself rest. */
+  readonly memberDirectory: string;
   readonly lock: Lock;
   readonly hasStore: boolean;
 }
@@ -58,6 +60,7 @@ export async function openDataDirectory(
     walDirectory: config.walDir === '' ? `${memberDirectory}/wal` : config.walDir,
     storePath,
     snapDirectory,
+    memberDirectory,
     lock,
     hasStore: (await disk.stat(storePath)) !== null,
   };

@@ -4,6 +4,18 @@ export { type Health, registerHealth } from './api/health.ts';
 export { type CompactionWatch, type KvParts, registerKv } from './api/kv.ts';
 export { type MaintenanceParts, registerMaintenance } from './api/maintenance.ts';
 export { SliceRunner } from './api/slice-runner.ts';
+export { type Chain, readArchive } from './archive/chain.ts';
+export type { BaseManifest, Manifest, PieceManifest, Sample } from './archive/manifest.ts';
+export { formatTime, planRestore, type RestoreMoment, type RestorePlan } from './archive/plan.ts';
+export {
+  type ChainProof,
+  proveChain,
+  type RestoredMoment,
+  replayPlan,
+  restoreArchive,
+} from './archive/restore-archive.ts';
+export { outdated } from './archive/retention.ts';
+export type { CommandResult, CommandRunner } from './archive/sender.ts';
 export { MemberRemovedError } from './bootstrap/removed.ts';
 export { buildConfig, type MemberConfig, type RawConfig, readValue } from './config/config.ts';
 export { parseInitialCluster } from './config/initial-cluster.ts';
@@ -46,8 +58,9 @@ export { planRecovery, type RecoverOptions, type RecoveryPlan, recoverMember } f
 export { migrateToEtcd } from './rescue/to-etcd.ts';
 export { MemberSnapshots, type MemberSnapshotsParts } from './snapshots/member-snapshots.ts';
 export { type RecoverParts, recoverInstalledSnapshot } from './snapshots/recover.ts';
-export { type RestoreOptions, restoreSnapshot } from './snapshots/restore.ts';
+export { type RestoreOptions, type RestoreTarget, restoreSnapshot } from './snapshots/restore.ts';
 export {
+  ChecksumError,
   checkSavedSnapshot,
   type SavedSnapshot,
   type SnapshotSummary,
@@ -62,4 +75,5 @@ export {
   writeStoreToBolt,
 } from './snapshots/store-file.ts';
 export { type V2Membership, v2StoreJson } from './snapshots/v2-store.ts';
+export { isZstd, writeNewFile, ZSTD_LEVEL, zstdPacked, zstdUnpacked } from './snapshots/zstd.ts';
 export { CLUSTER_VERSION, ETSD_VERSION, PROTOCOL_VERSION } from './version.ts';

@@ -115,7 +115,11 @@ export class Gate {
 function secureOptions(config: MemberConfig, tls: TlsSide, alpn: readonly string[]): ListenOptions {
   return {
     tls: tls.serverOptions(alpn),
-    handshakes: { timeoutMs: config.tlsHandshakeTimeoutMs, underWay: config.tlsHandshakesMax },
+    handshakes: {
+      timeoutMs: config.tlsHandshakeTimeoutMs,
+      underWay: config.tlsHandshakesMax,
+      perSecondOfOneAddress: config.tlsHandshakesPerAddress,
+    },
     handshakeWatcher: tls.watcher,
   };
 }

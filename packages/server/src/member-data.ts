@@ -4,6 +4,7 @@ import { Store } from '@etsd/mvcc';
 import type { LogPlace } from '@etsd/replication';
 import type { World } from '@etsd/runtime';
 import { Lessor, leaseTtlMinSeconds, State } from '@etsd/state';
+import type { LogTail } from './archive/log-stretches.ts';
 import type { MemberConfig } from './config/config.ts';
 import type { DataDirectory } from './data-directory.ts';
 import type { DiskPlace } from './duties/disk-space.ts';
@@ -81,6 +82,7 @@ export function logPlace(
   directory: DataDirectory,
   metrics: MemberMetrics,
   fullDisk: FullDisk,
+  tail: LogTail,
 ): LogPlace {
   const { world, config, logger } = parts;
   return {
@@ -92,9 +94,10 @@ export function logPlace(
       unsafeNoSync: config.unsafeNoFsync,
       ...parts.wal,
       observer: {
-        synced(durationMs: number, bytes: number): void {
+        synced(durationMs: number, bytes: number, sequence: number, end: number): void {
           metrics.walSync.observe(durationMs / 1000);
           metrics.walBytes += bytes;
+          tail.moved(sequence, end);
         },
         outOfSpace: () => fullDisk.noticed(),
       },

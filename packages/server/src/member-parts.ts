@@ -4,6 +4,7 @@ import type { Applier, HttpTransportOptions, ReplicationNode } from '@etsd/repli
 import type { World } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import type { WalOptions } from '@etsd/wal';
+import type { CommandRunner } from './archive/sender.ts';
 import type { MemberConfig } from './config/config.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
 import type { BcryptEngine } from './passwords.ts';
@@ -49,6 +50,10 @@ export interface MemberParts {
   readonly cacheBytes?: number;
   /** May stand between the log and what applies it: a simulated world looks at every entry that comes by. */
   readonly observeApplier?: (state: State) => Applier;
+  /** What it says it is, and joins and refuses clusters as; default `PROTOCOL_VERSION`. A simulated world mixes releases. */
+  readonly serverVersion?: string;
+  /** For `--archive-command`, which is refused without it. Called once, early: starting a program later costs more. */
+  readonly startCommands?: () => CommandRunner;
   /** How long running calls may go on when the member stops, in milliseconds; default 2000, 0 cuts them off. */
   readonly drainMs?: number;
 }

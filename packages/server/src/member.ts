@@ -1,12 +1,16 @@
 import type { Backend } from '@etsd/backend';
 import { U64_ZERO, u64ToHex } from '@etsd/base';
 import type { Store } from '@etsd/mvcc';
-import { HeaderTemplate } from '@etsd/proto';
+import { AlarmType, HeaderTemplate } from '@etsd/proto';
 import { HttpTransport, type HttpTransportOptions, type OpenedLog, ReplicationNode } from '@etsd/replication';
 import { RpcServer } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import { Access, GuardedServer } from './access.ts';
+import type { Archiver } from './archive/archiver.ts';
+import { LogTail } from './archive/log-stretches.ts';
+import { openArchive, startCommands } from './archive/member-archive.ts';
+import type { CommandRunner } from './archive/sender.ts';
 import type { AuditSink } from './audit/audit-buffer.ts';
 import { bcryptCost, openTokens } from './auth-parts.ts';
 import { checkFirstStart } from './bootstrap/first-start.ts';
@@ -26,6 +30,7 @@ import { versionRefusal } from './duties/version-rules.ts';
 import { Abuse } from './guard/abuse.ts';
 import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
 import { httpMember } from './http-member.ts';
+import { MemberIntegrity } from './integrity/member-integrity.ts';
 import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS } from './limits.ts';
 import { Gate, withBoundPorts } from './listeners.ts';
 import { type FullDisk, logPlace, type OpenedData, openData, placesOf } from './member-data.ts';
@@ -37,10 +42,14 @@ import { attachPeerMetrics } from './peer-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
 import { attachProcessMetrics } from './process-metrics.ts';
 import { publishMember } from './publish.ts';
-import { isNoSpaceRaised, raiseNoSpace } from './quota.ts';
+import { clearNoSpace, isNoSpaceRaised, raiseNoSpace } from './quota.ts';
 import { registerServices, type Services } from './services.ts';
 import { MemberSnapshots } from './snapshots/member-snapshots.ts';
 import { SnapshotMetrics } from './snapshots/snapshot-metrics.ts';
+import { HeldAlarm } from './space/held-alarm.ts';
+import { LargestPrefixes } from './space/largest-prefixes.ts';
+import { attachSpaceMetrics } from './space/space-metrics.ts';
+import { SpaceWatch } from './space/space-watch.ts';
 import { attachTlsMetrics } from './tls/figures.ts';
 import { openTlsSides, type TlsSides } from './tls/open-sides.ts';
 import type { Tokens } from './tokens.ts';
@@ -67,11 +76,14 @@ export async function runMember(given: MemberParts): Promise<Member> {
     const tokens = await openTokens(world, logger, config.authToken, config.authTokenTtlSeconds);
     const auditSink = await openAuditSink(world, config.guard.audit);
     const directory = await openDataDirectory(world, config, logger, parts.loadBackend);
+    let commands: CommandRunner | null = null;
     try {
-      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink });
+      commands = startCommands(parts);
+      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink, commands });
       await member.serve();
       return member;
     } catch (error) {
+      commands?.close();
       await directory.lock.release();
       throw error;
     }
@@ -86,6 +98,7 @@ export async function runMember(given: MemberParts): Promise<Member> {
 interface Openings {
   readonly tokens: Tokens;
   readonly auditSink: AuditSink | null;
+  readonly commands: CommandRunner | null;
 }
 
 /** The addresses of a member. */
@@ -103,6 +116,10 @@ async function bindGates(world: World, config: MemberConfig, tls: TlsSides): Pro
     await peers.close();
     throw error;
   }
+}
+
+function versionOf({ serverVersion = PROTOCOL_VERSION }: MemberParts): string {
+  return serverVersion;
 }
 
 class RunningMember implements Member {
@@ -124,6 +141,11 @@ class RunningMember implements Member {
   private readonly compactions: CompactionSlices;
   private readonly commits: CommitBatches;
   private readonly diskSpace: DiskSpace;
+  private readonly integrity: MemberIntegrity;
+  private readonly heldAlarm: HeldAlarm;
+  private readonly prefixes: LargestPrefixes;
+  private readonly space: SpaceWatch;
+  private readonly archiver: Archiver | null;
   private autoCompaction: AutoCompaction | null = null;
   private clients: ClientSide | null = null;
   private readonly misused: (kind: string, peer: string, reason: string) => void;
@@ -144,7 +166,8 @@ class RunningMember implements Member {
     fullDisk: FullDisk,
     gates: Gates,
     dialTls: TlsOptions | null,
-    { tokens, auditSink }: Openings,
+    tail: LogTail,
+    { tokens, auditSink, commands }: Openings,
   ) {
     const { world, config, logger } = parts;
     const { backend, store, state, lessor } = data;
@@ -165,12 +188,13 @@ class RunningMember implements Member {
       failed: parts.fail,
     });
     this.isRestarted = opened.start.bootstrap === null;
+    const snapshotMetrics = new SnapshotMetrics(metrics.registry);
     this.snapshots = new MemberSnapshots({
       ...data,
       world,
       logger,
       directory: directory.snapDirectory,
-      metrics: new SnapshotMetrics(metrics.registry),
+      metrics: snapshotMetrics,
       isBusy: () => this.replication.isBusy,
     });
     this.links = this.connect(opened, dialTls);
@@ -190,6 +214,22 @@ class RunningMember implements Member {
       electionTickAdvance: config.initialElectionTickAdvance,
       snapshotCount: config.snapshotCount,
       catchUpEntries: config.snapshotCatchupEntries,
+    });
+    this.integrity = new MemberIntegrity({
+      world,
+      logger,
+      config: config.upkeep,
+      electionMs: config.electionTimeoutMs,
+      clusterId: this.replication.clusterId,
+      memberId: this.replication.memberId,
+      directory: directory.memberDirectory,
+      store,
+      state,
+      replication: this.replication,
+      links: this.links,
+      receivedAtMs: () => this.snapshots.sink.receivedAtMs,
+      install: (snapshot, done) => this.snapshots.installer.exchange(snapshot, done),
+      fail: parts.fail,
     });
     const abuse = new Abuse(logger, world.clock);
     this.misused = (kind, peer, reason) => abuse.note(kind, peer, { reason });
@@ -248,6 +288,7 @@ class RunningMember implements Member {
       state,
       rpc: this.guarded,
       access,
+      quarantine: this.integrity.quarantine,
     };
     this.diskSpace = new DiskSpace({
       places: placesOf(config, directory),
@@ -260,6 +301,19 @@ class RunningMember implements Member {
       raise: (done) => raiseNoSpace(context, { done, fail: done }),
     });
     fullDisk.noticed = () => this.diskSpace.refused();
+    this.heldAlarm = new HeldAlarm({
+      disk: world.disk,
+      path: `${directory.memberDirectory}/nospace-held`,
+      alarms: state.alarms,
+      memberId: this.replication.memberId,
+      logger,
+    });
+    this.prefixes = new LargestPrefixes({
+      store,
+      after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
+      nowMs: () => world.clock.nowMs(),
+    });
+    this.space = this.watchSpace(context);
     this.peers = new PeerSide({
       links: this.links,
       gate: gates.peers,
@@ -287,9 +341,34 @@ class RunningMember implements Member {
       guard: this.guard,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
+      serverVersion: versionOf(parts),
       fail: parts.fail,
     });
-    this.snapshots.onReplaced = () => this.services.watch.hub.storeReplaced();
+    this.integrity.onChange = (isQuarantined) => {
+      this.services.health.set(!isQuarantined);
+      if (isQuarantined) this.services.watch.endAll();
+    };
+    this.integrity.route(this.peers.edge);
+    this.archiver = openArchive({
+      ...data,
+      world,
+      logger,
+      config,
+      clusterId: this.replication.clusterId,
+      memberId: this.replication.memberId,
+      walDirectory: directory.walDirectory,
+      snapDirectory: directory.snapDirectory,
+      tail,
+      isBusy: () => this.replication.isBusy,
+      registry: metrics.registry,
+      snapshotMetrics,
+      runner: commands,
+    });
+    this.snapshots.onReplaced = () => {
+      this.integrity.replaced();
+      this.services.watch.hub.storeReplaced();
+      this.archiver?.stateReplaced();
+    };
     state.onBatchEnd = this.batchEnd;
     this.replication.onLeadership((isLeader) => {
       if (!isLeader) this.services.expiry.demote();
@@ -305,6 +384,8 @@ class RunningMember implements Member {
       auth: state.auth,
       loopDelay: parts.loopDelay,
     });
+    attachSpaceMetrics(metrics.registry, this.space);
+    this.integrity.attachMetrics(metrics.registry);
     const sides = [gates.tls.clients, gates.tls.peers].filter((side) => side !== null);
     attachTlsMetrics(
       metrics.registry,
@@ -330,22 +411,50 @@ class RunningMember implements Member {
     const data = await openData(parts, directory, fullDisk);
     try {
       const dialTls = gates.tls.peers?.dialOptions() ?? null;
-      const place = logPlace(parts, directory, metrics, fullDisk);
-      const opened = await openLog({ world, config, logger, tls: dialTls, directory, state: data.state, place });
-      const refusal = versionRefusal(data.state.version, PROTOCOL_VERSION);
+      const tail = new LogTail();
+      const place = logPlace(parts, directory, metrics, fullDisk, tail);
+      const serverVersion = versionOf(parts);
+      const { state } = data;
+      const opened = await openLog({ world, config, logger, tls: dialTls, directory, state, place, serverVersion });
+      const refusal = versionRefusal(state.version, serverVersion);
       if (refusal !== null) throw refusal;
       logger.log('info', 'starting etcd server', {
         'local-member-id': u64ToHex(opened.start.memberId),
         'cluster-id': u64ToHex(opened.start.clusterId),
-        'local-server-version': PROTOCOL_VERSION,
-        'cluster-version': data.state.version.version === '' ? 'to_be_decided' : data.state.version.version,
+        'local-server-version': serverVersion,
+        'cluster-version': state.version.version === '' ? 'to_be_decided' : state.version.version,
         name: config.name,
       });
-      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, openings);
+      return new RunningMember(parts, directory, data, opened, metrics, fullDisk, gates, dialTls, tail, openings);
     } catch (error) {
       await data.backend.close();
       throw error;
     }
+  }
+
+  private watchSpace(context: MemberContext): SpaceWatch {
+    const { world, config, logger } = this.parts;
+    const { backend, replication, state, store } = this;
+    return new SpaceWatch({
+      quotaBytes: context.limits.quotaBytes,
+      backend,
+      every: (ms, callback) => world.timers.every(ms, callback, { ref: false }),
+      nowMs: () => world.clock.nowMs(),
+      logger,
+      prefixes: this.prefixes,
+      alarm: () => ({
+        isRaised: isNoSpaceRaised(context),
+        isHeld: state.alarms.isHeld(replication.memberId, AlarmType.NOSPACE),
+      }),
+      isDiskLow: () => this.diskSpace.isLow,
+      clear: (done) => clearNoSpace(context, { done: () => done(undefined), fail: (error) => done(error.message) }),
+      revision: () => store.revision,
+      compactRevision: () => store.compactRevision,
+      isCompacting: () => store.compacting,
+      compact: (revision, done) => this.services.compact(revision, done),
+      compactsUnasked: config.upkeep.compactOnNoSpace,
+      defragmentPercent: config.upkeep.autoDefragmentPercent,
+    });
   }
 
   private connect(opened: OpenedLog, tls: TlsOptions | null): PeerLinks {
@@ -357,11 +466,13 @@ class RunningMember implements Member {
       clusterId: opened.start.clusterId,
       ownPeerUrls: config.initialAdvertisePeerUrls,
       tls,
-      serverVersion: PROTOCOL_VERSION,
+      serverVersion: versionOf(this.parts),
       minClusterVersion: MIN_CLUSTER_VERSION,
       electionMs: config.electionTimeoutMs,
       host: {
-        step: (message) => this.replication.step(message),
+        step: (message) => {
+          if (!this.integrity.takes(message)) this.replication.step(message);
+        },
         isRemoved: (id) => this.state.members.isRemoved(id),
         reportUnreachable: (id) => this.replication.reportUnreachable(id),
         reportSnapshot: (id, failed) => this.replication.reportSnapshot(id, failed),
@@ -394,11 +505,15 @@ class RunningMember implements Member {
   async serve(): Promise<void> {
     const { config, logger } = this.parts;
     if (this.isRestarted && config.initialCorruptCheck) await this.services.duties.initialCheck();
+    await this.heldAlarm.open();
+    await this.integrity.open();
     this.replication.start();
+    this.integrity.start();
     this.services.duties.start();
     this.peers.open();
     await this.untilLeaderKnown();
     this.diskSpace.start();
+    this.space.start();
     const publishing = {
       replication: this.replication,
       logger,
@@ -410,6 +525,7 @@ class RunningMember implements Member {
     await this.services.duties.decided;
     this.admitClients();
     this.startAutoCompaction();
+    this.archiver?.start();
     logger.log('info', 'ready to serve client requests');
     for (const endpoint of config.listenClientUrls) {
       const secure = isSecure(endpoint);
@@ -438,8 +554,15 @@ class RunningMember implements Member {
       gate: this.gates.clients,
       rpc: this.rpc,
       guarded: this.guarded,
-      member: httpMember(this.replication, this.state, this.metrics.registry),
+      member: httpMember(
+        versionOf(this.parts),
+        this.replication,
+        this.state,
+        this.integrity.quarantine,
+        this.metrics.registry,
+      ),
       isAuthOn: () => this.state.auth.enabled,
+      space: () => this.space.explain(!this.state.auth.enabled),
       misused: this.misused,
     });
   }
@@ -477,11 +600,16 @@ class RunningMember implements Member {
     this.compactions.stop();
     this.commits.stop();
     this.diskSpace.stop();
+    this.space.stop();
+    this.integrity.stop();
+    this.prefixes.stop();
     await this.peers.close();
     this.gates.tls.clients?.stop();
     this.gates.tls.peers?.stop();
     await this.replication.stop();
     this.snapshots.stop();
+    await this.heldAlarm.settled();
+    await this.archiver?.stop();
     await this.backend.close();
     await this.directory.lock.release();
     logger.log('info', 'closed etcd server', { name: this.parts.config.name, 'data-dir': this.parts.config.dataDir });

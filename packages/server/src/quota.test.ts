@@ -20,7 +20,7 @@ const NO_SPACE = '8 etcdserver: mvcc: database space exceeded';
 const put = (member: TestMember, bytes = 0) =>
   member.ask(`${KV}Put`, PutRequest.encode(PutRequest.create({ key, value: Buffer.alloc(bytes) })));
 
-// Goal: the cost rule and its place before all other checks, as in etcd: file + 256 + key + value must stay below.
+// Goal: the cost rule and its place before all other checks, as in etcd: what is there + 256 + key + value must stay below.
 test('a request that would reach the quota is refused and raises the alarm', () => {
   const member = new TestMember({ quotaBackendBytes: 10_000 }).registerKv();
   member.fileBytes = 10_000 - 256 - 1 - 100;
@@ -82,6 +82,50 @@ test('a burst is stopped at the quota, not at the next look at the file', () => 
   assert.equal(member.quota.admits(0), true, 'what adds nothing passes');
   member.fileBytes = 0;
   assert.equal(member.quota.admits(1000), true, 'freed space is seen at once');
+});
+
+// Goal: what was freed counts as free before the file is any smaller.
+test('the quota counts what is in use, not the size of the file', () => {
+  const member = new TestMember({ quotaBackendBytes: 10_000 }).registerKv();
+  member.fileBytes = 50_000;
+  member.inUseBytes = 9000;
+  assert.ok(Buffer.isBuffer(put(member)));
+  member.inUseBytes = 10_000;
+  for (let again = 0; again < 100 && Buffer.isBuffer(put(member)); again++);
+  assert.equal(put(member), NO_SPACE);
+});
+
+test('while the alarm stands, a refused write leaves nothing in the log', () => {
+  const member = new TestMember({ quotaBackendBytes: 10_000 }).registerKv();
+  member.fileBytes = 20_000;
+  assert.equal(put(member), NO_SPACE);
+  const { index } = member.log;
+  for (let again = 0; again < 10; again++) assert.equal(put(member), NO_SPACE);
+  assert.equal(member.log.index, index);
+});
+
+// Goal: who raised the alarm is known: the member, which may clear it, or an operator, who alone may.
+test('an alarm of an operator is told from one that the member raised', () => {
+  const member = new TestMember({ quotaBackendBytes: 10_000 }).registerKv();
+  const { alarms } = member.state;
+  const told: boolean[] = [];
+  alarms.onOrdered = (_member, _type, isHeld) => told.push(isHeld);
+  const order = (action: number): void => {
+    const request = { action, memberID: MEMBER_ID, alarm: AlarmType.NOSPACE };
+    const body = AlarmRequest.encode(AlarmRequest.create(request));
+    const entry = writeRaftRequest(RaftRequestField.Alarm, body, 0, body.length, 0, 1, '', 0);
+    member.log.propose(entry, { done: () => {}, fail: (error) => assert.fail(error) });
+  };
+  member.fileBytes = 20_000;
+  assert.equal(put(member), NO_SPACE);
+  assert.deepEqual([alarms.noSpace, alarms.isHeld(MEMBER_ID, AlarmType.NOSPACE)], [true, false]);
+  order(AlarmAction.ACTIVATE);
+  assert.equal(alarms.isHeld(MEMBER_ID, AlarmType.NOSPACE), true, 'from now on the operator wants it');
+  order(AlarmAction.DEACTIVATE);
+  assert.deepEqual([alarms.noSpace, alarms.isHeld(MEMBER_ID, AlarmType.NOSPACE)], [false, false]);
+  assert.deepEqual(told, [true, false]);
+  assert.equal(put(member), NO_SPACE);
+  assert.equal(alarms.isHeld(MEMBER_ID, AlarmType.NOSPACE), false);
 });
 
 test('below zero there is no quota', () => {

@@ -5,7 +5,7 @@ import { registerAuth } from './api/auth.ts';
 import { registerCluster } from './api/cluster.ts';
 import { registerElection } from './api/election.ts';
 import { proposeRequest, refusal } from './api/guards.ts';
-import { registerHealth } from './api/health.ts';
+import { type Health, registerHealth } from './api/health.ts';
 import { KeyQueue } from './api/key-queue.ts';
 import { registerKv } from './api/kv.ts';
 import { LeaderGuard } from './api/leader-guard.ts';
@@ -42,12 +42,14 @@ export interface ServicesParts {
   readonly watchProgressIntervalMs: number;
   readonly diskSpace: { readonly isLow: boolean };
   readonly clusterSettings: ClusterDutiesSettings;
+  readonly serverVersion: string;
   readonly fail: (error: unknown) => void;
 }
 
 /** The gRPC services of a member, and the duties that belong to them. */
 export interface Services {
   readonly watch: WatchService;
+  readonly health: Health;
   readonly expiry: LeaseExpiry;
   readonly duties: ClusterDuties;
   /** Compacts through the log, as a client's request would. */
@@ -69,11 +71,11 @@ export function registerServices(parts: ServicesParts): Services {
   const guard = new LeaderGuard({ world, replication, electionMs });
   const runner = new SliceRunner(world, context.limits.sliceMs);
   registerKv({ context, quota, compactions, runner });
-  registerMaintenance({ context, runner });
+  registerMaintenance({ context, runner, serverVersion: parts.serverVersion });
   registerSnapshot(context, parts.snapshots);
   const learners = registerMembership(parts);
   registerAuth(context, parts.passwords, parts.guard.logins);
-  registerHealth(context);
+  const health = registerHealth(context);
   const watch = registerWatch({
     world,
     rpc,
@@ -107,6 +109,7 @@ export function registerServices(parts: ServicesParts): Services {
     context,
     peers: parts.links,
     settings: parts.clusterSettings,
+    serverVersion: parts.serverVersion,
     fail: parts.fail,
   });
   routeDuties(parts.peers.edge, context.clusterId, duties);
@@ -119,6 +122,7 @@ export function registerServices(parts: ServicesParts): Services {
   parts.peers.answerLeases(registerLease({ context, quota, lessor, expiry, guard, forwarder }));
   return {
     watch,
+    health,
     expiry,
     duties,
     compact(revision, done) {

@@ -3,10 +3,12 @@
  *
  *   --seed 7 --minutes 2     one run of two simulated minutes (default half a minute) and the peace behind them
  *   --seeds 1..100           these seeds; `--runs N` so many fresh ones (the first is printed)
- *   --budget 60              fresh seeds for so many real seconds
+ *   --budget 60              fresh seeds for so many real seconds, `--total-minutes 120` for so many simulated minutes
+ *   --jobs 2                 so many processes side by side, each with its share of the runs (see `start.ts`)
  *   --regressions            the runs that once failed
  *   --trace                  every line of the trace, --keep FILE writes it there instead
  *   --faults FILE            another schedule of faults, as JSON; `--members N` another size of the cluster
+ *   --at-once N              so many requests of each client together
  *   --shrink FILE            what fails is made small and written there, in up to --shrink-runs (default 200) more runs
  *   --replay FILE            plays such a file
  *   --bench                  how fast three members are simulated under load and faults, on `--seeds` (default 1..12)
@@ -25,7 +27,7 @@ import { type Schedule, scheduleOf, shrink } from './run/shrink.ts';
 import { type SimulateOptions, type SimulateResult, simulate } from './run/simulate.ts';
 
 const SECONDS = 30;
-const BENCH = { from: 1, to: 12, seconds: 20, warmUps: 3 };
+const BENCH = { from: 1, to: 12, seconds: 20, warmUps: 4 };
 
 const { values } = parseArgs({
   options: {
@@ -33,9 +35,12 @@ const { values } = parseArgs({
     seeds: { type: 'string' },
     runs: { type: 'string' },
     budget: { type: 'string' },
+    'total-minutes': { type: 'string' },
+    share: { type: 'string', default: '0/1' },
     minutes: { type: 'string' },
     seconds: { type: 'string' },
     members: { type: 'string' },
+    'at-once': { type: 'string' },
     faults: { type: 'string' },
     keep: { type: 'string' },
     replay: { type: 'string' },
@@ -48,6 +53,7 @@ const { values } = parseArgs({
 });
 
 const replayed = values.replay === undefined ? null : (JSON.parse(readFileSync(values.replay, 'utf8')) as Schedule);
+const [share, shares] = values.share.split('/').map(Number) as [number, number];
 const seconds = values.minutes !== undefined ? Number(values.minutes) * 60 : Number(values.seconds ?? SECONDS);
 
 function commit(): string {
@@ -68,8 +74,10 @@ function range(text: string): [from: number, to: number] {
   return text.split('..').map(Number) as [number, number];
 }
 
+type Chosen = Pick<SimulateOptions, 'seed' | 'seconds' | 'plan'>;
+
 /** What is to be run, one after the other; endless where a budget of time ends it. */
-function* chosen(): Generator<Pick<SimulateOptions, 'seed' | 'seconds'>> {
+function* chosen(): Generator<Chosen> {
   if (replayed !== null) {
     yield replayed;
     return;
@@ -84,26 +92,38 @@ function* chosen(): Generator<Pick<SimulateOptions, 'seed' | 'seconds'>> {
     return;
   }
   const first = values.seed === undefined ? freshSeed() : Number(values.seed);
-  const runs = values.budget !== undefined ? Number.POSITIVE_INFINITY : Number(values.runs ?? 1);
+  const isEndless = values.budget !== undefined || values['total-minutes'] !== undefined;
+  const runs = isEndless ? Number.POSITIVE_INFINITY : Number(values.runs ?? 1);
   for (let run = 0; run < runs; run++) yield { seed: first + run, seconds };
 }
 
-function optionsOf(one: Pick<SimulateOptions, 'seed' | 'seconds'>): SimulateOptions {
+/** Of what is to be run, the part of this process. */
+function* chosenShare(): Generator<Chosen> {
+  let number = 0;
+  for (const one of chosen()) if (number++ % shares === share) yield one;
+}
+
+function optionsOf(one: Chosen): SimulateOptions {
   const faults = values.faults === undefined ? null : (JSON.parse(readFileSync(values.faults, 'utf8')) as Fault[]);
   return {
     ...one,
-    ...(replayed === null ? {} : { plan: replayed.plan, faults: replayed.faults }),
+    ...(replayed === null ? {} : { faults: replayed.faults }),
     keepsTrace: values.trace || values.keep !== undefined,
     ...(faults === null ? {} : { faults }),
-    ...(values.members === undefined ? {} : { plan: { founders: Number(values.members), spares: 0 } }),
+    plan: {
+      ...one.plan,
+      ...(values.members === undefined ? {} : { founders: Number(values.members), spares: 0 }),
+      ...(values['at-once'] === undefined ? {} : { atOnce: Number(values['at-once']) }),
+    },
   };
 }
 
-function replayOf({ seed, seconds: length }: SimulateOptions): string {
+function replayOf({ seed, seconds: length, plan }: SimulateOptions): string {
   if (replayed !== null) return `npm run simulate -- --replay ${values.replay} --trace`;
   const rest = (['members', 'faults'] as const).flatMap((name) =>
     values[name] === undefined ? [] : [`--${name} ${values[name]}`],
   );
+  if (plan?.atOnce !== undefined) rest.push(`--at-once ${plan.atOnce}`);
   return ['npm run simulate --', `--seed ${seed}`, `--seconds ${length}`, ...rest, '--trace'].join(' ');
 }
 
@@ -130,9 +150,10 @@ async function makeSmall(options: SimulateOptions, result: SimulateResult, path:
 /** Runs what was chosen; whether all of it kept its promises. */
 async function runAll(): Promise<boolean> {
   const coverage = new Coverage();
+  const enoughMs = (Number(values['total-minutes']) * 60_000) / shares;
   const startedMs = performance.now();
   const total = { runs: 0, failed: 0, simulatedMs: 0, calls: 0 };
-  for (const one of chosen()) {
+  for (const one of chosenShare()) {
     const options = optionsOf(one);
     const result = await simulate(options);
     show(options, result);
@@ -143,11 +164,14 @@ async function runAll(): Promise<boolean> {
     total.calls += result.stats.calls;
     if (result.violations.length > 0) total.failed++;
     if (values.budget !== undefined && performance.now() - startedMs > Number(values.budget) * 1000) break;
+    if (values['total-minutes'] !== undefined && total.simulatedMs >= enoughMs) break;
   }
   const tookMs = performance.now() - startedMs;
+  const { user, system } = process.cpuUsage();
   console.log(
     `${total.runs} runs, ${total.failed} failed; ${(total.simulatedMs / 60_000).toFixed(1)} simulated minutes in ` +
-      `${(tookMs / 1000).toFixed(1)} s (${(total.simulatedMs / tookMs).toFixed(0)} times as fast as time), ` +
+      `${(tookMs / 1000).toFixed(1)} s (${(total.simulatedMs / tookMs).toFixed(0)} times as fast as time, ` +
+      `${((total.simulatedMs * 1000) / (user + system)).toFixed(0)} times the CPU's), ` +
       `${((total.calls * 1000) / total.simulatedMs).toFixed(0)} calls in a simulated second`,
   );
   console.log(coverage.describe());

@@ -4,13 +4,24 @@ import type { BackendPort } from './ports.ts';
 
 const ALARM = 'alarm';
 
+/**
+ * Behind an AlarmRequest in the log: the member itself raised it and will clear it, not an operator. A field that etcd's
+ * members pass over (number 15, a varint). No request of a client can end like this: what it has besides the known fields
+ * is left out when it is written into the log.
+ */
+export const RAISED_BY_MEMBER: Buffer = Buffer.from([0x78, 0x01]);
+
 /** Alarms raised by members and not yet cleared. They stand in the backend, so they survive a restart. */
 export class Alarms {
   /** Some member is out of space: entries that would add data are refused while being applied, on every member alike. */
   noSpace = false;
   /** Some member's data differs: nothing is read or written any more. */
   corrupt = false;
+  /** Is told when an operator raises or clears an alarm that members might else clear themselves. */
+  onOrdered: ((memberId: U64, type: number, isHeld: boolean) => void) | null = null;
   private raised: AlarmMember[] = [];
+  /** Those among them that an operator has raised, as far as that is known: `member/type`. */
+  private readonly held = new Set<string>();
   private readonly backend: BackendPort;
 
   constructor(backend: BackendPort) {
@@ -35,10 +46,14 @@ export class Alarms {
 
   /**
    * Raises an alarm and returns it, also where it was raised before. Null for types that are none: etcd's member stops
-   * on those, which no client should be able to bring about.
+   * on those, which no client should be able to bring about. `isOrdered`: by an operator, who alone may clear it then.
    */
-  activate(memberId: U64, type: number): AlarmMember | null {
+  activate(memberId: U64, type: number, isOrdered = false): AlarmMember | null {
     if (type !== AlarmType.NOSPACE && type !== AlarmType.CORRUPT) return null;
+    if (isOrdered) {
+      this.hold(memberId, type);
+      this.onOrdered?.(memberId, type, true);
+    }
     const before = this.find(memberId, type);
     if (before !== undefined) return before;
     const alarm = AlarmMember.create({ memberID: memberId, alarm: type });
@@ -54,8 +69,19 @@ export class Alarms {
     if (alarm === undefined) return null;
     this.raised = this.raised.filter((other) => other !== alarm);
     this.backend.delete(ALARM, AlarmMember.encode(alarm));
+    if (this.held.delete(`${memberId}/${type}`)) this.onOrdered?.(memberId, type, false);
     this.update();
     return alarm;
+  }
+
+  /** Whether the alarm stands because an operator wants it. */
+  isHeld(memberId: U64, type: number): boolean {
+    return this.held.has(`${memberId}/${type}`) && this.find(memberId, type) !== undefined;
+  }
+
+  /** Notes that an operator wants the alarm: the stored state does not say who raised it, whoever starts may know. */
+  hold(memberId: U64, type: number): void {
+    this.held.add(`${memberId}/${type}`);
   }
 
   private find(memberId: U64, type: number): AlarmMember | undefined {

@@ -21,7 +21,7 @@ import {
   TxnRequest,
   V2Request,
 } from '@etsd/proto';
-import { Alarms } from './alarms.ts';
+import { Alarms, RAISED_BY_MEMBER } from './alarms.ts';
 import { AuthStore, type Caller, isAuthField } from './auth.ts';
 import { AuthGuard } from './auth-guard.ts';
 import { applyMembershipChange, checkMembershipChange, readMembershipChange } from './conf-change.ts';
@@ -34,6 +34,9 @@ import { TxnApplier } from './txn.ts';
 import { applyV2Request } from './v2.ts';
 import { ClusterVersion } from './version.ts';
 import { checkWideChange, enterWideChange, leaveWideChange, readWideChange } from './wide-change.ts';
+
+/** Entries in a window of the log: members compare what each window did to them. A power of two. */
+export const WINDOW_ENTRIES = 256;
 
 export interface StateParts {
   readonly backend: BackendPort;
@@ -66,6 +69,11 @@ export class State {
   onBatchEnd: (() => void) | null = null;
   /** Called for the empty entry with which a leader begins its term. */
   onTermBegin: ((term: number) => void) | null = null;
+  /**
+   * Called when the last entry of a window, whose index is a multiple of `WINDOW_ENTRIES`, is applied and the next one is
+   * about to be.
+   */
+  onWindow: ((index: number) => void) | null = null;
   private readonly progress: ConsistentIndex;
   private readonly view = new RaftRequestView();
   private readonly alarmResult = new AlarmResult();
@@ -232,6 +240,7 @@ export class State {
   private advance(index: number, term: number): boolean {
     if (index <= this.progress.index) return false;
     assert(index === this.progress.index + 1, 'entries are applied in order, none left out');
+    if ((index & (WINDOW_ENTRIES - 1)) === 1) this.onWindow?.(index - 1);
     this.progress.advance(index, term);
     return true;
   }
@@ -299,7 +308,7 @@ export class State {
         this.lessor.applyCheckpoint(LeaseCheckpointRequest.decode(data, start, end), waiter);
         return;
       case RaftRequestField.Alarm:
-        this.applyAlarm(AlarmRequest.decode(data, start, end), waiter);
+        this.applyAlarm(AlarmRequest.decode(data, start, end), isRaisedByMember(data, end), waiter);
         return;
       case RaftRequestField.Range:
         // A read that went through the log: etcd's oldest versions did that. It changes nothing, and nobody here asks.
@@ -343,7 +352,7 @@ export class State {
     }
   }
 
-  private applyAlarm(request: AlarmRequest, waiter: Waiter | null): void {
+  private applyAlarm(request: AlarmRequest, isByMember: boolean, waiter: Waiter | null): void {
     const result = this.alarmResult;
     result.revision = this.store.revision;
     switch (request.action) {
@@ -351,7 +360,8 @@ export class State {
         result.alarms = this.alarms.list(request.alarm);
         break;
       case AlarmAction.ACTIVATE: {
-        const alarm = request.alarm === AlarmType.NONE ? null : this.alarms.activate(request.memberID, request.alarm);
+        const { alarm: type, memberID } = request;
+        const alarm = type === AlarmType.NONE ? null : this.alarms.activate(memberID, type, !isByMember);
         result.alarms = alarm === null ? [] : [alarm];
         break;
       }
@@ -366,6 +376,12 @@ export class State {
     }
     waiter?.done(result);
   }
+}
+
+/** Whether the AlarmRequest that ends at `end` carries `RAISED_BY_MEMBER`. */
+function isRaisedByMember(data: Buffer, end: number): boolean {
+  const length = RAISED_BY_MEMBER.length;
+  return end >= length && data.compare(RAISED_BY_MEMBER, 0, length, end - length, end) === 0;
 }
 
 function unknownEntry(index: number, field: number): OperatorError {

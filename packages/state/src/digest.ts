@@ -24,6 +24,7 @@ const IGNORED = new Set(['consistent_index', 'term', 'storageVersion']);
  */
 export class Digest {
   private readonly backend: BackendPort;
+  private readonly buckets: readonly string[];
   private bucketAt = 0;
   /** Where the next slice begins within the bucket; null at its start. */
   private from: Buffer | null = null;
@@ -31,8 +32,10 @@ export class Digest {
   private budget = 0;
   private next: Buffer | null = null;
 
-  constructor(backend: BackendPort) {
+  /** Over all buckets unless some are named, in the order of their names. */
+  constructor(backend: BackendPort, buckets: readonly string[] = BUCKETS) {
     this.backend = backend;
+    this.buckets = buckets;
   }
 
   /** The number so far; final once `step` returned true. */
@@ -43,8 +46,8 @@ export class Digest {
   /** Takes in up to `records` further records; true when nothing is left. */
   step(records: number): boolean {
     this.budget = records;
-    while (this.bucketAt < BUCKETS.length && this.budget > 0) {
-      const bucket = BUCKETS[this.bucketAt] as string;
+    while (this.bucketAt < this.buckets.length && this.budget > 0) {
+      const bucket = this.buckets[this.bucketAt] as string;
       if (this.from === null) this.take(Buffer.from(bucket, 'latin1'));
       this.next = null;
       this.backend.scan(bucket, this.from, null, (key, value) => {
@@ -62,7 +65,7 @@ export class Digest {
       this.from = this.next;
       if (this.next === null) this.bucketAt++;
     }
-    return this.bucketAt === BUCKETS.length;
+    return this.bucketAt === this.buckets.length;
   }
 
   private take(bytes: Buffer): void {

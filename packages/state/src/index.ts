@@ -1,5 +1,5 @@
-export { Alarms } from './alarms.ts';
-export { State, type StateParts } from './apply.ts';
+export { Alarms, RAISED_BY_MEMBER } from './alarms.ts';
+export { State, type StateParts, WINDOW_ENTRIES } from './apply.ts';
 export { type AuthListener, AuthStore, type Caller, FIRST_AUTH_REVISION } from './auth.ts';
 export { AuthGuard } from './auth-guard.ts';
 export {

@@ -1,5 +1,5 @@
 export { SEGMENT_BYTES, SEGMENTS_MAX } from './limits.ts';
-export type { LogEnd } from './reader.ts';
+export { type LogEnd, type RecordVisitor, readSegments } from './reader.ts';
 export { BatchBuffer, RecordEncoder, RecordType } from './record.ts';
 export type { Repair } from './repair.ts';
 export { type LogPosition, newestSnapshot, type ReplayedLog, readLog, validSnapshots } from './replay.ts';

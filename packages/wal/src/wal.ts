@@ -42,8 +42,11 @@ import {
 
 /** Is told of every batch that reached the disk. */
 export interface WalObserver {
-  /** `durationMs` from the call into the system to its answer, for `bytes` of records. */
-  synced(durationMs: number, bytes: number): void;
+  /**
+   * `durationMs` from the call into the system to its answer, for `bytes` of records. They end at `end` in the segment
+   * with this sequence number; what lies before that is on disk and never changes.
+   */
+  synced(durationMs: number, bytes: number, sequence: number, end: number): void;
   /**
    * There was no room to get more of the log ready ahead of its use. What is ready still takes records, a few megabytes
    * at least; a record beyond that would be the end of the log.
@@ -377,7 +380,7 @@ export class Wal implements BatchSink {
   private observe(bytes: number): void {
     const { observer, logger } = this.settings;
     const durationMs = this.world.clock.nowMs() - this.startedMs;
-    observer?.synced(durationMs, bytes);
+    observer?.synced(durationMs, bytes, this.tail.segment.sequence, this.batchPosition + bytes);
     if (durationMs > SLOW_SYNC_MS) logger.log('warn', 'slow fdatasync', { tookMs: durationMs, bytes });
   }
 

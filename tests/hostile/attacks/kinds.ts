@@ -39,7 +39,11 @@ function flood(make: (round: number) => Buffer, width = 4): Attack['run'] {
 }
 
 /** Bytes one after the other, each after a while, over many connections. */
-function dribble(protocol: 'tls' | 'h2' | 'http/1.1', bytes: (target: Target) => Promise<Buffer>): Attack['run'] {
+function dribble(
+  protocol: 'tls' | 'h2' | 'http/1.1',
+  bytes: (target: Target) => Promise<Buffer>,
+  everyMs = SLOW_MS,
+): Attack['run'] {
   return async (target, isOver, size) => {
     const all = await bytes(target);
     await swarm(Math.min(size, 500), isOver, async () => {
@@ -48,7 +52,7 @@ function dribble(protocol: 'tls' | 'h2' | 'http/1.1', bytes: (target: Target) =>
       ignoreAnswers(socket);
       for (let at = 0; at < all.length && !isOver() && !socket.destroyed; at++) {
         socket.write(all.subarray(at, at + 1));
-        await pause(SLOW_MS);
+        await pause(everyMs);
       }
       socket.destroy();
       return false;
@@ -148,7 +152,8 @@ const HTTP: readonly Attack[] = [
     what: 'an HTTP/2 preface, a byte now and then',
     isQuiet: true,
     countedAs: /preface/,
-    run: dribble('h2', async () => Buffer.concat([PREFACE, settings([]), grpcHeaders(1, RANGE)])),
+    // The preface alone takes longer than the ten seconds it may.
+    run: dribble('h2', async () => Buffer.concat([PREFACE, settings([]), grpcHeaders(1, RANGE)]), 3 * SLOW_MS),
   },
   {
     name: 'rapid-reset',

@@ -60,23 +60,26 @@ function zsh(entries: readonly Entry[], name: string): string {
     `'${word}:${text.replaceAll("'", "'\\''").replaceAll(':', '\\:')}'`;
   const paths = entries.map((entry) => key(entry.path)).filter((path) => path !== '');
   const cases = entries.map((entry) => {
-    const words = [
-      ...entry.commands.map((command) => describe(command.name, command.summary)),
-      ...entry.flags.map((flag) => describe(`--${flag.name}`, flag.help)),
-    ];
-    return `    ${key(entry.path) || '""'}) choices=(${words.join(' ')}) ;;`;
+    const next = entry.commands.map((command) => describe(command.name, command.summary));
+    const flags = entry.flags.map((flag) => describe(`--${flag.name}`, flag.help));
+    return `    ${key(entry.path) || '""'}) next=(${next.join(' ')}) flags=(${flags.join(' ')}) ;;`;
   });
   return `#compdef ${name}
 # zsh completion of ${name}: source <(${name} completion zsh)
 _${name}() {
   local known_paths="${paths.join(' ')}"
-  local -a words_before choices
+  local -a words_before next flags
   words_before=("\${(@)words[2,CURRENT-1]}")
 ${FIND_PATH}
   case "$path" in
 ${cases.join('\n')}
   esac
-  _describe -o ${name} choices || _files
+  # Flags are offered behind a dash only; file names where no command can follow.
+  local found=1
+  (( $#next )) && _describe -t commands command next && found=0
+  _describe -o -t flags flag flags && found=0
+  (( found && ! $#next )) && _files && found=0
+  return found
 }
 compdef _${name} ${name}
 `

@@ -60,7 +60,7 @@ export class Context {
     if (this.known !== null) return;
     const { flags, program } = this;
     const knows = (name: string): boolean => program.globalFlags.some((each) => each.name === name);
-    if (knows('endpoints')) applyEnvironment(flags, this.surroundings.env);
+    if (knows('endpoints')) applyEnvironment(flags, this.surroundings.env, (text) => this.warn(text));
     if (knows('debug') && flags.flag('debug')) this.warn(settingsText(flags));
     this.known = styleOf(flags.text('write-out'), knows('hex') && flags.flag('hex'), flags.text('compat'));
   }

@@ -10,15 +10,20 @@ import { completionScript } from './completion.ts';
 import { formatDuration, formatSize, parseDuration, parseHexId, parseInteger, quote, unquote } from './go.ts';
 import { run } from './main.ts';
 import { ETSDCTL } from './program.ts';
+import { askPassword } from './terminal.ts';
 
-async function typed(program: Program, line: string): Promise<{ code: number; stdout: string; stderr: string }> {
+async function typed(
+  program: Program,
+  line: string,
+  env: Record<string, string> = {},
+): Promise<{ code: number; stdout: string; stderr: string }> {
   const text = (stream: PassThrough): string => (stream.read() as Buffer | null)?.toString() ?? '';
   const stdin = new PassThrough();
   const stdout = new PassThrough();
   const stderr = new PassThrough();
   stdin.end();
   const words = line.split(' ').filter((word) => word !== '');
-  const code = await run(program, words, { env: {}, stdin: stdin as never, stdout, stderr });
+  const code = await run(program, words, { env, stdin: stdin as never, stdout, stderr });
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }
 
@@ -52,6 +57,59 @@ function leaves(commands: readonly Command[], path: readonly string[] = []): [st
     return command.commands === undefined ? [[at, command] as [string[], Command]] : leaves(command.commands, at);
   });
 }
+
+test('a variable that means nothing is named, without its value', async () => {
+  const env = { ETCDCTL_PASWORD: 'hidden', ETCDCTL_HEX: 'perhaps', ETCDCTL_XYZ: '', ETCDCTL_API: '3' };
+  const { code, stdout, stderr } = await typed(ETSDCTL, 'get a -w xml', env);
+  assert.deepEqual([code, stdout], [4, '']);
+  const lines = stderr.split('\n');
+  assert.match(lines[0] ?? '', /^Warning: ETCDCTL_HEX is not used: invalid argument "perhaps" for "--hex" flag/);
+  assert.deepEqual(lines.slice(2, 5), [
+    'Warning: unknown environment variable ETCDCTL_PASWORD',
+    '(did you mean ETCDCTL_PASSWORD?)',
+    'Warning: unknown environment variable ETCDCTL_XYZ',
+  ]);
+  assert.doesNotMatch(stderr, /hidden|API/);
+});
+
+describe('passwords typed on a terminal', () => {
+  /** Answers each prompt at once; returns what was asked and what came out of it. */
+  async function asked(...answers: string[]): Promise<{ passwords: string[]; shown: string; hidden: boolean[] }> {
+    const stdin = Object.assign(new PassThrough(), { isTTY: true, isRaw: false, setRawMode });
+    const stdout = new PassThrough();
+    const hidden: boolean[] = [];
+    function setRawMode(this: { isRaw: boolean }, isRaw: boolean): void {
+      this.isRaw = isRaw;
+    }
+    const queue = [...answers];
+    let shown = '';
+    stdout.on('data', (chunk: Buffer) => {
+      shown += chunk.toString();
+      if (!chunk.toString().endsWith(': ')) return;
+      hidden.push(stdin.isRaw);
+      const answer = queue.shift();
+      if (answer !== undefined) stdin.write(answer);
+    });
+    const surroundings = { env: {}, stdin: stdin as never, stdout, stderr: new PassThrough() };
+    const passwords = [await askPassword('First: ', surroundings), await askPassword('Second: ', surroundings)];
+    assert.equal(stdin.isRaw, false);
+    return { passwords, shown, hidden };
+  }
+
+  test('two are asked for one after the other, as for a new user, and none is shown', async () => {
+    const { passwords, shown, hidden } = await asked('secret\r', 'secret\r');
+    assert.deepEqual(passwords, ['secret', 'secret']);
+    assert.deepEqual([shown, hidden], ['First: \nSecond: \n', [true, true]]);
+  });
+
+  test('both may come at once; mistakes are taken back, characters of several bytes too', async () => {
+    assert.deepEqual((await asked('one\r\ntwo\n')).passwords, ['one', 'two']);
+    assert.deepEqual((await asked('wrong\u0015gr\u00fc\u007f\u00fcnx\u007f\r', 'end\u0004')).passwords, [
+      'grün',
+      'end',
+    ]);
+  });
+});
 
 test('--debug shows the settings in use, but no secret', async () => {
   const { stderr } = await typed(ETSDCTL, 'get a --debug --user=me:hidden --endpoints=nowhere --password=');

@@ -1,13 +1,25 @@
 import { ExitCode, Failure } from './failure.ts';
-import type { FlagValues } from './flags.ts';
+import { type FlagValues, nearest } from './flags.ts';
 import { GLOBAL_FLAGS } from './global-flags.ts';
 
+const PREFIX = 'ETCDCTL_';
+
 export function variableOf(flag: string): string {
-  return `ETCDCTL_${flag.toUpperCase().replaceAll('-', '_')}`;
+  return `${PREFIX}${flag.toUpperCase().replaceAll('-', '_')}`;
 }
 
-/** Sets the global flags that were not given from `ETCDCTL_…`; a flag given both ways is refused, as etcdctl does. */
-export function applyEnvironment(flags: FlagValues, env: Readonly<Record<string, string | undefined>>): void {
+/** Variables that are no flags: two of `watch`, and the version of the API, of which there is one left. */
+const OTHERS = ['WATCH_KEY', 'WATCH_RANGE_END', 'API'] as const;
+
+/**
+ * Sets the global flags that were not given from `ETCDCTL_…`; a flag given both ways is refused, as etcdctl does. Hears
+ * of variables that mean nothing, without their values, which may be secrets.
+ */
+export function applyEnvironment(
+  flags: FlagValues,
+  env: Readonly<Record<string, string | undefined>>,
+  warn: (text: string) => void,
+): void {
   for (const { name } of GLOBAL_FLAGS) {
     const value = env[variableOf(name)];
     if (value === undefined || value === '') continue;
@@ -19,8 +31,18 @@ export function applyEnvironment(flags: FlagValues, env: Readonly<Record<string,
     }
     try {
       flags.set(name, value);
-    } catch {
-      // As etcdctl: a value that cannot be read leaves the default.
+    } catch (error) {
+      // As with etcdctl, a value that cannot be read leaves the default.
+      const { message, hint } = error as Failure;
+      warn(`Warning: ${variableOf(name)} is not used: ${message}${hint === '' ? '' : `\n(${hint})`}`);
     }
+  }
+  const known = [...GLOBAL_FLAGS.map(({ name }) => variableOf(name).slice(PREFIX.length)), ...OTHERS];
+  for (const name of Object.keys(env)) {
+    if (!name.startsWith(PREFIX)) continue;
+    const word = name.slice(PREFIX.length);
+    if (known.includes(word)) continue;
+    const near = nearest(word, known);
+    warn(`Warning: unknown environment variable ${name}${near === null ? '' : `\n(did you mean ${PREFIX}${near}?)`}`);
   }
 }

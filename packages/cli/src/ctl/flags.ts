@@ -26,6 +26,11 @@ export class FlagValues {
     this.flags = new Map([...flags].map((each) => [each.name, each]));
   }
 
+  /** Whether the command has the flag. */
+  knows(name: string): boolean {
+    return this.flags.has(name);
+  }
+
   /** Whether the flag was given, if only with its default. */
   isGiven(name: string): boolean {
     return this.given.has(name);

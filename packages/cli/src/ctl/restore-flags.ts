@@ -17,4 +17,19 @@ function restoreFlags(memoryMapBytes: string): readonly Flag[] {
 }
 
 export const CTL_RESTORE_FLAGS = restoreFlags('0');
-export const UTL_RESTORE_FLAGS = restoreFlags('10737418240');
+export const UTL_RESTORE_FLAGS: readonly Flag[] = [
+  ...restoreFlags('10737418240'),
+  flag('keep-revision', 'bool', 'false', 'go on at the saved revision; without it 1000000000 is added (not in etcd)'),
+];
+
+const OF_FILES = ['initial-memory-map-size', 'skip-hash-check'];
+
+/** Of `restore`, out of an archive: the same, but for what only files have. */
+export const ARCHIVE_RESTORE_FLAGS: readonly Flag[] = [
+  flag('archive-dir', 'string', '', 'the archive, as the server was given it'),
+  flag('cluster-id', 'string', '', 'of which cluster, where the archive has several (as `archive list` shows it)'),
+  flag('member-id', 'string', '', 'from the log of which member; default the one that reaches furthest'),
+  flag('to-revision', 'uint', '0', 'the state that this revision left; default the latest'),
+  flag('to-time', 'string', '', 'the state of this moment: 2026-11-21T14:03:00Z, or 15m for so long ago'),
+  ...UTL_RESTORE_FLAGS.filter(({ name }) => !OF_FILES.includes(name)),
+];

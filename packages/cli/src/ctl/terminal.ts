@@ -40,23 +40,52 @@ export class LineReader {
 
 /** Asks for a line that does not show while it is typed. Empty without a terminal or an input. */
 export async function askPassword(prompt: string, { stdin, stdout }: Surroundings): Promise<string> {
-  stdout.write(prompt);
   const isTerminal = stdin.isTTY === true;
+  // Before the prompt: who answers at once is not to be seen either.
   if (isTerminal) stdin.setRawMode(true);
-  let text = '';
+  stdout.write(prompt);
   try {
-    for await (const chunk of stdin as AsyncIterable<Buffer>) {
-      for (const character of chunk.toString('utf8')) {
-        if (character === '\r' || character === '\n') return text;
-        if (character === '\x03') process.kill(process.pid, 'SIGINT');
-        else if (character === '\x7f') text = text.slice(0, -1);
-        else text += character;
-      }
-    }
-    return text;
+    return await readHidden(stdin);
   } finally {
     if (isTerminal) stdin.setRawMode(false);
-    stdin.pause();
     stdout.write('\n');
   }
+}
+
+const CONTROL = { C: 3, D: 4, BACKSPACE: 8, LINE_FEED: 10, RETURN: 13, U: 21, DELETE: 127 } as const;
+
+/** One line, edited as it was typed. What comes behind it, a second answer for example, stays in the input. */
+function readHidden(stdin: NodeJS.ReadableStream & { readonly readableEnded?: boolean }): Promise<string> {
+  if (stdin.readableEnded === true) return Promise.resolve('');
+  return new Promise((resolve, reject) => {
+    let typed: number[] = [];
+    const finish = (rest: Buffer): void => {
+      stdin.off('data', take).off('end', ended).off('error', reject);
+      stdin.pause();
+      if (rest.length > 0) stdin.unshift(rest);
+      resolve(Buffer.from(typed).toString('utf8'));
+    };
+    const ended = (): void => finish(Buffer.alloc(0));
+    const take = (data: Buffer | string): void => {
+      const chunk = Buffer.from(data as string);
+      for (let at = 0; at < chunk.length; at++) {
+        const byte = chunk[at] as number;
+        if (byte === CONTROL.RETURN && chunk[at + 1] === CONTROL.LINE_FEED) return finish(chunk.subarray(at + 2));
+        if (byte === CONTROL.RETURN || byte === CONTROL.LINE_FEED || byte === CONTROL.D) {
+          return finish(chunk.subarray(at + 1));
+        }
+        if (byte === CONTROL.C) process.kill(process.pid, 'SIGINT');
+        else if (byte === CONTROL.U) typed = [];
+        else if (byte === CONTROL.BACKSPACE || byte === CONTROL.DELETE) dropCharacter(typed);
+        else typed.push(byte);
+      }
+    };
+    stdin.on('data', take).on('end', ended).on('error', reject);
+    stdin.resume();
+  });
+}
+
+/** Takes the last character of UTF-8 away: its first byte and those that continue it. */
+function dropCharacter(bytes: number[]): void {
+  for (let byte = bytes.pop(); byte !== undefined && (byte & 0xc0) === 0x80; byte = bytes.pop());
 }

@@ -4,6 +4,7 @@ import type { World } from '@etsd/runtime';
 import { nodeWorld } from '@etsd/runtime/node';
 import { ETSD_VERSION, LineLogger, type Member, MemberRemovedError, PROTOCOL_VERSION, runMember } from '@etsd/server';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
+import { CommandShell } from './command-shell.ts';
 import { flagHelp, USAGE } from './help.ts';
 import { measureLoopDelay } from './loop-delay.ts';
 import { LogOutputs } from './outputs.ts';
@@ -110,6 +111,7 @@ async function run(
       checkStore: checkLmdb,
       loopDelay: measureLoopDelay(),
       process: processFigures(),
+      startCommands: () => new CommandShell(),
       fail,
     });
   } catch (error) {

@@ -1,18 +1,18 @@
 /** What works on files instead of on a cluster; etsdctl has some of it too, under its old names. */
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { META_STORAGE_VERSION } from '@etsd/backend';
 import { LmdbBackend } from '@etsd/backend/lmdb';
 import { CorruptionError, type LogFields, type Logger, type LogLevel, OPEN_END, OperatorError } from '@etsd/base';
 import { BoltFile } from '@etsd/boltfile';
 import { type KvHashResult, Store } from '@etsd/mvcc';
-import { nodeWorld } from '@etsd/runtime/node';
 import {
   checkStoreFile,
   parseEndpoint,
   parseInitialCluster,
+  type RestoreTarget,
   readBoltIntoBackend,
   restoreSnapshot,
   type SnapshotSummary,
@@ -21,19 +21,23 @@ import {
 import type { Context } from '../ctl/context.ts';
 import { reasonOf } from '../ctl/context.ts';
 import { badArguments, ExitCode, Failure } from '../ctl/failure.ts';
+import type { FlagValues } from '../ctl/flags.ts';
 import { formatSize } from '../ctl/go.ts';
 import { jsonObject, jsonText } from '../ctl/go-json.ts';
 import type { Compat, View } from '../ctl/view.ts';
 import { field, textField } from '../ctl/views/fields.ts';
+import { withPlainFile } from './plain-file.ts';
+import { world } from './world.ts';
 
-export const world = nodeWorld();
+export { world } from './world.ts';
+
 const HASH_SLICE_BYTES = 1024 * 1024;
 
 /** Everybody else: there is nobody. */
 const pause = (): Promise<void> => Promise.resolve();
 
 /** An error of a file as the end of a command. */
-function fileFailure(error: unknown, path: string, doing: 'stat' | 'open' = 'stat'): unknown {
+export function fileFailure(error: unknown, path: string, doing: 'stat' | 'open' = 'stat'): unknown {
   if (error instanceof CorruptionError) {
     const text = `snapshot file integrity check failed. 1 errors found.\n${error.message}`;
     return new Failure(ExitCode.ERROR, text, error.advice);
@@ -46,12 +50,14 @@ function fileFailure(error: unknown, path: string, doing: 'stat' | 'open' = 'sta
 
 async function withFile<T>(path: string, use: (file: BoltFile) => Promise<T>): Promise<T> {
   try {
-    const file = await BoltFile.open(world.disk, path);
-    try {
-      return await use(file);
-    } finally {
-      await file.close();
-    }
+    return await withPlainFile(path, async (plain) => {
+      const file = await BoltFile.open(world.disk, plain);
+      try {
+        return await use(file);
+      } finally {
+        await file.close();
+      }
+    });
   } catch (error) {
     throw fileFailure(error, path);
   }
@@ -155,8 +161,21 @@ function hashView({ hash, hashRevision, compactRevision }: KvHashResult): View {
 
 // ── restore ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-export async function restore(context: Context, path: string): Promise<void> {
-  const { flags } = context;
+/** Added to the revision of what is restored unless told otherwise: a thousand years of a change a minute fit in. */
+export const DEFAULT_BUMP = 1_000_000_000;
+
+/** How far the revision is lifted, by the flags of a restore. `byDefault` where they say nothing. */
+export function bumpOf(flags: FlagValues, byDefault: number): number {
+  const keeps = flags.knows('keep-revision') && flags.flag('keep-revision');
+  const isSaid = flags.isGiven('bump-revision') || flags.isGiven('mark-compacted');
+  if (keeps && isSaid) {
+    throw badArguments(
+      '--keep-revision cannot be given together with --bump-revision or --mark-compacted',
+      'give --keep-revision alone to go on at the saved revision',
+    );
+  }
+  if (keeps) return 0;
+  if (!isSaid) return byDefault;
   const bump = flags.number('bump-revision');
   if (bump > 0 !== flags.flag('mark-compacted')) {
     throw badArguments(
@@ -164,39 +183,65 @@ export async function restore(context: Context, path: string): Promise<void> {
       'give both --bump-revision and --mark-compacted',
     );
   }
+  return bump;
+}
+
+/** The member to be made, by the flags of a restore. */
+export function targetOf(context: Context, bumpRevision: number): RestoreTarget {
+  const { flags } = context;
   const name = flags.text('name');
-  const logger = new StderrLogger(context);
+  const cluster = parseInitialCluster(flags.text('initial-cluster'));
+  const members = [...cluster].map(([member, peerUrls]) => ({ name: member, peerUrls }));
+  const own = cluster.get(name);
+  const advertised = flags.list('initial-advertise-peer-urls');
+  for (const url of advertised) parseEndpoint(url);
+  if (own !== undefined && [...own].sort().join() !== [...advertised].sort().join()) {
+    const text =
+      `--initial-cluster has ${name}=${own.join(',')} but missing from ` +
+      `--initial-advertise-peer-urls=${advertised.join(',')} ` +
+      `(resolved urls: "${[...advertised].sort()[0] ?? ''}" != "${[...own].sort()[0] ?? ''}")`;
+    throw new OperatorError(text, 'Give both the same URLs for this member.');
+  }
+  return {
+    world,
+    logger: new StderrLogger(context),
+    members,
+    name,
+    token: flags.text('initial-cluster-token'),
+    dataDir: flags.text('data-dir') === '' ? `${name}.etcd` : flags.text('data-dir'),
+    walDir: flags.text('wal-dir'),
+    bumpRevision,
+    openBackend: openStore,
+  };
+}
+
+/** Says how far the revision was lifted, since those who compare revisions must know. */
+export function sayBump({ logger, bumpRevision }: RestoreTarget): void {
+  if (bumpRevision === 0) return;
+  logger.log('info', 'revision lifted, and everything before it marked compacted; --keep-revision goes on without', {
+    'bump-revision': bumpRevision,
+  });
+}
+
+export async function restore(context: Context, path: string, defaultBump = 0): Promise<void> {
+  const bump = bumpOf(context.flags, defaultBump);
   try {
-    const cluster = parseInitialCluster(flags.text('initial-cluster'));
-    const members = [...cluster].map(([member, peerUrls]) => ({ name: member, peerUrls }));
-    const own = cluster.get(name);
-    const advertised = flags.list('initial-advertise-peer-urls');
-    for (const url of advertised) parseEndpoint(url);
-    if (own !== undefined && [...own].sort().join() !== [...advertised].sort().join()) {
-      const text =
-        `--initial-cluster has ${name}=${own.join(',')} but missing from ` +
-        `--initial-advertise-peer-urls=${advertised.join(',')} ` +
-        `(resolved urls: "${[...advertised].sort()[0] ?? ''}" != "${[...own].sort()[0] ?? ''}")`;
-      throw new OperatorError(text, 'Give both the same URLs for this member.');
-    }
-    await restoreSnapshot({
-      world,
-      logger,
-      path,
-      members,
-      name,
-      token: flags.text('initial-cluster-token'),
-      dataDir: flags.text('data-dir') === '' ? `${name}.etcd` : flags.text('data-dir'),
-      walDir: flags.text('wal-dir'),
-      skipHashCheck: flags.flag('skip-hash-check'),
-      bumpRevision: bump,
-      openBackend: openStore,
-    });
+    const target = targetOf(context, bump);
+    const skipHashCheck = context.flags.flag('skip-hash-check');
+    // What is unpacked needs as much room as what is made of it: it has it where that will be.
+    const place = existingPlace(dirname(resolve(target.dataDir)));
+    await withPlainFile(path, (plain) => restoreSnapshot({ ...target, path: plain, skipHashCheck }), place);
+    sayBump(target);
   } catch (error) {
     throw fileFailure(error, path, 'open');
   } finally {
     await world.workers.close();
   }
+}
+
+/** A directory that is there, on the way to one that may not be. */
+function existingPlace(path: string): string {
+  return existsSync(path) ? path : existingPlace(dirname(path));
 }
 
 export function openStore(path: string): LmdbBackend {

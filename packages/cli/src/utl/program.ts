@@ -7,10 +7,12 @@ import { flag } from '../ctl/flags.ts';
 import { COMPAT_FLAG } from '../ctl/global-flags.ts';
 import { UTL_RESTORE_FLAGS } from '../ctl/restore-flags.ts';
 import { generalCommands } from '../ctl/tree.ts';
+import { ARCHIVE_COMMAND } from './archive.ts';
 import { defragment, migrate } from './data-directory.ts';
 import { DOCTOR } from './doctor.ts';
-import { fileArgument, hashSnapshot, restore, snapshotStatus } from './files.ts';
+import { DEFAULT_BUMP, fileArgument, hashSnapshot, restore, snapshotStatus } from './files.ts';
 import { MIGRATE_WAYS } from './migrate.ts';
+import { RESTORE_COMMAND } from './point-in-time.ts';
 import { REBUILD } from './rebuild.ts';
 import { RECOVER } from './recover.ts';
 
@@ -32,7 +34,9 @@ const snapshot: Command = {
       usage: 'FILE --data-dir DIRECTORY',
       description: [
         'The data is what was saved, the cluster is a new one: run it once for each of its members, with the same FILE,',
-        '--initial-cluster and --initial-cluster-token.',
+        '--initial-cluster and --initial-cluster-token. FILE may be packed with zstd.',
+        'Unless told otherwise 1000000000 is added to the revision and everything before it is marked compacted: no client',
+        'sees a revision twice, and watchers are told that history was replaced. --keep-revision turns that off.',
       ].join('\n'),
       examples: [
         ['A cluster of one', 'snapshot restore backup.db --data-dir data'],
@@ -45,7 +49,7 @@ const snapshot: Command = {
       flags: UTL_RESTORE_FLAGS,
       run(context) {
         requireDataDir(context, 'snapshot restore FILE --data-dir DIRECTORY');
-        return restore(context, fileArgument(context, 'snapshot restore'));
+        return restore(context, fileArgument(context, 'snapshot restore'), DEFAULT_BUMP);
       },
     },
     {
@@ -132,12 +136,14 @@ export const ETSDUTL: Program = {
   name: 'etsdutl',
   summary: 'etsdutl works on files of a cluster: snapshots, and data directories that no member uses.',
   commands: [
+    ARCHIVE_COMMAND,
     defrag,
     DOCTOR,
     hashkv,
     migrateCommand,
     REBUILD,
     RECOVER,
+    RESTORE_COMMAND,
     snapshot,
     ...generalCommands(() => ETSDUTL),
     VERSION_COMMAND,

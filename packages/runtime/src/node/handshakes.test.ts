@@ -99,6 +99,20 @@ describe('handshakes', () => {
     for (const station of stations) await station.stop();
   });
 
+  it('have a pace for each address, and whoever floods waits alone', async () => {
+    const station = await start({ perSecondOfOneAddress: 10 });
+    const startedMs = performance.now();
+    const flood = Array.from({ length: 25 }, () => station.secure('127.0.0.2'));
+    const flooded = Promise.all(flood).then((done) => [done, performance.now() - startedMs] as const);
+    await until('the flood has had what it may', () => station.accepted >= 10);
+    const others = await Promise.all(['127.0.0.3', '127.0.0.4'].map((from) => station.secure(from)));
+    assert.deepEqual(others, [true, true]);
+    assert.ok(station.accepted < 27, 'others are in before the flood is');
+    const [done, tookMs] = await flooded;
+    assert.ok(done.every(Boolean), 'all are let in, in time');
+    assert.ok(tookMs > 900, `fifteen beyond took ${tookMs} ms`);
+  });
+
   it('are done however the hello is cut, and tell of their key exchange', async () => {
     const station = await start({});
     assert.ok(await station.secure());

@@ -16,12 +16,14 @@ import type {
   ListenOptions,
   TlsOptions,
 } from '../network.ts';
+import { HandshakePace } from './handshake-pace.ts';
 import { agreementOf, certificateOf, secureContextOptions } from './tls-parts.ts';
 
 export const DEFAULT_HANDSHAKE_LIMITS: HandshakeLimits = {
   pending: 4096,
   pendingOfOneAddress: 2048,
   underWay: 256,
+  perSecondOfOneAddress: 100,
   timeoutMs: 10_000,
   sliceMs: 0.5,
 };
@@ -35,6 +37,8 @@ const YIELD_MS = 1000;
 /** Where more than so many wait, files are looked at this often instead of before each slice. */
 const CROWD = 16;
 const RENEW_MS = 50;
+/** Where all who wait have had as many as they may, they are looked at again after this long. */
+const PACE_MS = 10;
 /** How often what takes too long is looked for. */
 const SWEEP_MS = 500;
 
@@ -74,6 +78,7 @@ export class HandshakeGate implements HandshakeCounts {
   /** Those whose hello is here, by address, and the addresses in turn. */
   private readonly queues = new Map<string, RingQueue<Pending>>();
   private readonly turns = new RingQueue<string>();
+  private readonly pace: HandshakePace;
   /** Turns are being given, or will be. */
   private isPumping = false;
   private sliceSpentMs = 0;
@@ -85,6 +90,7 @@ export class HandshakeGate implements HandshakeCounts {
   constructor(settings: TlsOptions, options: ListenOptions, accept: (socket: tls.TLSSocket) => void) {
     this.settings = settings;
     this.limits = { ...DEFAULT_HANDSHAKE_LIMITS, ...options.handshakes };
+    this.pace = new HandshakePace(this.limits.perSecondOfOneAddress);
     this.watcher = options.handshakeWatcher ?? null;
     this.accept = accept;
     // Never listens: it is handed each connection when its turn has come.
@@ -247,15 +253,23 @@ export class HandshakeGate implements HandshakeCounts {
       this.isPumping = false;
       return;
     }
+    const waitMs = this.sliceSpentMs === 0 ? PACE_MS : 2 * this.sliceSpentMs;
     setTimeout(() => {
       this.isPumping = false;
       this.pump();
-    }, 2 * this.sliceSpentMs);
+    }, waitMs);
   }
 
   private nextInTurn(): Pending | null {
-    while (this.turns.length > 0 && this.underWay < this.limits.underWay) {
+    const nowMs = performance.now();
+    let looks = this.turns.length;
+    while (looks > 0 && this.turns.length > 0 && this.underWay < this.limits.underWay) {
       const address = this.turns.take() as string;
+      if (!this.pace.allows(address, nowMs)) {
+        this.turns.push(address);
+        looks--;
+        continue;
+      }
       const queue = this.queues.get(address) as RingQueue<Pending>;
       const entry = queue.take();
       if (queue.length > 0) this.turns.push(address);
@@ -287,6 +301,7 @@ export class HandshakeGate implements HandshakeCounts {
     entry.isUnderWay = true;
     entry.sinceMs = performance.now();
     this.underWay++;
+    this.pace.began(entry.address, entry.sinceMs);
     raw.removeAllListeners('readable');
     raw.unshift(entry.hello[0] as Buffer);
     entry.hello = [];
@@ -345,6 +360,7 @@ export class HandshakeGate implements HandshakeCounts {
   }
 
   private tell(entry: Pending, refusal: HandshakeRefusal, error: Error, socket?: tls.TLSSocket): void {
+    if (entry.isUnderWay) this.pace.failed(entry.address);
     const serverName = (socket as { readonly servername?: string | false | null } | undefined)?.servername;
     this.watcher?.refused(entry.remote, typeof serverName === 'string' ? serverName : '', refusal, error);
   }
@@ -382,6 +398,7 @@ export class HandshakeGate implements HandshakeCounts {
       if (entry.sinceMs < beforeMs && (entry.isUnderWay || !this.isQueued(entry)))
         this.refuse(entry, 'timeout', TIMEOUT);
     }
+    this.pace.sweep(performance.now());
     this.pump();
     if (this.all.size > 0 || this.sweeper === null) return;
     clearInterval(this.sweeper);

@@ -195,7 +195,9 @@ class SimFile implements DiskFile {
     const { medium } = this.disk;
     const { faults, prng } = medium;
     const place = prng.chance(faults.misdirectRate) ? this.elsewhere(position) : position;
-    const change: FileChange = { position: place, bytes: Buffer.from(bytes.subarray(start, end)) };
+    const copy = Buffer.allocUnsafe(end - start);
+    bytes.copy(copy, 0, start, end);
+    const change: FileChange = { position: place, bytes: copy };
     if (medium.isFullFor(end - start)) {
       medium.failed('full');
       this.disk.later(() => done(diskError('ENOSPC', `no space left on device, '${this.path}'`)));

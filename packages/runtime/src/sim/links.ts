@@ -14,7 +14,8 @@ class Link {
 export class Links {
   private readonly simulation: Simulation;
   private readonly prng: Prng;
-  private readonly links = new Map<string, Link>();
+  /** By whence, then by whither. */
+  private readonly links = new Map<string, Map<string, Link>>();
   private readonly life = new Life();
 
   constructor(simulation: Simulation, prng: Prng) {
@@ -37,7 +38,7 @@ export class Links {
   }
 
   isCut(from: string, to: string): boolean {
-    return this.links.get(`${from}>${to}`)?.isCut === true;
+    return this.links.get(from)?.get(to)?.isCut === true;
   }
 
   /** Nothing comes through for so long, but nothing is lost: a queue that does not move. */
@@ -55,7 +56,7 @@ export class Links {
 
   /** What the way adds to the time that something sent now takes. */
   extraMs(from: string, to: string): number {
-    const link = this.links.get(`${from}>${to}`);
+    const link = this.links.get(from)?.get(to);
     if (link === undefined) return 0;
     return link.slowMs + Math.max(0, link.cloggedUntilMs - this.simulation.nowMs);
   }
@@ -98,11 +99,15 @@ export class Links {
   }
 
   private link(from: string, to: string): Link {
-    const name = `${from}>${to}`;
-    let link = this.links.get(name);
+    let ways = this.links.get(from);
+    if (ways === undefined) {
+      ways = new Map();
+      this.links.set(from, ways);
+    }
+    let link = ways.get(to);
     if (link === undefined) {
       link = new Link();
-      this.links.set(name, link);
+      ways.set(to, link);
     }
     return link;
   }

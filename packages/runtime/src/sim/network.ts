@@ -211,7 +211,9 @@ class SimSocket implements Socket {
       this.destroy(systemError('ECONNRESET', 'the connection broke'));
       return true;
     }
-    other.arrive(Buffer.from(bytes.subarray(start, end)));
+    const copy = Buffer.allocUnsafe(end - start);
+    bytes.copy(copy, 0, start, end);
+    other.arrive(copy);
     this.isWaitingToWrite = other.incomingBytes > WINDOW_BYTES;
     return !this.isWaitingToWrite;
   }

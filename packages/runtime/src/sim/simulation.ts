@@ -32,17 +32,15 @@ const AT: ReadonlyMap<FaultPoint, string> = new Map(FAULT_POINTS.map((point) => 
 const END_OF_TURN = 2 ** 50;
 
 export class SimEvent {
-  /** Moved only while the event is in no queue. */
-  atMs: number;
+  /** Changed only while the event is in no queue, as is `order`. */
+  atMs = 0;
   /** Among events of one moment the smaller goes first. */
-  readonly order: number;
+  order = 0;
   readonly life: Life;
   readonly callback: () => void;
   isCancelled = false;
 
-  constructor(atMs: number, order: number, life: Life, callback: () => void) {
-    this.atMs = atMs;
-    this.order = order;
+  constructor(life: Life, callback: () => void) {
     this.life = life;
     this.callback = callback;
   }
@@ -51,9 +49,14 @@ export class SimEvent {
     this.isCancelled = true;
   }
 
-  isBefore(other: SimEvent): boolean {
-    return this.atMs < other.atMs || (this.atMs === other.atMs && this.order < other.order);
+  /** It is time. */
+  fire(): void {
+    this.callback();
   }
+}
+
+function isBefore(one: SimEvent, other: SimEvent): boolean {
+  return one.atMs < other.atMs || (one.atMs === other.atMs && one.order < other.order);
 }
 
 interface WatchedPoint {
@@ -101,12 +104,23 @@ export class Simulation {
   }
 
   schedule(delayMs: number, life: Life, callback: () => void): SimEvent {
-    return this.push(new SimEvent(this.nowMs + Math.max(0, delayMs), this.sequence++, life, callback));
+    const event = new SimEvent(life, callback);
+    this.add(delayMs, event);
+    return event;
+  }
+
+  /** The same with an event that is there already and in no queue. */
+  add(delayMs: number, event: SimEvent): void {
+    event.atMs = this.nowMs + Math.max(0, delayMs);
+    event.order = this.sequence++;
+    this.push(event);
   }
 
   /** At this moment, behind everything else that happens at it. */
   scheduleEndOfTurn(life: Life, callback: () => void): SimEvent {
-    const event = new SimEvent(this.nowMs, END_OF_TURN + this.sequence++, life, callback);
+    const event = new SimEvent(life, callback);
+    event.atMs = this.nowMs;
+    event.order = END_OF_TURN + this.sequence++;
     this.turnEnds.push(event);
     return event;
   }
@@ -172,7 +186,7 @@ export class Simulation {
 
   private run(event: SimEvent): void {
     try {
-      event.callback();
+      event.fire();
     } catch (error) {
       if (event.life.isAlive) throw error;
     }
@@ -261,18 +275,17 @@ export class Simulation {
     return new Error(`simulation with seed ${this.seed}: ${what} (event ${this.eventCount}, ${this.nowMs} ms)`);
   }
 
-  private push(event: SimEvent): SimEvent {
+  private push(event: SimEvent): void {
     const queue = this.queue;
     let index = queue.length;
     queue.push(event);
     while (index > 0) {
       const parent = (index - 1) >> 1;
-      if (!event.isBefore(queue[parent] as SimEvent)) break;
+      if (!isBefore(event, queue[parent] as SimEvent)) break;
       queue[index] = queue[parent] as SimEvent;
       index = parent;
     }
     queue[index] = event;
-    return event;
   }
 
   /** The turn ends when nothing else is left of this moment. */
@@ -296,8 +309,8 @@ export class Simulation {
       let child = index * 2 + 1;
       if (child >= queue.length) break;
       const right = child + 1;
-      if (right < queue.length && (queue[right] as SimEvent).isBefore(queue[child] as SimEvent)) child = right;
-      if (!(queue[child] as SimEvent).isBefore(last)) break;
+      if (right < queue.length && isBefore(queue[right] as SimEvent, queue[child] as SimEvent)) child = right;
+      if (!isBefore(queue[child] as SimEvent, last)) break;
       queue[index] = queue[child] as SimEvent;
       index = child;
     }

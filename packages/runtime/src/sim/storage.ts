@@ -1,5 +1,5 @@
 /** What a simulated medium consists of: sparse file images, inodes and directories, each as it is and as it is durably. */
-import type { Prng } from '@etsd/base';
+import { EMPTY, type Prng } from '@etsd/base';
 import type { FaultCounts } from './counts.ts';
 import type { DiskFaults } from './faults.ts';
 import type { Life } from './simulation.ts';
@@ -8,10 +8,30 @@ const PAGE_BYTES = 4096;
 export const SECTOR_BYTES = 512;
 const ZERO_PAGE = Buffer.alloc(PAGE_BYTES);
 
+/** Pages are cut from pieces of this size: a piece of memory of its own for each would cost more than what is in it. */
+const SLAB_PAGES = 32;
+let slab = EMPTY;
+let slabUsed = 0;
+
+function zeroPage(): Buffer {
+  if (slabUsed === slab.length) {
+    slab = Buffer.alloc(SLAB_PAGES * PAGE_BYTES);
+    slabUsed = 0;
+  }
+  slabUsed += PAGE_BYTES;
+  return slab.subarray(slabUsed - PAGE_BYTES, slabUsed);
+}
+
+/** A page of one or several images; what belongs to several is copied before it is changed. */
+class Page {
+  readonly bytes = zeroPage();
+  owners = 1;
+}
+
 /** The content of a file; pages of nothing but zeros are not stored. */
 export class Image {
   size = 0;
-  private readonly pages = new Map<number, Buffer>();
+  private readonly pages = new Map<number, Page>();
 
   get allocatedBytes(): number {
     return this.pages.size * PAGE_BYTES;
@@ -22,9 +42,9 @@ export class Image {
     while (at < bytes.length) {
       const page = Math.floor((position + at) / PAGE_BYTES);
       const offset = (position + at) % PAGE_BYTES;
-      const length = Math.min(PAGE_BYTES - offset, bytes.length - at);
-      this.writePage(page, offset, bytes.subarray(at, at + length));
-      at += length;
+      const end = Math.min(at + PAGE_BYTES - offset, bytes.length);
+      this.writePage(page, offset, bytes, at, end);
+      at = end;
     }
     this.size = Math.max(this.size, position + bytes.length);
   }
@@ -32,8 +52,8 @@ export class Image {
   truncate(length: number): void {
     if (length < this.size) {
       const keep = Math.ceil(length / PAGE_BYTES);
-      for (const page of this.pages.keys()) if (page >= keep) this.pages.delete(page);
-      if (length % PAGE_BYTES !== 0) this.pages.get(keep - 1)?.fill(0, length % PAGE_BYTES);
+      for (const page of this.pages.keys()) if (page >= keep) this.drop(page);
+      if (length % PAGE_BYTES !== 0) this.own(keep - 1)?.bytes.fill(0, length % PAGE_BYTES);
     }
     this.size = length;
   }
@@ -45,7 +65,7 @@ export class Image {
     while (at < length) {
       const offset = (position + at) % PAGE_BYTES;
       const step = Math.min(PAGE_BYTES - offset, length - at);
-      const page = this.pages.get(Math.floor((position + at) / PAGE_BYTES)) ?? ZERO_PAGE;
+      const page = this.pages.get(Math.floor((position + at) / PAGE_BYTES))?.bytes ?? ZERO_PAGE;
       page.copy(target, at, offset, offset + step);
       at += step;
     }
@@ -63,18 +83,38 @@ export class Image {
   clone(): Image {
     const copy = new Image();
     copy.size = this.size;
-    for (const [page, bytes] of this.pages) copy.pages.set(page, Buffer.from(bytes));
+    for (const [number, page] of this.pages) {
+      page.owners++;
+      copy.pages.set(number, page);
+    }
     return copy;
   }
 
-  private writePage(page: number, offset: number, bytes: Buffer): void {
-    let stored = this.pages.get(page);
-    if (stored === undefined) {
-      if (bytes.equals(ZERO_PAGE.subarray(0, bytes.length))) return;
-      stored = Buffer.alloc(PAGE_BYTES);
-      this.pages.set(page, stored);
+  private writePage(number: number, offset: number, bytes: Buffer, start: number, end: number): void {
+    let page = this.own(number);
+    if (page === undefined) {
+      if (ZERO_PAGE.compare(bytes, start, end, 0, end - start) === 0) return;
+      page = new Page();
+      this.pages.set(number, page);
     }
-    bytes.copy(stored, offset);
+    bytes.copy(page.bytes, offset, start, end);
+  }
+
+  /** The page, if there is one, to be changed. */
+  private own(number: number): Page | undefined {
+    const page = this.pages.get(number);
+    if (page === undefined || page.owners === 1) return page;
+    const copy = new Page();
+    page.bytes.copy(copy.bytes);
+    page.owners--;
+    this.pages.set(number, copy);
+    return copy;
+  }
+
+  private drop(number: number): void {
+    const page = this.pages.get(number);
+    if (page !== undefined) page.owners--;
+    this.pages.delete(number);
   }
 }
 

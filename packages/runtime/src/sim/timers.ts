@@ -1,6 +1,6 @@
 import type { Timer, Timers } from '../timers.ts';
 import type { MachineClock } from './clock.ts';
-import type { Life, SimEvent, Simulation } from './simulation.ts';
+import { type Life, SimEvent, type Simulation } from './simulation.ts';
 
 // The real one, before any trip wire replaces it.
 const realQueueMicrotask = queueMicrotask;
@@ -9,44 +9,38 @@ const realQueueMicrotask = queueMicrotask;
 const EPSILON_MS = 1e-6;
 
 /** Waits until the machine's clock shows a time, however it runs meanwhile. */
-class ClockTimer implements Timer {
+class ClockTimer extends SimEvent implements Timer {
   private readonly timers: SimTimers;
-  private readonly callback: () => void;
   /** 0: once. */
   private readonly periodMs: number;
   private dueMs: number;
-  private event: SimEvent;
 
   constructor(timers: SimTimers, ms: number, periodMs: number, callback: () => void) {
+    super(timers.life, callback);
     this.timers = timers;
-    this.callback = callback;
     this.periodMs = periodMs;
     this.dueMs = timers.clock.nowMs + Math.max(0, ms);
-    this.event = timers.schedule(timers.clock.untilShows(this.dueMs), this.fire);
+    timers.schedule(timers.clock.untilShows(this.dueMs), this);
   }
 
-  private readonly fire = (): void => {
+  override fire(): void {
     const { clock } = this.timers;
     if (clock.nowMs < this.dueMs - EPSILON_MS) {
-      this.event = this.timers.schedule(clock.untilShows(this.dueMs), this.fire);
+      this.timers.schedule(clock.untilShows(this.dueMs), this);
       return;
     }
     if (this.periodMs > 0) {
       this.dueMs = clock.nowMs + this.periodMs;
-      this.event = this.timers.schedule(clock.untilShows(this.dueMs), this.fire);
+      this.timers.schedule(clock.untilShows(this.dueMs), this);
     }
     this.callback();
-  };
-
-  cancel(): void {
-    this.event.cancel();
   }
 }
 
 export class SimTimers implements Timers {
   readonly clock: MachineClock;
   private readonly simulation: Simulation;
-  private readonly life: Life;
+  readonly life: Life;
 
   constructor(simulation: Simulation, life: Life, clock: MachineClock) {
     this.simulation = simulation;
@@ -54,9 +48,9 @@ export class SimTimers implements Timers {
     this.clock = clock;
   }
 
-  /** An event in `ms` simulated milliseconds. */
-  schedule(ms: number, callback: () => void): SimEvent {
-    return this.simulation.schedule(ms, this.life, callback);
+  /** The event happens in `ms` simulated milliseconds; it must not wait for its time already. */
+  schedule(ms: number, event: SimEvent): void {
+    this.simulation.add(ms, event);
   }
 
   after(ms: number, callback: () => void): Timer {

@@ -36,6 +36,7 @@ export function registerCluster(parts: ClusterParts): void {
   const path = (method: string) => `/etcdserverpb.Cluster/${method}`;
   registerUnary(context, {
     path: path('MemberList'),
+    isForOperators: true,
     decode: MemberListRequest.decode,
     run: (request, reply) => service.list(request, reply),
   });

@@ -27,10 +27,16 @@ export function failUnreadable(call: ApiCall, error: unknown): void {
 }
 
 /**
- * Why this member does not take the call at all, or null: it asked for a member with a leader and there is none (looked
- * for only where there is none, so it costs nothing), or this member only learns.
+ * Why this member does not take the call at all, or null: its data differs from that of the others, or the call asked for
+ * a member with a leader and there is none (looked for only where there is none, so it costs nothing), or this member only
+ * learns.
  */
 export function refusal(context: MemberContext, call: ApiCall, learnerServes: boolean): EtcdError | null {
+  return context.quarantine.refusal ?? operatorRefusal(context, call, learnerServes);
+}
+
+/** The same for what operators look at and do, which a member in quarantine answers too. */
+export function operatorRefusal(context: MemberContext, call: ApiCall, learnerServes: boolean): EtcdError | null {
   if (context.replication.leader === U64_ZERO && call.header('hasleader') === 'true') return ErrNoLeader;
   if (!learnerServes && context.state.members.isLearner(context.memberId)) return ErrNotSupportedForLearner;
   return null;

@@ -103,6 +103,7 @@ function setUp(): { put: ApiHandler; range: ApiHandler; store: Store } {
     state,
     rpc: server,
     access: openAccess(world),
+    quarantine: { refusal: null, isAlarmed: false },
   };
   const runner = new SliceRunner(world, 5);
   registerKv({ context, quota: new Quota(context), compactions: { whenPurged: () => {} }, runner });

@@ -3,6 +3,7 @@ import { U64_ZERO, u64ToDecimal } from '@etsd/base';
 import { HASH_SLICE_BYTES, KvHash } from '@etsd/mvcc';
 import {
   AlarmAction,
+  AlarmMember,
   AlarmRequest,
   AlarmResponse,
   AlarmType,
@@ -46,6 +47,8 @@ const ALARM_NAMES: Readonly<Record<number, string>> = { 0: 'NONE', 1: 'NOSPACE',
 export interface MaintenanceParts {
   readonly context: MemberContext;
   readonly runner: SliceRunner;
+  /** What Status says; default `PROTOCOL_VERSION`. */
+  readonly serverVersion?: string;
 }
 
 export function registerMaintenance(parts: MaintenanceParts): void {
@@ -55,27 +58,37 @@ export function registerMaintenance(parts: MaintenanceParts): void {
   registerUnary(context, {
     path: path('Status'),
     learnerServes: true,
+    isForOperators: true,
     decode: StatusRequest.decode,
     run: (_request, reply) => service.status(reply),
   });
   registerUnary(context, {
     path: path('Alarm'),
+    isForOperators: true,
     decode: AlarmRequest.decode,
     run: (r, reply) => service.alarm(r, reply),
   });
-  registerUnary(context, { path: path('Hash'), decode: HashRequest.decode, run: (_r, reply) => service.hash(reply) });
+  registerUnary(context, {
+    path: path('Hash'),
+    isForOperators: true,
+    decode: HashRequest.decode,
+    run: (_request, reply) => service.hash(reply),
+  });
   registerUnary(context, {
     path: path('HashKV'),
+    isForOperators: true,
     decode: HashKVRequest.decode,
     run: (request, reply) => service.hashKv(request, reply),
   });
   registerUnary(context, {
     path: path('Defragment'),
+    isForOperators: true,
     decode: DefragmentRequest.decode,
     run: (_request, reply) => service.defragment(reply),
   });
   registerUnary(context, {
     path: path('MoveLeader'),
+    isForOperators: true,
     decode: MoveLeaderRequest.decode,
     run: (request, reply) => service.moveLeader(request, reply),
   });
@@ -89,21 +102,25 @@ export function registerMaintenance(parts: MaintenanceParts): void {
 class MaintenanceService {
   private readonly context: MemberContext;
   private readonly runner: SliceRunner;
+  private readonly serverVersion: string;
   /** Those who wait for the defragmentation that is under way; null where there is none. */
   private defragmenting: Reply[] | null = null;
 
-  constructor({ context, runner }: MaintenanceParts) {
+  constructor({ context, runner, serverVersion = PROTOCOL_VERSION }: MaintenanceParts) {
     this.context = context;
+    this.serverVersion = serverVersion;
     this.runner = runner;
   }
 
   status(reply: Reply): void {
     const { backend, memberId, replication, state } = this.context;
     const errors: string[] = replication.leader === U64_ZERO ? [ErrNoLeader.message] : [];
-    for (const { memberID, alarm } of state.alarms.list(AlarmType.NONE)) errors.push(alarmText(memberID, alarm));
+    for (const { memberID, alarm } of this.withOwn(state.alarms.list(AlarmType.NONE), AlarmType.NONE)) {
+      errors.push(alarmText(memberID, alarm));
+    }
     const response = StatusResponse.create({
       header: responseHeader(this.context),
-      version: PROTOCOL_VERSION,
+      version: this.serverVersion,
       dbSize: backend.sizeBytes(),
       dbSizeInUse: backend.inUseBytes(),
       leader: replication.leader,
@@ -131,13 +148,25 @@ class MaintenanceService {
     const body = AlarmRequest.encode(request);
     const waiter: ApiWaiter = {
       done: (result) => {
-        const { alarms } = result as AlarmResult;
+        const list = (result as AlarmResult).alarms;
+        const alarms = request.action === AlarmAction.GET ? this.withOwn(list, request.alarm) : list;
         const response = AlarmResponse.create({ header: responseHeader(this.context), alarms });
         reply.answer(AlarmResponse.encode(response));
       },
       fail: (error) => reply.fail(error),
     };
     proposeRequest(this.context, RaftRequestField.Alarm, body, 0, body.length, waiter, reply.caller);
+  }
+
+  /**
+   * The alarms with that of this member alone, where its data differs: it stands for itself only and not in the log, or it
+   * would stop the whole cluster.
+   */
+  private withOwn(alarms: readonly AlarmMember[], type: number): AlarmMember[] {
+    const { memberId, quarantine } = this.context;
+    if (!quarantine.isAlarmed || type === AlarmType.NOSPACE) return [...alarms];
+    if (alarms.some((one) => one.memberID === memberId && one.alarm === AlarmType.CORRUPT)) return [...alarms];
+    return [...alarms, AlarmMember.create({ memberID: memberId, alarm: AlarmType.CORRUPT })];
   }
 
   hash(reply: Reply): void {

@@ -2,7 +2,7 @@
 import { MemoryBackend } from '@etsd/backend';
 import { silentLogger } from '@etsd/base';
 import { Store } from '@etsd/mvcc';
-import { HeaderTemplate } from '@etsd/proto';
+import { type EtcdError, HeaderTemplate } from '@etsd/proto';
 import { Lessor, State } from '@etsd/state';
 import { Access, GuardedServer } from '../access.ts';
 import type { ApiWaiter, MemberContext } from '../context.ts';
@@ -62,7 +62,10 @@ export class TestMember {
   readonly quota: Quota;
   /** What the quota is told of the file. */
   fileBytes = 0;
+  /** What of it is in use; all where this is below zero. */
+  inUseBytes = -1;
   defragmentations = 0;
+  readonly quarantine: { refusal: EtcdError | null; isAlarmed: boolean } = { refusal: null, isAlarmed: false };
   /** Of the certificate that calls come with. */
   peerCommonName = '';
   readonly purged: (() => void)[] = [];
@@ -102,7 +105,7 @@ export class TestMember {
         isOutOfSpace: false,
         pendingBytes: 0,
         sizeBytes: () => this.fileBytes,
-        inUseBytes: () => this.fileBytes,
+        inUseBytes: () => (this.inUseBytes < 0 ? this.fileBytes : this.inUseBytes),
         defragment: () => {
           this.defragmentations++;
           return Promise.resolve();
@@ -111,6 +114,7 @@ export class TestMember {
       state: this.state,
       rpc: new GuardedServer(this.server, access),
       access,
+      quarantine: this.quarantine,
     };
     this.runner = new SliceRunner(this.world, this.context.limits.sliceMs);
     this.quota = new Quota(this.context);

@@ -1,7 +1,7 @@
 import type { EtcdError } from '@etsd/proto';
 import type { ApiCall, ApiHandler, MemberContext } from '../context.ts';
 import type { Caller } from '../tokens.ts';
-import { failCall, failUnreadable, refusal } from './guards.ts';
+import { failCall, failUnreadable, operatorRefusal, refusal } from './guards.ts';
 
 /** The way back to whoever called: outlives the call, and is silent once the call is gone. */
 export class Reply {
@@ -53,14 +53,17 @@ export interface UnaryMethod<Request> {
   readonly run: (request: Request, reply: Reply) => void;
   /** Whether a member that only learns answers too. */
   readonly learnerServes?: boolean;
+  /** It neither reads nor writes keys: a member in quarantine answers too. */
+  readonly isForOperators?: boolean;
 }
 
 /** Registers a method that is called rarely enough to spend an object and a closure on. */
 export function registerUnary<Request>(context: MemberContext, method: UnaryMethod<Request>): void {
+  const refusalOf = method.isForOperators === true ? operatorRefusal : refusal;
   const handler: ApiHandler = {
     kind: 'unary',
     message(call, bytes, start, end) {
-      const refused = refusal(context, call, method.learnerServes === true);
+      const refused = refusalOf(context, call, method.learnerServes === true);
       if (refused !== null) {
         failCall(call, refused);
         return;

@@ -66,6 +66,7 @@ export class WatchService implements ApiHandler {
   readonly hub: WatchHub;
   readonly parts: WatchParts;
   private stopped = false;
+  private readonly calls = new Set<ApiCall>();
 
   constructor(parts: WatchParts) {
     this.parts = parts;
@@ -90,7 +91,10 @@ export class WatchService implements ApiHandler {
   opened(call: ApiCall): void {
     const refused = this.parts.refusal(call);
     if (refused !== null) call.fail(refused.code, refused.message);
-    else if (this.parts.guard.admit(call)) call.context = new WatchCall(this, call);
+    else if (this.parts.guard.admit(call)) {
+      call.context = new WatchCall(this, call);
+      this.calls.add(call);
+    }
   }
 
   message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
@@ -119,7 +123,16 @@ export class WatchService implements ApiHandler {
 
   closed(call: ApiCall): void {
     this.parts.guard.forget(call);
+    this.calls.delete(call);
     (call.context as WatchCall | null)?.close();
+  }
+
+  /** Ends every stream with what new ones are told now, so that clients go on elsewhere. */
+  endAll(): void {
+    for (const call of [...this.calls]) {
+      const refused = call.isOpen ? this.parts.refusal(call) : null;
+      if (refused !== null) call.fail(refused.code, refused.message);
+    }
   }
 }
 

@@ -1,7 +1,8 @@
 /** Joining a cluster that runs: its members tell the ids, this one and that of the cluster. */
-import { errorFrom, OperatorError, type U64, u64ToHex } from '@etsd/base';
+import { assert, errorFrom, OperatorError, type U64, u64ToHex } from '@etsd/base';
 import { type MemberRecord, parseVersion } from '@etsd/state';
-import { CLUSTER_VERSION, MIN_CLUSTER_VERSION } from '../version.ts';
+import { minorOf } from '../duties/version-rules.ts';
+import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from '../version.ts';
 import { askPeer, type PeerAnswer } from './ask-peer.ts';
 import { differenceOfUrls } from './peer-urls.ts';
 import { otherUrls } from './plan-checks.ts';
@@ -85,14 +86,22 @@ async function checkVersions(parts: BootstrapParts, remote: RemoteCluster, selfI
     }),
   );
   const known = versions.filter((version) => version !== undefined);
-  const fits = known.every((version) => !isNewer(MIN_CLUSTER_VERSION, version) && !isNewer(version, CLUSTER_VERSION));
+  const own = clusterVersionOf(parts.serverVersion ?? PROTOCOL_VERSION);
+  const fits = known.every((version) => !isNewer(MIN_CLUSTER_VERSION, version) && !isNewer(version, own));
   if (known.length > 0 && fits) return;
   throw new OperatorError(
     'incompatible with current running cluster',
     known.length === 0
       ? 'None of its members tells the version of the cluster; wait until it has one.'
-      : `The cluster runs at version ${known.join(', ')}, this member at ${CLUSTER_VERSION}.`,
+      : `The cluster runs at version ${known.join(', ')}, this member at ${own}.`,
   );
+}
+
+/** The version of a cluster that has only such members. */
+function clusterVersionOf(serverVersion: string): string {
+  const parsed = parseVersion(serverVersion);
+  assert(parsed !== undefined, 'a member has a version');
+  return minorOf(parsed);
 }
 
 function clusterVersionIn({ status, body }: PeerAnswer): string | undefined {

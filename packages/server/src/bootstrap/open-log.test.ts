@@ -37,6 +37,7 @@ class Host {
     const directory = {
       walDirectory: '/data/member/wal',
       snapDirectory: '/data/member/snap',
+      memberDirectory: '/m',
       storePath: '/data/member/snap/store.mdb',
       lock: { release: () => Promise.resolve() },
       hasStore: true,

@@ -9,6 +9,8 @@ export interface BootstrapParts {
   readonly logger: Logger;
   /** What this member shows where it asks others over https; null where peer TLS is not set up. */
   readonly tls: TlsOptions | null;
+  /** What this member is; default `PROTOCOL_VERSION`. */
+  readonly serverVersion?: string;
 }
 
 /** Members by name, each with its peer URLs, and the token that tells this cluster from others of the same members. */

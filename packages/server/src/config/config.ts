@@ -1,7 +1,9 @@
 import { type LogLevel, OperatorError } from '@etsd/base';
+import { type ArchiveConfig, archiveConfig } from './archive-config.ts';
 import { type GuardConfig, guardConfig } from './guard-config.ts';
 import { parseInitialCluster } from './initial-cluster.ts';
 import { findOption, OPTIONS } from './options.ts';
+import { type UpkeepConfig, upkeepConfig } from './upkeep-options.ts';
 import { validate, validateDuties } from './validate.ts';
 import { type Endpoint, parseDuration, parseEndpoint, parseValue, type Value } from './values.ts';
 
@@ -112,6 +114,7 @@ export interface MemberConfig {
   readonly cipherSuites: readonly string[];
   readonly tlsHandshakeTimeoutMs: number;
   readonly tlsHandshakesMax: number;
+  readonly tlsHandshakesPerAddress: number;
   readonly cors: readonly string[];
   readonly hostWhitelist: readonly string[];
   readonly enableGrpcGateway: boolean;
@@ -124,6 +127,9 @@ export interface MemberConfig {
   readonly forceNewCluster: boolean;
   readonly unsafeNoFsync: boolean;
   readonly guard: GuardConfig;
+  readonly upkeep: UpkeepConfig;
+  /** Null: nothing is archived. */
+  readonly archive: ArchiveConfig | null;
 }
 
 /**
@@ -302,6 +308,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     cipherSuites: list('cipher-suites'),
     tlsHandshakeTimeoutMs: count('tls-handshake-timeout'),
     tlsHandshakesMax: count('tls-handshakes-max'),
+    tlsHandshakesPerAddress: count('tls-handshakes-per-address'),
     cors: list('cors'),
     hostWhitelist: list('host-whitelist'),
     enableGrpcGateway: flag('enable-grpc-gateway'),
@@ -314,6 +321,8 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     forceNewCluster: flag('force-new-cluster'),
     unsafeNoFsync: flag('unsafe-no-fsync'),
     guard: guardConfig(values),
+    upkeep: upkeepConfig(values),
+    archive: archiveConfig(values),
   };
 }
 

@@ -1,4 +1,6 @@
+import { ARCHIVE_OPTIONS } from './archive-config.ts';
 import { GUARD_OPTIONS } from './guard-options.ts';
+import { UPKEEP_OPTIONS } from './upkeep-options.ts';
 import type { ValueKind } from './values.ts';
 
 /**
@@ -27,6 +29,8 @@ export type Section =
   | 'Security'
   | 'Auth'
   | 'Limits and audit'
+  | 'Upkeep'
+  | 'Archive'
   | 'Profiling and monitoring'
   | 'Logging'
   | 'Features'
@@ -102,7 +106,7 @@ export const OPTIONS: readonly Option[] = [
     'integer',
     'quota-backend-bytes',
     '0',
-    'Bytes the store may take; 0 is 2 GiB, below 0 no limit.',
+    'Bytes that live data may take; 0 is 2 GiB, below 0 no limit.',
   ),
   option('Member', 'inert', 'string', 'backend-bbolt-freelist-type', 'map', 'Belongs to another storage engine.'),
   option(
@@ -331,6 +335,14 @@ export const OPTIONS: readonly Option[] = [
     '256',
     'TLS handshakes under way at a time; more wait. Not a flag of etcd.',
   ),
+  option(
+    'Security',
+    'active',
+    'unsigned',
+    'tls-handshakes-per-address',
+    '100',
+    'TLS handshakes a second for one client address; more wait; 0: no bound. Not a flag of etcd.',
+  ),
   option('Security', 'active', 'list', 'cors', '*', 'Origins that browsers may call from.'),
   option('Security', 'active', 'list', 'host-whitelist', '*', 'Host names accepted over plain HTTP.'),
 
@@ -346,6 +358,9 @@ export const OPTIONS: readonly Option[] = [
   option('Auth', 'active', 'unsigned', 'auth-token-ttl', '300', 'Seconds a simple token lives unused.'),
 
   ...GUARD_OPTIONS,
+  ...UPKEEP_OPTIONS,
+
+  ...ARCHIVE_OPTIONS,
 
   option('Profiling and monitoring', 'default-only', 'boolean', 'enable-pprof', 'false', 'Serve profiles over HTTP.'),
   option('Profiling and monitoring', 'inert', 'string', 'metrics', 'basic', 'basic or extensive.'),

@@ -20,11 +20,14 @@ export interface AutoCompactionMember {
 const REVISION_CHECK_MS = 300_000;
 const SAMPLES_PER_PERIOD = 10;
 const HOUR_MS = 3_600_000;
+/** Compactions are no closer than this, or the period where that is shorter: each reads the whole store for its hash. */
+const PAUSE_MIN_MS = 60_000;
 
 /**
- * Keeps history as long as the operator asked and no longer, by etcd's rules. Periodic: the revision is sampled ten
- * times a period (an hour at most); once a period has passed, the revision seen a period ago is compacted, then again
- * every period (an hour at most). Revision: every five minutes everything but the newest so many revisions goes.
+ * Keeps history as long as the operator asked and hardly longer. Periodic: the revision is sampled ten times a period (an
+ * hour at most), as etcd does; once a period has passed, each look compacts what was current a period ago. (etcd does that
+ * once a period, so that it keeps up to two.) Revision: every five minutes everything but the newest so many revisions
+ * goes, by etcd's rules.
  */
 export class AutoCompaction {
   private readonly member: AutoCompactionMember;
@@ -35,6 +38,7 @@ export class AutoCompaction {
   private lastCompactedMs: number;
   private lastRevision = 0;
   private inFlight = false;
+  private readonly pauseMs: number;
   private readonly timer: { cancel(): void };
 
   constructor(member: AutoCompactionMember, logger: Logger, mode: 'periodic' | 'revision', retention: number) {
@@ -44,6 +48,8 @@ export class AutoCompaction {
     this.retention = retention;
     this.lastCompactedMs = member.nowMs();
     const interval = mode === 'revision' ? REVISION_CHECK_MS : Math.min(retention, HOUR_MS) / SAMPLES_PER_PERIOD;
+    // A little less than a multiple of the interval: a look comes a moment sooner or later.
+    this.pauseMs = Math.max(interval, Math.min(retention, PAUSE_MIN_MS)) - interval / 2;
     this.timer = member.every(interval, () => this.check());
   }
 
@@ -71,8 +77,7 @@ export class AutoCompaction {
       due = this.samples.take();
     }
     if (due === undefined) return;
-    const pause = Math.min(this.retention, HOUR_MS);
-    const waited = now - this.lastCompactedMs >= pause * (1 - 0.5 / SAMPLES_PER_PERIOD);
+    const waited = now - this.lastCompactedMs >= this.pauseMs;
     if (!this.member.isLeader() || !waited || due.revision <= this.lastRevision) {
       this.keep(due);
       return;

@@ -5,7 +5,7 @@ import { proposeRequest } from '../api/guards.ts';
 import { SliceRunner } from '../api/slice-runner.ts';
 import type { MemberContext } from '../context.ts';
 import { proposeV2 } from '../publish.ts';
-import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from '../version.ts';
+import { MIN_CLUSTER_VERSION } from '../version.ts';
 import { ClusterVersionDuty } from './cluster-version.ts';
 import { CorruptionCheck } from './corruption-check.ts';
 import { CorruptionSchedule } from './corruption-schedule.ts';
@@ -13,7 +13,7 @@ import { DowngradeMonitor } from './downgrade-monitor.ts';
 import { KvHashes } from './kv-hashes.ts';
 import { MemberVersionsSource, type PeerRequests } from './member-versions.ts';
 import { answerHash, type HashAnswer, PeerHashes } from './peer-hashes.ts';
-import { type MemberVersions, NOT_DECIDED, shownVersion, versionRefusal } from './version-rules.ts';
+import { leftBehind, type MemberVersions, NOT_DECIDED, shownVersion } from './version-rules.ts';
 
 /** The operator's choices; milliseconds, 0 is never. */
 export interface ClusterDutiesSettings {
@@ -26,6 +26,8 @@ export interface ClusterDutiesParts {
   readonly context: MemberContext;
   readonly peers: PeerRequests;
   readonly settings: ClusterDutiesSettings;
+  /** What this member says it is. */
+  readonly serverVersion: string;
   /** The cluster took a version that this member can not live with. */
   readonly fail: (error: unknown) => void;
 }
@@ -61,7 +63,7 @@ export class ClusterDuties {
       current: () => state.version.version,
       askMembers,
       propose: (version, waiter) => proposeV2(replication, '/0/version', version, waiter),
-      serverVersion: PROTOCOL_VERSION,
+      serverVersion: parts.serverVersion,
       minClusterVersion: MIN_CLUSTER_VERSION,
       logger,
     });
@@ -132,7 +134,7 @@ export class ClusterDuties {
   /** What `/version` answers. */
   versions(): MemberVersions {
     const { version } = this.parts.context.state.version;
-    return { server: PROTOCOL_VERSION, cluster: version === '' ? NOT_DECIDED : version };
+    return { server: this.parts.serverVersion, cluster: version === '' ? NOT_DECIDED : version };
   }
 
   /** What `/downgrade/enabled` answers. */
@@ -156,14 +158,14 @@ export class ClusterDuties {
       if (previous === '') logger.log('info', 'set initial cluster version', { ...who, 'cluster-version': shown });
       else logger.log('info', 'updated cluster version', { ...who, from: shownVersion(previous), to: shown });
       if (version !== previous) logger.log('info', 'enabled capabilities for version', { 'cluster-version': shown });
-      const refusal = versionRefusal(state.version, PROTOCOL_VERSION);
-      if (refusal !== null) this.parts.fail(refusal);
+      const reason = leftBehind(state.version, this.parts.serverVersion);
+      if (reason !== null) this.parts.fail(reason);
     };
     state.version.onDowngrade = () => {
       if (!state.version.downgradeEnabled) return;
       logger.log('info', 'The server is ready to downgrade', {
         'target-version': state.version.downgradeTarget,
-        'server-version': PROTOCOL_VERSION,
+        'server-version': this.parts.serverVersion,
       });
     };
   }

@@ -3,6 +3,9 @@ import { test } from 'node:test';
 import { DISK_RESERVE_BYTES } from '../limits.ts';
 import { DiskSpace } from './disk-space.ts';
 
+/** Asked for beyond the reserve before writes are let in again. */
+const MARGIN_BYTES = 8 * 1024 * 1024;
+
 /** A disk whose free space the test sets, and what the duty does about it. */
 function setUp() {
   const state = { free: DISK_RESERVE_BYTES * 4, raised: false, raises: 0, retries: 0, look: () => {}, nowMs: 0 };
@@ -55,7 +58,10 @@ test('too little space raises the alarm; enough of it again lets writes in', asy
   state.nowMs = 60_000;
   await look();
   assert.equal(logged.length, 2);
-  state.free = DISK_RESERVE_BYTES;
+  state.free = DISK_RESERVE_BYTES + MARGIN_BYTES - 1;
+  await look();
+  assert.equal(duty.isLow, true, 'a little more than needed, so that it does not go to and fro');
+  state.free++;
   await look();
   assert.equal(duty.isLow, false);
   assert.match(logged.at(-1) ?? '', /^info there is enough/);
@@ -67,7 +73,7 @@ test('the store tries again when there is room for what waits', async () => {
   duty.start();
   backend.isOutOfSpace = true;
   backend.pendingBytes = 1_000_000;
-  state.free = DISK_RESERVE_BYTES + 1_999_999;
+  state.free = DISK_RESERVE_BYTES + MARGIN_BYTES + 1_999_999;
   duty.refused();
   assert.equal(duty.isLow, true, 'at once');
   await look();

@@ -13,6 +13,9 @@ export interface DiskPlace {
   readonly path: string;
 }
 
+/** What must be free before writes are let in again, above what was needed: so that it does not go to and fro. */
+const MARGIN_BYTES = 8 * 1024 * 1024;
+
 /** What the duty needs of the parts. */
 export interface DiskSpaceParts {
   readonly places: readonly DiskPlace[];
@@ -30,8 +33,8 @@ export interface DiskSpaceParts {
 
 /**
  * Sees a full disk coming. While there still is room to log it, the NOSPACE alarm is raised, which stops what adds data;
- * reading, deleting and compacting go on. What the store had no room for is written once there is some. The alarm itself
- * is the operator's to clear, as after a full quota.
+ * reading, deleting and compacting go on. What the store had no room for is written once there is some; then `SpaceWatch`
+ * clears the alarm.
  */
 export class DiskSpace {
   /** Space is short: nothing that adds data should go into the log. */
@@ -79,7 +82,8 @@ export class DiskSpace {
 
   private seen(free: readonly number[]): void {
     const { backend, places } = this.parts;
-    const needed = DISK_RESERVE_BYTES + 2 * backend.pendingBytes;
+    const margin = this.isLow ? MARGIN_BYTES : 0;
+    const needed = DISK_RESERVE_BYTES + 2 * backend.pendingBytes + margin;
     const short = free.findIndex((bytes) => bytes < needed);
     const place = places[short];
     if (this.timer === null) return;
@@ -97,9 +101,7 @@ export class DiskSpace {
   private enough(): void {
     const { backend, logger } = this.parts;
     if (this.isLow) {
-      logger.log('info', 'there is enough free disk space again', {
-        advice: 'Clear the alarm: etcdctl alarm disarm.',
-      });
+      logger.log('info', 'there is enough free disk space again');
     }
     this.isLow = false;
     this.remindAtMs = 0;
@@ -116,7 +118,7 @@ export class DiskSpace {
         path: place.path,
         'free-bytes': free,
         'needed-bytes': needed,
-        advice: 'Free space on this disk or enlarge it, then clear the alarm: etcdctl alarm disarm.',
+        advice: 'Free space on this disk or enlarge it; the member goes on by itself then.',
       });
     }
     if (this.isRaising || isRaised()) return;

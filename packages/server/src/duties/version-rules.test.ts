@@ -6,6 +6,7 @@ import {
   haveAllReached,
   isNewer,
   isVersionChange,
+  leftBehind,
   type MemberVersions,
   shownVersion,
   versionRefusal,
@@ -65,6 +66,15 @@ test('a member too old for its cluster, or not that of a downgrade, does not sta
     /^invalid downgrade; server version is not allowed to join when downgrade is enabled/,
   );
   assert.equal(versionRefusal(cluster('3.6.0', '3.5.0'), '3.5.30'), null, 'it is the version aimed at');
+});
+
+test('a member goes on that is newer than a downgrade aims at, and stops if its cluster leaves it behind', () => {
+  const down = { version: '3.5.0', downgradeEnabled: true, downgradeTarget: '3.5.0' };
+  assert.equal(leftBehind(down, '3.6.1'), null);
+  assert.equal(leftBehind({ ...down, version: '3.6.0' }, '3.5.30'), null, 'it has gone ahead');
+  const up = { version: '3.6.0', downgradeEnabled: false, downgradeTarget: '' };
+  assert.equal(leftBehind(up, '3.6.0'), null);
+  assert.match(leftBehind(up, '3.5.30')?.message ?? '', /^invalid downgrade; server version is lower than determined/);
 });
 
 test('versions are compared as numbers and shown short', () => {

@@ -56,30 +56,43 @@ export function haveAllReached(target: string, answers: ReadonlyMap<U64, MemberV
   return true;
 }
 
+type ClusterState = Pick<ClusterVersion, 'version' | 'downgradeEnabled' | 'downgradeTarget'>;
+
 /**
- * Why a member of this version may not take part in the cluster, or null: data of a newer version may hold what it does
- * not understand, and once a downgrade is under way only members of the version aimed at may start.
+ * Why a member of this version may not start in the cluster, or null: data of a newer version may hold what it does not
+ * understand, and once a downgrade is under way only members of the version aimed at may start.
  */
-export function versionRefusal(
-  cluster: Pick<ClusterVersion, 'version' | 'downgradeEnabled' | 'downgradeTarget'>,
-  serverVersion: string,
-): OperatorError | null {
+export function versionRefusal(cluster: ClusterState, serverVersion: string): OperatorError | null {
   const own = parseVersion(serverVersion);
-  if (own === undefined) return null;
-  const target = cluster.downgradeEnabled ? parseVersion(cluster.downgradeTarget) : undefined;
-  if (target !== undefined) {
-    if (minorOf(own) === minorOf(target)) return null;
-    return new OperatorError(
-      `invalid downgrade; server version is not allowed to join when downgrade is enabled (this member is ${serverVersion}, the cluster goes down to ${shownVersion(cluster.downgradeTarget)})`,
-      'Start the version aimed at, or cancel the downgrade at another member.',
-    );
+  const target = downgradeTarget(cluster);
+  if (own === undefined || target === undefined || minorOf(own) === minorOf(target)) {
+    return leftBehind(cluster, serverVersion);
   }
+  return new OperatorError(
+    `invalid downgrade; server version is not allowed to join when downgrade is enabled (this member is ${serverVersion}, the cluster goes down to ${shownVersion(cluster.downgradeTarget)})`,
+    'Start the version aimed at, or cancel the downgrade at another member.',
+  );
+}
+
+/**
+ * Why a member of this version may not even go on, or null: the cluster has become newer than it is. Who is newer than a
+ * downgrade aims at goes on until its turn comes; else the first member that went down would take all others with it.
+ */
+export function leftBehind(cluster: ClusterState, serverVersion: string): OperatorError | null {
+  const own = parseVersion(serverVersion);
+  const target = downgradeTarget(cluster);
   const decided = parseVersion(cluster.version);
-  if (decided === undefined || !isBefore({ ...own, patch: 0 }, { ...decided, patch: 0 })) return null;
+  if (own === undefined || decided === undefined) return null;
+  if (target !== undefined && minorOf(own) === minorOf(target)) return null;
+  if (!isBefore({ ...own, patch: 0 }, { ...decided, patch: 0 })) return null;
   return new OperatorError(
     `invalid downgrade; server version is lower than determined cluster version (this member is ${serverVersion}, the cluster ${shownVersion(cluster.version)})`,
     'Start a newer version; to go back to this one, first enable a downgrade of the cluster.',
   );
+}
+
+function downgradeTarget({ downgradeEnabled, downgradeTarget: target }: ClusterState): ParsedVersion | undefined {
+  return downgradeEnabled ? parseVersion(target) : undefined;
 }
 
 /** Whether one release is newer than another, patches counted. */

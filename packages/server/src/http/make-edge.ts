@@ -23,6 +23,8 @@ export interface EdgeParts {
   readonly member: HttpMember;
   readonly handlerOf: (path: string) => ApiHandler | undefined;
   readonly isAuthEnabled: () => boolean;
+  /** What is told beside a refusal for want of space. */
+  readonly space?: () => Readonly<Record<string, unknown>>;
   /** Told of connections that are cut for what they send. */
   readonly misused: (kind: string, peer: string, reason: string) => void;
 }
@@ -45,6 +47,7 @@ export function makeHttpEdge(parts: EdgeParts): HttpEdge {
     new HttpApi({
       ...calls,
       operationsMax: apiOperations(maxTxnOps),
+      ...(parts.space === undefined ? {} : { space: parts.space }),
       nowMs: () => world.clock.nowMs(),
       report: (error) =>
         logger.log('error', 'a request over HTTP could not be served', { error: errorFrom(error).stack }),

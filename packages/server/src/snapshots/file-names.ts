@@ -6,6 +6,18 @@ const RECEIVED = /^([0-9a-f]{16})\.snap\.db$/;
 /** Of files that a crash may leave behind and nobody needs. */
 const TEMPORARY_SUFFIX = '.snapshot.tmp';
 
+/** A store that was set aside because it differed from those of the other members. */
+const ASIDE = /^store\.mdb\.differed-\d+$/;
+
+export function asidePath(directory: string, index: number): string {
+  return joinPath(directory, `store.mdb.differed-${index}`);
+}
+
+/** Removes what was set aside before: one is enough to look at. */
+export async function removeAside(disk: Disk, directory: string): Promise<void> {
+  for (const name of await disk.list(directory)) if (ASIDE.test(name)) await disk.remove(joinPath(directory, name));
+}
+
 export function receivedPath(directory: string, index: number): string {
   return joinPath(directory, `${index.toString(16).padStart(16, '0')}.snap.db`);
 }

@@ -7,7 +7,7 @@ import type { SnapshotInstaller } from '@etsd/replication';
 import type { World } from '@etsd/runtime';
 import { confStateToJson, type Lessor, LessorReload, type State } from '@etsd/state';
 import { purgeSnapshots, writeSnapshotFile } from '@etsd/wal';
-import { receivedPath, removeReceived } from './file-names.ts';
+import { asidePath, receivedPath, removeAside, removeReceived } from './file-names.ts';
 import { numberBytes, readFrozenState } from './frozen-state.ts';
 import type { SnapshotMetrics } from './snapshot-metrics.ts';
 import { type Pause, readBoltIntoBackend } from './store-file.ts';
@@ -44,19 +44,36 @@ export interface InstallerParts {
 export class MemberSnapshotInstaller implements SnapshotInstaller {
   private readonly parts: InstallerParts;
   private isStopped = false;
+  /** One after the other. */
+  private last: Promise<void> = Promise.resolve();
 
   constructor(parts: InstallerParts) {
     this.parts = parts;
   }
 
   install(snapshot: RaftSnapshot, done: (error: Error | null) => void): void {
+    this.follow(() => this.run(snapshot, false), done);
+  }
+
+  /**
+   * The same for a snapshot of the very entry that was applied last, which raft knows nothing of: what is there differs
+   * from it, though it should not, and is set aside.
+   */
+  exchange(snapshot: RaftSnapshot, done: (error: Error | null) => void): void {
+    this.follow(() => this.run(snapshot, true), done);
+  }
+
+  private follow(run: () => Promise<void>, done: (error: Error | null) => void): void {
     const { metrics } = this.parts;
-    metrics.isInstalling = true;
     const finished = (error: Error | null): void => {
       metrics.isInstalling = false;
       done(error);
     };
-    this.run(snapshot).then(
+    this.last = this.last.then(() => {
+      metrics.isInstalling = true;
+      return run();
+    });
+    this.last.then(
       () => finished(null),
       (error: unknown) => finished(errorFrom(error)),
     );
@@ -67,7 +84,7 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
     this.isStopped = true;
   }
 
-  private async run(snapshot: RaftSnapshot): Promise<void> {
+  private async run(snapshot: RaftSnapshot, isExchange: boolean): Promise<void> {
     const { world, logger, directory, backend, store, lessor, state, metrics, replaced } = this.parts;
     const { disk, clock } = world;
     const metadata = snapshot.metadata;
@@ -77,7 +94,8 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
     const pause = pauser(world, { isStopped: () => this.isStopped, isBusy: OTHERS_ARE_BUSY });
     logger.log('info', 'applying snapshot', { 'current-applied-index': state.appliedIndex, 'snapshot-index': index });
     faultPoint('snapshot.apply.before');
-    await writeSnapshotFile(disk, directory, snapshot);
+    if (isExchange) await removeAside(disk, directory);
+    else await writeSnapshotFile(disk, directory, snapshot);
     metrics.fileSync.observe((clock.nowMs() - startMs) / 1000);
     state.beginReplacement(() => backend.commit());
     store.beginReplacement();
@@ -98,6 +116,7 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
         state.reload();
         replaced();
       },
+      isExchange ? asidePath(directory, index) : '',
     );
     assert(state.appliedIndex === index && state.appliedTerm === term, 'the state is that of the snapshot');
     faultPoint('snapshot.apply.after');

@@ -15,21 +15,31 @@ import { joinPath, type World } from '@etsd/runtime';
 import { checkSavedSnapshot } from './saved-file.ts';
 import { checkStoreFile, readBoltIntoBackend } from './store-file.ts';
 
-export interface RestoreOptions extends Founding {
+/** A data directory to be made, for a member of a new cluster. */
+export interface RestoreTarget extends Founding {
   readonly world: World;
   readonly logger: Logger;
-  /** The saved file. */
-  readonly path: string;
   /** To be made; must not exist, or be empty. */
   readonly dataDir: string;
   /** '' for the one below the data directory. */
   readonly walDir: string;
-  /** The file is a copy of a member's own, which has no checksum. */
-  readonly skipHashCheck: boolean;
-  /** So much is added to the revision, so that no client sees one twice; 0 for nothing. */
+  /**
+   * So much is added to the revision and everything before it is marked compacted, so that no client sees a revision
+   * twice and watchers are told; 0 for nothing.
+   */
   readonly bumpRevision: number;
   readonly openBackend: (path: string) => Backend;
 }
+
+export interface RestoreOptions extends RestoreTarget {
+  /** The saved file. */
+  readonly path: string;
+  /** The file is a copy of a member's own, which has no checksum. */
+  readonly skipHashCheck: boolean;
+}
+
+/** Where a member is made before it gets its name: what a crash leaves cannot be started. */
+const UNFINISHED = 'member.unfinished';
 
 /** Term of the entries that found a cluster. */
 const FOUNDING_TERM = 1;
@@ -41,12 +51,10 @@ const MEMBER_META = [META_CONSISTENT_INDEX, META_TERM, META_CONF_STATE];
 export async function restoreSnapshot(options: RestoreOptions): Promise<void> {
   const { world, logger, path, dataDir } = options;
   const { disk } = world;
-  const walDirectory = options.walDir === '' ? joinPath(dataDir, 'member', 'wal') : options.walDir;
-  const snapDirectory = joinPath(dataDir, 'member', 'snap');
+  const walDirectory = walDirectoryOf(options);
   await checkTargets(options, walDirectory);
-  const pause = () => new Promise<void>((resolve) => world.timers.endOfTurn(resolve));
-  const saved = await checkSavedSnapshot(disk, path, pause);
-  if (!saved.hasChecksum && !options.skipHashCheck) {
+  const pause = turnOf(world);
+  if (!options.skipHashCheck && !(await checkSavedSnapshot(disk, path, pause)).hasChecksum) {
     throw new OperatorError(
       'snapshot missing hash but --skip-hash-check=false',
       'Give --skip-hash-check if the file was copied from a data directory.',
@@ -55,35 +63,71 @@ export async function restoreSnapshot(options: RestoreOptions): Promise<void> {
   const file = await BoltFile.open(disk, path);
   try {
     await checkStoreFile(file, pause);
-    logger.log('info', 'restoring snapshot', {
+    const fields = {
       path,
       'wal-dir': walDirectory,
       'data-dir': dataDir,
-      'snap-dir': snapDirectory,
-    });
-    await disk.makeDirectory(snapDirectory);
-    const backend = options.openBackend(joinPath(snapDirectory, 'store.mdb'));
+      'snap-dir': joinPath(dataDir, 'member', 'snap'),
+    };
+    logger.log('info', 'restoring snapshot', fields);
+    await makeDataDirectory(options, (backend) => readBoltIntoBackend(file, backend, pause));
+    logger.log('info', 'restored snapshot', fields);
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Makes a data directory around what `fill` puts into the store; it may use the directory it is
+ * given for what it needs meanwhile. The data is that, members and progress are those of a new
+ * cluster. Rejects where the target is in use; nothing of it is left then.
+ */
+export async function makeDataDirectory(
+  target: RestoreTarget,
+  fill: (backend: Backend, directory: string) => Promise<void>,
+): Promise<void> {
+  const { world, dataDir, walDir } = target;
+  const { disk } = world;
+  await checkTargets(target, walDirectoryOf(target));
+  const existed = (await disk.stat(dataDir)) !== null;
+  const unfinished = joinPath(dataDir, UNFINISHED);
+  let hasLog = false;
+  try {
+    await disk.makeDirectory(joinPath(unfinished, 'snap'));
+    const backend = target.openBackend(joinPath(unfinished, 'snap', 'store.mdb'));
     try {
-      await readBoltIntoBackend(file, backend, pause);
+      await fill(backend, unfinished);
       await forgetCluster(backend);
-      if (options.bumpRevision > 0) bumpRevision(backend, options.bumpRevision);
+      if (target.bumpRevision > 0) bumpRevision(backend, target.bumpRevision);
       await backend.flush();
     } finally {
       await backend.close();
     }
-  } finally {
-    await file.close();
+    hasLog = true;
+    await writeLog(target, walDir === '' ? joinPath(unfinished, 'wal') : walDir);
+    await disk.rename(unfinished, joinPath(dataDir, 'member'));
+    await disk.syncDirectory(dataDir);
+  } catch (error) {
+    await disk.remove(existed ? unfinished : dataDir);
+    if (hasLog && walDir !== '') await disk.remove(walDir);
+    throw error;
   }
-  await writeLog(options, walDirectory);
-  logger.log('info', 'restored snapshot', {
-    path,
-    'wal-dir': walDirectory,
-    'data-dir': dataDir,
-    'snap-dir': snapDirectory,
-  });
 }
 
-async function checkTargets({ world, dataDir, members, name }: RestoreOptions, walDirectory: string): Promise<void> {
+function walDirectoryOf({ dataDir, walDir }: RestoreTarget): string {
+  return walDir === '' ? joinPath(dataDir, 'member', 'wal') : walDir;
+}
+
+/** A pause that ends the turn: for tools, which nobody else waits for. */
+export function turnOf({ timers }: Pick<World, 'timers'>): () => Promise<void> {
+  return () => new Promise<void>((resolve) => timers.endOfTurn(resolve));
+}
+
+/** Refuses to overwrite anything, and flags that do not fit each other. */
+export async function checkTargets(
+  { world, dataDir, members, name }: RestoreTarget,
+  walDirectory: string,
+): Promise<void> {
   const { disk } = world;
   if (!members.some((member) => member.name === name)) {
     throw new OperatorError(
@@ -129,7 +173,7 @@ function bumpRevision(backend: Backend, amount: number): void {
 }
 
 /** The log of a founded cluster whose founding entries are committed already, so that flags about it count no more. */
-async function writeLog(options: RestoreOptions, directory: string): Promise<void> {
+async function writeLog(options: RestoreTarget, directory: string): Promise<void> {
   const { world, logger, members, name, token } = options;
   const { log, start } = await foundCluster({ world, logger, directory, members, name, token });
   try {

@@ -1,6 +1,6 @@
 /** What `snapshot save` leaves on the operator's disk: a bbolt file, and behind it the SHA-256 of its bytes. */
 import { createHash } from 'node:crypto';
-import { CorruptionError, crc32c } from '@etsd/base';
+import { crc32c, OperatorError } from '@etsd/base';
 import type { BoltFile } from '@etsd/boltfile';
 import type { Disk } from '@etsd/runtime';
 import type { Pause } from './store-file.ts';
@@ -17,7 +17,19 @@ export interface SavedSnapshot {
   readonly hasChecksum: boolean;
 }
 
-/** Reads a saved file to its end and throws a `CorruptionError` where its checksum is another. */
+/** What a saved file says of itself is not what it is, in etcd's words. */
+export class ChecksumError extends OperatorError {
+  override readonly name: string = 'ChecksumError';
+
+  constructor(path: string, expected: Buffer, computed: Buffer) {
+    super(
+      `expected sha256 [${[...expected].join(' ')}], got [${[...computed].join(' ')}]`,
+      `${path} was damaged: use another copy of it, or save a new one.`,
+    );
+  }
+}
+
+/** Reads a saved file to its end and throws a `ChecksumError` where its checksum is another. */
 export async function checkSavedSnapshot(disk: Disk, path: string, pause: Pause): Promise<SavedSnapshot> {
   const file = await disk.open(path, 'read');
   try {
@@ -38,13 +50,9 @@ export async function checkSavedSnapshot(disk: Disk, path: string, pause: Pause)
       hash.update(await read(Math.min(PIECE_BYTES, bytes - at), at));
       await pause();
     }
-    if (!hash.digest().equals(await read(CHECKSUM_BYTES, bytes))) {
-      throw new CorruptionError(
-        'snapshot: expected and computed sha256 differ',
-        `${path}, byte ${bytes}`,
-        'Use another copy of this file, or save a new one.',
-      );
-    }
+    const computed = hash.digest();
+    const expected = await read(CHECKSUM_BYTES, bytes);
+    if (!computed.equals(expected)) throw new ChecksumError(path, expected, computed);
     return { bytes, hasChecksum: true };
   } finally {
     await file.close();

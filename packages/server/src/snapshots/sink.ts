@@ -24,6 +24,8 @@ export interface SinkParts {
 export class MemberSnapshotSink implements SnapshotSink {
   private readonly parts: SinkParts;
   private received = 0;
+  /** When the last bytes of a snapshot came, or one was whole. */
+  receivedAtMs = 0;
 
   constructor(parts: SinkParts) {
     this.parts = parts;
@@ -50,6 +52,7 @@ export class MemberSnapshotSink implements SnapshotSink {
     await disk.rename(path, receivedPath(directory, metadata.index));
     await disk.syncDirectory(directory);
     faultPoint('snapshot.receive.after');
+    this.receivedAtMs = clock.nowMs();
     const tookMs = clock.nowMs() - startMs;
     metrics.received.observe(tookMs / 1000);
     logger.log('debug', 'checked and kept a database snapshot', {
@@ -69,6 +72,7 @@ export class MemberSnapshotSink implements SnapshotSink {
       let sinceMs = world.clock.nowMs();
       for await (const piece of body) {
         await write(file, piece, position);
+        this.receivedAtMs = world.clock.nowMs();
         position += piece.length;
         if (position - durable < SYNC_BYTES) continue;
         await synced(file);

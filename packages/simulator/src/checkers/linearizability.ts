@@ -36,10 +36,32 @@ export interface SearchResult<Operation> {
 
 interface Configuration {
   readonly state: number;
-  /** One bit per slot: whether the operation in it has taken effect. */
-  readonly taken: bigint;
+  /** One bit for each of the first slots: whether the operation in it has taken effect. */
+  readonly taken: number;
+  /** The same of all other slots, which hardly any history needs. */
+  readonly more: bigint;
   /** How many of the optional operations were needed. */
   readonly optional: number;
+}
+
+/** Slots whose bits are in `taken`. */
+const FIRST_SLOTS = 30;
+const STATES_MAX = 2 ** (53 - FIRST_SLOTS);
+
+function hasTaken({ taken, more }: Configuration, slot: number): boolean {
+  return slot < FIRST_SLOTS ? (taken & (1 << slot)) !== 0 : (more & (1n << BigInt(slot - FIRST_SLOTS))) !== 0n;
+}
+
+/** The same with the bit of one slot turned over, behind a step to another state. */
+function turned(from: Configuration, slot: number, state: number): Configuration {
+  const { taken, more, optional } = from;
+  if (slot < FIRST_SLOTS) return { state, taken: taken ^ (1 << slot), more, optional };
+  return { state, taken, more: more ^ (1n << BigInt(slot - FIRST_SLOTS)), optional };
+}
+
+/** Equal for configurations that differ in nothing but what is optional. */
+function keyOf({ state, taken, more }: Configuration): number | string {
+  return more === 0n && state < STATES_MAX ? state * 2 ** FIRST_SLOTS + taken : `${state} ${taken} ${more}`;
 }
 
 /** More than this many possible pasts, and the history says too little to be judged. */
@@ -71,7 +93,7 @@ class Search<Operation> {
     this.model = model;
     this.intervals = intervals;
     this.optional = [...optional].sort((a, b) => a - b);
-    this.configurations = [{ state: model.initial, taken: 0n, optional: 0 }];
+    this.configurations = [{ state: model.initial, taken: 0, more: 0n, optional: 0 }];
   }
 
   run(): SearchResult<Operation> {
@@ -109,20 +131,19 @@ class Search<Operation> {
 
   /** Only configurations remain in which the operation of this slot has taken effect; its bit is cleared. */
   private leave(slot: number): void {
-    const bit = 1n << BigInt(slot);
-    const done = new Map<string, Configuration>();
-    const seen = new Map<string, number>();
+    const done = new Map<number | string, Configuration>();
+    const seen = new Map<number | string, number>();
     const open: Configuration[] = [];
     const visit = (next: Configuration): void => {
-      if ((next.taken & bit) !== 0n) {
-        const cleared = { state: next.state, taken: next.taken & ~bit, optional: next.optional };
-        const key = `${cleared.state} ${cleared.taken}`;
+      if (hasTaken(next, slot)) {
+        const cleared = turned(next, slot, next.state);
+        const key = keyOf(cleared);
         const other = done.get(key);
         // Of two that differ only in the optional operations used up, the thriftier can do whatever the other can.
         if (other === undefined || other.optional > cleared.optional) done.set(key, cleared);
         return;
       }
-      const key = `${next.state} ${next.taken}`;
+      const key = keyOf(next);
       const spent = seen.get(key);
       if (spent !== undefined && spent <= next.optional) return;
       seen.set(key, next.optional);
@@ -135,27 +156,25 @@ class Search<Operation> {
   }
 
   private expand(from: Configuration, visit: (next: Configuration) => void): void {
-    for (const [slot, interval] of this.slots.entries()) {
-      const bit = 1n << BigInt(slot);
-      if (interval === null || (from.taken & bit) !== 0n || this.model.isRead(interval.operation)) continue;
+    for (let slot = 0; slot < this.slots.length; slot++) {
+      const interval = this.slots[slot] as Interval<Operation> | null;
+      if (interval === null || hasTaken(from, slot) || this.model.isRead(interval.operation)) continue;
       const state = this.model.step(from.state, interval.operation);
-      if (state >= 0) visit(this.settle({ state, taken: from.taken | bit, optional: from.optional }));
+      if (state >= 0) visit(this.settle(turned(from, slot, state)));
     }
     if (from.optional >= this.available) return;
     const state = this.model.optionalStep(from.state);
-    if (state >= 0) visit(this.settle({ state, taken: from.taken, optional: from.optional + 1 }));
+    if (state >= 0) visit(this.settle({ ...from, state, optional: from.optional + 1 }));
   }
 
   /** A read that fits now is taken now: that changes nothing, so nothing else becomes impossible. */
   private settle(configuration: Configuration): Configuration {
-    let { taken } = configuration;
-    for (const [slot, interval] of this.slots.entries()) {
-      if (interval === null || !this.model.isRead(interval.operation)) continue;
-      const bit = 1n << BigInt(slot);
-      if ((taken & bit) === 0n && this.model.step(configuration.state, interval.operation) >= 0) taken |= bit;
+    let settled = configuration;
+    for (let slot = 0; slot < this.slots.length; slot++) {
+      const interval = this.slots[slot] as Interval<Operation> | null;
+      if (interval === null || hasTaken(settled, slot) || !this.model.isRead(interval.operation)) continue;
+      if (this.model.step(settled.state, interval.operation) >= 0) settled = turned(settled, slot, settled.state);
     }
-    return taken === configuration.taken
-      ? configuration
-      : { state: configuration.state, taken, optional: configuration.optional };
+    return settled;
   }
 }

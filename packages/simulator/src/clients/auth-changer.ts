@@ -77,6 +77,13 @@ export class AuthChanger extends Chore {
   }
 
   private async enable(): Promise<void> {
+    const { shared } = this;
+    shared.isAuthOn = true;
+    await this.turnOn();
+    shared.isAuthOn = this.isOn;
+  }
+
+  private async turnOn(): Promise<void> {
     const grant = (user: string, role: string): Buffer =>
       AuthUserGrantRoleRequest.encode(AuthUserGrantRoleRequest.create({ user, role }));
     const role = (name: string): Buffer => AuthRoleAddRequest.encode(AuthRoleAddRequest.create({ name }));
@@ -101,7 +108,6 @@ export class AuthChanger extends Chore {
     }
     const { shared } = this;
     shared.credentials = { name: USER, passwords: [this.password] };
-    shared.isAuthOn = true;
     this.isOn = true;
     await this.until('/etcdserverpb.Auth/AuthEnable', AuthEnableRequest.encode(new AuthEnableRequest()));
     shared.cluster.trace.note(this.name, 'authentication is on');

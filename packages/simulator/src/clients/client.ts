@@ -103,6 +103,8 @@ export class SimClient {
     const { path, bytes } = requestOf(wish);
     const answer = await this.call(member, path, bytes, timeoutMs);
     const end = this.nowMs;
+    const { serializable, compares, success, failure } = wish;
+    const { revision, term, succeeded, results } = answerOf(wish, answer.bytes);
     return {
       type: 'kv',
       client: number,
@@ -111,10 +113,16 @@ export class SimClient {
       run: run === member.run ? run : -Math.floor(start * 1000),
       start,
       end,
-      ...wish,
+      serializable,
+      compares,
+      success,
+      failure,
       outcome: outcomeOf(answer),
       error: answer.message,
-      ...answerOf(wish, answer.bytes),
+      revision,
+      term,
+      succeeded,
+      results,
     };
   }
 }

@@ -14,7 +14,7 @@ const REFUSED_PAUSE_MS = 50;
 
 type PartialWish = Partial<Wish> & { readonly success: readonly Step[] };
 
-/** One client: one request after the other at one member, and at another one when that does not answer. */
+/** One client: one thing after the other at one member, and at another one when that does not answer. */
 export abstract class Worker {
   protected readonly shared: Shared;
   protected readonly prng: Prng;
@@ -127,9 +127,17 @@ export class KvWorker extends Worker {
   }
 
   protected async step(): Promise<boolean> {
-    const operation = await this.kv(this.draw(this.drawKind()));
-    for (const { kvs } of operation.results) for (const kv of kvs) this.known.set(kv.key, kv);
-    return operation.outcome !== 'unknown';
+    const { atOnce } = this.plan;
+    if (atOnce === 1) return this.learn(await this.kv(this.draw(this.drawKind())));
+    const wishes = Array.from({ length: atOnce }, () => this.draw(this.drawKind()));
+    const operations = await Promise.all(wishes.map((wish) => this.kv(wish)));
+    return operations.map((operation) => this.learn(operation)).every((isFine) => isFine);
+  }
+
+  /** Keeps what it was told; false where it was told nothing. */
+  private learn({ results, outcome }: KvOperation): boolean {
+    for (const { kvs } of results) for (const kv of kvs) this.known.set(kv.key, kv);
+    return outcome !== 'unknown';
   }
 
   private drawKind(): OperationKind {

@@ -6,6 +6,7 @@ import { Trace } from '../run/trace.ts';
 import { type MemberSurroundings, SimMember } from './member.ts';
 import { Observer } from './observer.ts';
 import { PeerNet } from './peers.ts';
+import { Releases } from './releases.ts';
 
 export interface ClusterOptions {
   readonly seed: number;
@@ -21,6 +22,7 @@ export class SimCluster {
   readonly net: PeerNet;
   readonly observer: Observer;
   readonly trace: Trace;
+  readonly releases = new Releases();
   readonly violations: Violation[] = [];
   /** Somebody is changing who belongs to it. */
   isChanging = false;
@@ -39,6 +41,7 @@ export class SimCluster {
       (rule, text) => this.broke(rule, text),
       (id, term) => this.trace.note(this.nameOf(id), `leads in term ${term}`),
     );
+    if (plan.upgradeMs > 0) this.observer.releases = this.releases;
     this.net = new PeerNet(lan, new Prng(simulation.prng.u32()), plan.network, this.observer);
     const around: MemberSurroundings = {
       plan,
@@ -46,6 +49,7 @@ export class SimCluster {
       net: this.net,
       observer: this.observer,
       trace: this.trace,
+      releases: this.releases,
       broke: (rule, text) => this.broke(rule, text),
     };
     for (let number = 0; number < plan.founders + plan.spares; number++) {

@@ -7,6 +7,8 @@ import type { SimMember } from './member.ts';
 
 const DATA = '/data/member/';
 const LOG = '/data/member/wal';
+/** As many entries a log may lack that a few bits make look torn: those of its last records. */
+const TORN_MAX = 4;
 /** So long it is waited for the others to have what a member has forgotten. */
 const PATIENCE_MS = 3000;
 const LOOK_MS = 100;
@@ -20,6 +22,13 @@ interface Promised {
   readonly term: number;
   /** Of every entry; 0 where it is not known. */
   readonly digest: number;
+}
+
+/** What a start would make of it. */
+interface Found extends Promised {
+  /** Where the log seems to end. */
+  readonly endPath: string;
+  readonly endPosition: number;
 }
 
 /**
@@ -94,18 +103,28 @@ export class Decay {
       this.cluster.broke('damage is told', `${target.name} finds what is not there: ${before}`);
       return;
     }
-    const damaged: string[] = [];
+    const rots: Rot[] = [];
     for (let left = bits; left > 0; left--) {
-      const rot = target.machine.medium.rot((path) => path.startsWith(DATA) && !path.endsWith('/lock'));
+      const rot = target.machine.medium.rot((path) => path.startsWith(DATA) && /\.(wal|snap|db)$/.test(path));
       if (rot === null) continue;
-      damaged.push(rot.path);
+      rots.push(rot);
       this.cluster.trace.note(target.name, `rots: ${describe(rot)}`);
     }
-    await this.goOn(target, before, damaged);
+    await this.goOn(
+      target,
+      before,
+      rots.map(({ path }) => path),
+      rots,
+    );
   }
 
   /** Decides what is to become of a member that is down and may have lost some of what it promised. */
-  private async goOn(target: SimMember, promised: Promised, damaged: readonly string[]): Promise<void> {
+  private async goOn(
+    target: SimMember,
+    promised: Promised,
+    damaged: readonly string[],
+    rots: readonly Rot[] = [],
+  ): Promise<void> {
     const { cluster } = this;
     const found = await look(target);
     if (target.isDamaged) {
@@ -119,7 +138,7 @@ export class Decay {
       this.expect(target, true, (text) => /\.wal/.test(text) && tellsWhere(text, files));
       return;
     }
-    this.compare(target, promised, found);
+    this.compare(target, promised, found, rots);
     const hasForgotten = found.lastIndex < promised.lastIndex || found.term < promised.term;
     if (damaged.length > 0 && hasForgotten)
       cluster.trace.note(target.name, `forgot ${found.lastIndex}…${promised.lastIndex}`);
@@ -130,7 +149,15 @@ export class Decay {
     this.expect(target, false, (text) => damaged.length > 0 && tellsWhere(text, files));
   }
 
-  private compare(target: SimMember, promised: Promised, found: Promised): void {
+  private compare(target: SimMember, promised: Promised, found: Found, rots: readonly Rot[]): void {
+    const forgotten = promised.lastIndex - found.lastIndex;
+    // A frame head of which the only bit that was one is zero now looks like the end, whatever comes behind it.
+    const isHeadGone = rots.some(
+      ({ path, position }) => path === found.endPath && Math.floor(position / 8) * 8 === found.endPosition,
+    );
+    if (promised.digest !== 0 && forgotten > TORN_MAX && !isHeadGone) {
+      this.cluster.broke('damage is told', `${target.name} takes a log for torn that lacks ${forgotten} entries`);
+    }
     if (promised.digest === 0 || found.lastIndex !== promised.lastIndex || found.digest === promised.digest) return;
     this.cluster.broke(
       'damage is told',
@@ -181,18 +208,20 @@ function tellsWhere(text: string, files: readonly string[]): boolean {
 }
 
 /** The log as a start would find it, or why it would refuse it. */
-async function look({ machine }: SimMember): Promise<Promised | string> {
+async function look({ machine }: SimMember): Promise<Found | string> {
   const { disk } = machine.world;
   try {
     const snapshot = await newestSnapshot(disk, LOG);
     const start = { index: snapshot?.index ?? 0, term: snapshot?.term ?? 0 };
-    const { entries, hardState } = await readLog(disk, LOG, start);
+    const { entries, hardState, end } = await readLog(disk, LOG, start);
     let digest = 1;
     for (const entry of entries) {
       const bytes = Entry.encode(entry);
       digest = crc32c(bytes, 0, bytes.length, digest);
     }
-    return { lastIndex: start.index + entries.length, term: hardState.term, digest };
+    const lastIndex = start.index + entries.length;
+    const endPath = `${LOG}/${end.segment.name}`;
+    return { lastIndex, term: hardState.term, digest, endPath, endPosition: end.position };
   } catch (error) {
     if (error instanceof CorruptionError || error instanceof OperatorError) return errorChain(error);
     throw error;

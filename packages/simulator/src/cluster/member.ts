@@ -1,11 +1,19 @@
-import { MemoryBackend } from '@etsd/backend';
+import { META_STORAGE_VERSION, MemoryBackend } from '@etsd/backend';
 import { errorChain, type LogFields, type Logger, type LogLevel, type Prng } from '@etsd/base';
 import type { SimMachine } from '@etsd/runtime/sim';
-import { type BcryptEngine, buildConfig, type Member, type MemberConfig, runMember } from '@etsd/server';
+import {
+  type BcryptEngine,
+  buildConfig,
+  type Member,
+  type MemberConfig,
+  type MemberParts,
+  runMember,
+} from '@etsd/server';
 import type { Plan } from '../run/plan.ts';
 import type { Trace } from '../run/trace.ts';
-import { ObservedApplier, type Observer } from './observer.ts';
+import { type AppliedVersion, ObservedApplier, type Observer } from './observer.ts';
 import { type PeerNet, SimPeers } from './peers.ts';
+import { isOlder, NEW_LAYOUT, NEW_RELEASE, OLD_RELEASE, type Releases } from './releases.ts';
 
 export const CLIENT_PORT = 2379;
 export const PEER_PORT = 2380;
@@ -35,8 +43,12 @@ export interface MemberSurroundings {
   readonly net: PeerNet;
   readonly observer: Observer;
   readonly trace: Trace;
+  readonly releases: Releases;
   broke(rule: string, text: string): void;
 }
+
+/** What applies the log in a member. */
+type State = Parameters<NonNullable<MemberParts['observeApplier']>>[0];
 
 /** How a member is told to begin. */
 export interface Beginning {
@@ -77,8 +89,13 @@ export class SimMember {
   refusal: Refusal | null = null;
   /** The end of its log when the last process ended that got as far as serving, whether durable or not. */
   lastPromise = { lastIndex: 0, term: 0 };
+  /** Which release it is started as. */
+  version = OLD_RELEASE;
+  private applied: AppliedVersion | null = null;
   private beginning: Beginning = { initialCluster: '', state: 'new' };
-  private backend: MemoryBackend | null = null;
+  /** What the running process has in its memory and in its store, for whoever wants to change it behind its back. */
+  state: State | null = null;
+  backend: MemoryBackend | null = null;
   /** The store is what an ended process has left; nobody has opened it since. */
   private isStoreKept = false;
   private readonly around: MemberSurroundings;
@@ -159,18 +176,51 @@ export class SimMember {
       bcrypt: plainHashes,
       cacheBytes: CACHE_BYTES,
       wal: { segmentBytes: around.plan.segmentBytes, segmentsMax: 2, fillAheadBytes: 4096 },
-      observeApplier: (applier) => new ObservedApplier(applier, around.observer, this.name),
+      serverVersion: this.version,
+      observeApplier: (applier) => {
+        this.state = applier;
+        this.applied = applier.version;
+        return new ObservedApplier(applier, around.observer, this.name);
+      },
     }).then(
       (member) => {
         if (run !== this.run || !this.isUp) return;
         this.member = member;
         around.trace.note(this.name, 'serves');
+        this.checkRelease();
         if (this.refusal?.isDue === true) around.broke('damage is told', `${this.name} serves on a damaged disk`);
       },
       (error: unknown) => {
         if (run === this.run && this.isUp) this.failed(error);
       },
     );
+  }
+
+  /** The version of the cluster as this member has applied it; undefined while it does not serve. */
+  get clusterVersion(): AppliedVersion | undefined {
+    return this.member === null ? undefined : (this.applied ?? undefined);
+  }
+
+  /** Is started as another release from now on, with its data noted as laid out for it. It must be down. */
+  become(version: string): void {
+    if (this.isUp || version === this.version) return;
+    this.around.trace.note(this.name, `becomes ${version}`);
+    this.version = version;
+    if (this.backend === null) return;
+    if (version === NEW_RELEASE) this.backend.put('meta', META_STORAGE_VERSION, Buffer.from(NEW_LAYOUT));
+    else this.backend.delete('meta', META_STORAGE_VERSION);
+    this.backend.commit();
+    this.isStoreKept = false;
+    this.keepStore(this.backend.undurableBatches);
+  }
+
+  /** A release older than its cluster must not serve, but for one that a downgrade has called. */
+  private checkRelease(): void {
+    const { applied, version } = this;
+    if (applied === null || applied.downgradeEnabled || this.around.releases.isCancelAsked) return;
+    if (applied.version !== '' && isOlder(version, applied.version)) {
+      this.around.broke('releases', `${this.name} serves as ${version} in a cluster of ${applied.version}`);
+    }
   }
 
   private config(): MemberConfig {
@@ -195,6 +245,8 @@ export class SimMember {
       'experimental-compaction-batch-limit': plan.compactionBatch,
       'experimental-compaction-sleep-interval': `${plan.compactionPauseMs}ms`,
       'experimental-watch-progress-notify-interval': `${plan.progressMs}ms`,
+      'compare-members': plan.comparesMembers,
+      'state-check-time': `${plan.stateCheckMs}ms`,
       'bcrypt-cost': 4,
     };
     return buildConfig(new Map(Object.entries(flags).map(([name, value]) => [name, String(value)])));
@@ -280,12 +332,24 @@ export class SimMember {
       refusal.refused();
       return;
     }
+    const instead = this.around.releases.excuse(this.version, text);
+    if (instead !== null) {
+      this.kill();
+      this.around.net.lan.simulation.counts.add('release.refused');
+      this.become(instead);
+      this.machine.world.timers.after(RESTART_MS, () => this.boot());
+      return;
+    }
     const isRemoved = /removed/.test(text);
     const isExcused = EXCUSES.some((excuse) => excuse.test(text));
     if (!isExcused && !this.isWaitingForOthers(text)) {
       this.around.broke('stays up', `${this.name} ended: ${text}\n${(error as Error).stack ?? ''}`);
     }
     this.kill();
+    // Somebody who joins tries the other release.
+    if (/incompatible with current running/.test(text) && this.around.plan.upgradeMs > 0) {
+      this.version = this.version === OLD_RELEASE ? NEW_RELEASE : OLD_RELEASE;
+    }
     if (isRemoved) this.isRemoved = true;
     else this.machine.world.timers.after(RESTART_MS, () => this.boot());
   }

@@ -1,6 +1,7 @@
 import { crc32c, type U64 } from '@etsd/base';
 import type { ConfChange, ConfChangeV2, ConfState, Entry, Message } from '@etsd/proto';
 import type { Applier, Waiter } from '@etsd/replication';
+import type { Releases } from './releases.ts';
 
 /** One entry as some leader's log had it. */
 interface SeenEntry {
@@ -26,6 +27,8 @@ export class Observer {
   private readonly revisions: number[] = [];
   private readonly broke: (rule: string, text: string) => void;
   private readonly led: (id: U64, term: number) => void;
+  /** Null where all members are of one release. */
+  releases: Releases | null = null;
 
   constructor(broke: (rule: string, text: string) => void, led: (id: U64, term: number) => void) {
     this.broke = broke;
@@ -98,6 +101,13 @@ export class Observer {
     }
   }
 
+  /** So is the version of the cluster, by which members are let in or refused. */
+  settles(who: string, index: number, { version, downgradeEnabled, downgradeTarget }: AppliedVersion): void {
+    const state = downgradeEnabled ? `${version}, going down to ${downgradeTarget}` : version;
+    const difference = this.releases?.leaves(who, index, state, version) ?? null;
+    if (difference !== null) this.broke('state agreement', difference);
+  }
+
   applies(who: string, index: number, term: number, digest: number): void {
     const known = this.applied[index];
     if (known === undefined) {
@@ -115,7 +125,17 @@ export class Observer {
 }
 
 /** What applies entries in a whole member. */
-export type AppliedState = Applier & { readonly store: { readonly revision: number } };
+export type AppliedState = Applier & {
+  readonly store: { readonly revision: number };
+  readonly version: AppliedVersion;
+};
+
+/** Which release the cluster goes by, as one member has applied it. */
+export interface AppliedVersion {
+  readonly version: string;
+  readonly downgradeEnabled: boolean;
+  readonly downgradeTarget: string;
+}
 
 /** Stands between the log and the state of one life of a member. */
 export class ObservedApplier implements Applier {
@@ -143,7 +163,9 @@ export class ObservedApplier implements Applier {
     const { inner } = this;
     const isNew = inner.appliedIndex < index;
     inner.apply(index, term, data, waiter);
-    if (isNew) this.observer.leaves(this.who, index, inner.store.revision);
+    if (!isNew) return;
+    this.observer.leaves(this.who, index, inner.store.revision);
+    if (this.observer.releases !== null) this.observer.settles(this.who, index, inner.version);
   }
 
   applyEmpty(index: number, term: number): void {

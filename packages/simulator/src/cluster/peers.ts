@@ -73,6 +73,8 @@ class Link {
   cutSinceMs = 0;
   lastArrivalMs = 0;
   isSendingSnapshot = false;
+  /** What is to go out together; null between two calls of `send`. */
+  bundle: Buffer[] | null = null;
 
   constructor(id: U64, urls: readonly string[]) {
     this.id = id;
@@ -171,7 +173,7 @@ export class SimPeers implements PeerLinks {
   send(messages: readonly Message[]): void {
     if (this.isClosed) return;
     const { memberId } = this.options;
-    const bundles = new Map<Link, Buffer[]>();
+    const filled: Link[] = [];
     let copyable = true;
     for (const message of messages) {
       if (message.type === MessageType.MsgApp) this.net.observer.appends(message);
@@ -186,12 +188,16 @@ export class SimPeers implements PeerLinks {
       }
       // A proposal twice would be two proposals; streams do not do that.
       if (message.type === MessageType.MsgProp) copyable = false;
-      const bundle = bundles.get(link);
-      if (bundle === undefined) bundles.set(link, [Message.encode(message)]);
-      else bundle.push(Message.encode(message));
+      if (link.bundle === null) {
+        link.bundle = [];
+        filled.push(link);
+      }
+      link.bundle.push(Message.encode(message));
     }
     const { net } = this;
-    for (const [link, bundle] of bundles) {
+    for (const link of filled) {
+      const bundle = link.bundle as Buffer[];
+      link.bundle = null;
       if (net.prng.chance(net.lossRate)) this.lost(link);
       else this.post(link, bundle);
       if (copyable && net.prng.chance(net.copyRate)) this.post(link, bundle);

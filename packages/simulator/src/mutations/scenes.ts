@@ -22,7 +22,7 @@ export interface ScriptScene {
 export type Scene = RunScene | ScriptScene;
 
 /** Three members and a few clients at work; nothing goes wrong. */
-const CALM: Omit<Plan, 'faults'> = {
+export const CALM: Omit<Plan, 'faults'> = {
   founders: 3,
   spares: 0,
   heartbeatMs: 50,
@@ -34,6 +34,8 @@ const CALM: Omit<Plan, 'faults'> = {
   batchIntervalMs: 100,
   compactionBatch: 1000,
   compactionPauseMs: 1,
+  comparesMembers: false,
+  stateCheckMs: 0,
   progressMs: 600_000,
   network: { latencyMinMs: 0.1, latencyMaxMs: 2, lossRate: 0, copyRate: 0, reorderRate: 0, halfOpenRate: 0 },
   diskMaxMs: 1,
@@ -41,6 +43,7 @@ const CALM: Omit<Plan, 'faults'> = {
   valueBytesMax: 8,
   clients: 4,
   pauseMs: 15,
+  atOnce: 1,
   operations: {
     get: 2,
     list: 0,

@@ -2,13 +2,14 @@ import type { Plan } from './plan.ts';
 import { simulate } from './simulate.ts';
 
 /** What the load of a run is set for: a little more than what counts, since no run meets it exactly. */
-const AIM_PER_SECOND = 108;
+const AIM_PER_SECOND = 110;
 /** A run with fewer operations in a simulated second says nothing. */
 const ENOUGH_PER_SECOND = 100;
-/** Clients beside those of leases, watches and chores. */
-const CLIENTS = 10;
+/** Requests under way, beside those of leases, watches and chores. A multiple of everything that is drawn for `atOnce`. */
+const CLIENTS = 8;
 /** The pause of a client between two requests before anybody knows how long answers take. */
-const FIRST_PAUSE_MS = 75;
+const FIRST_PAUSE_MS = 60;
+const PAUSE_MIN_MS = 10;
 
 export interface BenchOptions {
   readonly seeds: readonly number[];
@@ -73,9 +74,13 @@ function planOf(pauseMs: number): Partial<Plan> {
   return { founders: 3, spares: 0, clients: CLIENTS, pauseMs };
 }
 
-/** The mean pause between two requests of a client with which all of them together come to what is aimed at. */
+/**
+ * A pause with which all clients together come closer to what is aimed at. What they wait for answers, and in vain while
+ * nobody leads, depends on the pause as well: half of the way at a time where there are many faults.
+ */
 async function calibrated(seed: number, seconds: number, pauseMs: number): Promise<number> {
-  const { stats } = await simulate({ seed, seconds, plan: planOf(pauseMs) });
-  const cycleMs = (CLIENTS * 1000 * seconds) / Math.max(1, stats.tormentCalls);
-  return Math.max(1, pauseMs + (CLIENTS * 1000) / AIM_PER_SECOND - cycleMs);
+  const { stats, plan } = await simulate({ seed, seconds, plan: planOf(pauseMs) });
+  const rate = Math.max(1, stats.tormentCalls) / seconds;
+  const missingMs = CLIENTS * 1000 * (1 / AIM_PER_SECOND - 1 / rate);
+  return Math.max(PAUSE_MIN_MS, pauseMs + missingMs / (plan.faultMs < 1000 ? 2 : 1));
 }

@@ -16,7 +16,9 @@ export class Coverage {
 
   /** A few lines for people. */
   describe(): string {
-    const faults = this.counts.entries().filter(([name]) => /^(disk|network|process|clock|damage)\./.test(name));
+    const faults = this.counts
+      .entries()
+      .filter(([name]) => /^(disk|network|process|clock|damage|release)\./.test(name));
     const stops = FAULT_POINTS.filter((point) => this.counts.get(`stopped at ${point}`) > 0);
     const { missed } = this;
     return [

@@ -15,9 +15,11 @@ export interface Extras {
   readonly queues: number;
   /** Mean time between two disks that begin to rot, or to lose their way when they write. */
   readonly rotMs: number;
+  /** Mean time between two steps of an operator who takes the cluster to another release and back. */
+  readonly upgradeMs: number;
 }
 
-export const NO_EXTRAS: Extras = { holders: 0, recipeHolders: 0, observers: 0, queues: 1, rotMs: 0 };
+export const NO_EXTRAS: Extras = { holders: 0, recipeHolders: 0, observers: 0, queues: 1, rotMs: 0, upgradeMs: 0 };
 
 /** Chance that has nothing to do with any that a run of this seed draws from elsewhere. */
 export function extraChance(seed: number, purpose: number): Prng {
@@ -25,7 +27,12 @@ export function extraChance(seed: number, purpose: number): Prng {
 }
 
 export function drawExtras(seed: number): Extras {
-  return { ...NO_EXTRAS, ...drawQueues(extraChance(seed, 1)), ...drawRot(extraChance(seed, 3)) };
+  return {
+    ...NO_EXTRAS,
+    ...drawQueues(extraChance(seed, 1)),
+    ...drawRot(extraChance(seed, 3)),
+    ...drawUpgrades(extraChance(seed, 5)),
+  };
 }
 
 function drawQueues(prng: Prng): Partial<Extras> {
@@ -40,4 +47,8 @@ function drawQueues(prng: Prng): Partial<Extras> {
 
 function drawRot(prng: Prng): Partial<Extras> {
   return prng.chance(0.25) ? { rotMs: prng.pick([2000, 5000, 10_000]) } : {};
+}
+
+function drawUpgrades(prng: Prng): Partial<Extras> {
+  return prng.chance(0.25) ? { upgradeMs: prng.pick([300, 1000, 3000]) } : {};
 }

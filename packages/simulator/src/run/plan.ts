@@ -71,6 +71,10 @@ export interface Plan extends Extras {
   readonly catchUpEntries: number;
   readonly segmentBytes: number;
   readonly batchIntervalMs: number;
+  /** Members compare what they hold, and one that differs goes into quarantine: it would hide what checkers should find. */
+  readonly comparesMembers: boolean;
+  /** How often they read all of their state for that; 0 is never. */
+  readonly stateCheckMs: number;
   readonly compactionBatch: number;
   readonly compactionPauseMs: number;
   readonly progressMs: number;
@@ -78,9 +82,12 @@ export interface Plan extends Extras {
   readonly diskMaxMs: number;
   readonly keys: number;
   readonly valueBytesMax: number;
+  /** Requests of clients under way at a time, at most: they come from a client each, or several from one (`atOnce`). */
   readonly clients: number;
   /** Mean pause of a client between an answer and its next request. */
   readonly pauseMs: number;
+  /** Requests that a client sends together, all over one connection. */
+  readonly atOnce: number;
   readonly operations: Readonly<Record<OperationKind, number>>;
   readonly leaseClients: number;
   readonly watchers: number;
@@ -159,6 +166,8 @@ export function drawPlan(prng: Prng): Omit<Plan, keyof Extras> {
     catchUpEntries: prng.pick([5, 50, 500]),
     segmentBytes: prng.pick([16_384, 65_536, 262_144]),
     batchIntervalMs: prng.pick([10, 100, 100, 1000]),
+    comparesMembers: false,
+    stateCheckMs: 0,
     compactionBatch: prng.pick([10, 100, 1000]),
     compactionPauseMs: prng.pick([1, 10, 50]),
     progressMs: prng.pick([100, 500, 600_000]),
@@ -168,6 +177,7 @@ export function drawPlan(prng: Prng): Omit<Plan, keyof Extras> {
     valueBytesMax: prng.pick([8, 8, 100, 1000]),
     clients,
     pauseMs: Math.max(1, (clients * 1000) / rate - 8),
+    atOnce: 1,
     operations: drawOperations(prng),
     leaseClients: prng.pick([0, 1, 3]),
     watchers: prng.pick([1, 3, 6]),
@@ -184,6 +194,11 @@ export function drawPlan(prng: Prng): Omit<Plan, keyof Extras> {
     faultMs: prng.pick([300, 800, 2000, 5000]),
     faults: drawWeights(prng, FAULT_KINDS),
   };
+}
+
+/** Drawn behind everything else, so that in all the rest a seed stays what it was before this was drawn. */
+export function drawAtOnce(prng: Prng): number {
+  return prng.pick([1, 2, 4, 8]);
 }
 
 /** Every drawn value, a few to a line. */

@@ -65,6 +65,10 @@ export class Rest {
     for (const member of cluster.current) {
       isServing = (await this.eventually(`${member.name} serves`, () => this.answers(member))) && isServing;
     }
+    if (plan.upgradeMs > 0) {
+      const isSettled = async (): Promise<boolean> => isOfOneVersion(cluster);
+      isServing = (await this.eventually('the cluster has the version of its members', isSettled)) && isServing;
+    }
     const before = shared.writes;
     isServing = (await this.eventually('a write is taken', async () => shared.writes > before)) && isServing;
     if (plan.holders + plan.recipeHolders > 0) {
@@ -161,4 +165,15 @@ export class Rest {
       });
     }
   }
+}
+
+/** Where all members are of one release, the cluster's version is that, and no way down is left open. */
+function isOfOneVersion({ current }: SimCluster): boolean {
+  const [first] = current;
+  if (first === undefined || current.some(({ version }) => version !== first.version)) return true;
+  const expected = `${first.version.split('.').slice(0, 2).join('.')}.0`;
+  return current.every(({ clusterVersion }) => {
+    if (clusterVersion === undefined || clusterVersion.version !== expected) return false;
+    return !(clusterVersion.downgradeEnabled && clusterVersion.downgradeTarget === expected);
+  });
 }

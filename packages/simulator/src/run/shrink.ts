@@ -84,6 +84,8 @@ const STEPS: readonly Step<Schedule>[] = [
   without('holders'),
   without('recipeHolders'),
   without('observers'),
+  without('rotMs'),
+  without('upgradeMs'),
   without('spares'),
   planStep((plan) => {
     const { network } = plan;
@@ -91,6 +93,7 @@ const STEPS: readonly Step<Schedule>[] = [
     return { network: { ...network, lossRate: 0, copyRate: 0, reorderRate: 0, halfOpenRate: 0 } };
   }),
   planStep(({ clients }) => (clients > 1 ? { clients: Math.floor(clients / 2) } : null)),
+  planStep(({ atOnce }) => (atOnce > 1 ? { atOnce: Math.floor(atOnce / 2) } : null)),
   planStep(({ keys }) => (keys > 1 ? { keys: Math.floor(keys / 2) } : null)),
   planStep(({ founders }) => (founders > 3 ? { founders: founders - 2 } : null)),
   planStep(({ operations }) => {

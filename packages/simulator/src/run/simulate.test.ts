@@ -1,19 +1,22 @@
 /**
  * Goal: whatever happens to machines, disks, clocks and the network, clients see nothing that was not promised, and peace
- * restores service. Method: whole members in a simulated world; seeds that once failed, then fresh ones for as long as the
- * budget allows (`SIMULATE_BUDGET_S`, real seconds). A failure names its seed and the command that shows it again.
+ * restores service. Method: whole members in a simulated world; seeds that once failed, then fresh ones for
+ * `SIMULATE_MINUTES` of simulated time, in a process for each core. A failure names its seed and the command that shows it
+ * again.
  */
 import assert from 'node:assert/strict';
+import { availableParallelism } from 'node:os';
 import { test } from 'node:test';
+import { endOf, startShare } from '../shares.ts';
 import { REGRESSIONS } from './regressions.ts';
-import { failureOf, summaryOf } from './report.ts';
+import { failureOf } from './report.ts';
 import { type SimulateResult, simulate } from './simulate.ts';
 
-const BUDGET_S = Number(process.env['SIMULATE_BUDGET_S'] ?? 10);
+const MINUTES = Number(process.env['SIMULATE_MINUTES'] ?? 5);
 const SECONDS = 20;
 
-function judge(result: SimulateResult, seconds: number): void {
-  const replay = `npm run simulate -- --seed ${result.seed} --seconds ${seconds} --trace`;
+function judge(result: SimulateResult, seconds: number, more = ''): void {
+  const replay = `npm run simulate -- --seed ${result.seed} --seconds ${seconds} ${more}--trace`;
   assert.equal(result.violations.length, 0, failureOf(result, 'of this test', replay));
 }
 
@@ -36,20 +39,32 @@ test('a schedule of faults can be given, and any part of it', async () => {
   assert.notEqual(result.stats.traceDigest, stats.traceDigest);
 });
 
-for (const { seed, seconds, found } of REGRESSIONS) {
-  test(`seed ${seed}: ${found}`, async () => judge(await simulate({ seed, seconds }), seconds));
+for (const { seed, seconds, plan, found } of REGRESSIONS) {
+  test(`seed ${seed}: ${found}`, async () =>
+    judge(await simulate({ seed, seconds, plan }), seconds, `--at-once ${plan.atOnce} `));
 }
 
-test(`fresh seeds for ${BUDGET_S} s`, async (context) => {
+test(`fresh seeds for ${MINUTES} simulated minutes`, async (context) => {
+  const shares = Math.min(2, availableParallelism());
+  const first = String(Math.floor(Math.random() * 2 ** 31));
+  const args = ['--seed', first, '--seconds', String(SECONDS), '--total-minutes', String(MINUTES)];
   const startedMs = performance.now();
-  let seed = Math.floor(Math.random() * 2 ** 31);
-  let calls = 0;
-  do {
-    const result = await simulate({ seed, seconds: SECONDS });
-    context.diagnostic(summaryOf(result));
-    judge(result, SECONDS);
-    calls += result.stats.calls;
-    seed++;
-  } while (performance.now() - startedMs < BUDGET_S * 1000);
-  assert.ok(calls > 500, 'a verdict about nothing');
+  let [minutes, calls] = [0, 0];
+  const runShare = async (share: number): Promise<void> => {
+    const child = startShare(share, shares, args, true);
+    let output = '';
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+    const code = await endOf(child);
+    assert.equal(code, 0, output);
+    const [, time, rate] = /([\d.]+) simulated minutes in [\s\S]* (\d+) calls in a simulated second/.exec(output) ?? [];
+    minutes += Number(time);
+    calls += Number(rate) * Number(time) * 60;
+  };
+  await Promise.all(Array.from({ length: shares }, (_unused, share) => runShare(share)));
+  const tookS = (performance.now() - startedMs) / 1000;
+  context.diagnostic(`${minutes.toFixed(1)} simulated minutes from seed ${first} on, in ${tookS.toFixed(0)} s`);
+  assert.ok(minutes >= MINUTES - 0.1, `${minutes} of ${MINUTES} minutes`);
+  assert.ok(calls > MINUTES * 60, 'a verdict about nothing');
 });

@@ -1,6 +1,6 @@
 import { Prng } from '@etsd/base';
 import type { SimMachine } from '@etsd/runtime/sim';
-import { checkHistory } from '../checkers/check-history.ts';
+import { checkHistory, type Verdict } from '../checkers/check-history.ts';
 import type { HistoryRecord, Violation } from '../checkers/history.ts';
 import { AuthChanger } from '../clients/auth-changer.ts';
 import { AlarmClearer, Compactor, Defragmenter, Hasher, LeaderMover, Snapshotter } from '../clients/chores.ts';
@@ -10,6 +10,7 @@ import { Membership } from '../clients/membership.ts';
 import { RecipeHolder } from '../clients/recipe-holder.ts';
 import { ServiceHolder } from '../clients/service-holder.ts';
 import { Shared } from '../clients/shared.ts';
+import { Upgrader } from '../clients/upgrader.ts';
 import { drawWatch, EVERYTHING, Watcher } from '../clients/watcher.ts';
 import { KvWorker, type Worker } from '../clients/workers.ts';
 import { SimCluster } from '../cluster/cluster.ts';
@@ -17,8 +18,8 @@ import { Torment } from '../cluster/torment.ts';
 import { drawExtraFaults } from './extra-faults.ts';
 import { drawExtras, extraChance } from './extras.ts';
 import { drawFaults, type Fault } from './faults.ts';
-import { drawPlan, type Plan } from './plan.ts';
-import { Rest } from './rest.ts';
+import { drawAtOnce, drawPlan, type Plan } from './plan.ts';
+import { Rest, type RestEnd } from './rest.ts';
 
 export interface SimulateOptions {
   readonly seed: number;
@@ -62,11 +63,12 @@ export interface SimulateResult {
 /** Runs a cluster and its clients through faults and then in peace, and judges what was seen. Same options, same result. */
 export async function simulate(options: SimulateOptions): Promise<SimulateResult> {
   const prng = new Prng(options.seed);
-  const plan = { ...drawPlan(prng), ...drawExtras(options.seed), ...options.plan };
+  const base = { ...drawPlan(prng), ...drawExtras(options.seed), ...options.plan };
   // Drawn in any case: what is drawn behind it must be the same where the same faults are given.
   const endMs = options.seconds * 1000;
-  const drawn = [...drawFaults(new Prng(prng.u32()), plan, endMs), ...drawExtraFaults(options.seed, plan, endMs)];
+  const drawn = [...drawFaults(new Prng(prng.u32()), base, endMs), ...drawExtraFaults(options.seed, base, endMs)];
   const faults = options.faults ?? drawn;
+  const plan = { ...base, atOnce: drawAtOnce(prng), ...options.plan };
   // Of its own, so that a plan that is given leads to the same run however many values a drawn one has.
   const run = new Run(options, plan, faults, new Prng(~options.seed));
   const { stackTraceLimit } = Error;
@@ -147,7 +149,7 @@ class Run {
     const start = (make: (machine: SimMachine, prng: Prng, number: number) => Worker): void => {
       this.workers.push(make(this.machine('c'), new Prng(this.prng.u32()), number++).run());
     };
-    for (let left = plan.clients; left > 0; left--) start((...given) => new KvWorker(shared, ...given));
+    for (let left = plan.clients; left > 0; left -= plan.atOnce) start((...given) => new KvWorker(shared, ...given));
     for (let left = plan.leaseClients; left > 0; left--) start((...given) => new LeaseWorker(shared, ...given));
     if (plan.compactionMs > 0) start((...given) => new Compactor(shared, ...given, plan.compactionMs));
     if (plan.defragmentMs > 0) start((...given) => new Defragmenter(shared, ...given, plan.defragmentMs));
@@ -171,6 +173,7 @@ class Run {
     for (let left = plan.holders; left > 0; left--) start((...given) => new ServiceHolder(shared, ...given));
     for (let left = plan.recipeHolders; left > 0; left--) start((...given) => new RecipeHolder(shared, ...given));
     for (let left = plan.observers; left > 0; left--) start((...given) => new ElectionObserver(shared, ...given));
+    if (plan.upgradeMs > 0) start((...given) => new Upgrader(shared, ...given, plan.upgradeMs));
     // Somebody has to replace the members whose disks are damaged.
     if (plan.rotMs > 0 && plan.membershipMs === 0) {
       start((...given) => new Membership(shared, ...given, REPLACEMENT_MS));
@@ -221,14 +224,20 @@ class Run {
     });
   }
 
-  private end: Awaited<ReturnType<Rest['run']>> | null = null;
+  private end: RestEnd | null = null;
+
+  private check({ finalRevision, leases }: RestEnd): Verdict {
+    try {
+      return checkHistory(this.shared.records, { finalRevision, leases });
+    } catch (error) {
+      // A history of which nobody can say whether it is right is not right.
+      return { violations: [{ rule: 'can be judged', text: String((error as Error).stack ?? error) }], counts: {} };
+    }
+  }
 
   private judge(): SimulateResult {
     const { cluster, shared, torment, end } = this;
-    const checked =
-      end === null
-        ? { violations: [], counts: {} }
-        : checkHistory(shared.records, { finalRevision: end.finalRevision, leases: end.leases });
+    const checked = end === null ? { violations: [], counts: {} } : this.check(end);
     for (const { rule, text } of checked.violations) cluster.broke(rule, text);
     const { simulation } = cluster.universe;
     return {

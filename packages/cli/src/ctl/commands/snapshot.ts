@@ -1,16 +1,59 @@
 import { createHash } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { EtcdClient } from '@etsd/client';
 import type { Command } from '../command.ts';
 import { type Context, failureOf, reasonOf } from '../context.ts';
 import { badArguments, ExitCode, Failure } from '../failure.ts';
+import { flag } from '../flags.ts';
 import { formatDuration, formatSize } from '../go.ts';
 import { Progress } from '../progress.ts';
 import { CTL_RESTORE_FLAGS } from '../restore-flags.ts';
 
 const HASH_BYTES = 32;
 
-/** Gives the version of the server, where it tells. */
-async function download(context: Context, path: string): Promise<string> {
+/** A snapshot as it comes in. */
+class Download {
+  /** Of the server, where it tells. */
+  version = '';
+  total = 0;
+  private readonly client: EtcdClient;
+  private readonly progress: Progress;
+
+  constructor(client: EtcdClient, progress: Progress) {
+    this.client = client;
+    this.progress = progress;
+  }
+
+  /** Its bytes, with the checksum at their end, which is checked. */
+  async *pieces(): AsyncGenerator<Buffer> {
+    const hash = createHash('sha256');
+    let tail = Buffer.alloc(0);
+    for await (const { blob, remainingBytes, version } of this.client.maintenance.snapshot()) {
+      this.total += blob.length;
+      if (version !== '') this.version = version;
+      // All but the last 32 bytes so far is content.
+      const held = Buffer.concat([tail, blob]);
+      const end = Math.max(0, held.length - HASH_BYTES);
+      hash.update(held.subarray(0, end));
+      tail = Buffer.from(held.subarray(end));
+      this.progress.show(this.total, this.total + remainingBytes);
+      yield blob;
+    }
+    if (this.total % 512 !== HASH_BYTES) {
+      throw new Failure(ExitCode.INTERRUPTED, `sha256 checksum not found [bytes: ${this.total}]`);
+    }
+    if (!hash.digest().equals(tail)) {
+      throw new Failure(ExitCode.INTERRUPTED, 'the snapshot is not what the server sent: its checksum differs');
+    }
+  }
+}
+
+/**
+ * Gives the version of the server, where it tells. The file gets its name when it is whole and synced; until then what
+ * was there before under that name stays.
+ */
+async function download(context: Context, path: string, pack: Packing): Promise<string> {
   const client = await context.client();
   const endpoints = client.endpoints;
   if (endpoints.length !== 1) {
@@ -19,55 +62,73 @@ async function download(context: Context, path: string): Promise<string> {
   }
   const part = `${path}.part`;
   const startMs = performance.now();
-  let version = '';
-  const progress = new Progress(context.surroundings.stderr, 'snapshot');
+  const progress = new Progress(context.surroundings.stderr, 'snapshot', { isBytes: true });
+  const coming = new Download(client, progress);
   const file = await open(part, 'w', 0o600);
   try {
-    const hash = createHash('sha256');
-    let tail = Buffer.alloc(0);
-    let total = 0;
-    for await (const piece of client.maintenance.snapshot()) {
-      await file.write(piece.blob);
-      total += piece.blob.length;
-      version = piece.version === '' ? version : piece.version;
-      // All but the last 32 bytes so far is content.
-      const held = Buffer.concat([tail, piece.blob]);
-      const end = Math.max(0, held.length - HASH_BYTES);
-      hash.update(held.subarray(0, end));
-      tail = Buffer.from(held.subarray(end));
-      progress.show(total, total + piece.remainingBytes);
+    let written = 0;
+    for await (const piece of await pack(coming.pieces())) {
+      await file.writeFile(piece);
+      written += piece.length;
     }
     await file.sync();
-    if (total % 512 !== HASH_BYTES) {
-      throw new Failure(ExitCode.INTERRUPTED, `sha256 checksum not found [bytes: ${total}]`);
-    }
-    if (!hash.digest().equals(tail)) {
-      throw new Failure(ExitCode.INTERRUPTED, 'the snapshot is not what the server sent: its checksum differs');
-    }
-    progress.done(`fetched ${formatSize(total)} in ${formatDuration(performance.now() - startMs)}`);
+    const seconds = (performance.now() - startMs) / 1000;
+    const packed = written === coming.total ? '' : `, ${formatSize(written)} on disk`;
+    const rate = formatSize(Math.round(coming.total / Math.max(seconds, 0.001)));
+    progress.done(`fetched ${formatSize(coming.total)}${packed} in ${formatDuration(1000 * seconds)} (${rate}/s)`);
   } catch (error) {
+    progress.stop();
     await rm(part, { force: true });
     throw error;
   } finally {
     await file.close();
   }
   await rename(part, path);
-  return version;
+  await syncDirectory(dirname(path));
+  return coming.version;
+}
+
+/** The name is durable too. */
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+/** What becomes of the bytes on their way to the disk. */
+type Packing = (pieces: AsyncGenerator<Buffer>) => AsyncIterable<Buffer> | Promise<AsyncIterable<Buffer>>;
+
+function packingOf(context: Context): Packing {
+  const format = context.flags.text('compress');
+  if (format === 'none') return (pieces) => pieces;
+  if (format === 'zstd') return async (pieces) => (await import('@etsd/server')).zstdPacked(pieces);
+  throw badArguments(`unknown format "${format}" of --compress`, 'write --compress=zstd or --compress=none');
 }
 
 const save: Command = {
   name: 'save',
   summary: 'Save the database of one member to a file',
   usage: 'FILE',
-  description: 'The file ends with a checksum, which a restore looks at.',
-  examples: [['', 'snapshot save backup.db --endpoints=m1:2379']],
+  description: [
+    'The file ends with a checksum, which a restore looks at. It gets its name once it is whole and on disk.',
+    'A file packed with --compress=zstd is read by etsdutl as it is; for etcdutl, unpack it first (zstd -d).',
+  ].join('\n'),
+  examples: [
+    ['', 'snapshot save backup.db --endpoints=m1:2379'],
+    ['Packed', 'snapshot save backup.db.zst --compress=zstd'],
+  ],
+  flags: [flag('compress', 'string', 'none', 'pack the file: none or zstd (not in etcd)')],
   async run(context) {
     if (context.args.length !== 1)
       throw badArguments('snapshot save expects one argument', 'write: snapshot save FILE');
     const path = context.args[0] as string;
+    const packing = packingOf(context);
     let version = '';
     try {
-      version = await download(context, path);
+      version = await download(context, path, packing);
     } catch (error) {
       if (error instanceof Failure) throw error;
       if (error instanceof Error && 'syscall' in error) {

@@ -7,6 +7,7 @@ import {
   ErrAuthNotEnabled,
   ErrAuthOldRevision,
   ErrInvalidAuthToken,
+  ErrNoSpace,
   MemberListRequest,
   StatusRequest,
 } from '@etsd/proto';
@@ -36,6 +37,8 @@ export interface HttpApiParts {
   readonly report: (error: unknown) => void;
   /** The common name of a client's certificate says who calls. */
   readonly passesIdentity: boolean;
+  /** What is told beside a refusal for want of space. */
+  readonly space?: () => Readonly<Record<string, unknown>>;
 }
 
 /** What a request may name, with the methods it takes. */
@@ -205,6 +208,7 @@ export class HttpApi {
       exchange,
       headers,
       problem ?? new Problem(500, 'internal', 'this member could not serve the request'),
+      problem?.message === ErrNoSpace.message && this.parts.space !== undefined ? { space: this.parts.space() } : {},
     );
   }
 }

@@ -43,8 +43,14 @@ export function problemOf(error: unknown): Problem | null {
 
 const CHALLENGE = ['WWW-Authenticate', 'Bearer, Basic realm="etsd"'];
 
-export function respondProblem(exchange: WebExchange, common: readonly string[], problem: Problem): void {
+/** `more`: further members of the document, which RFC 9457 allows for. */
+export function respondProblem(
+  exchange: WebExchange,
+  common: readonly string[],
+  problem: Problem,
+  more: Readonly<Record<string, unknown>> = {},
+): void {
   const { status, code, message } = problem;
   const headers = [...common, ...problem.headers.map(headerText), 'Content-Type', 'application/problem+json'];
-  exchange.respond(status, headers, `${JSON.stringify({ status, code, detail: message })}\n`);
+  exchange.respond(status, headers, `${JSON.stringify({ status, code, detail: message, ...more })}\n`);
 }

@@ -1,0 +1,32 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
+
+/**
+ * What V8 is told before it starts, since later it does not listen. A run makes much garbage and keeps little: young objects
+ * get room to die in (64 MiB), and a full collection, which costs as much as twenty simulated seconds, waits until the heap
+ * is some times as large as it needs to be. Without the last of these it would come with every 64 MB of buffers, long
+ * before. No threads for it: a run of its own on another core makes better use of that core.
+ */
+export const V8_FLAGS: readonly string[] = [
+  '--single-threaded-gc',
+  '--min-semi-space-size=64',
+  '--max-semi-space-size=64',
+  '--heap-growing-percent=800',
+  '--external-memory-accounted-in-global-limit',
+];
+
+const MAIN = join(import.meta.dirname, 'main.ts');
+
+/** Starts the program with its flags, for the given share of all that it is asked to run: every so manieth, from one on. */
+export function startShare(share: number, shares: number, args: readonly string[], isQuiet: boolean): ChildProcess {
+  const flags = [...V8_FLAGS, MAIN, '--share', `${share}/${shares}`, ...args];
+  return spawn(process.execPath, flags, { stdio: isQuiet ? ['ignore', 'pipe', 'inherit'] : 'inherit' });
+}
+
+/** Its exit code, once it has ended and all that it said was read; 1 where a signal has ended it. */
+export function endOf(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => resolve(code ?? 1));
+  });
+}
