@@ -29,7 +29,7 @@ export async function writeAnything(client: Client, seed: number, rounds: number
       }));
       await ask(client, 'KV/Txn', { success: puts });
     } else if (dice < 92) {
-      const id = String(1000 + seed * 100 + leases.length);
+      const id = String(1_000_000 + seed * 10_000 + round);
       await ask(client, 'Lease/LeaseGrant', { ID: id, TTL: '90000' });
       leases.push(id);
     } else if (dice < 94 && leases.length > 2) {

@@ -120,7 +120,11 @@ export async function openExisting(options: ExistingOptions): Promise<OpenedLog>
       'The database was replaced or lost. Remove this member from the cluster and add it anew, or restore a backup.',
     );
   }
-  const opened = await Wal.open(world, directory, { index: baseIndex, term: baseTerm }, options.walOptions);
+  const voters = options.confState?.voters ?? [];
+  const isAlone = (metadata: Buffer): boolean =>
+    voters.length === 1 && voters[0] === WalMetadata.decode(metadata).nodeId;
+  const walOptions = { ...options.walOptions, leastIndex: appliedIndex, isAlone };
+  const opened = await Wal.open(world, directory, { index: baseIndex, term: baseTerm }, walOptions);
   try {
     const { memberId, clusterId } = readMetadata(opened, directory);
     const stored = storedState(opened, baseIndex, baseTerm, options);

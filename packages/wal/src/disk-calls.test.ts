@@ -55,7 +55,9 @@ test('the calls to the disk, in order', async () => {
     await log().close();
   });
   const path = `${DIRECTORY}/${segmentName(1, 3)}`;
-  machine.medium.poke(path, machine.medium.peek(path).subarray(0, 600));
+  // The sector behind the head of the record was never written.
+  const before = machine.medium.peek(path);
+  machine.medium.poke(path, Buffer.concat([before.subarray(0, 512), Buffer.alloc(before.length - 512)]));
   await chapter('open with a torn tail', async () => {
     const opened = await Wal.open(world, DIRECTORY, { index: 3, term: 1 }, OPTIONS);
     assert.deepEqual(opened.entries, []);

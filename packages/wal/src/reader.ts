@@ -8,18 +8,24 @@
  *   if it does not check and one of its 512-byte sectors holds nothing but zeros, as it did before the write;
  * - everything else that does not check is damage.
  *
- * In two places we are stricter, because a frame head lies within one sector and so is never half written: a head that no
- * writer makes is damage, not the end; and so is a record beyond the end of the file while valid records stand further on.
+ * In some places we are stricter, since a value of zeros that rots must not be taken for the end of the log, and what stands
+ * behind it for nothing. A sector is written wholly or not at all, and a frame head lies within one:
+ *
+ * - a head that no writer makes is damage, and so is one of zeros with anything behind it in its sector;
+ * - a record beyond the end of the file is damage while valid records stand further on;
+ * - only a sector of zeros throughout, behind that of the head, was never written;
+ * - where changing one byte back makes the checksum right, that byte is what is wrong, not the zeros.
  */
 import { CorruptionError, crc32c } from '@etsd/base';
-import { ProtoError, WalRecord } from '@etsd/proto';
+import { HardState, ProtoError, WalRecord } from '@etsd/proto';
 import { type Disk, type DiskFile, joinPath } from '@etsd/runtime';
 import { READ_BYTES } from './limits.ts';
 import { FRAME_HEAD_BYTES, RecordType, readFrameHead } from './record.ts';
 import type { SegmentName } from './segment.ts';
+import { continues, isOneByteOff, isZero, sectorEnd, unwrittenSector } from './torn.ts';
 
-/** What a disk writes wholly or not at all. */
-const SECTOR_BYTES = 512;
+/** At the beginning of a record: type, checksum and length of the data, with their tags. */
+const RECORD_HEAD_BYTES = 14;
 
 const ADVICE =
   'Do not start this member on the damaged log: remove it from the cluster and add it anew, or restore a backup.';
@@ -33,6 +39,12 @@ export interface LogEnd {
   readonly crc: number;
   /** Why the last record was taken for torn, or `null` if the log ended cleanly. */
   readonly torn: string | null;
+  /** Whether that is because it reaches beyond the end of the file. */
+  readonly isBeyondFile: boolean;
+  /** If it is torn: the highest commit index that intact records behind the torn one tell, 0 for none. */
+  readonly promised: number;
+  /** Of the last segment, in bytes. */
+  readonly fileBytes: number;
 }
 
 /** Is given each record in order. `data` is a view that may be kept. An error it throws ends the replay. */
@@ -97,6 +109,8 @@ class SegmentReader {
   position = 0;
   crc: number;
   torn: string | null = null;
+  isBeyondFile = false;
+  promised = 0;
   /** Bytes that must be in memory before the next step. */
   needed = FRAME_HEAD_BYTES;
   private readonly window: FileWindow;
@@ -126,7 +140,7 @@ class SegmentReader {
   private step(): Step {
     const { window, position } = this;
     if (position + FRAME_HEAD_BYTES > window.size) {
-      if (position < window.size && this.isLast) this.torn = 'a frame head beyond the end of the file';
+      if (position < window.size && this.isLast) return this.beyondFile('a frame head beyond the end of the file');
       return 'end';
     }
     if (!window.holds(position, FRAME_HEAD_BYTES)) return this.more(FRAME_HEAD_BYTES);
@@ -134,15 +148,30 @@ class SegmentReader {
     const at = position - window.pieceStart;
     const head = readFrameHead(piece, at);
     if (head === null) throw this.damage('a frame head that no writer makes');
-    if (head.recordBytes === 0) return 'end';
+    if (head.recordBytes === 0) return this.zeroHead();
     const frameBytes = FRAME_HEAD_BYTES + head.recordBytes + head.padding;
     if (position + frameBytes > window.size) {
-      this.torn = `wal: max entry size limit exceeded: a record of ${head.recordBytes} bytes beyond the end of the file`;
-      return 'end';
+      const problem = `wal: max entry size limit exceeded: a record of ${head.recordBytes} bytes beyond the end of the file`;
+      return this.beyondFile(problem);
     }
     if (!window.holds(position, frameBytes)) return this.more(frameBytes);
     const start = at + FRAME_HEAD_BYTES;
     return this.take(piece, start, start + head.recordBytes, frameBytes);
+  }
+
+  /** The end, if the sector was not written behind it either. */
+  private zeroHead(): Step {
+    const { window, position } = this;
+    const rest = Math.min(sectorEnd(position), window.size) - position;
+    if (!window.holds(position, rest)) return this.more(rest);
+    if (!isZero(window.view(position, rest))) throw this.damage('a frame head of zeros that something follows');
+    return 'end';
+  }
+
+  private beyondFile(problem: string): Step {
+    this.torn = problem;
+    this.isBeyondFile = true;
+    return 'end';
   }
 
   private more(needed: number): Step {
@@ -156,14 +185,14 @@ class SegmentReader {
       record = WalRecord.decode(piece, start, end);
     } catch (error) {
       if (!(error instanceof ProtoError)) throw error;
-      return this.bad('a record that cannot be decoded', piece, start, frameBytes);
+      return this.bad('a record that cannot be decoded', null, 0, frameBytes);
     }
     if (record.type === RecordType.crc) {
       if (this.crc !== 0 && record.crc !== this.crc) throw this.damage('walpb: crc mismatch with the segment before');
       this.crc = record.crc;
     } else {
       const crc = crc32c(record.data, 0, record.data.length, this.crc);
-      if (crc !== record.crc) return this.bad('walpb: crc mismatch', piece, start, frameBytes);
+      if (crc !== record.crc) return this.bad('walpb: crc mismatch', record, crc, frameBytes);
       this.crc = crc;
     }
     this.visit(record.type, record.data, this.where);
@@ -171,26 +200,39 @@ class SegmentReader {
     return 'record';
   }
 
-  /** A record that does not check: torn if a sector of it was never written, damage otherwise. */
-  private bad(problem: string, piece: Buffer, start: number, frameBytes: number): Step {
-    if (!this.isLast || !this.hasZeroSector(piece, start, frameBytes - FRAME_HEAD_BYTES)) throw this.damage(problem);
+  /** A record whose content makes no sense, or (`crc` being the checksum found) not that of its checksum. */
+  private bad(problem: string, record: WalRecord | null, crc: number, frameBytes: number): Step {
+    const { window, position } = this;
+    if (!this.isLast) throw this.damage(problem);
+    const end = position + frameBytes;
+    const wanted = Math.min(sectorEnd(end - 1), window.size) - position;
+    if (!window.holds(position, wanted)) return this.more(wanted);
+    const unwritten = unwrittenSector(window.view(position, wanted), position, end);
+    if (unwritten < 0) throw this.damage(problem);
+    // What the record consists of stands in its first bytes; if those were written, they are whole.
+    const isHeadWhole = unwritten >= position + FRAME_HEAD_BYTES + RECORD_HEAD_BYTES;
+    if (isHeadWhole && record === null) throw this.damage(problem);
+    if (record !== null && isOneByteOff(crc, record.crc, record.data.length)) {
+      throw this.damage(`${problem}, by one changed byte`);
+    }
     this.torn = `${problem}, and a sector of it was never written`;
+    if (isHeadWhole && record !== null) this.promised = this.promisedBehind(end, record.crc);
     return 'end';
   }
 
-  private hasZeroSector(piece: Buffer, start: number, length: number): boolean {
-    let offset = this.position + FRAME_HEAD_BYTES;
-    let at = start;
-    const end = start + length;
-    while (at < end) {
-      const sectorEnd = Math.min(at + SECTOR_BYTES - (offset % SECTOR_BYTES), end);
-      let isZero = true;
-      for (let index = at; index < sectorEnd && isZero; index++) isZero = piece[index] === 0;
-      if (isZero) return true;
-      offset += sectorEnd - at;
-      at = sectorEnd;
+  /** The highest commit index in the intact records that go on behind one that is not. */
+  private promisedBehind(start: number, seed: number): number {
+    const { window } = this;
+    const bytes = window.piece;
+    let promised = 0;
+    let crc = seed;
+    let at = start - window.pieceStart;
+    for (let next = recordAt(bytes, at); next !== null && continues(crc, next); next = recordAt(bytes, at)) {
+      if (next.type === RecordType.hardState) promised = Math.max(promised, commitOf(next.data));
+      crc = next.crc;
+      at = next.next;
     }
-    return false;
+    return promised;
   }
 
   private damage(problem: string): CorruptionError {
@@ -203,7 +245,7 @@ class SegmentReader {
    */
   private async refuseIfRecordsFollow(): Promise<void> {
     const rest = this.window.size - this.position;
-    if (rest < 2 * FRAME_HEAD_BYTES || this.torn?.startsWith('wal: max entry') !== true) return;
+    if (rest < 2 * FRAME_HEAD_BYTES || !this.isBeyondFile) return;
     await this.window.load(this.position, rest);
     const bytes = this.window.view(this.position, rest);
     for (let at = FRAME_HEAD_BYTES; at + FRAME_HEAD_BYTES < rest; at += 8) {
@@ -213,6 +255,16 @@ class SegmentReader {
       if (second === null || second.crc !== crc32c(second.data, 0, second.data.length, first.crc)) continue;
       throw this.damage(`a damaged frame head: intact records stand further on, at byte ${this.position + at}`);
     }
+  }
+}
+
+/** The type of a record is outside of its checksum: what is called a hard state may be none. */
+function commitOf(data: Buffer): number {
+  try {
+    return HardState.decode(data).commit;
+  } catch (error) {
+    if (error instanceof ProtoError) return 0;
+    throw error;
   }
 }
 
@@ -263,7 +315,8 @@ export async function readSegments(
       const reader = new SegmentReader(path, window, index === segments.length - 1, crc, visit);
       await reader.run();
       crc = reader.crc;
-      end = { segment, position: reader.position, crc, torn: reader.torn };
+      const { position, torn, isBeyondFile, promised } = reader;
+      end = { segment, position, crc, torn, isBeyondFile, promised, fileBytes: window.size };
     } finally {
       await file.close();
     }

@@ -53,7 +53,7 @@ test('records behind the end of the log are gone before anything is written', as
   // The first sector of a batch was lost in a crash, the rest of it was not.
   const { universe, machine } = await damaged((bytes) => {
     const head = Math.floor((dataOf(bytes, 4) - 25) / 8) * 8;
-    bytes.fill(0, head, head + 16);
+    bytes.fill(0, head, Math.ceil((head + 1) / 512) * 512);
   });
   const opened = await universe.simulation.runToEnd(Wal.open(machine.world, '/d/wal', START, OPTIONS));
   assert.equal(opened.entries.length, 3);
@@ -63,4 +63,22 @@ test('records behind the end of the log are gone before anything is written', as
   assert.equal(again.entries.length, 4);
   assert.equal(again.repair, null);
   assert.equal(machine.medium.peek(PATH).indexOf(Buffer.alloc(100, 6)), -1);
+});
+
+test('a head of zeros within a sector that was written is damage', async () => {
+  const { universe, machine } = await damaged((bytes) => {
+    const head = Math.floor((dataOf(bytes, 4) - 25) / 8) * 8;
+    bytes.fill(0, head, head + 8);
+  });
+  const opening = universe.simulation.runToEnd(Wal.open(machine.world, '/d/wal', START, OPTIONS));
+  await assert.rejects(opening, /a frame head of zeros that something follows/);
+});
+
+test('a file that was cut behind a whole record is not the end of the log', async () => {
+  const { universe, machine } = await damaged(() => {});
+  const bytes = machine.medium.peek(PATH);
+  const head = Math.floor((dataOf(bytes, 8) - 25) / 8) * 8;
+  machine.medium.poke(PATH, bytes.subarray(0, head));
+  const opening = universe.simulation.runToEnd(Wal.open(machine.world, '/d/wal', START, OPTIONS));
+  await assert.rejects(opening, /was cut to \d+ bytes: nothing stands behind its last record/);
 });

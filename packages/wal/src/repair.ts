@@ -5,6 +5,7 @@
  */
 import { type Disk, type DiskFile, hasCode, joinPath } from '@etsd/runtime';
 import type { LogEnd } from './reader.ts';
+import { FRAME_HEAD_BYTES } from './record.ts';
 
 const COPY_BYTES = 1024 * 1024;
 
@@ -68,11 +69,41 @@ export async function rewriteEnd(file: DiskFile, position: number): Promise<void
   await copy(file, file, Math.max(0, position - REWRITE_BYTES), position);
 }
 
-/** Makes `[position, length)` of the file zeros, durably, and the file that long. */
+/**
+ * Whether somebody cut the file: it was made longer than what was written to it, so that zeros follow the last record,
+ * those of a frame head at least.
+ */
+export function isCut({ position, fileBytes, isBeyondFile }: LogEnd, segmentBytes: number): boolean {
+  return fileBytes < segmentBytes && (isBeyondFile || position === fileBytes);
+}
+
+/**
+ * Makes `[position, length)` of the file zeros, durably, and the file that long. A crash in between leaves a frame head of
+ * zeros at its end, which tells it from a file that was cut by somebody.
+ */
 export async function clearFrom(file: DiskFile, position: number, length: number): Promise<void> {
-  await file.truncate(position);
-  await file.truncate(Math.max(position, length));
+  if (!(await holdsZeros(file, position, FRAME_HEAD_BYTES))) {
+    await write(file, Buffer.alloc(FRAME_HEAD_BYTES), position);
+    await synced(file);
+  }
+  await file.truncate(position + FRAME_HEAD_BYTES);
+  await file.truncate(Math.max(position + FRAME_HEAD_BYTES, length));
   await synced(file);
+}
+
+async function holdsZeros(file: DiskFile, position: number, length: number): Promise<boolean> {
+  if ((await file.size()) < position + length) return false;
+  const bytes = Buffer.alloc(length);
+  await new Promise<void>((resolve, reject) => {
+    file.read(bytes, 0, length, position, (error) => (error === null ? resolve() : reject(error)));
+  });
+  return bytes.every((byte) => byte === 0);
+}
+
+function write(file: DiskFile, bytes: Buffer, position: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    file.write(bytes, 0, bytes.length, position, (error) => (error === null ? resolve() : reject(error)));
+  });
 }
 
 /** Everything written to the file and its length are on the medium. */

@@ -25,8 +25,8 @@ export interface ReplayedLog {
   readonly end: LogEnd;
 }
 
-const ADVICE_DAMAGED =
-  'Do not start this member on the damaged log: remove it from the cluster and add it anew, or restore a backup.';
+export const ADVICE_DAMAGED =
+  'Do not start this member on the damaged log: `etsdutl doctor` says what was lost, `etsdutl rebuild` fetches all from its peers.';
 
 const LAST_ENTRY_TYPE = EntryType.EntryConfChangeV2;
 
@@ -62,7 +62,7 @@ export class LogCollector {
         if (this.start !== null) this.entry(Entry.decode(data), this.start, where);
         return;
       case RecordType.hardState:
-        this.hardState = HardState.decode(data);
+        this.promise(HardState.decode(data), where);
         return;
       case RecordType.metadata:
         if (this.metadata !== null && !this.metadata.equals(data)) {
@@ -78,6 +78,14 @@ export class LogCollector {
       default:
         throw new CorruptionError(`wal: unexpected block type ${type}`, where(), ADVICE_DAMAGED);
     }
+  }
+
+  /** The checksum does not cover the type here either: an entry taken for a promise would go back in term. */
+  private promise(state: HardState, where: () => string): void {
+    if (state.term < this.hardState.term) {
+      throw new CorruptionError('wal: a term that goes back behind an earlier one', where(), ADVICE_DAMAGED);
+    }
+    this.hardState = state;
   }
 
   private entry(entry: Entry, start: LogPosition, where: () => string): void {

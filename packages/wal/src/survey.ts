@@ -8,6 +8,7 @@ import { type Disk, joinPath } from '@etsd/runtime';
 import { SEGMENT_BYTES } from './limits.ts';
 import { readSegments, recordAt } from './reader.ts';
 import { FRAME_HEAD_BYTES, RecordType } from './record.ts';
+import { isCut } from './repair.ts';
 import { listSegments, type SegmentName } from './segment.ts';
 
 /** Entries that stand in the log one behind the other. */
@@ -26,6 +27,14 @@ export interface LogDamage {
   readonly intactFrom: number | null;
 }
 
+export interface TornRecord {
+  readonly path: string;
+  readonly position: number;
+  readonly problem: string;
+  /** The highest commit index that intact records behind it tell, 0 for none. */
+  readonly promised: number;
+}
+
 export interface LogSurvey {
   readonly segments: readonly SegmentName[];
   /** What `Wal.create` was given; null where no segment says so. */
@@ -37,10 +46,10 @@ export interface LogSurvey {
   /** In order; more than one where something between them is damaged or missing. */
   readonly ranges: readonly EntryRange[];
   /** The unfinished write of a crash at the very end. */
-  readonly torn: { readonly path: string; readonly position: number; readonly problem: string } | null;
+  readonly torn: TornRecord | null;
   readonly damages: readonly LogDamage[];
-  /** The last segment is shorter than it was made: somebody cut it. */
-  readonly cut: { readonly path: string; readonly size: number } | null;
+  /** The last segment is shorter than it was made: somebody cut it, within the record at `position` or before it. */
+  readonly cut: { readonly path: string; readonly size: number; readonly position: number } | null;
   /** The entries behind the index that was asked for, as far as they stand one behind the other. */
   readonly entries: readonly Entry[];
   /** When the log was last written to, in milliseconds of the wall clock. */
@@ -70,9 +79,7 @@ export async function surveyLog(
     modifiedMs = Math.max(modifiedMs, (await disk.stat(path))?.modifiedMs ?? 0);
     crc = await surveyor.segment(disk, directory, segment, crc, at === segments.length - 1);
   }
-  const last = joinPath(directory, (segments.at(-1) as SegmentName).name);
-  const size = (await disk.stat(last))?.size ?? 0;
-  return { segments, ...surveyor.result(), cut: size < SEGMENT_BYTES ? { path: last, size } : null, modifiedMs };
+  return { segments, ...surveyor.result(), modifiedMs };
 }
 
 class Surveyor {
@@ -81,6 +88,7 @@ class Surveyor {
   private readonly snapshots: WalSnapshot[] = [];
   private readonly ranges: EntryRange[] = [];
   private torn: LogSurvey['torn'] = null;
+  private cut: LogSurvey['cut'] = null;
   private readonly damages: LogDamage[] = [];
   private readonly entries: Entry[] = [];
   private readonly keepFrom: number;
@@ -101,9 +109,10 @@ class Surveyor {
       const found = await readSegments(disk, directory, [segment], visit, crc);
       position = found.position;
       end = found.crc;
+      if (isLast && isCut(found, SEGMENT_BYTES)) this.cut = { path, size: found.fileBytes, position };
       if (found.torn === null) return end;
       if (isLast) {
-        this.torn = { path, position, problem: found.torn };
+        this.torn = { path, position, problem: found.torn, promised: found.promised };
         return end;
       }
       problem = found.torn;
@@ -173,8 +182,8 @@ class Surveyor {
   }
 
   private promise(state: HardState, where: string): void {
-    if (state.term < this.hardState.term || state.commit < this.hardState.commit) {
-      throw new CorruptionError('wal: a promise that goes back behind an earlier one', where, '');
+    if (state.term < this.hardState.term) {
+      throw new CorruptionError('wal: a term that goes back behind an earlier one', where, '');
     }
     this.hardState = state;
   }
@@ -212,9 +221,9 @@ class Surveyor {
     return (this.ranges.at(-1) as EntryRange).last >= 0;
   }
 
-  result(): Pick<LogSurvey, 'metadata' | 'hardState' | 'base' | 'ranges' | 'torn' | 'damages' | 'entries'> {
-    const { metadata, hardState, snapshots, ranges, torn, damages, entries } = this;
+  result(): Pick<LogSurvey, 'metadata' | 'hardState' | 'base' | 'ranges' | 'torn' | 'cut' | 'damages' | 'entries'> {
+    const { metadata, hardState, snapshots, ranges, torn, cut, damages, entries } = this;
     const base = snapshots.filter(({ index }) => index <= hardState.commit).at(-1) ?? null;
-    return { metadata, hardState, base, ranges, torn, damages, entries };
+    return { metadata, hardState, base, ranges, torn, cut, damages, entries };
   }
 }

@@ -3,7 +3,7 @@
  * (nothing is acknowledged before it is durable) is kept here: a callback of `save` without an error is the promise that
  * the entries can be read back after any crash.
  */
-import { assert, faultPoint, type Logger, OperatorError, silentLogger, U64_ZERO } from '@etsd/base';
+import { assert, CorruptionError, faultPoint, type Logger, OperatorError, silentLogger, U64_ZERO } from '@etsd/base';
 import { type Entry, HardState, WalSnapshot } from '@etsd/proto';
 import {
   type DiskCallback,
@@ -25,8 +25,8 @@ import {
 } from './limits.ts';
 import { readSegments } from './reader.ts';
 import { BatchBuffer, RecordEncoder } from './record.ts';
-import { clearFrom, keepCopy, type Repair, rewriteEnd, synced } from './repair.ts';
-import { finish, LogCollector, type LogPosition } from './replay.ts';
+import { clearFrom, isCut, keepCopy, type Repair, rewriteEnd, synced } from './repair.ts';
+import { ADVICE_DAMAGED, finish, LogCollector, type LogPosition, type ReplayedLog } from './replay.ts';
 import {
   type FillOptions,
   type HeldSegment,
@@ -65,6 +65,10 @@ export interface WalOptions {
   readonly unsafeNoSync?: boolean;
   readonly observer?: WalObserver;
   readonly logger?: Logger;
+  /** An entry that the log is known to have held: where it ends before that, it is not mended but refused. */
+  readonly leastIndex?: number;
+  /** Whether the member with this metadata is the only voter: what its log says is committed was durable here before. */
+  readonly isAlone?: (metadata: Buffer) => boolean;
 }
 
 /** A log that was opened, and what was in it. */
@@ -236,6 +240,7 @@ export class Wal implements BatchSink {
       const collector = new LogCollector(start);
       const end = await readSegments(disk, directory, wanted, collector.visit);
       const log = finish(collector, end, directory, start);
+      checkEnd(joinPath(directory, end.segment.name), log, collector.lastIndex, options);
       const repair = await keepCopy(disk, directory, end);
       const path = joinPath(directory, end.segment.name);
       const tail = await openTail(disk, path, end.segment, end.position, settings);
@@ -497,6 +502,27 @@ export class Wal implements BatchSink {
     this.hardState.vote = state.vote;
     this.hardState.commit = state.commit;
   }
+}
+
+/**
+ * Refuses an end that no crash can have left, before anything is mended: one that was promised to reach further, or that
+ * of a file which somebody cut, since it was made longer than what was written to it.
+ */
+function checkEnd(path: string, { end, metadata }: ReplayedLog, lastIndex: number, options: WalOptions): void {
+  const { leastIndex = 0, segmentBytes = SEGMENT_BYTES } = options;
+  const where = `${path} at byte ${end.position}`;
+  if (isCut(end, segmentBytes)) {
+    const problem = `wal: the file was cut to ${end.fileBytes} bytes: ${end.torn ?? 'nothing stands behind its last record'}`;
+    throw new CorruptionError(problem, where, ADVICE_DAMAGED);
+  }
+  const why = end.torn === null ? '' : `, at ${end.torn}`;
+  if (end.promised > lastIndex && options.isAlone?.(metadata) === true) {
+    const problem = `intact records behind it say that entry ${end.promised} is committed, the log ends at ${lastIndex}${why}`;
+    throw new CorruptionError(problem, where, ADVICE_DAMAGED);
+  }
+  if (lastIndex >= leastIndex) return;
+  const problem = `the database contains entry ${leastIndex}, but the log ends at ${lastIndex}${why}`;
+  throw new CorruptionError(problem, where, ADVICE_DAMAGED);
 }
 
 function isEmptyState(state: HardState): boolean {

@@ -35,7 +35,14 @@ function note(where: string, what: string, advice = ''): Finding {
   return { severity: 'note', where, what, lost: '', advice, repair: null };
 }
 
-function judgeLog({ log, store, dataDir }: Inspection): Finding[] {
+/** The only voter: what its log says is committed was durable in it before. */
+function isAlone({ store, memberId }: Inspection): boolean {
+  const voters = store?.state.confState?.voters ?? [];
+  return voters.length === 1 && voters[0] === memberId;
+}
+
+function judgeLog(inspection: Inspection): Finding[] {
+  const { log, store, dataDir } = inspection;
   const findings: Finding[] = [];
   if (log === null) {
     const what = 'there is no log: without it nobody knows what this member promised';
@@ -55,24 +62,20 @@ function judgeLog({ log, store, dataDir }: Inspection): Finding[] {
     const kept = isContained ? `; the store contains everything up to entry ${applied}, so that nothing is lost` : '';
     findings.push(problem(`${path}, byte ${position}`, `the log is damaged: ${what}; ${behind}${kept}`, lost, REBUILD));
   }
-  if (log.torn !== null) {
+  if (log.cut !== null) {
+    const { path, position, size } = log.cut;
+    const end = log.torn?.problem ?? 'nothing stands behind its last record';
+    const text = `the log was cut: ${end}, in a file of ${size} bytes, which is less than it was made with`;
+    findings.push(problem(`${path}, byte ${position}`, text, 'what stood behind it, acknowledged or not', REBUILD));
+  } else if (log.torn !== null && isAlone(inspection) && log.torn.promised > (log.ranges.at(-1)?.last ?? 0)) {
+    const { path, position, problem: what, promised } = log.torn;
+    const text = `the log is damaged: ${what}; but intact records behind it say that entry ${promised} is committed`;
+    findings.push(problem(`${path}, byte ${position}`, text, `entries up to ${promised} at least`, REBUILD));
+  } else if (log.torn !== null) {
     const { path, position, problem: what } = log.torn;
-    const where = `${path}, byte ${position}`;
-    if (log.cut !== null) {
-      const text = `the log was cut: ${what}, in a file of ${log.cut.size} bytes, which is less than it was made with`;
-      findings.push(problem(where, text, 'what stood behind it, acknowledged or not', REBUILD));
-    } else {
-      const text = `the log ends in half a record, as a crash leaves it: ${what}`;
-      const advice = 'The next start cuts it off, keeping a copy; so does: etsdutl doctor --repair.';
-      findings.push(problem(where, text, '', advice, 'cut-torn-tail'));
-    }
-  } else if (log.cut !== null) {
-    findings.push(
-      note(
-        log.cut.path,
-        `the last file of the log has ${log.cut.size} bytes, less than it was made with: it may have been cut behind a whole record`,
-      ),
-    );
+    const text = `the log ends in half a record, as a crash leaves it: ${what}`;
+    const advice = 'The next start cuts it off, keeping a copy; so does: etsdutl doctor --repair.';
+    findings.push(problem(`${path}, byte ${position}`, text, '', advice, 'cut-torn-tail'));
   }
   return findings;
 }

@@ -8,6 +8,7 @@ import { changedMembership, confChangeOf, membershipOf, type StoredState } from 
 import { forceSingleMember } from '@etsd/replication';
 import { joinPath, type World } from '@etsd/runtime';
 import { Wal } from '@etsd/wal';
+import { judge } from './doctor.ts';
 import type { Inspection } from './inspect.ts';
 import { checkTarget, copyFile, layoutOf, lockAll, makeDirectoryWhole, releaseAll } from './layout.ts';
 
@@ -42,15 +43,14 @@ export function planRecovery(inspections: readonly Inspection[]): RecoveryPlan {
     );
   }
   const { voters } = membershipOf(confStateAtEnd(best));
-  const survivors = usable
-    .filter((each) => each.log?.damages.length === 0 && each.memberId !== null && voters.includes(each.memberId))
-    .map(({ memberId }) => memberId as U64);
-  const hasQuorum = new Set(survivors).size > voters.length / 2;
+  const survivors = usable.filter(isSound).map(({ memberId }) => memberId as U64);
+  const present = new Set(survivors.filter((id) => voters.includes(id)));
+  const hasQuorum = present.size > voters.length / 2;
   const commit = Math.max(best.log?.hardState.commit ?? 0, best.store?.state.index ?? 0);
   return {
     best,
     voters,
-    survivors,
+    survivors: [...present],
     hasQuorum,
     uncommitted: Math.max(0, best.reach.index - commit),
     losses: lossesOf(
@@ -61,14 +61,13 @@ export function planRecovery(inspections: readonly Inspection[]): RecoveryPlan {
   };
 }
 
-function isUsable({ product, log, storeDamage, reach, memberId }: Inspection): boolean {
-  return (
-    product === 'etsd' &&
-    log !== null &&
-    memberId !== null &&
-    reach.index > 0 &&
-    (storeDamage === null || reach.index > 0)
-  );
+/** It holds all that it promised, as it is or after a repair that loses nothing: it counts towards a majority. */
+function isSound(inspection: Inspection): boolean {
+  return judge(inspection).every(({ severity, repair }) => severity === 'note' || repair !== null);
+}
+
+function isUsable({ product, log, reach, memberId }: Inspection): boolean {
+  return product === 'etsd' && log !== null && memberId !== null && reach.index > 0;
 }
 
 function lossesOf(best: Inspection, hasQuorum: boolean, isAnyMissing: boolean): string[] {
