@@ -74,7 +74,8 @@ test('a changed file is read as a first part of the log, or refused with the pla
     machine.kill();
   });
   console.log(JSON.stringify(counts));
-  if (process.env['FUZZ_SEED'] === undefined) assert.ok(Object.values(counts).every((count) => count > 5));
+  const { part, ...others } = counts;
+  if (process.env['FUZZ_SEED'] === undefined) assert.ok(part > 0 && Object.values(others).every((count) => count > 5));
 });
 
 test('a changed snapshot file is refused, or its change does not matter', async () => {

@@ -29,9 +29,9 @@ async function execute(program: Program, words: readonly string[], surroundings:
     return 0;
   }
   const { run: action } = command;
-  if (parsed.values.flag('help') || action === undefined) {
-    const unknown = parsed.args[0];
-    if (action === undefined && unknown !== undefined) {
+  const unknown = command.commands === undefined ? undefined : parsed.args[0];
+  if (parsed.values.flag('help') || action === undefined || unknown !== undefined) {
+    if (!parsed.values.flag('help') && unknown !== undefined) {
       const names = (command.commands ?? []).map((each) => each.name);
       const near = nearest(unknown, names);
       const hint = near === null ? '' : `; did you mean ${near}?`;

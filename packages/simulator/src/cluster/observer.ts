@@ -83,8 +83,10 @@ export class Observer {
     seen.push({ term: entry.term, digest: crc32c(entry.data), termBefore });
     // The first entry of its own term: everything before it is what this leader was elected with.
     if (entry.term !== term || termBefore === term) return;
+    // Terms in a log never fall. What later leaders had applied before this one, which had won long ago, got to say so,
+    // it need not have.
     const there = this.applied[entry.index];
-    if (this.appliedMax >= entry.index && there?.term !== term) {
+    if (there !== undefined && there.term < term) {
       this.broke(
         'leader completeness',
         `${from} leads in term ${term} up to ${entry.index}, ${this.appliedMax} was applied`,

@@ -19,7 +19,7 @@ const QUEUES: SimulateOptions = {
   faults: [],
 };
 const rot = (atMs: number, member: number): Fault => ({ atMs, kind: 'rot', member, others: [], amount: 3, forMs: 0 });
-const ROT: SimulateOptions = { seed: 5, seconds: 5, plan: { ...CALM, rotMs: 1000 }, faults: [rot(3000, 0)] };
+const ROT: SimulateOptions = { seed: 6, seconds: 5, plan: { ...CALM, rotMs: 1000 }, faults: [rot(3000, 0)] };
 
 const MISTAKES: Mutation = {
   id: 'extras',
@@ -30,8 +30,8 @@ const MISTAKES: Mutation = {
     { file: 'server/src/api/key-queue.ts', find: 'if (kv === null) return;', replace: 'return;' },
     {
       file: 'wal/src/reader.ts',
-      find: 'if (!this.isLast || !this.hasZeroSector(piece, start, frameBytes - FRAME_HEAD_BYTES)) throw this.damage(problem);',
-      replace: '',
+      find: '    if (!this.isLast) throw this.damage(problem);\n',
+      replace: "    this.torn = problem;\n    if (this.isLast) return 'end';\n",
     },
   ],
 };
