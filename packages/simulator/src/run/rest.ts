@@ -145,7 +145,8 @@ export class Rest {
     const behind = (): Watcher[] =>
       this.parts
         .watches()
-        .filter((watch) => !watch.member.isLeaving && !watch.member.isLearner && watch.owes(revision));
+        .filter(({ member }) => member.isUsed && !member.isLeaving && !member.isLearner)
+        .filter((watch) => watch.owes(revision));
     await this.eventually('every watch gets to the end', async () => {
       for (const watch of behind()) watch.askBookmark();
       return behind().length === 0;
