@@ -290,10 +290,11 @@ export class LmdbReader implements BackendReader {
   private pickMeta(): Meta {
     const head = Buffer.alloc(META_BYTES);
     if (readSync(this.fd, head, 0, META_BYTES, 0) < META_BYTES)
-      throw this.damage('the file ends within its first page', 0);
+      throw this.damage("it is not a file of etsd's store: it ends within its first page", 0);
     const pageBytes = head.readUInt32LE(HEAD_BYTES + 24);
     const isPageSize = pageBytes >= 512 && pageBytes <= 65536 && (pageBytes & (pageBytes - 1)) === 0;
-    if (head.readUInt32LE(HEAD_BYTES) !== MAGIC) throw this.damage('the file does not begin as a store does', 0);
+    if (head.readUInt32LE(HEAD_BYTES) !== MAGIC)
+      throw this.damage("it is not a file of etsd's store: it does not begin as one", 0);
     if (!isPageSize) throw this.damage(`a page size of ${pageBytes} bytes`, 0);
     if (this.fileBytes < 2 * pageBytes) throw this.damage('the file ends within its first two pages', 0);
     const first = this.readMeta(0, pageBytes, true);

@@ -65,7 +65,7 @@ function keyOf({ state, taken, more }: Configuration): number | string {
 }
 
 /** More than this many possible pasts, and the history says too little to be judged. */
-const CONFIGURATIONS_MAX = 2_000_000;
+const CONFIGURATIONS_MAX = 600_000;
 
 /**
  * @param optional moments from which one more optional operation (all of the same kind, see `optionalStep`) may take effect.

@@ -86,6 +86,37 @@ export class Horizon {
   }
 }
 
+/** A revision that only deletes, of which nobody was told that it was theirs. */
+interface Deletion {
+  readonly revision: number;
+  readonly changes: readonly Change[];
+}
+
+/**
+ * Finds a writer for as many as possible, each operation for one at most: one that fits in several places must not be used
+ * up where another fits, too (augmenting paths, as Kuhn's matching).
+ */
+function matching(
+  deletions: readonly Deletion[],
+  writersOf: (deletion: Deletion) => readonly KvOperation[],
+): Map<Deletion, KvOperation> {
+  const writers = new Map(deletions.map((deletion) => [deletion, writersOf(deletion)]));
+  const places = new Map<KvOperation, Deletion>();
+  const find = (deletion: Deletion, tried: Set<KvOperation>): boolean => {
+    for (const writer of writers.get(deletion) as readonly KvOperation[]) {
+      if (tried.has(writer)) continue;
+      tried.add(writer);
+      const other = places.get(writer);
+      if (other !== undefined && !find(other, tried)) continue;
+      places.set(writer, deletion);
+      return true;
+    }
+    return false;
+  };
+  for (const deletion of deletions) find(deletion, new Set());
+  return new Map([...places].map(([writer, deletion]) => [deletion, writer]));
+}
+
 class OrderCheck {
   readonly violations: Violation[] = [];
   readonly leaseEnds: LeaseEnd[] = [];
@@ -151,34 +182,72 @@ class OrderCheck {
     for (const operation of this.operations) {
       if (operation.outcome !== 'unknown') continue;
       const steps = [...operation.success, ...operation.failure];
-      let puts = false;
-      for (const step of steps) {
-        if (step.do !== 'put') continue;
-        puts = true;
-        byValue.set(step.value, operation);
-      }
-      if (!puts && steps.some((step) => step.do === 'delete')) deleting.push(operation);
+      for (const step of steps) if (step.do === 'put') byValue.set(step.value, operation);
+      // Also one that puts something where its condition holds, and only deletes where it does not.
+      if (steps.some((step) => step.do === 'delete')) deleting.push(operation);
     }
     const taken = new Set<KvOperation>();
+    const deletions: Deletion[] = [];
     for (let revision = 2; revision <= this.log.last; revision++) {
       if (this.writers.has(revision) || !this.log.has(revision)) continue;
       const changes = this.log.changesAt(revision);
       const put = changes.find((change) => change.kv !== null)?.kv;
-      const candidates = put === undefined || put === null ? deleting : [byValue.get(put.value)];
-      const writer = candidates.find(
-        (one) =>
-          one !== undefined && !taken.has(one) && sameChanges(evaluate(one, this.log, revision - 1).changes, changes),
-      );
-      if (writer !== undefined) {
+      if (put === undefined || put === null) {
+        deletions.push({ revision, changes });
+        continue;
+      }
+      const writer = byValue.get(put.value);
+      if (writer !== undefined && !taken.has(writer) && this.fits(writer, revision, changes)) {
         taken.add(writer);
         this.writers.set(revision, writer);
-      } else if (!changes.every(({ key }) => isTended(key)) && !this.endsLease(revision, changes)) {
-        this.wrong(
-          'no invention',
-          `nobody wrote revision ${revision}: ${JSON.stringify(changes)}${this.explain(changes)}`,
-        );
-      }
+      } else if (!this.isElsewhere(revision, changes)) this.invented(revision, changes);
     }
+    this.matchDeletions(
+      deletions,
+      deleting.filter((one) => !taken.has(one)),
+    );
+  }
+
+  /** Gives each deletion a writer; where the first that fits leaves none for another one, all are looked at again. */
+  private matchDeletions(deletions: readonly Deletion[], writers: readonly KvOperation[]): void {
+    const left = new Set(writers);
+    const firsts = new Map<Deletion, KvOperation>();
+    let isEnough = true;
+    for (const deletion of deletions) {
+      const { revision, changes } = deletion;
+      let first: KvOperation | null = null;
+      for (const one of left) {
+        if (!this.fits(one, revision, changes)) continue;
+        first = one;
+        break;
+      }
+      if (first !== null) {
+        left.delete(first);
+        firsts.set(deletion, first);
+      } else if (!this.isElsewhere(revision, changes)) isEnough = false;
+    }
+    const found = isEnough
+      ? firsts
+      : matching(deletions, (at) => writers.filter((one) => this.fits(one, at.revision, at.changes)));
+    for (const deletion of deletions) {
+      const { revision, changes } = deletion;
+      const writer = found.get(deletion);
+      if (writer !== undefined) this.writers.set(revision, writer);
+      else if (!this.isElsewhere(revision, changes)) this.invented(revision, changes);
+    }
+  }
+
+  private fits(operation: KvOperation, revision: number, changes: readonly Change[]): boolean {
+    return sameChanges(evaluate(operation, this.log, revision - 1).changes, changes);
+  }
+
+  /** Leases, and whoever tends places of their own, write too. */
+  private isElsewhere(revision: number, changes: readonly Change[]): boolean {
+    return changes.every(({ key }) => isTended(key)) || this.endsLease(revision, changes);
+  }
+
+  private invented(revision: number, changes: readonly Change[]): void {
+    this.wrong('no invention', `nobody wrote revision ${revision}: ${JSON.stringify(changes)}${this.explain(changes)}`);
   }
 
   /** Whether a revision deletes exactly what one lease held. */
@@ -188,7 +257,9 @@ class OrderCheck {
     if (lease === undefined || lease === '0' || changes.some((change) => change.kv !== null)) return false;
     const held = this.log.heldBy(lease, revision - 1);
     if (held.length !== changes.length || !changes.every((change) => held.includes(change.key))) return false;
-    this.leaseEnds.push({ lease, revision, seenAt: Number.POSITIVE_INFINITY });
+    if (!this.leaseEnds.some((end) => end.revision === revision)) {
+      this.leaseEnds.push({ lease, revision, seenAt: Number.POSITIVE_INFINITY });
+    }
     return true;
   }
 

@@ -40,7 +40,6 @@ function drawQueues(prng: Prng): Partial<Extras> {
   return {
     holders: prng.pick([0, 2, 3]),
     recipeHolders: prng.pick([0, 2, 3]),
-    observers: prng.pick([0, 1, 2]),
     queues: prng.pick([1, 1, 2]),
   };
 }
