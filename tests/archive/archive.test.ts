@@ -245,11 +245,15 @@ test('a full archive is said and does not harm the member; a gap begins with a n
     for (let i = 0; i < 5; i++) await history.act(member.client);
     const failed = await member.said('cannot archive; the member goes on without', from);
     assert.match(String(failed.fields['error']), /ENOSPC/);
-    // Enough for the log to be cut several times.
-    const purged = (): number =>
-      member.lines.slice(from).filter(({ message }) => message === 'purged a log segment').length;
-    for (let round = 0; purged() < 3 && round < 3000; round++) await history.act(member.client);
-    assert.ok(purged() >= 3, 'the log was cut without waiting for the archive');
+    // Until the log has lost what the archive lacks, and not only what it has and the log still had.
+    const lackedFrom = 2 * history.revision + 200;
+    const isCut = (): boolean =>
+      member.lines.slice(from).some(({ message, fields }) => {
+        const index = /-([0-9a-f]{16})\.wal$/.exec(String(fields['path']))?.[1] ?? '0';
+        return message === 'purged a log segment' && Number.parseInt(index, 16) > lackedFrom;
+      });
+    for (let round = 0; !isCut() && round < 10_000; round++) await history.act(member.client);
+    assert.ok(isCut(), 'the log was cut without waiting for the archive');
     assert.ok(full.refused > 0);
     full.isFull = false;
     await member.said('the archive is written again', from);
