@@ -93,8 +93,8 @@ test('members: ids in hexadecimal, learners named so, headers without a revision
   assert.match((await typed('member list -w fields')).stdout, /^"Revision" : 0$/m);
   assert.doesNotMatch((await typed('member list -w fields --compat=3.6')).stdout, /^"Revision"/m);
   const added = await typed('member add x --learner --peer-urls=http://127.0.0.1:1 --compat=3.6');
-  assert.match(added.stdout, /^Member [0-9a-f]+ added as learner to cluster [0-9a-f]+\n/);
-  const id = /^Member (\S+)/.exec(added.stdout)?.[1] as string;
+  assert.match(added.stdout, /^Member +[0-9a-f]+ added as learner to cluster [0-9a-f]+\n/);
+  const id = /^Member +(\S+)/.exec(added.stdout)?.[1] as string;
   const removed = await typed(`member remove ${id} --hex -w json --compat=3.6`);
   assert.match(removed.stdout, /"cluster_id":"[0-9a-f]+".*"members":\[\{.*"ID":"8e9e05c52164694d"/);
 });
