@@ -12,6 +12,7 @@ import { appendFileSync, createReadStream, existsSync, mkdtempSync, readFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { BUCKETS } from '@etsd/backend';
 import { BoltWriter } from '@etsd/boltfile';
 import { revisionKey } from '@etsd/mvcc';
 import { KeyValue } from '@etsd/proto';
@@ -19,18 +20,6 @@ import { nodeWorld } from '@etsd/runtime/node';
 import { findPeerProgram, NODE, ROOT } from '../support/binaries.ts';
 import { freePort, type Product, TestServer } from '../support/server.ts';
 
-const BUCKETS = [
-  'alarm',
-  'auth',
-  'authRoles',
-  'authUsers',
-  'cluster',
-  'key',
-  'lease',
-  'members',
-  'members_removed',
-  'meta',
-];
 const VALUE_BYTES = 1000;
 const MEGABYTE = 1e6;
 const SAMPLE_MS = 20;

@@ -16,6 +16,7 @@ import { readChain } from './chain.ts';
 import { ChainWriter } from './chain-writer.ts';
 import { type LogTail, PIECE_BYTES, pendingLog } from './log-stretches.ts';
 import { type BaseManifest, type ChainName, chainDirectory, parseChainName, type Sample } from './manifest.ts';
+import { Rest } from './rest.ts';
 import { outdated } from './retention.ts';
 import { SampleQueue } from './samples.ts';
 import type { ArchiveSender } from './sender.ts';
@@ -64,8 +65,7 @@ export class Archiver {
   private readonly samples = new SampleQueue();
   private writer: ChainWriter | null = null;
   private sampling: Timer | null = null;
-  private waiting: Timer | null = null;
-  private wake: (() => void) | null = null;
+  private readonly rest: Rest;
   private running: Promise<void> = Promise.resolve();
   private isStopped = false;
   private isFailing = false;
@@ -74,6 +74,7 @@ export class Archiver {
 
   constructor(parts: ArchiverParts) {
     this.parts = parts;
+    this.rest = new Rest(parts.world.timers);
   }
 
   start(): void {
@@ -86,7 +87,7 @@ export class Archiver {
   /** To be called when a snapshot from another member was installed. */
   stateReplaced(): void {
     this.mustRebase = true;
-    this.wake?.();
+    this.rest.wake();
   }
 
   /** Archives the rest of the log, if that is done soon, and ends. The log must be closed. */
@@ -95,7 +96,7 @@ export class Archiver {
     this.sampling?.cancel();
     this.sample();
     this.isStopped = true;
-    this.wake?.();
+    this.rest.wake();
     const last = this.running.then(() => (this.isFailing ? undefined : this.round()));
     const late = new Promise<void>((resolve) => {
       const timer = world.timers.after(LAST_ROUND_MS, resolve);
@@ -117,7 +118,7 @@ export class Archiver {
     const last = writer.last;
     const isAhead = last !== null && (tail.sequence > last.sequence || tail.position - last.to > PIECE_BYTES);
     metrics.pendingBytes = pendingBytes(last, tail);
-    if (isAhead && !this.isFailing) this.wake?.();
+    if (isAhead && !this.isFailing) this.rest.wake();
   }
 
   private async loop(): Promise<void> {
@@ -136,7 +137,7 @@ export class Archiver {
         restMs = Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** failures++);
         this.failed(errorFrom(error), restMs);
       }
-      if (!this.isStopped) await this.rest(restMs);
+      if (!this.isStopped) await this.rest.take(restMs);
     }
   }
 
@@ -147,18 +148,6 @@ export class Archiver {
       error: error.message,
       advice: error instanceof OperatorError ? error.advice : 'Check the directory and its disk.',
       'retry-ms': retryMs,
-    });
-  }
-
-  private rest(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const over = (): void => {
-        this.waiting?.cancel();
-        this.wake = null;
-        resolve();
-      };
-      this.wake = over;
-      this.waiting = this.parts.world.timers.after(ms, over, { ref: false });
     });
   }
 

@@ -1,9 +1,10 @@
 /** Hands archived objects to a program that stores them elsewhere, one after the other, in the order they were made. */
 import { errorFrom, type Logger } from '@etsd/base';
-import { type Disk, joinPath, type Timer, type World } from '@etsd/runtime';
+import { type Disk, joinPath, type World } from '@etsd/runtime';
 import type { ArchiveMetrics } from './archive-metrics.ts';
 import type { ChainWriter } from './chain-writer.ts';
 import { MANIFEST_SUFFIX, type Manifest } from './manifest.ts';
+import { Rest } from './rest.ts';
 
 const RETRY_MS = 1000;
 const RETRY_MAX_MS = 60_000;
@@ -42,11 +43,11 @@ export class ArchiveSender {
   private running: Promise<void> | null = null;
   private path = '';
   private isStopped = false;
-  private waiting: Timer | null = null;
-  private wake: (() => void) | null = null;
+  private readonly rest: Rest;
 
   constructor(parts: SenderParts) {
     this.parts = parts;
+    this.rest = new Rest(parts.world.timers);
   }
 
   /** Sends what is not sent yet, in the background. */
@@ -63,7 +64,7 @@ export class ArchiveSender {
 
   async stop(): Promise<void> {
     this.isStopped = true;
-    this.wake?.();
+    this.rest.wake();
     this.parts.runner.close();
     await this.running;
   }
@@ -81,7 +82,7 @@ export class ArchiveSender {
         this.sent = next.serial;
         await disk.writeFileAtomic(joinPath(writer.path, SENT_NAME), Buffer.from(`${next.serial}\n`));
       } else if (!this.isStopped) {
-        await this.rest(Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** failures++));
+        await this.rest.take(Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** failures++));
       }
     }
   }
@@ -116,18 +117,6 @@ export class ArchiveSender {
       return false;
     }
     return true;
-  }
-
-  private rest(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const over = (): void => {
-        this.waiting?.cancel();
-        this.wake = null;
-        resolve();
-      };
-      this.wake = over;
-      this.waiting = this.parts.world.timers.after(ms, over, { ref: false });
-    });
   }
 }
 

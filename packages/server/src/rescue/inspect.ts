@@ -1,6 +1,6 @@
 /** What is known of a member that is stopped, from its files alone; nothing is changed. */
 import type { BackendReader } from '@etsd/backend';
-import { CorruptionError, OperatorError, type U64 } from '@etsd/base';
+import { OperatorError, type U64 } from '@etsd/base';
 import { BoltFile } from '@etsd/boltfile';
 import { KeyIndex, Restore } from '@etsd/mvcc';
 import { type HardState, ProtoError, WalMetadata } from '@etsd/proto';
@@ -161,11 +161,6 @@ async function readBolt(disk: Disk, path: string, pause: Pause): Promise<Inspect
   } finally {
     await file.close();
   }
-}
-
-/** Whether the store cannot be used for what is in it, and not because of the disk or of a version. */
-export function isDamage(error: Error | null): boolean {
-  return error instanceof CorruptionError;
 }
 
 /** A promise of the log about what is committed that its end does not keep. */

@@ -13,7 +13,7 @@ export interface Extras {
   readonly observers: number;
   /** Locks, and elections, that they contend for: so many of each. */
   readonly queues: number;
-  /** Mean time between two disks that begin to rot, or to lose their way when they write. */
+  /** Mean time between two disks that begin to rot. */
   readonly rotMs: number;
   /** Mean time between two steps of an operator who takes the cluster to another release and back. */
   readonly upgradeMs: number;
