@@ -171,6 +171,8 @@ export class LmdbBackend implements Backend {
       } else this.lacksRoom(noRoom);
       return;
     }
+    // While the writer is at work the file may show, and count, what is still in flight.
+    this.measure();
     this.writing = true;
     this.file.write(batches).then(
       () => this.written(batches, null),
@@ -336,6 +338,7 @@ export class LmdbBackend implements Backend {
     return this.measure().inUse;
   }
 
+  /** As of when nothing was being written last: what came since is in flight, and counted by `pendingBytes`. */
   private measure(): Sizes {
     this.sizes ??= this.file.measure();
     return this.sizes;
