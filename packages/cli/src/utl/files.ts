@@ -247,8 +247,8 @@ function existingPlace(path: string): string {
 }
 
 /** A new store that is filled in one go. */
-export function openLoader(path: string): StoreLoader {
-  return new StoreLoader(path);
+export function openLoader(path: string): Promise<StoreLoader> {
+  return StoreLoader.create(path);
 }
 
 /** The checksum of a file, in another thread. */
