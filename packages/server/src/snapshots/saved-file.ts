@@ -103,13 +103,11 @@ export async function summariseSnapshot(file: BoltFile, pause: Pause): Promise<S
     const cursor = file.leaves(bucket);
     for (let leaf = await cursor.next(); leaf !== null; leaf = await cursor.next()) {
       for (let index = 0; index < leaf.count; index++) {
-        const key = leaf.key(index);
-        const value = leaf.value(index);
-        hash = crc32c(key, 0, key.length, hash);
-        hash = crc32c(value, 0, value.length, hash);
-        totalKeys++;
-        if (isKeys && key.length >= 8) revision = key.readUInt32BE(0) * TWO_32 + key.readUInt32BE(4);
+        hash = crc32c(leaf.bytes, leaf.start(index), leaf.end(index), hash);
       }
+      totalKeys += leaf.count;
+      const last = leaf.key(leaf.count - 1);
+      if (isKeys && last.length >= 8) revision = last.readUInt32BE(0) * TWO_32 + last.readUInt32BE(4);
       if (++leaves % LEAVES_AT_ONCE === 0) await pause();
     }
   }
