@@ -1,0 +1,95 @@
+import type { Disk, DiskFile, FileStat, Lock, LockedFiles, OpenAccess, OpenOptions } from '../disk.ts';
+import { openContent, SealedFile, sealContent } from './sealed-file.ts';
+import { isSealed, readSealHead, SEAL_HEAD_BYTES, SEAL_MAGIC_BYTES, type Sealing, SealKind } from './sealing.ts';
+
+/**
+ * A disk with keys. What is asked to be is encrypted on its way in, as long as there is a key to write with; whatever is
+ * encrypted is plain on its way out, by its first bytes. Segments of the log pass as they are: whoever writes and reads
+ * them uses `sealing` himself. Sizes of `stat` are those of the files.
+ */
+export class SealedDisk implements Disk {
+  readonly sealing: Sealing;
+  private readonly disk: Disk;
+
+  constructor(disk: Disk, sealing: Sealing) {
+    this.disk = disk;
+    this.sealing = sealing;
+  }
+
+  async open(path: string, access: OpenAccess, options: OpenOptions = {}): Promise<DiskFile> {
+    const file = await this.disk.open(path, access, options);
+    if (access === 'create') {
+      return options.sealed === true && this.sealing.isOn ? SealedFile.create(file, this.sealing) : file;
+    }
+    if (access === 'write') return file;
+    try {
+      const head = await firstBytes(file);
+      return isSealedFile(head, path) ? await SealedFile.open(file, this.sealing) : file;
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  async readFile(path: string): Promise<Buffer> {
+    const bytes = await this.disk.readFile(path);
+    return isSealedFile(bytes, path) ? openContent(bytes, path, this.sealing) : bytes;
+  }
+
+  async writeFileAtomic(path: string, bytes: Buffer, options: { readonly sealed?: boolean } = {}): Promise<void> {
+    const isSealing = options.sealed === true && this.sealing.isOn;
+    await this.disk.writeFileAtomic(path, isSealing ? await sealContent(bytes, this.sealing) : bytes);
+  }
+
+  makeDirectory(path: string): Promise<void> {
+    return this.disk.makeDirectory(path);
+  }
+
+  list(path: string): Promise<string[]> {
+    return this.disk.list(path);
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return this.disk.rename(from, to);
+  }
+
+  remove(path: string): Promise<void> {
+    return this.disk.remove(path);
+  }
+
+  syncDirectory(path: string): Promise<void> {
+    return this.disk.syncDirectory(path);
+  }
+
+  freeBytes(path: string): Promise<number> {
+    return this.disk.freeBytes(path);
+  }
+
+  stat(path: string): Promise<FileStat | null> {
+    return this.disk.stat(path);
+  }
+
+  lock(path: string): Promise<Lock> {
+    return this.disk.lock(path);
+  }
+
+  lockedFiles(directory: string): LockedFiles {
+    return this.disk.lockedFiles(directory);
+  }
+}
+
+/** Whether this is the beginning of a file that is encrypted as such, and no segment of a log. */
+function isSealedFile(bytes: Buffer, path: string): boolean {
+  return isSealed(bytes) && readSealHead(bytes, path).kind !== SealKind.segment;
+}
+
+async function firstBytes(file: DiskFile): Promise<Buffer> {
+  const bytes = Buffer.alloc(SEAL_HEAD_BYTES);
+  const read = (length: number): Promise<number> =>
+    new Promise((resolve, reject) => {
+      file.read(bytes, 0, length, 0, (error, count) => (error === null ? resolve(count) : reject(error)));
+    });
+  const count = await read(SEAL_MAGIC_BYTES);
+  if (!isSealed(bytes)) return bytes.subarray(0, count);
+  return bytes.subarray(0, await read(SEAL_HEAD_BYTES));
+}
