@@ -21,8 +21,8 @@ export type { Random } from './random.ts';
 export { removeGradually } from './remove-gradually.ts';
 export { FileCipher, NONCE_BYTES, TAG_BYTES } from './sealed/file-cipher.ts';
 export { KeyRing, type RingKey } from './sealed/key-ring.ts';
-export { SealedDisk } from './sealed/sealed-disk.ts';
-export { openContent, SealedFile, sealContent } from './sealed/sealed-file.ts';
+export { SealedDisk, withoutSealing } from './sealed/sealed-disk.ts';
+export { openContent, SealedFile, sealContent, sealedStream } from './sealed/sealed-file.ts';
 export {
   isSealed,
   MissingKeyError,

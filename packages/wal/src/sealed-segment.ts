@@ -34,6 +34,7 @@ const BOUND_BYTES = FRAME_HEAD_BYTES + 8 + TAG_BYTES;
 const SEARCH_BYTES = 1024 * 1024;
 /** What a reader asks for behind the end, at most: the rest of a sector. */
 const ZEROS = Buffer.alloc(1024);
+const NOTHING = Buffer.alloc(0);
 const SEARCHED_ZEROS = Buffer.alloc(64 * 1024);
 
 export const ADVICE_SEALED =
@@ -138,6 +139,8 @@ export class SegmentSealer {
 /** A frame that is what was written. */
 export interface FoundFrame {
   readonly position: number;
+  /** Bytes of content, which may be left undecrypted. */
+  readonly length: number;
   readonly content: Buffer;
   /** Where the next one is. */
   readonly next: number;
@@ -220,8 +223,11 @@ export class SealedWindow implements SegmentWindow {
     this.start = position;
   }
 
-  /** The next frame; null at the end of what was written, once it is clear that it is. */
-  private async next(): Promise<FoundFrame | null> {
+  /**
+   * The next frame; null at the end of what was written, once it is clear that it is. A frame with no more than `skipped`
+   * bytes is not decrypted.
+   */
+  async next(skipped = 0): Promise<FoundFrame | null> {
     const { raw, position } = this;
     if (position + FRAME_HEAD_BYTES > raw.size) {
       const isBeyond = position < raw.size;
@@ -237,13 +243,17 @@ export class SealedWindow implements SegmentWindow {
     }
     const end = position + sealedBytes(length);
     if (end > raw.size) return this.end(`a frame of ${length} bytes beyond the end of the file`, true);
+    if (length <= skipped) {
+      this.position = end;
+      return { position, length, content: NOTHING, next: end };
+    }
     const wanted = Math.min(sectorEnd(end - 1), raw.size) - before;
     if (!raw.holds(before, wanted)) await raw.load(before, wanted);
     const content = this.parts.open(raw.view(before, wanted), TAG_BYTES, length, position);
     if (content === null) return this.bad(raw.view(position, wanted - TAG_BYTES), end);
     raw.view(end - TAG_BYTES, TAG_BYTES).copy(this.tag);
     this.position = end;
-    return { position, content, next: end };
+    return { position, length, content, next: end };
   }
 
   private async zeroHead(): Promise<null> {
@@ -298,7 +308,7 @@ export class SealedWindow implements SegmentWindow {
         const whole = TAG_BYTES + sealedBytes(size);
         await frame.load(position - TAG_BYTES, whole);
         const content = parts.open(frame.view(position - TAG_BYTES, whole), TAG_BYTES, size, position);
-        if (content !== null) return { position, content, next: position + sealedBytes(size) };
+        if (content !== null) return { position, length: size, content, next: position + sealedBytes(size) };
       }
     }
     return null;

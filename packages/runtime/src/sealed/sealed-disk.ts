@@ -1,6 +1,6 @@
 import type { Disk, DiskFile, FileStat, Lock, LockedFiles, OpenAccess, OpenOptions } from '../disk.ts';
 import { openContent, SealedFile, sealContent } from './sealed-file.ts';
-import { isSealed, readSealHead, SEAL_HEAD_BYTES, SEAL_MAGIC_BYTES, type Sealing, SealKind } from './sealing.ts';
+import { isSealed, readSealHead, SEAL_HEAD_BYTES, SEAL_MAGIC_BYTES, Sealing, SealKind } from './sealing.ts';
 
 /**
  * A disk with keys. What is asked to be is encrypted on its way in, as long as there is a key to write with; whatever is
@@ -9,15 +9,16 @@ import { isSealed, readSealHead, SEAL_HEAD_BYTES, SEAL_MAGIC_BYTES, type Sealing
  */
 export class SealedDisk implements Disk {
   readonly sealing: Sealing;
-  private readonly disk: Disk;
+  /** The one that this is over, which shows files as they are. */
+  readonly beneath: Disk;
 
   constructor(disk: Disk, sealing: Sealing) {
-    this.disk = disk;
+    this.beneath = disk;
     this.sealing = sealing;
   }
 
   async open(path: string, access: OpenAccess, options: OpenOptions = {}): Promise<DiskFile> {
-    const file = await this.disk.open(path, access, options);
+    const file = await this.beneath.open(path, access, options);
     if (access === 'create') {
       return options.sealed === true && this.sealing.isOn ? SealedFile.create(file, this.sealing) : file;
     }
@@ -32,50 +33,57 @@ export class SealedDisk implements Disk {
   }
 
   async readFile(path: string): Promise<Buffer> {
-    const bytes = await this.disk.readFile(path);
+    const bytes = await this.beneath.readFile(path);
     return isSealedFile(bytes, path) ? openContent(bytes, path, this.sealing) : bytes;
   }
 
   async writeFileAtomic(path: string, bytes: Buffer, options: { readonly sealed?: boolean } = {}): Promise<void> {
     const isSealing = options.sealed === true && this.sealing.isOn;
-    await this.disk.writeFileAtomic(path, isSealing ? await sealContent(bytes, this.sealing) : bytes);
+    await this.beneath.writeFileAtomic(path, isSealing ? await sealContent(bytes, this.sealing) : bytes);
   }
 
   makeDirectory(path: string): Promise<void> {
-    return this.disk.makeDirectory(path);
+    return this.beneath.makeDirectory(path);
   }
 
   list(path: string): Promise<string[]> {
-    return this.disk.list(path);
+    return this.beneath.list(path);
   }
 
   rename(from: string, to: string): Promise<void> {
-    return this.disk.rename(from, to);
+    return this.beneath.rename(from, to);
   }
 
   remove(path: string): Promise<void> {
-    return this.disk.remove(path);
+    return this.beneath.remove(path);
   }
 
   syncDirectory(path: string): Promise<void> {
-    return this.disk.syncDirectory(path);
+    return this.beneath.syncDirectory(path);
   }
 
   freeBytes(path: string): Promise<number> {
-    return this.disk.freeBytes(path);
+    return this.beneath.freeBytes(path);
   }
 
   stat(path: string): Promise<FileStat | null> {
-    return this.disk.stat(path);
+    return this.beneath.stat(path);
   }
 
   lock(path: string): Promise<Lock> {
-    return this.disk.lock(path);
+    return this.beneath.lock(path);
   }
 
   lockedFiles(directory: string): LockedFiles {
-    return this.disk.lockedFiles(directory);
+    return this.beneath.lockedFiles(directory);
   }
+}
+
+/** The same disk, writing everything as it is; what is encrypted is still read. */
+export function withoutSealing(disk: Disk): Disk {
+  if (disk.sealing === undefined) return disk;
+  const { beneath } = disk as SealedDisk;
+  return new SealedDisk(beneath, new Sealing(disk.sealing.keys, disk.sealing.random, false));
 }
 
 /** Whether this is the beginning of a file that is encrypted as such, and no segment of a log. */

@@ -8,7 +8,7 @@
  * a file that was cut has no last one. A chunk that is written again gets another nonce. What a sync or closing left is
  * whole; a crash before may leave chunks that do not check, so such files get their name when they are done.
  */
-import { assert, CorruptionError, errorFrom } from '@etsd/base';
+import { CorruptionError, errorFrom } from '@etsd/base';
 import type { DiskCallback, DiskFile, ReadCallback } from '../disk.ts';
 import { NONCE_BYTES, TAG_BYTES } from './file-cipher.ts';
 import { ADVICE_DAMAGED_FILE, SEAL_HEAD_BYTES, type SealedHead, type Sealing, SealKind } from './sealing.ts';
@@ -150,8 +150,12 @@ export class SealedFile implements DiskFile {
   }
 
   private async put(bytes: Buffer, start: number, end: number, position: number): Promise<void> {
-    assert(position <= this.length, 'an encrypted file has no holes');
     const { chunkBytes } = this.head;
+    // What is skipped is zeros, as in any file.
+    while (position > this.length) {
+      const hole = Math.min(position - this.length, chunkBytes);
+      await this.put(Buffer.alloc(hole), 0, hole, this.length);
+    }
     for (let at = start; at < end; ) {
       const place = position + at - start;
       const chunk = await this.chunk(Math.floor(place / chunkBytes));
@@ -227,6 +231,33 @@ export class SealedFile implements DiskFile {
     if (marked >= 0 && marked !== last) await this.flush(await this.chunk(marked), false);
     await this.flush(await this.chunk(last), true);
   }
+}
+
+/** The same file as a stream: content goes in, in any pieces, and what is to be written comes out. */
+export async function* sealedStream(content: AsyncIterable<Buffer>, sealing: Sealing): AsyncGenerator<Buffer> {
+  const { bytes, cipher } = sealing.begin(SealKind.file, '', CHUNK_BYTES);
+  yield bytes;
+  const slot = (chunk: Buffer, index: number, isLast: boolean): Buffer => {
+    const target = Buffer.allocUnsafe(chunk.length + OVERHEAD_BYTES);
+    cipher.seal(chunk, chunk.length, boundTo(index, isLast), target, 0, NONCE_BYTES + chunk.length);
+    return target;
+  };
+  const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+  let length = 0;
+  let index = 0;
+  for await (const piece of content) {
+    for (let at = 0; at < piece.length; ) {
+      // A full one is held back until more comes: it may be the last.
+      if (length === CHUNK_BYTES) {
+        yield slot(chunk, index++, false);
+        length = 0;
+      }
+      const taken = piece.copy(chunk, length, at);
+      length += taken;
+      at += taken;
+    }
+  }
+  yield slot(chunk.subarray(0, length), index, true);
 }
 
 /** Makes the content of an encrypted file out of plain content, as a whole. */

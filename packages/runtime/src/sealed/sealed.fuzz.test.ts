@@ -11,7 +11,7 @@ import { MemoryDisk } from '../memory/index.ts';
 import { nodeWorld } from '../node/index.ts';
 import { KeyRing } from './key-ring.ts';
 import { SealedDisk } from './sealed-disk.ts';
-import { CHUNK_BYTES, openContent, sealContent } from './sealed-file.ts';
+import { CHUNK_BYTES, openContent, sealContent, sealedStream } from './sealed-file.ts';
 import { isSealed, MissingKeyError, readSealHead, SEAL_HEAD_BYTES, Sealing, SealKind } from './sealing.ts';
 
 const HEX = '00112233445566778899aabbccddeeff00112233445566778899aabbccddeef';
@@ -91,7 +91,7 @@ test('a file that is written in any order reads as a plain one does', async () =
     const waits: Promise<void>[] = [];
     const rounds = prng.between(0, 12);
     for (let round = 0; round < rounds; round++) {
-      const position = prng.chance(0.6) ? model.length : prng.below(model.length + 1);
+      const position = prng.chance(0.6) ? model.length : prng.below(model.length + (prng.chance(0.2) ? 90_000 : 1));
       const bytes = prng.bytes(
         prng.chance(0.3) ? prng.pick([0, 1, CHUNK_BYTES, 2 * CHUNK_BYTES]) : prng.below(100_000),
       );
@@ -124,6 +124,19 @@ test('a file that is written in any order reads as a plain one does', async () =
     }
     await again.close();
   });
+});
+
+test('a stream comes out as such a file, also at the edges of chunks', async () => {
+  const sealing = new Sealing(ring(`a ${HEX}0`), random);
+  for (const length of [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES, 300_000]) {
+    const content = new Prng(length + 1).bytes(length);
+    async function* pieces(): AsyncGenerator<Buffer> {
+      for (let at = 0; at < length; at += 50_000) yield content.subarray(at, at + 50_000);
+    }
+    const sealed: Buffer[] = [];
+    for await (const piece of sealedStream(pieces(), sealing)) sealed.push(piece);
+    assert.ok((await openContent(Buffer.concat(sealed), '/f', sealing)).equals(content), `${length} bytes`);
+  }
 });
 
 test('plain files pass, and nothing is encrypted that was not asked for', async () => {

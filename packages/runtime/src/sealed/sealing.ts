@@ -97,16 +97,19 @@ export function refuseSealed(bytes: Buffer, path: string): OperatorError {
 /** The keys in use, and what is made with them. The ring may be exchanged at any time. */
 export class Sealing {
   keys: KeyRing;
-  private readonly random: Random;
+  readonly random: Random;
+  private readonly writes: boolean;
 
-  constructor(keys: KeyRing, random: Random) {
+  /** `writes`: whether what is written is to be encrypted, and not only read. */
+  constructor(keys: KeyRing, random: Random, writes = true) {
     this.keys = keys;
     this.random = random;
+    this.writes = writes;
   }
 
   /** Whether what is written now is to be encrypted. */
   get isOn(): boolean {
-    return this.keys.newest !== null;
+    return this.writes && this.keys.newest !== null;
   }
 
   /** The head of a new file, under the newest key. `what` binds the content to something outside of the file. */
