@@ -37,6 +37,10 @@ export type {
 export type { LoopDelay } from './duties/loop-delay.ts';
 export { type ClusterOptions, EmbeddedCluster, startCluster } from './embed/start-cluster.ts';
 export { EmbeddedMember, type EmbedOptions, startMember } from './embed/start-member.ts';
+export { type KeySource, keySource } from './encryption/encryption-options.ts';
+export { type FileState, type StoredFile, sealedFiles } from './encryption/files.ts';
+export { type KeyReader, sourceName } from './encryption/member-keys.ts';
+export { type RewriteOptions, type Rewritten, rewriteAll } from './encryption/rewrite.ts';
 export type { PeerEdge } from './http/peer-edge.ts';
 export {
   DEFAULT_QUOTA_BYTES,

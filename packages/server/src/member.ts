@@ -27,6 +27,7 @@ import { CompactionSlices } from './duties/compaction-slices.ts';
 import { DiskSpace } from './duties/disk-space.ts';
 import { DurableIndex } from './duties/durable-index.ts';
 import { versionRefusal } from './duties/version-rules.ts';
+import { MemberKeys } from './encryption/member-keys.ts';
 import { Abuse } from './guard/abuse.ts';
 import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
 import { httpMember } from './http-member.ts';
@@ -65,11 +66,13 @@ const REMOVED_DELAY_TICKS = 10;
  * operator can mend.
  */
 export async function runMember(given: MemberParts): Promise<Member> {
-  const { world, logger } = given;
+  const { world: plainWorld, logger } = given;
+  const keys = await MemberKeys.open(given);
+  const world = keys?.world ?? plainWorld;
   const tls = await openTlsSides(world, given.config, logger);
   const gates = await bindGates(world, given.config, tls);
   const config = withBoundPorts(given.config, gates.clients);
-  const parts: MemberParts = { ...given, config };
+  const parts: MemberParts = { ...given, world, config };
   try {
     await checkFirstStart(parts);
     // Keys that can not be used are told before anything is made on disk.
@@ -79,7 +82,7 @@ export async function runMember(given: MemberParts): Promise<Member> {
     let commands: CommandRunner | null = null;
     try {
       commands = startCommands(parts);
-      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink, commands });
+      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink, commands, keys });
       await member.serve();
       return member;
     } catch (error) {
@@ -88,6 +91,7 @@ export async function runMember(given: MemberParts): Promise<Member> {
       throw error;
     }
   } catch (error) {
+    keys?.stop();
     await gates.clients.close();
     await gates.peers.close();
     throw error;
@@ -99,6 +103,7 @@ interface Openings {
   readonly tokens: Tokens;
   readonly auditSink: AuditSink | null;
   readonly commands: CommandRunner | null;
+  readonly keys: MemberKeys | null;
 }
 
 /** The addresses of a member. */
@@ -125,6 +130,7 @@ function versionOf({ serverVersion = PROTOCOL_VERSION }: MemberParts): string {
 class RunningMember implements Member {
   readonly replication: ReplicationNode;
   private readonly parts: MemberParts;
+  private readonly keys: MemberKeys | null;
   private readonly directory: DataDirectory;
   private readonly backend: Backend;
   private readonly store: Store;
@@ -167,11 +173,12 @@ class RunningMember implements Member {
     gates: Gates,
     dialTls: TlsOptions | null,
     tail: LogTail,
-    { tokens, auditSink, commands }: Openings,
+    { tokens, auditSink, commands, keys }: Openings,
   ) {
     const { world, config, logger } = parts;
     const { backend, store, state, lessor } = data;
     this.parts = parts;
+    this.keys = keys;
     this.gates = gates;
     this.directory = directory;
     this.backend = backend;
@@ -584,10 +591,15 @@ class RunningMember implements Member {
     );
   }
 
+  reload(): void {
+    this.keys?.reload();
+  }
+
   async stop(): Promise<void> {
     if (this.isStopped) return;
     this.isStopped = true;
     const { logger } = this.parts;
+    this.keys?.stop();
     this.autoCompaction?.stop();
     // While it leads: the next leader goes on from the times noted here.
     await this.services.settle();

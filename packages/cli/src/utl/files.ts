@@ -228,7 +228,12 @@ export async function restore(context: Context, path: string, defaultBump = 0): 
     const skipHashCheck = context.flags.flag('skip-hash-check');
     // What is unpacked needs as much room as what is made of it: it has it where that will be.
     const place = existingPlace(dirname(resolve(target.dataDir)));
-    await withPlainFile(path, (plain) => restoreSnapshot({ ...target, path: plain, skipHashCheck, digestOf }), place);
+    await withPlainFile(
+      path,
+      (plain) =>
+        restoreSnapshot({ ...target, path: plain, skipHashCheck, digestOf: world.disk.sealing.isOn ? null : digestOf }),
+      place,
+    );
     sayBump(target);
   } catch (error) {
     throw fileFailure(error, path, 'open');

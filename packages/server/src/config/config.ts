@@ -1,4 +1,5 @@
 import { type LogLevel, OperatorError } from '@etsd/base';
+import { encryptionConfig, type KeySource } from '../encryption/encryption-options.ts';
 import { type ArchiveConfig, archiveConfig } from './archive-config.ts';
 import { type GuardConfig, guardConfig } from './guard-config.ts';
 import { parseInitialCluster } from './initial-cluster.ts';
@@ -130,6 +131,8 @@ export interface MemberConfig {
   readonly upkeep: UpkeepConfig;
   /** Null: nothing is archived. */
   readonly archive: ArchiveConfig | null;
+  /** Null: nothing is encrypted. */
+  readonly encryption: KeySource | null;
 }
 
 /**
@@ -323,6 +326,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     guard: guardConfig(values),
     upkeep: upkeepConfig(values),
     archive: archiveConfig(values),
+    encryption: encryptionConfig(values),
   };
 }
 

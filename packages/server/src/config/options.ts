@@ -1,3 +1,4 @@
+import { ENCRYPTION_OPTIONS } from '../encryption/encryption-options.ts';
 import { ARCHIVE_OPTIONS } from './archive-config.ts';
 import { GUARD_OPTIONS } from './guard-options.ts';
 import { UPKEEP_OPTIONS } from './upkeep-options.ts';
@@ -31,6 +32,7 @@ export type Section =
   | 'Limits and audit'
   | 'Upkeep'
   | 'Archive'
+  | 'Encryption at rest'
   | 'Profiling and monitoring'
   | 'Logging'
   | 'Features'
@@ -361,6 +363,7 @@ export const OPTIONS: readonly Option[] = [
   ...UPKEEP_OPTIONS,
 
   ...ARCHIVE_OPTIONS,
+  ...ENCRYPTION_OPTIONS,
 
   option('Profiling and monitoring', 'default-only', 'boolean', 'enable-pprof', 'false', 'Serve profiles over HTTP.'),
   option('Profiling and monitoring', 'inert', 'string', 'metrics', 'basic', 'basic or extensive.'),

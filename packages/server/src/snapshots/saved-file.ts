@@ -31,7 +31,8 @@ export class ChecksumError extends OperatorError {
 
 /** What a file says of itself by its size. */
 export async function savedSize(disk: Disk, path: string): Promise<SavedSnapshot> {
-  const size = (await disk.stat(path))?.size ?? 0;
+  const file = await disk.open(path, 'read');
+  const size = await file.size().finally(() => file.close());
   const hasChecksum = size % SECTOR_BYTES === CHECKSUM_BYTES;
   return { bytes: hasChecksum ? size - CHECKSUM_BYTES : size, hasChecksum };
 }

@@ -136,7 +136,11 @@ export class SnapshotFiles {
     let state: FrozenState;
     try {
       state = readFrozenState(frozen);
-      size = await writeStoreToBolt(frozen, disk, path, { pause: pauser(world, { isBusy }), isDurable: false });
+      size = await writeStoreToBolt(frozen, disk, path, {
+        pause: pauser(world, { isBusy }),
+        isDurable: false,
+        isSealed: true,
+      });
     } finally {
       frozen.close();
     }
