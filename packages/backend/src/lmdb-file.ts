@@ -1,14 +1,4 @@
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  fstatSync,
-  ftruncate,
-  openSync,
-  readSync,
-  statfsSync,
-  statSync,
-} from 'node:fs';
+import { chmodSync, closeSync, existsSync, fstatSync, ftruncate, openSync, readSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as rest } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -375,7 +365,7 @@ export class LmdbFile {
       pages += stats['treeBranchPageCount']! + stats['treeLeafPageCount']! + stats['overflowPages']!;
       pageSize = stats['pageSize']!;
     }
-    const total = statSync(this.path).size;
+    const total = fstatSync(this.fd).size;
     return { total, inUse: Math.min(total, pages * pageSize) };
   }
 }

@@ -172,6 +172,8 @@ export class LmdbBackend implements Backend {
       } else this.lacksRoom(noRoom);
       return;
     }
+    // While the writer is at work the file may show, and count, what is still in flight.
+    this.measure();
     this.writing = true;
     const startMs = performance.now();
     this.file.write(batches).then(
@@ -341,6 +343,7 @@ export class LmdbBackend implements Backend {
     return this.measure().inUse;
   }
 
+  /** As of when nothing was being written last: what came since is in flight, and counted by `pendingBytes`. */
   private measure(): Sizes {
     this.sizes ??= this.file.measure();
     return this.sizes;
