@@ -54,7 +54,7 @@ export { runMember } from './member.ts';
 export type { Member, MemberParts } from './member-parts.ts';
 export type { BcryptEngine } from './passwords.ts';
 export type { PeerLinks } from './peers.ts';
-export type { ProcessFigures } from './process-metrics.ts';
+export type { ProcessFigures, RuntimeFigures, SystemFigures } from './process-metrics.ts';
 export { LEASE_COST_BYTES, Quota } from './quota.ts';
 export { type Finding, judge, type RepairOptions, repairDirectory } from './rescue/doctor.ts';
 export { type ClosableReader, type Migration, type MigrationOptions, migrateFromEtcd } from './rescue/from-etcd.ts';

@@ -7,6 +7,7 @@ import { RpcServer } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import { Access, GuardedServer } from './access.ts';
+import { MeasuredApplier } from './apply-metrics.ts';
 import type { Archiver } from './archive/archiver.ts';
 import { LogTail } from './archive/log-stretches.ts';
 import { openArchive, startCommands } from './archive/member-archive.ts';
@@ -16,7 +17,7 @@ import { bcryptCost, openTokens } from './auth-parts.ts';
 import { checkFirstStart } from './bootstrap/first-start.ts';
 import { openLog, type StartingLog } from './bootstrap/open-log.ts';
 import { MemberRemovedError } from './bootstrap/removed.ts';
-import { admitClients, type ClientSide } from './client-side.ts';
+import { admitClients, type ClientSide, showFigures } from './client-side.ts';
 import type { MemberConfig } from './config/config.ts';
 import { isSecure } from './config/validate-tls.ts';
 import type { MemberContext } from './context.ts';
@@ -30,6 +31,7 @@ import { versionRefusal } from './duties/version-rules.ts';
 import { MemberKeys } from './encryption/member-keys.ts';
 import { Abuse } from './guard/abuse.ts';
 import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
+import type { HttpMember } from './http/routes.ts';
 import { httpMember } from './http-member.ts';
 import { MemberIntegrity } from './integrity/member-integrity.ts';
 import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS } from './limits.ts';
@@ -44,6 +46,7 @@ import { type PeerLinks, PeerSide } from './peers.ts';
 import { attachProcessMetrics } from './process-metrics.ts';
 import { publishMember } from './publish.ts';
 import { clearNoSpace, isNoSpaceRaised, raiseNoSpace } from './quota.ts';
+import { attachRpcMetrics, CLIENT_VERSION_HEADER, isStream } from './rpc-metrics.ts';
 import { registerServices, type Services } from './services.ts';
 import { MemberSnapshots } from './snapshots/member-snapshots.ts';
 import { SnapshotMetrics } from './snapshots/snapshot-metrics.ts';
@@ -142,7 +145,6 @@ class RunningMember implements Member {
   private readonly gates: Gates;
   private readonly links: PeerLinks;
   private readonly peers: PeerSide;
-  private readonly metrics: MemberMetrics;
   private readonly snapshots: MemberSnapshots;
   private readonly compactions: CompactionSlices;
   private readonly commits: CommitBatches;
@@ -154,6 +156,8 @@ class RunningMember implements Member {
   private readonly archiver: Archiver | null;
   private autoCompaction: AutoCompaction | null = null;
   private clients: ClientSide | null = null;
+  private figures: ClientSide | null = null;
+  private readonly shown: HttpMember;
   private readonly misused: (kind: string, peer: string, reason: string) => void;
   private isStopped = false;
   /** It has a log from before. */
@@ -184,7 +188,6 @@ class RunningMember implements Member {
     this.backend = backend;
     this.store = store;
     this.state = state;
-    this.metrics = metrics;
     const durable = new DurableIndex({
       flush() {
         state.saveProgress();
@@ -205,12 +208,14 @@ class RunningMember implements Member {
       isBusy: () => this.replication.isBusy,
     });
     this.links = this.connect(opened, dialTls);
+    const applies = new MeasuredApplier(parts.observeApplier?.(state) ?? state, state, config.warningApplyMs);
+    applies.attachMetrics(metrics.registry);
     this.replication = new ReplicationNode({
       world,
       logger,
       log: opened.log,
       start: opened.start,
-      applier: parts.observeApplier?.(state) ?? state,
+      applier: applies,
       durableIndex: () => durable.read(),
       onFatal: parts.fail,
       transport: this.links,
@@ -244,6 +249,9 @@ class RunningMember implements Member {
       logger,
       limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS),
       onMisuse: this.misused,
+      timesAll: config.metrics === 'extensive',
+      countedHeader: CLIENT_VERSION_HEADER,
+      isStream,
     });
     this.compactions = new CompactionSlices(store, {
       after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
@@ -252,7 +260,11 @@ class RunningMember implements Member {
       batch: config.compactionBatchLimit,
       sliced: () => this.commits.applied(),
       pauseMs: config.compactionSleepIntervalMs,
-      finished: (revision) => logger.log('info', 'finished scheduled compaction', { 'compact-revision': revision }),
+      held: (ms) => metrics.store.compactionSlice(ms),
+      finished: (revision, tookMs) => {
+        metrics.store.compacted(tookMs, world.clock.wallMs());
+        logger.log('info', 'finished scheduled compaction', { 'compact-revision': revision });
+      },
     });
     this.commits = new CommitBatches(backend, {
       every: (ms, callback) => world.timers.every(ms, callback, { ref: false }),
@@ -349,6 +361,8 @@ class RunningMember implements Member {
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
       serverVersion: versionOf(parts),
+      hashTimes: metrics.store.hashTimes,
+      promotions: metrics.promotions,
       fail: parts.fail,
     });
     this.integrity.onChange = (isQuarantined) => {
@@ -391,6 +405,8 @@ class RunningMember implements Member {
       auth: state.auth,
       loopDelay: parts.loopDelay,
     });
+    metrics.store.attach(store, backend, this.services.watch.hub, this.services.expiry);
+    attachRpcMetrics(metrics.registry, this.rpc, config.metrics === 'extensive');
     attachSpaceMetrics(metrics.registry, this.space);
     this.integrity.attachMetrics(metrics.registry);
     const sides = [gates.tls.clients, gates.tls.peers].filter((side) => side !== null);
@@ -400,6 +416,7 @@ class RunningMember implements Member {
       () => world.clock.wallMs(),
     );
     for (const side of sides) side.watch();
+    this.shown = httpMember(versionOf(parts), this.replication, state, this.integrity.quarantine, metrics.registry);
     this.guard.attachMetrics(metrics.registry, () => this.rpc.connectionCount);
     if (parts.process !== undefined) attachProcessMetrics(metrics.registry, parts.process);
     if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);
@@ -515,6 +532,7 @@ class RunningMember implements Member {
     await this.heldAlarm.open();
     await this.integrity.open();
     this.replication.start();
+    this.showFigures();
     this.integrity.start();
     this.services.duties.start();
     this.peers.open();
@@ -552,6 +570,12 @@ class RunningMember implements Member {
     });
   }
 
+  private showFigures(): void {
+    const { world, config, logger } = this.parts;
+    const { misused, shown: member } = this;
+    this.figures = showFigures({ world, config, logger, gate: this.gates.clients, member, misused });
+  }
+
   private admitClients(): void {
     const { world, config, logger } = this.parts;
     this.clients = admitClients({
@@ -561,13 +585,7 @@ class RunningMember implements Member {
       gate: this.gates.clients,
       rpc: this.rpc,
       guarded: this.guarded,
-      member: httpMember(
-        versionOf(this.parts),
-        this.replication,
-        this.state,
-        this.integrity.quarantine,
-        this.metrics.registry,
-      ),
+      member: this.shown,
       isAuthOn: () => this.state.auth.enabled,
       space: () => this.space.explain(!this.state.auth.enabled),
       misused: this.misused,
@@ -605,6 +623,7 @@ class RunningMember implements Member {
     await this.services.settle();
     await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
     await this.clients?.close();
+    await this.figures?.close();
     if (this.parts.drainMs === 0) await this.rpc.close();
     else await this.rpc.drain();
     this.services.stop();

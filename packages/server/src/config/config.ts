@@ -122,6 +122,8 @@ export interface MemberConfig {
   readonly enableHttpApi: boolean;
   readonly gatewayClientCertAuth: boolean;
   readonly metrics: 'basic' | 'extensive';
+  /** Applying an entry for longer than this is slow. */
+  readonly warningApplyMs: number;
   readonly logLevel: LogLevel;
   readonly logOutputs: readonly string[];
   readonly logFormat: 'json' | 'console';
@@ -318,6 +320,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     enableHttpApi: flag('enable-http-api'),
     gatewayClientCertAuth: flag('gateway-client-cert-auth'),
     metrics: text('metrics') as 'basic' | 'extensive',
+    warningApplyMs: count('warning-apply-duration'),
     logLevel: text('log-level') as LogLevel,
     logOutputs: list('log-outputs'),
     logFormat: text('log-format') as 'json' | 'console',

@@ -366,7 +366,14 @@ export const OPTIONS: readonly Option[] = [
   ...ENCRYPTION_OPTIONS,
 
   option('Profiling and monitoring', 'default-only', 'boolean', 'enable-pprof', 'false', 'Serve profiles over HTTP.'),
-  option('Profiling and monitoring', 'inert', 'string', 'metrics', 'basic', 'basic or extensive.'),
+  option(
+    'Profiling and monitoring',
+    'active',
+    'string',
+    'metrics',
+    'basic',
+    'basic; or extensive, which times every call.',
+  ),
   option(
     'Profiling and monitoring',
     'active',
@@ -524,11 +531,11 @@ export const OPTIONS: readonly Option[] = [
   ),
   option(
     'Features',
-    'inert',
+    'active',
     'duration',
     'warning-apply-duration',
     '100ms',
-    'Applying longer than this is logged.',
+    'Applying longer than this is counted as slow.',
     'experimental-warning-apply-duration',
   ),
   option(
