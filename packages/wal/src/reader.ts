@@ -146,7 +146,8 @@ class SegmentReader {
       return this.bad('a record that cannot be decoded', null, 0, frameBytes);
     }
     if (record.type === RecordType.crc) {
-      if (this.crc !== 0 && record.crc !== this.crc) throw this.damage('walpb: crc mismatch with what stands before it');
+      if (this.crc !== 0 && record.crc !== this.crc)
+        throw this.damage('walpb: crc mismatch with what stands before it');
       this.crc = record.crc;
     } else {
       const crc = crc32c(record.data, 0, record.data.length, this.crc);
