@@ -244,7 +244,12 @@ class RunningMember implements Member {
       fail: parts.fail,
     });
     const abuse = new Abuse(logger, world.clock);
-    this.misused = (kind, peer, reason) => abuse.note(kind, peer, { reason });
+    const { door } = gates.clients;
+    this.misused = (kind, peer, reason) => {
+      abuse.note(kind, peer, { reason });
+      door?.misused(kind, peer, reason);
+    };
+    if (door !== null) door.onRefused = (address) => abuse.note('offences_per_address', address);
     this.rpc = new RpcServer(world, {
       logger,
       limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS),

@@ -342,7 +342,7 @@ export const OPTIONS: readonly Option[] = [
     'active',
     'unsigned',
     'tls-handshakes-per-address',
-    '100',
+    '50',
     'TLS handshakes a second for one client address; more wait; 0: no bound. Not a flag of etcd.',
   ),
   option('Security', 'active', 'list', 'cors', '*', 'Origins that browsers may call from.'),
