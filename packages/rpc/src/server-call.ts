@@ -90,6 +90,11 @@ export class ServerCall extends GrpcStream {
   }
 
   /** So much waits to be read, by this client or by all, that a long answer had better be made as it is taken. */
+  /** Frames are made in the connection's own buffer. */
+  get isCopying(): boolean {
+    return true;
+  }
+
   get isCongested(): boolean {
     return this.connection.isCongested;
   }

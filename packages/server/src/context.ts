@@ -42,6 +42,8 @@ export interface ApiCall {
   readonly outcome: number;
   /** Bytes of this call that the transport has not yet handed to the socket. */
   readonly queuedBytes: number;
+  /** What leaves the queue was copied: its memory may be used again, which otherwise must not change any more. */
+  readonly isCopying: boolean;
   /** So much waits to be read, by this client or by all, that a long answer had better be made as it is taken. */
   readonly isCongested: boolean;
   /** Nothing can be sent now, however short: the client's window is shut. */

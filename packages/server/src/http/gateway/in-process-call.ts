@@ -77,6 +77,9 @@ export class InProcessCall implements ApiCall {
   }
 
   /** What is made here is taken at once. */
+  /** Whoever is handed the bytes may keep them. */
+  readonly isCopying = false;
+
   get isCongested(): boolean {
     return false;
   }
