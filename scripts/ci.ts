@@ -12,6 +12,7 @@ const STEPS: ReadonlyArray<readonly [name: string, command: string, ...args: str
   ['lint', 'biome', 'check', '.'],
   ['types', 'tsc', '--noEmit'],
   ['generated code is current', process.execPath, 'scripts/gen-proto.ts', '--check'],
+  ['deploy/kubernetes is current', process.execPath, 'scripts/render-manifests.ts', '--check'],
   ['build', process.execPath, 'scripts/release.ts', '--out', 'dist'],
 ];
 
