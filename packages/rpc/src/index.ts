@@ -9,5 +9,5 @@ export { ErrorCode } from './http2/errors.ts';
 export { DEFAULT_LIMITS, type RpcLimits } from './limits.ts';
 export type { WriteTarget } from './outbox.ts';
 export { RpcServer, type RpcServerOptions } from './server.ts';
-export { type MethodHandler, ServerCall } from './server-call.ts';
+export { type CallNotes, type MethodHandler, ServerCall } from './server-call.ts';
 export type { RpcWorld } from './world.ts';

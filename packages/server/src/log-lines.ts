@@ -23,6 +23,15 @@ export class LineLogger implements Logger {
     this.caller = caller;
   }
 
+  /** The least that is written. */
+  get level(): LogLevel {
+    return LOG_LEVELS[this.threshold] as LogLevel;
+  }
+
+  setLevel(level: LogLevel): void {
+    this.threshold = LOG_LEVELS.indexOf(level);
+  }
+
   enabled(level: LogLevel): boolean {
     return LOG_LEVELS.indexOf(level) >= this.threshold;
   }

@@ -53,7 +53,7 @@ function checkedSettings(args: Arguments, words: readonly string[], logger: Logg
   try {
     if (args.rest.length > 0) throw new OperatorError(`'${args.rest[0]}' is not a valid flag`);
     const settings = readSettings(args, process.env);
-    return { ...settings, outputs: new LogOutputs(settings.config.logOutputs) };
+    return { ...settings, outputs: new LogOutputs(settings.config.logOutputs, settings.config.observe.logRotation) };
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     logger.log('info', 'Running: ', { args: ['etsd', ...words] });
@@ -76,6 +76,7 @@ async function run(
   for (const variable of unknownVariables) {
     logger.log('warn', 'unrecognized environment variable', { 'environment-variable': variable });
   }
+  switchOnSignal(logger);
   let backend: LmdbBackend | null = null;
   let isFailing = false;
   const fail = (error: unknown): void => {
@@ -103,6 +104,7 @@ async function run(
       world,
       config,
       logger,
+      levels: logger,
       loadBackend: loadEngine,
       openBackend: (path, onFailure, onOutOfSpace) => {
         backend = new LmdbBackend(path, onFailure, onOutOfSpace);
@@ -128,6 +130,16 @@ function exitWhenIdle(backend: LmdbBackend | null, status: number): void {
   if (backend === null) exit();
   setTimeout(exit, IDLE_WAIT_MS);
   void backend?.idle().then(() => setImmediate(exit));
+}
+
+/** SIGUSR2 writes everything, and the next one what the flag says again. */
+function switchOnSignal(logger: LineLogger): void {
+  const usual = logger.level;
+  process.on('SIGUSR2', () => {
+    const to = logger.level === 'debug' ? usual : 'debug';
+    logger.log('info', 'changing the level of the log', { from: logger.level, to });
+    logger.setLevel(to);
+  });
 }
 
 /** Drains on the first signal; ends as that signal would have ended the process. A second signal does not wait. */

@@ -2,6 +2,7 @@ import { type LogLevel, OperatorError } from '@etsd/base';
 import { type ArchiveConfig, archiveConfig } from './archive-config.ts';
 import { type GuardConfig, guardConfig } from './guard-config.ts';
 import { parseInitialCluster } from './initial-cluster.ts';
+import { type ObserveConfig, observeConfig } from './observe-config.ts';
 import { findOption, OPTIONS } from './options.ts';
 import { type UpkeepConfig, upkeepConfig } from './upkeep-options.ts';
 import { validate, validateDuties } from './validate.ts';
@@ -128,6 +129,7 @@ export interface MemberConfig {
   readonly unsafeNoFsync: boolean;
   readonly guard: GuardConfig;
   readonly upkeep: UpkeepConfig;
+  readonly observe: ObserveConfig;
   /** Null: nothing is archived. */
   readonly archive: ArchiveConfig | null;
 }
@@ -322,6 +324,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     unsafeNoFsync: flag('unsafe-no-fsync'),
     guard: guardConfig(values),
     upkeep: upkeepConfig(values),
+    observe: observeConfig(values),
     archive: archiveConfig(values),
   };
 }
