@@ -28,8 +28,14 @@ export class LineLogger implements Logger {
     return LOG_LEVELS[this.threshold] as LogLevel;
   }
 
+  /** Changes that, and says so where either level lets it, so that a log tells why it falls silent. */
   setLevel(level: LogLevel): void {
-    this.threshold = LOG_LEVELS.indexOf(level);
+    const before = this.threshold;
+    const after = LOG_LEVELS.indexOf(level);
+    const fields = { from: this.level, to: level };
+    this.threshold = Math.min(before, after);
+    this.log('info', 'changed the level of the log', fields);
+    this.threshold = after;
   }
 
   enabled(level: LogLevel): boolean {

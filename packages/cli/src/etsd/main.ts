@@ -135,11 +135,7 @@ function exitWhenIdle(backend: LmdbBackend | null, status: number): void {
 /** SIGUSR2 writes everything, and the next one what the flag says again. */
 function switchOnSignal(logger: LineLogger): void {
   const usual = logger.level;
-  process.on('SIGUSR2', () => {
-    const to = logger.level === 'debug' ? usual : 'debug';
-    logger.log('info', 'changing the level of the log', { from: logger.level, to });
-    logger.setLevel(to);
-  });
+  process.on('SIGUSR2', () => logger.setLevel(logger.level === 'debug' ? usual : 'debug'));
 }
 
 /** Drains on the first signal; ends as that signal would have ended the process. A second signal does not wait. */

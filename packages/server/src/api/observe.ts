@@ -48,20 +48,11 @@ export function registerObserve(parts: ObserveParts): void {
       if (levels === null) reply.fail(ErrNoLevels);
       else if (level !== '' && !LOG_LEVELS.includes(wanted)) reply.fail(ErrNoSuchLevel);
       else {
-        if (level !== '' && wanted !== levels.level) changeLevel(context, levels, wanted);
+        if (level !== '' && wanted !== levels.level) levels.setLevel(wanted);
         reply.answer(LogLevelResponse.encode(LogLevelResponse.create({ level: levels.level })));
       }
     },
   });
-}
-
-/** Says so on either level, so that the log tells why it falls silent. */
-function changeLevel({ logger }: MemberContext, levels: LevelSwitch, to: LogLevel): void {
-  const fields = { from: levels.level, to };
-  const isQuieter = LOG_LEVELS.indexOf(to) > LOG_LEVELS.indexOf(levels.level);
-  if (isQuieter) logger.log('info', 'changed the level of the log', fields);
-  levels.setLevel(to);
-  if (!isQuieter) logger.log('info', 'changed the level of the log', fields);
 }
 
 function usageOf({ context, space, tally, usage }: ObserveParts, limit: number): UsageResponse {

@@ -2,8 +2,9 @@
  * Stands in front of all handlers and sees every request come and go: counts who asks for what, tells of those that took
  * too long where their time went, and makes spans of those that are traced.
  */
-import { RaftRequestView } from '@etsd/proto';
+import { GrpcCode, RaftRequestView } from '@etsd/proto';
 import type { LogTimes } from '@etsd/replication';
+import { hostOf } from '@etsd/rpc';
 import type { Guard } from '../access.ts';
 import { levelOf } from '../audit/audit-log.ts';
 import type { ApiCall, ApiHandler, ApiWorld } from '../context.ts';
@@ -149,7 +150,17 @@ export class Observer implements Guard {
   }
 }
 
-/** The request itself, as OpenTelemetry's conventions for RPC have it. */
+/** Names by code, as OpenTelemetry's conventions write them: `OUT_OF_RANGE`. */
+const CODE_NAMES: readonly string[] = Object.keys(GrpcCode).map((name) =>
+  name === 'OK' ? name : name.replace(/(?!^)[A-Z]/g, '_$&').toUpperCase(),
+);
+/** Codes for which a server is to blame, by those conventions. */
+const FAULTS: readonly number[] = [
+  ...[GrpcCode.Unknown, GrpcCode.DeadlineExceeded, GrpcCode.Unimplemented, GrpcCode.Internal, GrpcCode.Unavailable],
+  GrpcCode.DataLoss,
+];
+
+/** The request itself, as OpenTelemetry's conventions for RPC have it, and etcd. */
 function requestSpan(
   { exporter }: Tracer,
   { service, method }: ObservedHandler,
@@ -159,15 +170,15 @@ function requestSpan(
   endMs: number,
 ): void {
   const code = Math.max(0, call.outcome);
-  const attributes = {
-    'rpc.system': 'grpc',
-    'rpc.service': service,
-    'rpc.method': method,
-    'rpc.grpc.status_code': code,
-    'client.address': call.peer,
-  };
   const name = `${service}/${method}`;
-  const error = code === 0 ? '' : `status ${code}`;
+  const status = CODE_NAMES[code] ?? String(code);
+  const attributes = {
+    'rpc.system.name': 'grpc',
+    'rpc.method': name,
+    'rpc.response.status_code': status,
+    'client.address': hostOf(call.peer),
+  };
+  const error = FAULTS.includes(code) ? status : '';
   exporter.add({ context, name, kind: SpanKind.SERVER, startMs, endMs, attributes, error });
 }
 
