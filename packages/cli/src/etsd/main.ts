@@ -63,7 +63,7 @@ function checkedSettings(args: Arguments, words: readonly string[], logger: Logg
   try {
     if (args.rest.length > 0) throw new OperatorError(`'${args.rest[0]}' is not a valid flag`);
     const settings = readSettings(args, process.env);
-    return { ...settings, outputs: new LogOutputs(settings.config.logOutputs) };
+    return { ...settings, outputs: new LogOutputs(settings.config.logOutputs, settings.config.observe.logRotation) };
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     logger.log('info', 'Running: ', { args: ['etsd', ...words] });
@@ -86,6 +86,7 @@ async function run(
   for (const variable of unknownVariables) {
     logger.log('warn', 'unrecognized environment variable', { 'environment-variable': variable });
   }
+  switchOnSignal(logger);
   const manager = await openServiceManager(process.env, logger);
   manager?.starting();
   let backend: LmdbBackend | null = null;
@@ -121,6 +122,7 @@ async function run(
       world,
       config,
       logger,
+      levels: logger,
       loadBackend: loadEngine,
       openBackend: (path, onFailure, onOutOfSpace) => {
         backend = new LmdbBackend(path, onFailure, onOutOfSpace);
@@ -149,6 +151,12 @@ function exitWhenIdle(backend: LmdbBackend | null, status: number): void {
   if (backend === null) exit();
   setTimeout(exit, IDLE_WAIT_MS);
   void backend?.idle().then(() => setImmediate(exit));
+}
+
+/** SIGUSR2 writes everything, and the next one what the flag says again. */
+function switchOnSignal(logger: LineLogger): void {
+  const usual = logger.level;
+  process.on('SIGUSR2', () => logger.setLevel(logger.level === 'debug' ? usual : 'debug'));
 }
 
 /** Drains on the first signal; ends as that signal would have ended the process. A second signal does not wait. */
