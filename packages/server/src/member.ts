@@ -341,6 +341,7 @@ class RunningMember implements Member {
       guard: this.guard,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
+      v2: config.enableV2 ? { passesIdentity: config.gatewayClientCertAuth } : null,
       serverVersion: versionOf(parts),
       fail: parts.fail,
     });
@@ -561,6 +562,7 @@ class RunningMember implements Member {
         this.integrity.quarantine,
         this.metrics.registry,
       ),
+      v2: this.services.v2,
       isAuthOn: () => this.state.auth.enabled,
       space: () => this.space.explain(!this.state.auth.enabled),
       misused: this.misused,

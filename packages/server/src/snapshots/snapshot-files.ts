@@ -1,8 +1,9 @@
 import type { Backend } from '@etsd/backend';
 import { errorFrom, type Logger, OperatorError, RingQueue } from '@etsd/base';
 import { type DiskFile, removeGradually, type World } from '@etsd/runtime';
+import { type KeptKeys, keptKeys } from '@etsd/state';
 import { temporaryPath } from './file-names.ts';
-import { type FrozenState, readFrozenState } from './frozen-state.ts';
+import { type FrozenState, readFrozenState, v2ChangesOf } from './frozen-state.ts';
 import type { SnapshotMetrics } from './snapshot-metrics.ts';
 import { writeStoreToBolt } from './store-file.ts';
 import { pauser } from './turns.ts';
@@ -34,15 +35,18 @@ export class SnapshotFile {
   /** Bytes. */
   readonly size: number;
   readonly state: FrozenState;
+  /** The keys of etcd 2, which are not in the file. */
+  readonly keys: KeptKeys;
   private readonly file: DiskFile;
   private readonly release: () => void;
   private position = 0;
   private isReading = false;
   private isClosed = false;
 
-  constructor(size: number, state: FrozenState, file: DiskFile, release: () => void) {
+  constructor(size: number, state: FrozenState, keys: KeptKeys, file: DiskFile, release: () => void) {
     this.size = size;
     this.state = state;
+    this.keys = keys;
     this.file = file;
     this.release = release;
   }
@@ -134,8 +138,10 @@ export class SnapshotFiles {
     const startMs = clock.nowMs();
     let size: number;
     let state: FrozenState;
+    let keys: KeptKeys;
     try {
       state = readFrozenState(frozen);
+      keys = keptKeys(frozen, v2ChangesOf(state));
       size = await writeStoreToBolt(frozen, disk, path, { pause: pauser(world, { isBusy }), isDurable: false });
     } finally {
       frozen.close();
@@ -145,7 +151,7 @@ export class SnapshotFiles {
     metrics.made.observe(tookMs / 1000);
     logger.log('info', 'made a database snapshot', { index, term, bytes: size, took: `${tookMs.toFixed(1)}ms` });
     const file = await disk.open(path, 'read');
-    return new SnapshotFile(size, state, file, () => this.release(file));
+    return new SnapshotFile(size, state, keys, file, () => this.release(file));
   }
 
   private async checkRoom(): Promise<void> {
