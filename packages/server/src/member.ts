@@ -404,6 +404,7 @@ class RunningMember implements Member {
       snapDirectory: directory.snapDirectory,
       tail,
       isBusy: () => this.replication.isBusy,
+      isTrusted: () => !this.integrity.quarantine.isAlarmed,
       registry: metrics.registry,
       snapshotMetrics,
       runner: commands,
