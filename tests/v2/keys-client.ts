@@ -31,7 +31,9 @@ export async function v2(
   fields: Readonly<Record<string, string | number | boolean>> = {},
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Answer> {
-  const text = new URLSearchParams(Object.entries(fields).map(([name, value]) => [name, String(value)])).toString();
+  const form = new URLSearchParams();
+  for (const [name, value] of Object.entries(fields)) form.append(name, String(value));
+  const text = form.toString();
   const hasBody = method === 'PUT' || method === 'POST';
   const path = `/v2/keys${key}${hasBody || text === '' ? '' : `?${text}`}`;
   const answer: Answered = await ask(port, {

@@ -1,14 +1,4 @@
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  fstatSync,
-  ftruncate,
-  openSync,
-  readSync,
-  statfsSync,
-  statSync,
-} from 'node:fs';
+import { chmodSync, closeSync, existsSync, fstatSync, ftruncate, openSync, readSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as rest } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -18,8 +8,8 @@ import { type Batch, KEY_BUCKET } from './batch.ts';
 import { FORMAT_VERSION, STORED_BUCKETS } from './buckets.ts';
 import type { BaseScan, Layer } from './layer.ts';
 import { recordChecksum, StoreDigest } from './lmdb-digest.ts';
+import { DIGEST_KEY, FORMAT_KEY, SYSTEM_TABLE } from './lmdb-layout.ts';
 import { loadEngine } from './lmdb-module.ts';
-import { DIGEST_KEY, FORMAT_KEY, SYSTEM_TABLE } from './lmdb-reader.ts';
 import { RevisionKey } from './records.ts';
 import type { Slab } from './slab.ts';
 
@@ -375,7 +365,7 @@ export class LmdbFile {
       pages += stats['treeBranchPageCount']! + stats['treeLeafPageCount']! + stats['overflowPages']!;
       pageSize = stats['pageSize']!;
     }
-    const total = statSync(this.path).size;
+    const total = fstatSync(this.fd).size;
     return { total, inUse: Math.min(total, pages * pageSize) };
   }
 }

@@ -218,12 +218,16 @@ export class ReadyPump {
     const target = Math.min(this.applyTarget, this.holdIndex);
     faultPoint('apply.before');
     let index = this.applied;
+    let lastMs = startMs;
     while (index < target && !this.isStopped) {
       index++;
       this.applyEntry(raft.entryAt(index));
       this.applied = index;
       // After each: one may be a transaction, or delete thousands of keys, and a look costs a hundredth of a put.
-      if (clock.nowMs() - startMs > APPLY_SLICE_MS) break;
+      const nowMs = clock.nowMs();
+      applier.took?.(nowMs - lastMs);
+      lastMs = nowMs;
+      if (nowMs - startMs > APPLY_SLICE_MS) break;
     }
     faultPoint('apply.after');
     raft.appliedTo(index);

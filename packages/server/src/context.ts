@@ -66,9 +66,19 @@ export interface ApiCall {
   fail(code: number, message: string): void;
 }
 
+/** What is counted of the calls of one method (`MethodFigures` of rpc). */
+export interface CallFigures {
+  begin(): void;
+  messageReceived(bytes: number): void;
+  messageSent(bytes: number): void;
+  end(code: number): void;
+}
+
 /** The handler of one method (`MethodHandler` of rpc). */
 export interface ApiHandler {
   readonly kind: 'unary' | 'stream';
+  /** Where calls that do not come over gRPC are counted; the transport counts its own. */
+  readonly figures?: CallFigures;
   opened?(call: ApiCall): void;
   message(call: ApiCall, bytes: Buffer, start: number, end: number): void;
   halfClosed?(call: ApiCall): void;

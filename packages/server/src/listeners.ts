@@ -88,10 +88,14 @@ export class Gate {
     return this;
   }
 
-  /** Hands everybody who connects from now on to `accept`; who connects to an address for figures, to the other. */
-  open(accept: (socket: Socket) => void, acceptForFigures: ((socket: Socket) => void) | null = null): void {
+  /** Hands those who connect from now on to an address for figures to `accept`: these are shown early. */
+  openForFigures(accept: (socket: Socket) => void): void {
+    this.acceptForFigures = accept;
+  }
+
+  /** Hands everybody else who connects from now on to `accept`. */
+  open(accept: (socket: Socket) => void): void {
     this.accept = accept;
-    this.acceptForFigures = acceptForFigures;
     for (const socket of this.waiting.splice(0)) accept(socket);
   }
 

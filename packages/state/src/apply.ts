@@ -107,6 +107,11 @@ export class State {
     return members.length + started + removed + (this.version.version === '' ? 0 : 1);
   }
 
+  /** What the last request was, as a `RaftRequestField`. */
+  get lastField(): number {
+    return this.view.field;
+  }
+
   /** Index of the last applied entry. */
   get appliedIndex(): number {
     return this.progress.index;

@@ -1,7 +1,7 @@
 import { checkLmdb, LmdbBackend, loadEngine } from '@etsd/backend/lmdb';
 import { errorChain, errorFrom, type Logger, OperatorError } from '@etsd/base';
 import type { World } from '@etsd/runtime';
-import { nodeWorld } from '@etsd/runtime/node';
+import { nodeWorld, readSecretFile, runSecretCommand } from '@etsd/runtime/node';
 import { ETSD_VERSION, LineLogger, type Member, MemberRemovedError, PROTOCOL_VERSION, runMember } from '@etsd/server';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
 import { CommandShell } from './command-shell.ts';
@@ -98,6 +98,8 @@ async function run(
     stop: async () => member?.stop(),
     exit: () => exitWhenIdle(backend, EXIT_FAILURE),
   });
+  // Without keys to exchange the signal ends the process, as etcd.
+  if (config.encryption !== null) process.on('SIGHUP', () => member?.reload());
   try {
     member = await runMember({
       world,
@@ -112,6 +114,7 @@ async function run(
       loopDelay: measureLoopDelay(),
       process: processFigures(),
       startCommands: () => new CommandShell(),
+      readKeys: ({ file, command }) => (file === '' ? runSecretCommand(command) : readSecretFile(file)),
       fail,
     });
   } catch (error) {

@@ -56,6 +56,7 @@ export function openArchive(parts: MemberArchiveParts): Archiver | null {
     backend,
     metrics: parts.snapshotMetrics,
     prefix: 'archive',
+    hasKeys: false,
     isBusy,
     // Called in the moment that the copy is of.
     saveProgress() {

@@ -1,3 +1,4 @@
+import { ENCRYPTION_OPTIONS } from '../encryption/encryption-options.ts';
 import { ARCHIVE_OPTIONS } from './archive-config.ts';
 import { GUARD_OPTIONS } from './guard-options.ts';
 import { UPKEEP_OPTIONS } from './upkeep-options.ts';
@@ -31,6 +32,7 @@ export type Section =
   | 'Limits and audit'
   | 'Upkeep'
   | 'Archive'
+  | 'Encryption at rest'
   | 'Profiling and monitoring'
   | 'Logging'
   | 'Features'
@@ -361,9 +363,17 @@ export const OPTIONS: readonly Option[] = [
   ...UPKEEP_OPTIONS,
 
   ...ARCHIVE_OPTIONS,
+  ...ENCRYPTION_OPTIONS,
 
   option('Profiling and monitoring', 'default-only', 'boolean', 'enable-pprof', 'false', 'Serve profiles over HTTP.'),
-  option('Profiling and monitoring', 'inert', 'string', 'metrics', 'basic', 'basic or extensive.'),
+  option(
+    'Profiling and monitoring',
+    'active',
+    'string',
+    'metrics',
+    'basic',
+    'basic; or extensive, which times every call.',
+  ),
   option(
     'Profiling and monitoring',
     'active',
@@ -521,11 +531,11 @@ export const OPTIONS: readonly Option[] = [
   ),
   option(
     'Features',
-    'inert',
+    'active',
     'duration',
     'warning-apply-duration',
     '100ms',
-    'Applying longer than this is logged.',
+    'Applying longer than this is counted as slow.',
     'experimental-warning-apply-duration',
   ),
   option(

@@ -26,6 +26,8 @@ export interface SnapshotFilesParts {
   readonly prefix: string;
   /** Puts into the backend up to where the log is applied. */
   readonly saveProgress: () => void;
+  /** Whether the keys of etcd 2 are wanted beside the file. */
+  readonly hasKeys: boolean;
   /** Whether somebody is served who should not feel this work. */
   readonly isBusy: () => boolean;
 }
@@ -35,15 +37,15 @@ export class SnapshotFile {
   /** Bytes. */
   readonly size: number;
   readonly state: FrozenState;
-  /** The keys of etcd 2, which are not in the file. */
-  readonly keys: KeptKeys;
+  /** The keys of etcd 2, which are not in the file; null where nobody wants them. */
+  readonly keys: KeptKeys | null;
   private readonly file: DiskFile;
   private readonly release: () => void;
   private position = 0;
   private isReading = false;
   private isClosed = false;
 
-  constructor(size: number, state: FrozenState, keys: KeptKeys, file: DiskFile, release: () => void) {
+  constructor(size: number, state: FrozenState, keys: KeptKeys | null, file: DiskFile, release: () => void) {
     this.size = size;
     this.state = state;
     this.keys = keys;
@@ -128,7 +130,7 @@ export class SnapshotFiles {
   }
 
   private async write(): Promise<SnapshotFile> {
-    const { world, backend, directory, logger, metrics, prefix, saveProgress, isBusy } = this.parts;
+    const { world, backend, directory, logger, metrics, prefix, saveProgress, isBusy, hasKeys } = this.parts;
     const { disk, clock } = world;
     await this.checkRoom();
     const path = temporaryPath(directory, `${prefix}-${++this.made}`);
@@ -138,11 +140,15 @@ export class SnapshotFiles {
     const startMs = clock.nowMs();
     let size: number;
     let state: FrozenState;
-    let keys: KeptKeys;
+    let keys: KeptKeys | null;
     try {
       state = readFrozenState(frozen);
-      keys = keptKeys(frozen, v2ChangesOf(state));
-      size = await writeStoreToBolt(frozen, disk, path, { pause: pauser(world, { isBusy }), isDurable: false });
+      keys = hasKeys ? keptKeys(frozen, v2ChangesOf(state)) : null;
+      size = await writeStoreToBolt(frozen, disk, path, {
+        pause: pauser(world, { isBusy }),
+        isDurable: false,
+        isSealed: true,
+      });
     } finally {
       frozen.close();
     }
