@@ -32,7 +32,7 @@ export async function v2(
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Answer> {
   const form = new URLSearchParams();
-  for (const [name, value] of Object.entries(fields)) form.append(name, String(value));
+  for (const [name, value] of Object.entries(fields)) form.set(name, String(value));
   const text = form.toString();
   const hasBody = method === 'PUT' || method === 'POST';
   const path = `/v2/keys${key}${hasBody || text === '' ? '' : `?${text}`}`;

@@ -17,6 +17,7 @@ export {
 } from './disk.ts';
 export type { Names, ServiceRecord } from './names.ts';
 export type * from './network.ts';
+export { networkOf } from './network-of.ts';
 export type { Random } from './random.ts';
 export { removeGradually } from './remove-gradually.ts';
 export { FileCipher, NONCE_BYTES, TAG_BYTES } from './sealed/file-cipher.ts';

@@ -20,6 +20,7 @@ export type { CommandResult, CommandRunner } from './archive/sender.ts';
 export { MemberRemovedError } from './bootstrap/removed.ts';
 export { buildConfig, type MemberConfig, type RawConfig, readValue } from './config/config.ts';
 export { parseInitialCluster } from './config/initial-cluster.ts';
+export type { LogRotation } from './config/observe-config.ts';
 export { findOption, nearestOption, OPTIONS, type Option, type OptionStatus } from './config/options.ts';
 export { type Endpoint, formatDuration, parseDuration, parseEndpoint } from './config/values.ts';
 export type {

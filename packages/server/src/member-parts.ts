@@ -4,6 +4,7 @@ import type { Applier, HttpTransportOptions, ReplicationNode } from '@etsd/repli
 import type { World } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import type { WalOptions } from '@etsd/wal';
+import type { LevelSwitch } from './api/observe.ts';
 import type { CommandRunner } from './archive/sender.ts';
 import type { MemberConfig } from './config/config.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
@@ -24,6 +25,8 @@ export interface MemberParts {
   readonly world: World;
   readonly config: MemberConfig;
   readonly logger: Logger;
+  /** Lets operators change which lines are written; without it they cannot. */
+  readonly levels?: LevelSwitch;
   /**
    * Opens the store in this file. `onFailure` hears of a batch that it refused for good, `onOutOfSpace` of one that waits
    * for room on the disk.

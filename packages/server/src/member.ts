@@ -7,6 +7,7 @@ import { RpcServer } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import { Access, GuardedServer } from './access.ts';
+import { registerObserve } from './api/observe.ts';
 import { MeasuredApplier } from './apply-metrics.ts';
 import type { Archiver } from './archive/archiver.ts';
 import { LogTail } from './archive/log-stretches.ts';
@@ -40,6 +41,7 @@ import { type FullDisk, logPlace, type OpenedData, openData, placesOf } from './
 import { memberLimits, rpcLimits } from './member-limits.ts';
 import { MemberMetrics } from './member-metrics.ts';
 import type { Member, MemberParts } from './member-parts.ts';
+import { MemberObservation } from './observe/member-observation.ts';
 import { Passwords } from './passwords.ts';
 import { attachPeerMetrics } from './peer-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
@@ -62,6 +64,8 @@ import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
 /** How long running calls may go on when a member stops. */
 const DRAIN_MS = 2000;
+/** Prefixes told to who is refused for want of space. */
+const PREFIXES_TOLD = 5;
 /** A member that learns of its removal goes on this many heartbeats. */
 const REMOVED_DELAY_TICKS = 10;
 
@@ -143,6 +147,7 @@ class RunningMember implements Member {
   private readonly guarded: GuardedServer;
   private readonly services: Services;
   private readonly guard: MemberGuard;
+  private readonly observation: MemberObservation;
   private readonly gates: Gates;
   private readonly links: PeerLinks;
   private readonly peers: PeerSide;
@@ -245,7 +250,12 @@ class RunningMember implements Member {
       fail: parts.fail,
     });
     const abuse = new Abuse(logger, world.clock);
-    this.misused = (kind, peer, reason) => abuse.note(kind, peer, { reason });
+    const { door } = gates.clients;
+    this.misused = (kind, peer, reason) => {
+      abuse.note(kind, peer, { reason });
+      door?.misused(kind, peer, reason);
+    };
+    if (door !== null) door.onRefused = (address) => abuse.note('offences_per_address', address);
     this.rpc = new RpcServer(world, {
       logger,
       limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS),
@@ -293,7 +303,16 @@ class RunningMember implements Member {
       pendingProposals: () => this.replication.pendingProposals,
       revision: () => store.revision,
     });
-    this.guarded = new GuardedServer(this.rpc, access, this.guard.guards);
+    this.observation = new MemberObservation({
+      world,
+      logger,
+      config: config.observe,
+      memberId: this.replication.memberId,
+      replication: this.replication,
+      store,
+      access,
+    });
+    this.guarded = new GuardedServer(this.rpc, access, this.observation.guards(this.guard.guards));
     const context: MemberContext = {
       world,
       logger,
@@ -309,6 +328,7 @@ class RunningMember implements Member {
       rpc: this.guarded,
       access,
       quarantine: this.integrity.quarantine,
+      tracer: this.observation.tracer,
     };
     this.diskSpace = new DiskSpace({
       places: placesOf(config, directory),
@@ -367,6 +387,8 @@ class RunningMember implements Member {
       promotions: metrics.promotions,
       fail: parts.fail,
     });
+    const { tally, usage } = this.observation;
+    registerObserve({ context, usage, tally, space: this.space, levels: parts.levels ?? null });
     this.integrity.onChange = (isQuarantined) => {
       this.services.health.set(!isQuarantined);
       if (isQuarantined) this.services.watch.endAll();
@@ -409,7 +431,8 @@ class RunningMember implements Member {
     });
     metrics.store.attach(store, backend, this.services.watch.hub, this.services.expiry);
     attachRpcMetrics(metrics.registry, this.rpc, config.metrics === 'extensive');
-    attachSpaceMetrics(metrics.registry, this.space);
+    attachSpaceMetrics(metrics.registry, this.space, () => !state.auth.enabled);
+    this.observation.attachMetrics(metrics.registry);
     attachV2Metrics(metrics.registry, state.v2.stats, () => this.services.v2?.watchers ?? 0);
     this.integrity.attachMetrics(metrics.registry);
     const sides = [gates.tls.clients, gates.tls.peers].filter((side) => side !== null);
@@ -469,6 +492,7 @@ class RunningMember implements Member {
       nowMs: () => world.clock.nowMs(),
       logger,
       prefixes: this.prefixes,
+      counted: () => this.observation.tally.largest(PREFIXES_TOLD),
       alarm: () => ({
         isRaised: isNoSpaceRaised(context),
         isHeld: state.alarms.isHeld(replication.memberId, AlarmType.NOSPACE),
@@ -542,6 +566,7 @@ class RunningMember implements Member {
     await this.untilLeaderKnown();
     this.diskSpace.start();
     this.space.start();
+    this.observation.start();
     const publishing = {
       replication: this.replication,
       logger,
@@ -632,6 +657,7 @@ class RunningMember implements Member {
     else await this.rpc.drain();
     this.services.stop();
     await this.guard.stop();
+    this.observation.stop();
     this.compactions.stop();
     this.commits.stop();
     this.diskSpace.stop();

@@ -13,12 +13,14 @@
  *
  * - a head that no writer makes is damage, and so is one of zeros with anything behind it in its sector;
  * - a record beyond the end of the file is damage while valid records stand further on;
+ * - any end is damage while a later batch stands further on: each begins with the checksum it goes on from;
  * - only a sector of zeros throughout, behind that of the head, was never written;
  * - where changing one byte back makes the checksum right, that byte is what is wrong, not zeros elsewhere.
  */
 import { CorruptionError, crc32c } from '@etsd/base';
 import { HardState, ProtoError, WalRecord } from '@etsd/proto';
 import { type Disk, isSealed, joinPath, refuseSealed, SEAL_HEAD_BYTES, type SealedHead, SealKind } from '@etsd/runtime';
+import { findBatch, recordAt } from './found-record.ts';
 import { FRAME_HEAD_BYTES, RecordType, readFrameHead } from './record.ts';
 import { SealedWindow } from './sealed-segment.ts';
 import type { SegmentName } from './segment.ts';
@@ -89,6 +91,7 @@ class SegmentReader {
     }
     if (this.torn !== null && !this.isLast) throw this.damage(this.torn);
     if (this.torn !== null) await this.refuseIfRecordsFollow();
+    if (this.isLast) await this.refuseIfBatchFollows();
   }
 
   /** One record, if enough of the file is in memory. */
@@ -143,7 +146,8 @@ class SegmentReader {
       return this.bad('a record that cannot be decoded', null, 0, frameBytes);
     }
     if (record.type === RecordType.crc) {
-      if (this.crc !== 0 && record.crc !== this.crc) throw this.damage('walpb: crc mismatch with the segment before');
+      if (this.crc !== 0 && record.crc !== this.crc)
+        throw this.damage('walpb: crc mismatch with what stands before it');
       this.crc = record.crc;
     } else {
       const crc = crc32c(record.data, 0, record.data.length, this.crc);
@@ -223,6 +227,13 @@ class SegmentReader {
       throw this.damage(`a damaged frame head: intact records stand further on, at byte ${this.position + at}`);
     }
   }
+
+  /** There is one write at a time: where another batch begins further on, what is before it was written whole. */
+  private async refuseIfBatchFollows(): Promise<void> {
+    const at = await findBatch(this.window, this.position + FRAME_HEAD_BYTES);
+    if (at < 0) return;
+    throw this.damage(`${this.torn ?? 'zeros in place of a record'}; what was written later stands at byte ${at}`);
+  }
 }
 
 /** The type of a record is outside of its checksum: what is called a hard state may be none. */
@@ -231,31 +242,6 @@ function commitOf(data: Buffer): number {
     return HardState.decode(data).commit;
   } catch (error) {
     if (error instanceof ProtoError) return 0;
-    throw error;
-  }
-}
-
-export interface FoundRecord {
-  readonly type: number;
-  readonly crc: number;
-  readonly data: Buffer;
-  /** Where the next frame begins. */
-  readonly next: number;
-}
-
-/** A record with data at this place, if there is something like one. */
-export function recordAt(bytes: Buffer, at: number): FoundRecord | null {
-  if (at + FRAME_HEAD_BYTES > bytes.length) return null;
-  const head = readFrameHead(bytes, at);
-  if (head === null || head.recordBytes < 4) return null;
-  const start = at + FRAME_HEAD_BYTES;
-  const next = start + head.recordBytes + head.padding;
-  if (next > bytes.length || bytes[start] !== 0x08 || bytes[start + 2] !== 0x10) return null;
-  try {
-    const record = WalRecord.decode(bytes, start, start + head.recordBytes);
-    return record.data.length === 0 ? null : { type: record.type, crc: record.crc, data: record.data, next };
-  } catch (error) {
-    if (error instanceof ProtoError) return null;
     throw error;
   }
 }

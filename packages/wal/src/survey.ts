@@ -5,8 +5,9 @@
 import { CorruptionError, crc32c } from '@etsd/base';
 import { Entry, EntryType, HardState, ProtoError, WalSnapshot } from '@etsd/proto';
 import { type Disk, type DiskFile, joinPath } from '@etsd/runtime';
+import { recordAt } from './found-record.ts';
 import { SEGMENT_BYTES } from './limits.ts';
-import { isSegmentSealed, readSegments, recordAt, sealedHead } from './reader.ts';
+import { isSegmentSealed, readSegments, sealedHead } from './reader.ts';
 import { FRAME_HEAD_BYTES, RecordType } from './record.ts';
 import { isCut } from './repair.ts';
 import { SealedWindow } from './sealed-segment.ts';

@@ -154,7 +154,7 @@ export class Wal implements BatchSink {
   /** Keys, where segments are to be encrypted; and what encrypts the last one. */
   private readonly sealing: Sealing | null;
   private sealer: SegmentSealer | null;
-  /** Bytes at the start of the gathering batch that only open a segment and alone are not worth writing. */
+  /** Bytes at the start of the gathering batch that only open a segment or mark it, and alone are not worth writing. */
   private headBytes = 0;
   private batch: Batch | null = null;
   private batchDone: DiskCallback | null = null;
@@ -362,8 +362,18 @@ export class Wal implements BatchSink {
     this.position = this.batchPosition + this.bytesOnDisk(batch);
     this.content = (isNew ? 0 : this.content) + batch.length;
     this.headBytes = 0;
-    if (this.position < this.settings.fill.segmentBytes && (isNew || !this.isKeyOutdated())) return;
-    this.openSegmentWith(next, (batch.opens ?? this.tail.segment).sequence + 1);
+    const mustCut = this.position >= this.settings.fill.segmentBytes || (!isNew && this.isKeyOutdated());
+    if (mustCut) this.openSegmentWith(next, (batch.opens ?? this.tail.segment).sequence + 1);
+    else if (this.settings.durable && this.sealing === null) this.markBegin(next);
+  }
+
+  /**
+   * A batch begins with the checksum of all before it. It is not written before that is durable, so whoever finds it
+   * behind a hole knows that the hole is no unfinished write. Encrypted batches have frames that say the same.
+   */
+  private markBegin(batch: Batch): void {
+    this.encoder.checksum(batch);
+    this.headBytes = batch.length;
   }
 
   /** Part of `BatchSink`. */

@@ -3,6 +3,7 @@ import { encryptionConfig, type KeySource } from '../encryption/encryption-optio
 import { type ArchiveConfig, archiveConfig } from './archive-config.ts';
 import { type GuardConfig, guardConfig } from './guard-config.ts';
 import { parseInitialCluster } from './initial-cluster.ts';
+import { type ObserveConfig, observeConfig } from './observe-config.ts';
 import { findOption, OPTIONS } from './options.ts';
 import { type UpkeepConfig, upkeepConfig } from './upkeep-options.ts';
 import { validate, validateDuties } from './validate.ts';
@@ -133,6 +134,7 @@ export interface MemberConfig {
   readonly unsafeNoFsync: boolean;
   readonly guard: GuardConfig;
   readonly upkeep: UpkeepConfig;
+  readonly observe: ObserveConfig;
   /** Null: nothing is archived. */
   readonly archive: ArchiveConfig | null;
   /** Null: nothing is encrypted. */
@@ -331,6 +333,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     unsafeNoFsync: flag('unsafe-no-fsync'),
     guard: guardConfig(values),
     upkeep: upkeepConfig(values),
+    observe: observeConfig(values),
     archive: archiveConfig(values),
     encryption: encryptionConfig(values),
   };
