@@ -6,7 +6,7 @@
  */
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { assert } from '@etsd/base';
-import { BUCKETS } from './buckets.ts';
+import { STORED_BUCKETS } from './buckets.ts';
 import { recordChecksum, StoreDigest } from './lmdb-digest.ts';
 import {
   BRANCH,
@@ -134,7 +134,7 @@ export class LmdbBuilder {
       this.transaction = transaction;
       pageCount = lastPage + 1;
       this.metaStarts = metaStarts;
-      for (const name of BUCKETS) this.tableStarts.push(reader.placeOf('', Buffer.from(`${name}\0`)));
+      for (const name of STORED_BUCKETS) this.tableStarts.push(reader.placeOf('', Buffer.from(`${name}\0`)));
       this.digestStart = reader.placeOf(SYSTEM_TABLE, Buffer.from(DIGEST_KEY));
     } finally {
       reader.close();

@@ -58,6 +58,7 @@ export function openArchive(parts: MemberArchiveParts): Archiver | null {
     metrics: parts.snapshotMetrics,
     isPaced: false,
     prefix: 'archive',
+    hasKeys: false,
     isBusy,
     // Called in the moment that the copy is of.
     saveProgress() {
