@@ -9,6 +9,7 @@ import { flagHelp, USAGE } from './help.ts';
 import { measureLoopDelay } from './loop-delay.ts';
 import { LogOutputs } from './outputs.ts';
 import { processFigures } from './process-figures.ts';
+import { startProfiler } from './profiler.ts';
 import { readSettings, type Settings } from './settings.ts';
 
 const EXIT_FAILURE = 1;
@@ -111,6 +112,7 @@ async function run(
       checkStore: checkLmdb,
       loopDelay: measureLoopDelay(),
       process: processFigures(),
+      ...(config.enablePprof ? { profiler: startProfiler() } : {}),
       startCommands: () => new CommandShell(),
       fail,
     });

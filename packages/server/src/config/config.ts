@@ -121,6 +121,7 @@ export interface MemberConfig {
   readonly enableHttpApi: boolean;
   readonly gatewayClientCertAuth: boolean;
   readonly metrics: 'basic' | 'extensive';
+  readonly enablePprof: boolean;
   /** Applying an entry for longer than this is slow. */
   readonly warningApplyMs: number;
   readonly logLevel: LogLevel;
@@ -317,6 +318,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     enableHttpApi: flag('enable-http-api'),
     gatewayClientCertAuth: flag('gateway-client-cert-auth'),
     metrics: text('metrics') as 'basic' | 'extensive',
+    enablePprof: flag('enable-pprof'),
     warningApplyMs: count('warning-apply-duration'),
     logLevel: text('log-level') as LogLevel,
     logOutputs: list('log-outputs'),
