@@ -1,4 +1,4 @@
-export type { Backend, BackendReader, BackendSnapshot, Visit } from './backend.ts';
+export type { Backend, BackendObserver, BackendReader, BackendSnapshot, Visit } from './backend.ts';
 export {
   BUCKETS,
   type Bucket,

@@ -8,8 +8,8 @@ import { type Batch, KEY_BUCKET } from './batch.ts';
 import { BUCKETS, FORMAT_VERSION } from './buckets.ts';
 import type { BaseScan, Layer } from './layer.ts';
 import { recordChecksum, StoreDigest } from './lmdb-digest.ts';
+import { DIGEST_KEY, FORMAT_KEY, SYSTEM_TABLE } from './lmdb-layout.ts';
 import { loadEngine } from './lmdb-module.ts';
-import { DIGEST_KEY, FORMAT_KEY, SYSTEM_TABLE } from './lmdb-reader.ts';
 import { RevisionKey } from './records.ts';
 import type { Slab } from './slab.ts';
 

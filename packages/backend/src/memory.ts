@@ -1,5 +1,5 @@
 import { assert, faultPoint, type Key, keyFromBytes, keyToBytes } from '@etsd/base';
-import type { Backend, BackendSnapshot, Visit } from './backend.ts';
+import type { Backend, BackendObserver, BackendSnapshot, Visit } from './backend.ts';
 import { type Batch, KEY_BUCKET } from './batch.ts';
 import { BUCKETS, type Bucket, bucketIndex } from './buckets.ts';
 import { type BaseScan, type Layer, lowerBound } from './layer.ts';
@@ -98,6 +98,8 @@ export interface MemoryOptions {
  * from what a reader sees: `afterCrash` gives the store a restarted member would find.
  */
 export class MemoryBackend implements Backend {
+  observer: BackendObserver | null = null;
+  readonly isDefragmenting = false;
   private readonly overlay = new Overlay();
   private readonly hooks: (() => void)[] = [];
   private tables: Table[];

@@ -119,7 +119,11 @@ export class ReplicationNode {
   /** Writes that were finished at the last tick. */
   private finishedBefore = 0;
   private ticker: Timer | null = null;
+  /** Heartbeats sent too late since the start: this member was too busy, or its machine. */
+  lateHeartbeats = 0;
+  private tickedMs: number;
   private readonly heartbeatMs: number;
+  private readonly clock: Clock;
   private readonly timers: Timers;
   private knownLeader: U64 = U64_ZERO;
   private knownTerm = -1;
@@ -138,6 +142,8 @@ export class ReplicationNode {
     this.log = options.log;
     this.transport = options.transport ?? null;
     this.timers = world.timers;
+    this.clock = world.clock;
+    this.tickedMs = world.clock.nowMs();
     this.onFatal = options.onFatal;
     this.heartbeatMs = heartbeatMs;
     this.timeoutTicks = Math.ceil((REQUEST_TIMEOUT_MS + 2 * electionMs) / heartbeatMs);
@@ -215,6 +221,7 @@ export class ReplicationNode {
   /** Begins to tick and to apply what the log already holds. A member that decides alone takes the lead at once. */
   start(): void {
     assert(this.ticker === null, 'replication: started twice');
+    this.tickedMs = this.clock.nowMs();
     this.ticker = this.timers.every(this.heartbeatMs, this.tick);
     this.pump.run();
   }
@@ -257,6 +264,19 @@ export class ReplicationNode {
   /** Proposals of this member whose result is not known yet. */
   get pendingProposals(): number {
     return this.proposals.length + this.forwarded.size + this.parked.length + this.changes.length;
+  }
+
+  /** Proposals of this member that failed: not taken in time, not applied in time, or replaced by others. */
+  get failedProposals(): number {
+    return this.proposals.failedTotal + this.forwarded.failedTotal + this.parked.failedTotal;
+  }
+
+  /** Read rounds that the leader did not confirm in time, and those that failed otherwise. */
+  get readRoundsTimedOut(): number {
+    return this.reads.timedOutTotal;
+  }
+  get readRoundsFailed(): number {
+    return this.reads.failedTotal;
   }
 
   /** How long the oldest write to the log that is not durable has taken so far, in milliseconds; 0 where there is none. */
@@ -503,6 +523,7 @@ export class ReplicationNode {
   private readonly tick = (): void => {
     if (this.isStopped) return;
     this.tickCount++;
+    this.countLateHeartbeats();
     this.raft.tick();
     this.measureLoad();
     this.catchUp.tick();
@@ -516,6 +537,14 @@ export class ReplicationNode {
     this.pump.run();
     this.cutter.check();
   };
+
+  /** A leader that does not get to its tick for two of them is late with the heartbeats to all others. */
+  private countLateHeartbeats(): void {
+    const nowMs = this.clock.nowMs();
+    const isLate = nowMs - this.tickedMs > 2 * this.heartbeatMs;
+    this.tickedMs = nowMs;
+    if (isLate && this.raft.isLeader) this.lateHeartbeats += this.raft.progress.size - 1;
+  }
 
   /** With many writes a second the commit index travels with the entries of the next. */
   private measureLoad(): void {

@@ -236,6 +236,7 @@ export class ReadyPump {
       this.applied = index;
       // After each: one may be a transaction, or delete thousands of keys, and a look costs a hundredth of a put.
       nowMs = clock.nowMs();
+      applier.took?.(nowMs - times.applyingSinceMs);
       if (this.watcher !== null) this.watcher.applied(index, entry.data, times.applyingSinceMs, nowMs);
       if (nowMs - startMs > APPLY_SLICE_MS) break;
     }

@@ -1,8 +1,9 @@
 import type { Logger } from '@etsd/base';
 import { RpcServer } from '@etsd/rpc';
-import type { Socket, World } from '@etsd/runtime';
+import type { World } from '@etsd/runtime';
 import type { GuardedServer } from './access.ts';
 import type { MemberConfig } from './config/config.ts';
+import { countedHandlers } from './http/counted-handler.ts';
 import type { HttpEdge, Misused } from './http/edge.ts';
 import { makeFiguresEdge, makeHttpEdge } from './http/make-edge.ts';
 import type { HttpMember } from './http/routes.ts';
@@ -40,27 +41,31 @@ export function admitClients(parts: ClientSideParts): ClientSide {
     limits,
     member,
     misused,
-    handlerOf: (path) => guarded.handlerOf(path),
+    handlerOf: countedHandlers((path) => guarded.handlerOf(path), rpc),
     isAuthEnabled: parts.isAuthOn,
     space: parts.space,
   });
   serveHttp(rpc, edge);
   for (const listener of gate.listeners) rpc.adopt(listener);
-  if (config.listenMetricsUrls.length === 0) {
-    gate.open((socket) => rpc.accept(socket));
-    return { close: () => Promise.resolve(edge.close()) };
-  }
-  // Addresses for figures are open where the others demand certificates: a transport without a single method serves them.
+  gate.open((socket) => rpc.accept(socket));
+  return { close: () => Promise.resolve(edge.close()) };
+}
+
+export type FiguresSideParts = Pick<ClientSideParts, 'world' | 'config' | 'logger' | 'gate' | 'member' | 'misused'>;
+
+/**
+ * Serves the addresses for figures, where there are any: from the moment the member runs, whether it finds the others or not,
+ * since that is what whoever watches over it wants to know.
+ */
+export function showFigures({ world, config, logger, gate, member, misused }: FiguresSideParts): ClientSide {
+  if (config.listenMetricsUrls.length === 0) return { close: () => Promise.resolve() };
+  // These are open where the others demand certificates: a transport without a single method serves them.
   const watched = new RpcServer(world, { logger, limits: rpcLimits(config, 0), onMisuse: misused });
-  const figures = makeFiguresEdge({ limits, member, misused });
+  const figures = makeFiguresEdge({ limits: memberLimits(config), member, misused });
   serveHttp(watched, figures);
-  gate.open(
-    (socket: Socket) => rpc.accept(socket),
-    (socket: Socket) => watched.accept(socket),
-  );
+  gate.openForFigures((socket) => watched.accept(socket));
   return {
     async close() {
-      edge.close();
       figures.close();
       await watched.close();
     },

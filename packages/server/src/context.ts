@@ -45,6 +45,8 @@ export interface ApiCall {
   readonly outcome: number;
   /** Bytes of this call that the transport has not yet handed to the socket. */
   readonly queuedBytes: number;
+  /** What leaves the queue was copied: its memory may be used again, which otherwise must not change any more. */
+  readonly isCopying: boolean;
   /** So much waits to be read, by this client or by all, that a long answer had better be made as it is taken. */
   readonly isCongested: boolean;
   /** Nothing can be sent now, however short: the client's window is shut. */
@@ -69,9 +71,19 @@ export interface ApiCall {
   fail(code: number, message: string): void;
 }
 
+/** What is counted of the calls of one method (`MethodFigures` of rpc). */
+export interface CallFigures {
+  begin(): void;
+  messageReceived(bytes: number): void;
+  messageSent(bytes: number): void;
+  end(code: number): void;
+}
+
 /** The handler of one method (`MethodHandler` of rpc). */
 export interface ApiHandler {
   readonly kind: 'unary' | 'stream';
+  /** Where calls that do not come over gRPC are counted; the transport counts its own. */
+  readonly figures?: CallFigures;
   opened?(call: ApiCall): void;
   message(call: ApiCall, bytes: Buffer, start: number, end: number): void;
   halfClosed?(call: ApiCall): void;

@@ -96,6 +96,7 @@ export function logPlace(
       observer: {
         synced(durationMs: number, bytes: number, sequence: number, end: number): void {
           metrics.walSync.observe(durationMs / 1000);
+          metrics.walWrite.observe(durationMs / 1000);
           metrics.walBytes += bytes;
           tail.moved(sequence, end);
         },

@@ -8,6 +8,7 @@ import type { LevelSwitch } from './api/observe.ts';
 import type { CommandRunner } from './archive/sender.ts';
 import type { MemberConfig } from './config/config.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
+import type { KeyReader } from './encryption/member-keys.ts';
 import type { BcryptEngine } from './passwords.ts';
 import type { PeerLinks } from './peers.ts';
 import type { ProcessFigures } from './process-metrics.ts';
@@ -57,6 +58,8 @@ export interface MemberParts {
   readonly serverVersion?: string;
   /** For `--archive-command`, which is refused without it. Called once, early: starting a program later costs more. */
   readonly startCommands?: () => CommandRunner;
+  /** Reads the keys of encryption at rest, which is refused without it. */
+  readonly readKeys?: KeyReader;
   /** How long running calls may go on when the member stops, in milliseconds; default 2000, 0 cuts them off. */
   readonly drainMs?: number;
 }
@@ -66,6 +69,8 @@ export interface Member {
   readonly replication: ReplicationNode;
   /** Where clients are served, with the ports that were really bound. */
   readonly clientUrls: readonly string[];
+  /** Reads again what may be exchanged while it runs: the keys of encryption at rest. */
+  reload(): void;
   /** Lets running calls end, then puts everything on disk. */
   stop(): Promise<void>;
 }

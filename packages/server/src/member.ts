@@ -8,6 +8,7 @@ import type { TlsOptions, World } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import { Access, GuardedServer } from './access.ts';
 import { registerObserve } from './api/observe.ts';
+import { MeasuredApplier } from './apply-metrics.ts';
 import type { Archiver } from './archive/archiver.ts';
 import { LogTail } from './archive/log-stretches.ts';
 import { openArchive, startCommands } from './archive/member-archive.ts';
@@ -17,7 +18,7 @@ import { bcryptCost, openTokens } from './auth-parts.ts';
 import { checkFirstStart } from './bootstrap/first-start.ts';
 import { openLog, type StartingLog } from './bootstrap/open-log.ts';
 import { MemberRemovedError } from './bootstrap/removed.ts';
-import { admitClients, type ClientSide } from './client-side.ts';
+import { admitClients, type ClientSide, showFigures } from './client-side.ts';
 import type { MemberConfig } from './config/config.ts';
 import { isSecure } from './config/validate-tls.ts';
 import type { MemberContext } from './context.ts';
@@ -28,8 +29,10 @@ import { CompactionSlices } from './duties/compaction-slices.ts';
 import { DiskSpace } from './duties/disk-space.ts';
 import { DurableIndex } from './duties/durable-index.ts';
 import { versionRefusal } from './duties/version-rules.ts';
+import { MemberKeys } from './encryption/member-keys.ts';
 import { Abuse } from './guard/abuse.ts';
 import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
+import type { HttpMember } from './http/routes.ts';
 import { httpMember } from './http-member.ts';
 import { MemberIntegrity } from './integrity/member-integrity.ts';
 import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS } from './limits.ts';
@@ -45,6 +48,7 @@ import { type PeerLinks, PeerSide } from './peers.ts';
 import { attachProcessMetrics } from './process-metrics.ts';
 import { publishMember } from './publish.ts';
 import { clearNoSpace, isNoSpaceRaised, raiseNoSpace } from './quota.ts';
+import { attachRpcMetrics, CLIENT_VERSION_HEADER, isStream } from './rpc-metrics.ts';
 import { registerServices, type Services } from './services.ts';
 import { MemberSnapshots } from './snapshots/member-snapshots.ts';
 import { SnapshotMetrics } from './snapshots/snapshot-metrics.ts';
@@ -69,11 +73,13 @@ const REMOVED_DELAY_TICKS = 10;
  * operator can mend.
  */
 export async function runMember(given: MemberParts): Promise<Member> {
-  const { world, logger } = given;
+  const { world: plainWorld, logger } = given;
+  const keys = await MemberKeys.open(given);
+  const world = keys?.world ?? plainWorld;
   const tls = await openTlsSides(world, given.config, logger);
   const gates = await bindGates(world, given.config, tls);
   const config = withBoundPorts(given.config, gates.clients);
-  const parts: MemberParts = { ...given, config };
+  const parts: MemberParts = { ...given, world, config };
   try {
     await checkFirstStart(parts);
     // Keys that can not be used are told before anything is made on disk.
@@ -83,7 +89,7 @@ export async function runMember(given: MemberParts): Promise<Member> {
     let commands: CommandRunner | null = null;
     try {
       commands = startCommands(parts);
-      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink, commands });
+      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink, commands, keys });
       await member.serve();
       return member;
     } catch (error) {
@@ -92,6 +98,7 @@ export async function runMember(given: MemberParts): Promise<Member> {
       throw error;
     }
   } catch (error) {
+    keys?.stop();
     await gates.clients.close();
     await gates.peers.close();
     throw error;
@@ -103,6 +110,7 @@ interface Openings {
   readonly tokens: Tokens;
   readonly auditSink: AuditSink | null;
   readonly commands: CommandRunner | null;
+  readonly keys: MemberKeys | null;
 }
 
 /** The addresses of a member. */
@@ -129,6 +137,7 @@ function versionOf({ serverVersion = PROTOCOL_VERSION }: MemberParts): string {
 class RunningMember implements Member {
   readonly replication: ReplicationNode;
   private readonly parts: MemberParts;
+  private readonly keys: MemberKeys | null;
   private readonly directory: DataDirectory;
   private readonly backend: Backend;
   private readonly store: Store;
@@ -141,7 +150,6 @@ class RunningMember implements Member {
   private readonly gates: Gates;
   private readonly links: PeerLinks;
   private readonly peers: PeerSide;
-  private readonly metrics: MemberMetrics;
   private readonly snapshots: MemberSnapshots;
   private readonly compactions: CompactionSlices;
   private readonly commits: CommitBatches;
@@ -153,6 +161,8 @@ class RunningMember implements Member {
   private readonly archiver: Archiver | null;
   private autoCompaction: AutoCompaction | null = null;
   private clients: ClientSide | null = null;
+  private figures: ClientSide | null = null;
+  private readonly shown: HttpMember;
   private readonly misused: (kind: string, peer: string, reason: string) => void;
   private isStopped = false;
   /** It has a log from before. */
@@ -172,17 +182,17 @@ class RunningMember implements Member {
     gates: Gates,
     dialTls: TlsOptions | null,
     tail: LogTail,
-    { tokens, auditSink, commands }: Openings,
+    { tokens, auditSink, commands, keys }: Openings,
   ) {
     const { world, config, logger } = parts;
     const { backend, store, state, lessor } = data;
     this.parts = parts;
+    this.keys = keys;
     this.gates = gates;
     this.directory = directory;
     this.backend = backend;
     this.store = store;
     this.state = state;
-    this.metrics = metrics;
     const durable = new DurableIndex({
       flush() {
         state.saveProgress();
@@ -203,12 +213,14 @@ class RunningMember implements Member {
       isBusy: () => this.replication.isBusy,
     });
     this.links = this.connect(opened, dialTls);
+    const applies = new MeasuredApplier(parts.observeApplier?.(state) ?? state, state, config.warningApplyMs);
+    applies.attachMetrics(metrics.registry);
     this.replication = new ReplicationNode({
       world,
       logger,
       log: opened.log,
       start: opened.start,
-      applier: parts.observeApplier?.(state) ?? state,
+      applier: applies,
       durableIndex: () => durable.read(),
       onFatal: parts.fail,
       transport: this.links,
@@ -237,11 +249,19 @@ class RunningMember implements Member {
       fail: parts.fail,
     });
     const abuse = new Abuse(logger, world.clock);
-    this.misused = (kind, peer, reason) => abuse.note(kind, peer, { reason });
+    const { door } = gates.clients;
+    this.misused = (kind, peer, reason) => {
+      abuse.note(kind, peer, { reason });
+      door?.misused(kind, peer, reason);
+    };
+    if (door !== null) door.onRefused = (address) => abuse.note('offences_per_address', address);
     this.rpc = new RpcServer(world, {
       logger,
       limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS),
       onMisuse: this.misused,
+      timesAll: config.metrics === 'extensive',
+      countedHeader: CLIENT_VERSION_HEADER,
+      isStream,
     });
     this.compactions = new CompactionSlices(store, {
       after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
@@ -250,7 +270,11 @@ class RunningMember implements Member {
       batch: config.compactionBatchLimit,
       sliced: () => this.commits.applied(),
       pauseMs: config.compactionSleepIntervalMs,
-      finished: (revision) => logger.log('info', 'finished scheduled compaction', { 'compact-revision': revision }),
+      held: (ms) => metrics.store.compactionSlice(ms),
+      finished: (revision, tookMs) => {
+        metrics.store.compacted(tookMs, world.clock.wallMs());
+        logger.log('info', 'finished scheduled compaction', { 'compact-revision': revision });
+      },
     });
     this.commits = new CommitBatches(backend, {
       every: (ms, callback) => world.timers.every(ms, callback, { ref: false }),
@@ -357,6 +381,8 @@ class RunningMember implements Member {
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
       serverVersion: versionOf(parts),
+      hashTimes: metrics.store.hashTimes,
+      promotions: metrics.promotions,
       fail: parts.fail,
     });
     const { tally, usage } = this.observation;
@@ -401,6 +427,8 @@ class RunningMember implements Member {
       auth: state.auth,
       loopDelay: parts.loopDelay,
     });
+    metrics.store.attach(store, backend, this.services.watch.hub, this.services.expiry);
+    attachRpcMetrics(metrics.registry, this.rpc, config.metrics === 'extensive');
     attachSpaceMetrics(metrics.registry, this.space, () => !state.auth.enabled);
     this.observation.attachMetrics(metrics.registry);
     this.integrity.attachMetrics(metrics.registry);
@@ -411,6 +439,7 @@ class RunningMember implements Member {
       () => world.clock.wallMs(),
     );
     for (const side of sides) side.watch();
+    this.shown = httpMember(versionOf(parts), this.replication, state, this.integrity.quarantine, metrics.registry);
     this.guard.attachMetrics(metrics.registry, () => this.rpc.connectionCount);
     if (parts.process !== undefined) attachProcessMetrics(metrics.registry, parts.process);
     if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);
@@ -527,6 +556,7 @@ class RunningMember implements Member {
     await this.heldAlarm.open();
     await this.integrity.open();
     this.replication.start();
+    this.showFigures();
     this.integrity.start();
     this.services.duties.start();
     this.peers.open();
@@ -565,6 +595,12 @@ class RunningMember implements Member {
     });
   }
 
+  private showFigures(): void {
+    const { world, config, logger } = this.parts;
+    const { misused, shown: member } = this;
+    this.figures = showFigures({ world, config, logger, gate: this.gates.clients, member, misused });
+  }
+
   private admitClients(): void {
     const { world, config, logger } = this.parts;
     this.clients = admitClients({
@@ -574,13 +610,7 @@ class RunningMember implements Member {
       gate: this.gates.clients,
       rpc: this.rpc,
       guarded: this.guarded,
-      member: httpMember(
-        versionOf(this.parts),
-        this.replication,
-        this.state,
-        this.integrity.quarantine,
-        this.metrics.registry,
-      ),
+      member: this.shown,
       isAuthOn: () => this.state.auth.enabled,
       space: () => this.space.explain(!this.state.auth.enabled),
       misused: this.misused,
@@ -604,15 +634,21 @@ class RunningMember implements Member {
     );
   }
 
+  reload(): void {
+    this.keys?.reload();
+  }
+
   async stop(): Promise<void> {
     if (this.isStopped) return;
     this.isStopped = true;
     const { logger } = this.parts;
+    this.keys?.stop();
     this.autoCompaction?.stop();
     // While it leads: the next leader goes on from the times noted here.
     await this.services.settle();
     await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
     await this.clients?.close();
+    await this.figures?.close();
     if (this.parts.drainMs === 0) await this.rpc.close();
     else await this.rpc.drain();
     this.services.stop();

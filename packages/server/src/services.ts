@@ -12,8 +12,8 @@ import { LeaderGuard } from './api/leader-guard.ts';
 import { registerLease } from './api/lease.ts';
 import { PeerLeaseForwarder } from './api/lease-peers.ts';
 import { registerLock } from './api/lock.ts';
-import { registerMaintenance } from './api/maintenance.ts';
-import { PROMOTE_PATH, Promotion } from './api/promotion.ts';
+import { type HashTimes, registerMaintenance } from './api/maintenance.ts';
+import { PROMOTE_PATH, Promotion, type PromotionFigures } from './api/promotion.ts';
 import { Reconfiguration } from './api/reconfiguration.ts';
 import { SliceRunner } from './api/slice-runner.ts';
 import { registerSnapshot, type SnapshotFileSource } from './api/snapshot.ts';
@@ -43,6 +43,8 @@ export interface ServicesParts {
   readonly diskSpace: { readonly isLow: boolean };
   readonly clusterSettings: ClusterDutiesSettings;
   readonly serverVersion: string;
+  readonly hashTimes: HashTimes;
+  readonly promotions: PromotionFigures;
   readonly fail: (error: unknown) => void;
 }
 
@@ -71,7 +73,7 @@ export function registerServices(parts: ServicesParts): Services {
   const guard = new LeaderGuard({ world, replication, electionMs });
   const runner = new SliceRunner(world, context.limits.sliceMs);
   registerKv({ context, quota, compactions, runner });
-  registerMaintenance({ context, runner, serverVersion: parts.serverVersion });
+  registerMaintenance({ context, runner, hashTimes: parts.hashTimes, serverVersion: parts.serverVersion });
   registerSnapshot(context, parts.snapshots);
   const learners = registerMembership(parts);
   registerAuth(context, parts.passwords, parts.guard.logins);
@@ -151,7 +153,7 @@ export function registerServices(parts: ServicesParts): Services {
 }
 
 /** Membership towards clients and towards the other members, and promoting learners unasked where that is wanted. */
-function registerMembership({ context, peers, links }: ServicesParts): LearnerPromotion | null {
+function registerMembership({ context, peers, links, promotions }: ServicesParts): LearnerPromotion | null {
   const { world, config, replication, state, memberId, clusterId, logger } = context;
   const { members } = state;
   const activeSince = (id: U64): number | null => links.activeSince(id);
@@ -162,7 +164,12 @@ function registerMembership({ context, peers, links }: ServicesParts): LearnerPr
     nowMs: () => world.clock.nowMs(),
     isStrict: config.strictReconfigCheck,
   });
-  const promotion = new Promotion({ context, rules, request: (...question) => links.request(...question) });
+  const promotion = new Promotion({
+    context,
+    rules,
+    request: (...question) => links.request(...question),
+    figures: promotions,
+  });
   registerCluster({ context, rules, promotion });
   const readBarrier = (waiter: ApiWaiter): void => replication.readBarrier(waiter);
   peers.edge.route(MEMBERS_PATH, membersRoute({ clusterId, members, readBarrier }));

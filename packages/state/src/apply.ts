@@ -92,6 +92,11 @@ export class State {
     this.txn = new TxnApplier(store, lessor, this.alarms, this.kv);
   }
 
+  /** What the last request was, as a `RaftRequestField`. */
+  get lastField(): number {
+    return this.view.field;
+  }
+
   /** Index of the last applied entry. */
   get appliedIndex(): number {
     return this.progress.index;

@@ -29,6 +29,7 @@ class NullCall implements ApiCall {
   context: unknown = null;
   readonly isOpen = true;
   readonly queuedBytes = 0;
+  readonly isCopying = true;
   readonly isCongested = false;
   readonly isShut = false;
   readonly target = { buffer: Buffer.alloc(4096), offset: 0 };

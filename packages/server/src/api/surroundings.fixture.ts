@@ -92,6 +92,7 @@ export class FakeCall implements ApiCall {
   peer = '10.0.0.1:4711';
   isOpen = true;
   queuedBytes = 0;
+  isCopying = true;
   isCongested = false;
   isShut = false;
   /** `awaitWindow` was called and the window is shut still. */

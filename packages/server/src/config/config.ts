@@ -1,4 +1,5 @@
 import { type LogLevel, OperatorError } from '@etsd/base';
+import { encryptionConfig, type KeySource } from '../encryption/encryption-options.ts';
 import { type ArchiveConfig, archiveConfig } from './archive-config.ts';
 import { type GuardConfig, guardConfig } from './guard-config.ts';
 import { parseInitialCluster } from './initial-cluster.ts';
@@ -122,6 +123,8 @@ export interface MemberConfig {
   readonly enableHttpApi: boolean;
   readonly gatewayClientCertAuth: boolean;
   readonly metrics: 'basic' | 'extensive';
+  /** Applying an entry for longer than this is slow. */
+  readonly warningApplyMs: number;
   readonly logLevel: LogLevel;
   readonly logOutputs: readonly string[];
   readonly logFormat: 'json' | 'console';
@@ -132,6 +135,8 @@ export interface MemberConfig {
   readonly observe: ObserveConfig;
   /** Null: nothing is archived. */
   readonly archive: ArchiveConfig | null;
+  /** Null: nothing is encrypted. */
+  readonly encryption: KeySource | null;
 }
 
 /**
@@ -317,6 +322,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     enableHttpApi: flag('enable-http-api'),
     gatewayClientCertAuth: flag('gateway-client-cert-auth'),
     metrics: text('metrics') as 'basic' | 'extensive',
+    warningApplyMs: count('warning-apply-duration'),
     logLevel: text('log-level') as LogLevel,
     logOutputs: list('log-outputs'),
     logFormat: text('log-format') as 'json' | 'console',
@@ -326,6 +332,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     upkeep: upkeepConfig(values),
     observe: observeConfig(values),
     archive: archiveConfig(values),
+    encryption: encryptionConfig(values),
   };
 }
 

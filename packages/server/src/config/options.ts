@@ -1,3 +1,4 @@
+import { ENCRYPTION_OPTIONS } from '../encryption/encryption-options.ts';
 import { ARCHIVE_OPTIONS } from './archive-config.ts';
 import { GUARD_OPTIONS } from './guard-options.ts';
 import { UPKEEP_OPTIONS } from './upkeep-options.ts';
@@ -31,6 +32,7 @@ export type Section =
   | 'Limits and audit'
   | 'Upkeep'
   | 'Archive'
+  | 'Encryption at rest'
   | 'Profiling and monitoring'
   | 'Logging'
   | 'Features'
@@ -340,7 +342,7 @@ export const OPTIONS: readonly Option[] = [
     'active',
     'unsigned',
     'tls-handshakes-per-address',
-    '100',
+    '50',
     'TLS handshakes a second for one client address; more wait; 0: no bound. Not a flag of etcd.',
   ),
   option('Security', 'active', 'list', 'cors', '*', 'Origins that browsers may call from.'),
@@ -361,9 +363,17 @@ export const OPTIONS: readonly Option[] = [
   ...UPKEEP_OPTIONS,
 
   ...ARCHIVE_OPTIONS,
+  ...ENCRYPTION_OPTIONS,
 
   option('Profiling and monitoring', 'default-only', 'boolean', 'enable-pprof', 'false', 'Serve profiles over HTTP.'),
-  option('Profiling and monitoring', 'inert', 'string', 'metrics', 'basic', 'basic or extensive.'),
+  option(
+    'Profiling and monitoring',
+    'active',
+    'string',
+    'metrics',
+    'basic',
+    'basic; or extensive, which times every call.',
+  ),
   option(
     'Profiling and monitoring',
     'active',
@@ -525,7 +535,7 @@ export const OPTIONS: readonly Option[] = [
     'duration',
     'warning-apply-duration',
     '100ms',
-    'A request that takes longer is logged, with where its time went.',
+    'A request that takes longer is logged, with where its time went; applying that does is counted.',
     'experimental-warning-apply-duration',
   ),
   option(

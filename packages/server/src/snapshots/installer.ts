@@ -96,7 +96,9 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
     faultPoint('snapshot.apply.before');
     if (isExchange) await removeAside(disk, directory);
     else await writeSnapshotFile(disk, directory, snapshot);
-    metrics.fileSync.observe((clock.nowMs() - startMs) / 1000);
+    const savedSeconds = (clock.nowMs() - startMs) / 1000;
+    metrics.fileSync.observe(savedSeconds);
+    metrics.fileSaved.observe(savedSeconds);
     state.beginReplacement(() => backend.commit());
     store.beginReplacement();
     const restore = { store: null as Restore | null, lessor: null as LessorReload | null };
