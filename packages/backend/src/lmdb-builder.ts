@@ -22,7 +22,7 @@ import {
   TABLE_BYTES,
 } from './lmdb-layout.ts';
 import { LmdbReader } from './lmdb-reader.ts';
-import { PieceWriter } from './piece-writer.ts';
+import { PieceWriter } from './lmdb-pieces.ts';
 
 const TWO_32 = 0x1_0000_0000;
 const NO_KEY = Buffer.alloc(0);

@@ -121,6 +121,8 @@ export interface MemberConfig {
   readonly hostWhitelist: readonly string[];
   readonly enableGrpcGateway: boolean;
   readonly enableHttpApi: boolean;
+  /** Serve the API of etcd 2. */
+  readonly enableV2: boolean;
   readonly gatewayClientCertAuth: boolean;
   readonly metrics: 'basic' | 'extensive';
   /** Applying an entry for longer than this is slow. */
@@ -320,6 +322,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     hostWhitelist: list('host-whitelist'),
     enableGrpcGateway: flag('enable-grpc-gateway'),
     enableHttpApi: flag('enable-http-api'),
+    enableV2: flag('enable-v2'),
     gatewayClientCertAuth: flag('gateway-client-cert-auth'),
     metrics: text('metrics') as 'basic' | 'extensive',
     warningApplyMs: count('warning-apply-duration'),

@@ -270,7 +270,7 @@ export const OPTIONS: readonly Option[] = [
     'false',
     'As leader, let learners vote once they have caught up. Not in etcd.',
   ),
-  option('Clustering', 'default-only', 'boolean', 'enable-v2', 'false', 'Serve the API of etcd 2.'),
+  option('Clustering', 'active', 'boolean', 'enable-v2', 'false', 'Serve the API of etcd 2 under /v2.'),
   option('Clustering', 'inert', 'string', 'v2-deprecation', 'not-yet', 'Phase of the end of etcd 2 data.'),
   option('Clustering', 'default-only', 'string', 'proxy', 'off', 'Proxy mode of etcd 2.'),
 
@@ -535,7 +535,7 @@ export const OPTIONS: readonly Option[] = [
     'duration',
     'warning-apply-duration',
     '100ms',
-    'A request that takes longer is logged, with where its time went; applying that does is counted.',
+    'A request that takes longer is counted as slow and logged, with where its time went.',
     'experimental-warning-apply-duration',
   ),
   option(
