@@ -59,6 +59,7 @@ import { SpaceWatch } from './space/space-watch.ts';
 import { attachTlsMetrics } from './tls/figures.ts';
 import { openTlsSides, type TlsSides } from './tls/open-sides.ts';
 import type { Tokens } from './tokens.ts';
+import { attachV2Metrics } from './v2-metrics.ts';
 import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
 /** How long running calls may go on when a member stops. */
@@ -404,6 +405,7 @@ class RunningMember implements Member {
       snapDirectory: directory.snapDirectory,
       tail,
       isBusy: () => this.replication.isBusy,
+      isTrusted: () => !this.integrity.quarantine.isAlarmed,
       registry: metrics.registry,
       snapshotMetrics,
       runner: commands,
@@ -432,6 +434,7 @@ class RunningMember implements Member {
     attachRpcMetrics(metrics.registry, this.rpc, config.metrics === 'extensive');
     attachSpaceMetrics(metrics.registry, this.space, () => !state.auth.enabled);
     this.observation.attachMetrics(metrics.registry);
+    attachV2Metrics(metrics.registry, state.v2.stats, () => this.services.v2?.watchers ?? 0);
     this.integrity.attachMetrics(metrics.registry);
     const sides = [gates.tls.clients, gates.tls.peers].filter((side) => side !== null);
     attachTlsMetrics(
