@@ -30,7 +30,7 @@ function runSteps(): Counts {
 }
 
 /** Simulated time on fresh seeds. */
-process.env['SIMULATE_MINUTES'] ??= '60';
+process.env['SIMULATE_MINUTES'] ??= '120';
 
 const steps = runSteps();
 const tests = steps.failed > 0 ? { passed: 0, failed: 0, skipped: 0 } : await runTests([]);

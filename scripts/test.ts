@@ -9,6 +9,8 @@ import { join } from 'node:path';
 const ROOT = join(import.meta.dirname, '..');
 const PATTERNS = ['scripts/**/*.test.ts', 'packages/**/*.test.ts', 'tests/**/*.test.ts'];
 const TEST_TIMEOUT_MS = 600_000;
+/** Every file is a process of its own, many start others, and all of them compile the same modules. */
+const COMPILE_CACHE = join(ROOT, 'node_modules', '.cache', 'compiled');
 
 export interface Counts {
   passed: number;
@@ -26,7 +28,11 @@ export async function runTests(words: readonly string[]): Promise<Counts> {
   const child = spawn(
     process.execPath,
     ['--test', '--test-concurrency=2', `--test-timeout=${TEST_TIMEOUT_MS}`, '--test-reporter=spec', ...chosen],
-    { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, FORCE_COLOR: '0' } },
+    {
+      cwd: ROOT,
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { NODE_COMPILE_CACHE: COMPILE_CACHE, ...process.env, FORCE_COLOR: '0' },
+    },
   );
   let tail = '';
   child.stdout.setEncoding('utf8');

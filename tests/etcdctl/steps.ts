@@ -1,7 +1,7 @@
 /**
  * The commands of the transcript, in the order in which they run; each server starts empty. `{L1}`, `{L2}`… in an
  * argument is the id of the first, second… lease that a `lease grant` printed, `{M1}`… that of a member that was added,
- * `{MEMBER}` the member's own id in hex.
+ * `{MEMBER}` the member's own id in hex, `{DIRECTORY}` a folder of this run alone.
  */
 export interface Step {
   args: string[];

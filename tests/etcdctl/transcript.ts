@@ -1,4 +1,7 @@
 import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { findPeerProgram } from '../support/binaries.ts';
 import { Client, type Message, methodOf } from '../support/client.ts';
 import { type Product, startServer, type TestServer } from '../support/server.ts';
@@ -13,7 +16,7 @@ export interface Entry {
   exit: string;
 }
 
-const STEP_MS = 30_000;
+const STEP_MS = 60_000;
 
 /** The tool whose output is recorded. */
 export interface Tool {
@@ -32,7 +35,12 @@ type Env = Readonly<Record<string, string | undefined>>;
 export async function transcript(product: Product, steps: readonly Step[], tool?: Tool): Promise<Entry[]> {
   const server = await startServer({ product });
   try {
-    return await new Session(server, tool ?? { words: [findPeerProgram('etcdctl') ?? 'etcdctl'] }).run(steps);
+    const session = new Session(server, tool ?? { words: [findPeerProgram('etcdctl') ?? 'etcdctl'] });
+    try {
+      return await session.run(steps);
+    } finally {
+      session.dispose();
+    }
   } finally {
     await server.dispose();
   }
@@ -50,6 +58,8 @@ class Session {
   private readonly members: string[] = [];
   private memberId = 0n;
   private clusterId = 0n;
+  /** What commands leave behind goes here: another session runs the same ones at the same time. */
+  private readonly directory = mkdtempSync(join(tmpdir(), 'etsd-transcript-'));
 
   private readonly tool: Tool;
 
@@ -79,12 +89,17 @@ class Session {
     return entries;
   }
 
+  dispose(): void {
+    rmSync(this.directory, { recursive: true });
+  }
+
   private execute(step: Step): Promise<Output> {
     const args = step.args.map((arg) =>
       arg
         .replace(/\{L(\d+)\}/g, (_match, index: string) => this.leases[Number(index) - 1] ?? 'no-such-lease')
         .replace(/\{M(\d+)\}/g, (_match, index: string) => this.members[Number(index) - 1] ?? 'no-such-member')
-        .replace('{MEMBER}', this.memberId.toString(16)),
+        .replace('{MEMBER}', this.memberId.toString(16))
+        .replace('{DIRECTORY}', this.directory),
     );
     const env = { ...process.env, ETCDCTL_API: '3', ETCDCTL_ENDPOINTS: this.server.address, ...step.env };
     const { run, words } = this.tool;
@@ -160,7 +175,10 @@ class Session {
       out = out.replaceAll(String(id), `<${name}>`).replaceAll(id.toString(16).padStart(16, '0'), `<${name}>`);
       out = out.replaceAll(id.toString(16), `<${name}>`);
     }
-    out = out.replaceAll(String(this.server.clientPort), 'PORT').replaceAll(String(this.server.peerPort), 'PEER-PORT');
+    out = out
+      .replaceAll(this.directory, 'DIRECTORY')
+      .replaceAll(String(this.server.clientPort), 'PORT')
+      .replaceAll(String(this.server.peerPort), 'PEER-PORT');
     out = out.replace(/\b\d+(\.\d+)?(µs|ms)\b|\b\d+\.\d+s\b/g, '<DURATION>').replace(/\b[0-9.]+ [kMG]?B\b/g, '<SIZE>');
     for (const pattern of [...(step.mask ?? []), ...MOMENTARY]) out = out.replace(pattern, maskNumbers);
     // Columns are as wide as the ids and times in them.

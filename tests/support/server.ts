@@ -70,6 +70,8 @@ export class TestServer {
   /** Called when the process has ended, whoever ended it. */
   onEnd: ((code: number | null, signal: string | null) => void) | null = null;
   membership: Membership;
+  /** Flags that take effect with the next start. */
+  readonly extraFlags: string[] = [];
   private readonly flags: string[];
   private readonly script: string;
   private readonly env: Record<string, string>;
@@ -134,6 +136,7 @@ export class TestServer {
       ...['--initial-cluster-token', token],
       ...(state === 'existing' ? ['--initial-cluster-state', 'existing'] : []),
       ...this.flags,
+      ...this.extraFlags,
     ];
   }
 

@@ -4,6 +4,13 @@ import type { Slab } from './slab.ts';
 /** Called for each record in order; returns whether to go on. The buffers are views, valid only during this call. */
 export type Visit = (key: Buffer, value: Buffer) => boolean;
 
+/** Is told how long the engine took, in milliseconds. */
+export interface BackendObserver {
+  /** A transaction is in the file. */
+  committed(ms: number): void;
+  defragmented(ms: number): void;
+}
+
 /** Reading, the same for the live state and for one that was frozen. */
 export interface BackendReader {
   /** The value, or null. A view, valid until the next call of the backend. */
@@ -33,6 +40,12 @@ export interface BackendSnapshot extends BackendReader {
  * calls `commit`.
  */
 export interface Backend extends BackendReader {
+  /** Hears of what the engine did; null where nobody wants to know, and never called by a store in memory. */
+  observer: BackendObserver | null;
+
+  /** Whether the file is being rewritten. */
+  readonly isDefragmenting: boolean;
+
   /** Operations in the open batch: `commit` costs about half a microsecond for each, in one go. */
   readonly pendingOperations: number;
 

@@ -72,6 +72,28 @@ test('lmdb: a file of another format or kind is refused with advice', async () =
   assert.throws(() => new LmdbBackend(garbage, fail), OperatorError);
 });
 
+// Goal: of what the quota counts, what the file holds and what is on its way to it, nothing counts twice. The writer's
+// thread may be done with a batch before the event loop hears of it.
+test('lmdb: a batch that the file shows already, and that is still in flight, is counted once', async () => {
+  const backend = openAt(fresh());
+  const halted = new Int32Array(new SharedArrayBuffer(4));
+  const value = Buffer.alloc(200_000, 1);
+  let bytes = 0;
+  for (let round = 0; round < 5; round++) {
+    for (let index = 0; index < 5; index++) backend.put('key', Buffer.from(`key/${round}/${index}`), value);
+    bytes += 5 * value.length;
+    backend.commit();
+    do {
+      // The loop stands still while the writer works.
+      await new Promise((resolve) => setImmediate(resolve));
+      Atomics.wait(halted, 0, 0, 20);
+      const used = backend.inUseBytes() + backend.pendingBytes;
+      assert.ok(used >= bytes && used < 1.1 * bytes + 100_000, `${used} bytes instead of ${bytes}`);
+    } while (backend.pendingBytes > 0);
+  }
+  await backend.close();
+});
+
 // Goal: a defragmentation that begins while large batches are on their way to the file. LMDB's copy beside a transaction
 // of the writer thread ended the process in two of three runs.
 test('lmdb: defragmenting right behind a large deletion frees the space, every time', async () => {

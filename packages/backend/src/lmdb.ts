@@ -2,7 +2,7 @@ import { existsSync, linkSync, mkdirSync, renameSync, rmSync, statSync } from 'n
 import { open as openDirectory } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { assert, errorFrom, faultPoint, keyFromBytes, OperatorError, RingQueue } from '@etsd/base';
-import type { Backend, BackendSnapshot, Visit } from './backend.ts';
+import type { Backend, BackendObserver, BackendSnapshot, Visit } from './backend.ts';
 import type { Batch } from './batch.ts';
 import { type Bucket, bucketIndex } from './buckets.ts';
 import { mergeScan } from './layer.ts';
@@ -62,6 +62,7 @@ export class LmdbBackend implements Backend {
   private catchUp: RingQueue<Batch> | null = null;
   private catchUpBytes = 0;
   private defragmenting: Promise<void> | null = null;
+  observer: BackendObserver | null = null;
   private replacing: Promise<void> | null = null;
   /** While a new file is in use whose name is not yet durable. */
   private renaming: Promise<void> | null = null;
@@ -171,9 +172,15 @@ export class LmdbBackend implements Backend {
       } else this.lacksRoom(noRoom);
       return;
     }
+    // While the writer is at work the file may show, and count, what is still in flight.
+    this.measure();
     this.writing = true;
+    const startMs = performance.now();
     this.file.write(batches).then(
-      () => this.written(batches, null),
+      () => {
+        this.observer?.committed(performance.now() - startMs);
+        this.written(batches, null);
+      },
       (thrown: unknown) => void this.refused(batches, errorFrom(thrown)),
     );
   }
@@ -336,15 +343,22 @@ export class LmdbBackend implements Backend {
     return this.measure().inUse;
   }
 
+  /** As of when nothing was being written last: what came since is in flight, and counted by `pendingBytes`. */
   private measure(): Sizes {
     this.sizes ??= this.file.measure();
     return this.sizes;
   }
 
+  get isDefragmenting(): boolean {
+    return this.defragmenting !== null;
+  }
+
   /** While the whole content is being exchanged there is nothing to do: a file just filled has no holes. */
   defragment(): Promise<void> {
     if (this.replacing !== null) return this.replacing;
+    const startMs = performance.now();
     this.defragmenting ??= this.rewrite().finally(() => {
+      this.observer?.defragmented(performance.now() - startMs);
       this.defragmenting = null;
       this.catchUp = null;
       this.paused = false;

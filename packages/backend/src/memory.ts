@@ -1,7 +1,7 @@
 import { assert, faultPoint, type Key, keyFromBytes, keyToBytes } from '@etsd/base';
-import type { Backend, BackendSnapshot, Visit } from './backend.ts';
+import type { Backend, BackendObserver, BackendSnapshot, Visit } from './backend.ts';
 import { type Batch, KEY_BUCKET } from './batch.ts';
-import { BUCKETS, type Bucket, bucketIndex } from './buckets.ts';
+import { type Bucket, bucketIndex, STORED_BUCKETS } from './buckets.ts';
 import { type BaseScan, type Layer, lowerBound } from './layer.ts';
 import { ABSENT, Overlay } from './overlay.ts';
 import { recordKey } from './records.ts';
@@ -80,7 +80,7 @@ function apply(tables: readonly Table[], changes: readonly Change[]): void {
 }
 
 function emptyTables(): Table[] {
-  return BUCKETS.map(() => new Table());
+  return STORED_BUCKETS.map(() => new Table());
 }
 
 /** Batches whose changes are kept apart from the durable tables. */
@@ -98,6 +98,8 @@ export interface MemoryOptions {
  * from what a reader sees: `afterCrash` gives the store a restarted member would find.
  */
 export class MemoryBackend implements Backend {
+  observer: BackendObserver | null = null;
+  readonly isDefragmenting = false;
   private readonly overlay = new Overlay();
   private readonly hooks: (() => void)[] = [];
   private tables: Table[];

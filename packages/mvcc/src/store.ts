@@ -34,6 +34,7 @@ import { checkRevision, count, type RangeOptions, type RangeResult, range } from
 import { RecordCache } from './record-cache.ts';
 import { Restore } from './restore.ts';
 import { isTombstoneKey, revisionKey, revisionMain, revisionSub, sharedRevisionKey } from './revision.ts';
+import { StoreFigures } from './store-figures.ts';
 
 /** Where the last `lookup` found a key. */
 export class FoundKey {
@@ -41,6 +42,12 @@ export class FoundKey {
   subRevision = 0;
   createRevision = 0;
   version = 0;
+}
+
+/** Hears what becomes of the size of a key's newest record, in bytes; 0 where the key is not there. */
+export interface SizeListener {
+  /** `slot` is the key's place in the index. */
+  resized(key: Key, slot: number, before: number, after: number): void;
 }
 
 export interface StoreOptions {
@@ -68,6 +75,8 @@ export class Store {
   changes = 0;
   /** Hears of every revision; null costs nothing. */
   listener: ChangeListener | null = null;
+  /** Hears of every key that is written or deleted; null costs nothing. */
+  sizes: SizeListener | null = null;
   /** Filled in by `lookup`; reused. */
   readonly found = new FoundKey();
   /** Of all changes since somebody cleared it. */
@@ -75,6 +84,9 @@ export class Store {
   /** The lease each key hung on when the store was opened. Whoever has taken it over may set it to null. */
   restoredLeases: Map<Key, U64> | null = null;
 
+  readonly figures = new StoreFigures();
+  /** What the store had done when the open transaction began. */
+  private operationsBefore = 0;
   private inTransaction = false;
   private readonly published = new ChangeList();
   private readonly cache: RecordCache;
@@ -159,14 +171,17 @@ export class Store {
   begin(): void {
     assert(!this.inTransaction && !this.isBeingReplaced, 'one transaction at a time');
     this.inTransaction = true;
+    this.operationsBefore = this.figures.operations;
   }
 
   /** Puts a key with the value `value[valueStart, valueEnd)`, which is copied. */
   put(key: Key, value: Buffer, valueStart: number, valueEnd: number, lease: U64): void {
+    this.figures.puts++;
+    this.figures.putBytes += key.length + valueEnd - valueStart;
     const index = this.index;
     const main = this.revision + 1;
     const sub = this.changes;
-    const slot = index.find(key);
+    let slot = index.find(key);
     let created = main;
     let version = 1;
     let previousMain = 0;
@@ -187,8 +202,11 @@ export class Store {
     writeKeyValue(slab.bytes, offset, key, created, main, version, value, valueStart, valueEnd, lease);
     this.backend.putRecord(main, sub, slab, offset, offset + size);
     this.digest.add(main, sub, created, version, slab.bytes, offset, size);
+    const sizeBefore = slot >= 0 ? index.size(slot) : 0;
     if (slot >= 0) index.update(key, slot, main, sub, created, version);
-    else index.add(key, main, sub, created, version);
+    else slot = index.add(key, main, sub, created, version);
+    index.setSize(slot, size);
+    if (this.sizes !== null) this.sizes.resized(key, slot, sizeBefore, size);
     this.changes = sub + 1;
     if (this.listener === null || this.listener.watcherCount === 0) return;
     this.published.add(key, slab.bytes.subarray(offset, offset + size), false, previousMain, previousSub);
@@ -196,6 +214,7 @@ export class Store {
 
   /** Deletes the keys of a range and returns how many there were. */
   deleteRange(key: Key, rangeEnd: Key): number {
+    this.figures.deletes++;
     const index = this.index;
     if (rangeEnd === '') {
       const slot = index.find(key);
@@ -255,6 +274,9 @@ export class Store {
     const previousMain = index.main(slot);
     const previousSub = index.sub(slot);
     index.renew(slot, main, sub, 0, 0);
+    const sizeBefore = index.size(slot);
+    index.setSize(slot, 0);
+    if (this.sizes !== null) this.sizes.resized(key, slot, sizeBefore, 0);
     this.changes = sub + 1;
     if (this.listener !== null && this.listener.watcherCount > 0)
       this.published.add(key, EMPTY, true, previousMain, previousSub);
@@ -264,6 +286,7 @@ export class Store {
   end(): number {
     assert(this.inTransaction, 'a transaction is open');
     this.inTransaction = false;
+    if (this.figures.operations - this.operationsBefore > 1) this.figures.transactions++;
     if (this.changes === 0) return this.revision;
     this.changes = 0;
     this.revision++;
@@ -281,6 +304,7 @@ export class Store {
    * `found` is valid until the next call.
    */
   lookup(key: Key, atRevision: number): boolean {
+    this.figures.ranges++;
     const index = this.index;
     const slot = index.find(key);
     if (slot < 0) return false;
@@ -328,6 +352,7 @@ export class Store {
 
   /** Answers a range by all of etcd's rules; on an error the result is empty. */
   range(key: Key, rangeEnd: Key, options: RangeOptions, result: RangeResult): EtcdError | null {
+    this.figures.ranges++;
     return range(this, key, rangeEnd, options, result);
   }
 
@@ -356,6 +381,7 @@ export class Store {
    * of the options.
    */
   openCursor(key: Key, rangeEnd: Key, options: RangeOptions): RangeCursor | EtcdError {
+    this.figures.ranges++;
     const error = checkRevision(this, options.revision);
     if (error !== null) return error;
     const revision = options.revision <= 0 ? this.readRevision : options.revision;
@@ -426,9 +452,12 @@ export class Store {
     assert(!this.inTransaction, 'transactions are not interleaved with compaction');
     if (this.isBeingReplaced) return false;
     if (this.compaction === null) return true;
-    if (!this.compaction.slice(budget)) return false;
-    this.compaction = null;
-    return true;
+    const { compaction, figures } = this;
+    const before = compaction.removedRecords;
+    const isDone = compaction.slice(budget);
+    figures.compactedRecords += compaction.removedRecords - before;
+    if (isDone) this.compaction = null;
+    return isDone;
   }
 
   /**
@@ -454,6 +483,11 @@ export class Store {
   /** Begins the hash over all buckets. */
   hashAll(): StoreHash {
     return new StoreHash(this.backend.snapshot());
+  }
+
+  /** Cursors and hashes that are open. */
+  get openReads(): number {
+    return this.pins.length;
   }
 
   /** The oldest revision that a cursor or a hash under way reads at; infinite where there is none. */

@@ -111,6 +111,12 @@ export class WatchHub implements StreamOwner {
     for (let variant = 0; variant < VARIANTS; variant++) this.selections.push(new EventSelection(this.batch));
   }
 
+  /** How many revisions the watcher that is furthest behind has not been told of; 0 where nobody is behind. */
+  get lag(): number {
+    const last = this.behind.peek();
+    return last === undefined ? 0 : Math.max(0, this.revision + 1 - last.heapKey);
+  }
+
   open(sink: WatchSink): WatchStream {
     this.streamCount++;
     return new WatchStream(this, sink);

@@ -19,6 +19,8 @@ export interface Applier {
   /** The configuration as of `appliedIndex`; null before the first membership change was applied. */
   readonly confState: ConfState | null;
   apply(index: number, term: number, data: Buffer, waiter: Waiter | null): void;
+  /** How long the entry just applied took, in milliseconds. */
+  took?(ms: number): void;
   /** An entry without data: the first of a leader's term, or a proposal that raft had to void. */
   applyEmpty(index: number, term: number): void;
   /**

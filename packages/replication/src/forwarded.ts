@@ -23,6 +23,8 @@ export function wideChangeKey(change: ConfChangeV2): string {
  * their data when they come back to be applied.
  */
 export class ForwardedProposals {
+  /** Proposals that were not applied in time. */
+  failedTotal = 0;
   private readonly requestKeyOf: RequestKeyOf;
   /** In the order in which they came. Proposals under the key of their data, membership changes under their id. */
   private readonly byKey: Map<number | string, Forwarded> = new Map();
@@ -74,6 +76,7 @@ export class ForwardedProposals {
     for (const [key, forwarded] of this.byKey) {
       if (forwarded.tick > tick) return;
       this.byKey.delete(key);
+      this.failedTotal++;
       forwarded.waiter.fail(error);
     }
   }

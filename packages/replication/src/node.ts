@@ -33,6 +33,7 @@ import {
 } from './limits.ts';
 import { LogCutter } from './log-cutter.ts';
 import type { LogStore } from './log-store.ts';
+import type { EntryWatcher, LogTimes } from './log-times.ts';
 import { Parked } from './parked.ts';
 import type { Transport } from './peers/transport.ts';
 import { Proposals } from './proposals.ts';
@@ -118,7 +119,11 @@ export class ReplicationNode {
   /** Writes that were finished at the last tick. */
   private finishedBefore = 0;
   private ticker: Timer | null = null;
+  /** Heartbeats sent too late since the start: this member was too busy, or its machine. */
+  lateHeartbeats = 0;
+  private tickedMs: number;
   private readonly heartbeatMs: number;
+  private readonly clock: Clock;
   private readonly timers: Timers;
   private knownLeader: U64 = U64_ZERO;
   private knownTerm = -1;
@@ -137,6 +142,8 @@ export class ReplicationNode {
     this.log = options.log;
     this.transport = options.transport ?? null;
     this.timers = world.timers;
+    this.clock = world.clock;
+    this.tickedMs = world.clock.nowMs();
     this.onFatal = options.onFatal;
     this.heartbeatMs = heartbeatMs;
     this.timeoutTicks = Math.ceil((REQUEST_TIMEOUT_MS + 2 * electionMs) / heartbeatMs);
@@ -214,6 +221,7 @@ export class ReplicationNode {
   /** Begins to tick and to apply what the log already holds. A member that decides alone takes the lead at once. */
   start(): void {
     assert(this.ticker === null, 'replication: started twice');
+    this.tickedMs = this.clock.nowMs();
     this.ticker = this.timers.every(this.heartbeatMs, this.tick);
     this.pump.run();
   }
@@ -258,6 +266,19 @@ export class ReplicationNode {
     return this.proposals.length + this.forwarded.size + this.parked.length + this.changes.length;
   }
 
+  /** Proposals of this member that failed: not taken in time, not applied in time, or replaced by others. */
+  get failedProposals(): number {
+    return this.proposals.failedTotal + this.forwarded.failedTotal + this.parked.failedTotal;
+  }
+
+  /** Read rounds that the leader did not confirm in time, and those that failed otherwise. */
+  get readRoundsTimedOut(): number {
+    return this.reads.timedOutTotal;
+  }
+  get readRoundsFailed(): number {
+    return this.reads.failedTotal;
+  }
+
   /** How long the oldest write to the log that is not durable has taken so far, in milliseconds; 0 where there is none. */
   get oldestUnfinishedSyncMs(): number {
     return this.pump.writes.oldestMs;
@@ -268,6 +289,15 @@ export class ReplicationNode {
    */
   get isDiskStalled(): boolean {
     return this.disk.isStalled;
+  }
+
+  /** When the last entries passed the stages of the log. */
+  get times(): LogTimes {
+    return this.pump.times;
+  }
+  /** Is told of every entry that is applied from now on. */
+  watchEntries(watcher: EntryWatcher | null): void {
+    this.pump.watcher = watcher;
   }
 
   /** Somebody writes at present: what can wait is better done at leisure. */
@@ -493,6 +523,7 @@ export class ReplicationNode {
   private readonly tick = (): void => {
     if (this.isStopped) return;
     this.tickCount++;
+    this.countLateHeartbeats();
     this.raft.tick();
     this.measureLoad();
     this.catchUp.tick();
@@ -506,6 +537,14 @@ export class ReplicationNode {
     this.pump.run();
     this.cutter.check();
   };
+
+  /** A leader that does not get to its tick for two of them is late with the heartbeats to all others. */
+  private countLateHeartbeats(): void {
+    const nowMs = this.clock.nowMs();
+    const isLate = nowMs - this.tickedMs > 2 * this.heartbeatMs;
+    this.tickedMs = nowMs;
+    if (isLate && this.raft.isLeader) this.lateHeartbeats += this.raft.progress.size - 1;
+  }
 
   /** With many writes a second the commit index travels with the entries of the next. */
   private measureLoad(): void {

@@ -8,6 +8,8 @@ import type { Waiter } from './applier.ts';
 export class Parked {
   /** Bytes of data held. */
   bytes = 0;
+  /** Proposals that nobody took in time. */
+  failedTotal = 0;
   private data: Buffer[] = [];
   private waiters: Waiter[] = [];
   private ticks: number[] = [];
@@ -39,8 +41,10 @@ export class Parked {
   expire(tick: number, error: EtcdError): void {
     if (this.data.length === 0 || (this.ticks[0] as number) > tick) return;
     this.drain((data, since, waiter) => {
-      if (since <= tick) waiter.fail(error);
-      else this.add(data, since, waiter);
+      if (since <= tick) {
+        this.failedTotal++;
+        waiter.fail(error);
+      } else this.add(data, since, waiter);
     });
   }
 }

@@ -13,6 +13,8 @@ export class Proposals {
   bytes = 0;
   /** Proposals that wait. */
   length = 0;
+  /** Proposals that failed: their time was over, or their entry was replaced. */
+  failedTotal = 0;
   private head = 0;
   private mask = INITIAL_SLOTS - 1;
   private indexes: number[] = new Array<number>(INITIAL_SLOTS).fill(0);
@@ -47,6 +49,7 @@ export class Proposals {
       const isIt = at === index && this.terms[slot] === term;
       this.drop();
       if (isIt) return waiter;
+      this.failedTotal++;
       waiter.fail(lost);
     }
     return null;
@@ -62,6 +65,7 @@ export class Proposals {
     while (this.length > 0 && (this.ticks[this.head] as number) <= tick) {
       const waiter = this.waiters[this.head] as Waiter;
       this.drop();
+      this.failedTotal++;
       waiter.fail(error);
     }
   }
@@ -78,7 +82,10 @@ export class Proposals {
       const waiter = this.waiters[slot] as Waiter;
       this.drop();
       if (index > appliedIndex && termAt(index) === term) this.add(index, term, size, tick, waiter);
-      else waiter.fail(lost);
+      else {
+        this.failedTotal++;
+        waiter.fail(lost);
+      }
     }
   }
 

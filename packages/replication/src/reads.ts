@@ -28,6 +28,9 @@ class ReadBatch {
  *     gathering ──start of a round──▶ asked ──confirmed(index)──▶ waiting ──appliedTo(index)──▶ done
  */
 export class Reads {
+  /** Rounds that got no answer in time, and those that could not be asked for any more. */
+  timedOutTotal = 0;
+  failedTotal = 0;
   private gathering: Waiter[] = [];
   /** Asked and not confirmed, oldest first. */
   private asked: ReadBatch[] = [];
@@ -107,13 +110,16 @@ export class Reads {
 
   /** Fails rounds that began at `tick` or before. */
   expire(tick: number): void {
+    const before = this.asked.length + this.waiting.length;
     this.asked = expired(this.asked, tick, ErrTimeout);
     this.waiting = expired(this.waiting, tick, ErrTimeoutWaitAppliedIndex);
+    this.timedOutTotal += before - this.asked.length - this.waiting.length;
   }
 
   failAll(error: EtcdError): void {
     const batches = [...this.waiting, ...this.asked];
     const gathered = this.takeGathered();
+    this.failedTotal += this.asked.length + (gathered.length > 0 ? 1 : 0);
     this.waiting = [];
     this.asked = [];
     for (const batch of batches) for (const waiter of batch.waiters) waiter.fail(error);

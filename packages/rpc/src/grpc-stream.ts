@@ -39,7 +39,7 @@ export abstract class GrpcStream extends Stream implements MessageSink, Expiring
   protected headersSent = false;
   /** Gathers messages that came in pieces; null until one did. */
   protected reader: MessageReader | null = null;
-  private beginSize = 0;
+  protected beginSize = 0;
   private beginDirect = false;
 
   constructor(connection: Connection, id: number, receiveWindow: number) {

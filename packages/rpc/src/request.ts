@@ -33,7 +33,7 @@ export class Request {
   isGrpc = false;
   /** A gRPC call that nothing is wrong with, but that there may be no such method. */
   isCall = false;
-  /** The method's handler, once it was looked up; the server's own. */
+  /** The method's handler and its figures, once they were looked up; the server's own. */
   route: unknown = null;
   /** The first `-bin` field whose value is not base64, null where all are. */
   badBinary: Field | null = null;

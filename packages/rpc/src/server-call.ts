@@ -10,6 +10,7 @@ import type { Connection } from './http2/connection.ts';
 import { ErrorCode } from './http2/errors.ts';
 import { Flag, FRAME_HEADER_BYTES, FrameType, patchFrameLength, writeFrameHeader } from './http2/frame.ts';
 import { StreamState } from './http2/stream.ts';
+import type { MethodFigures } from './method-figures.ts';
 import type { Encoding, Request } from './request.ts';
 
 /** What serves the calls of one method. The same object serves all of them; what belongs to one call hangs on it. */
@@ -26,6 +27,16 @@ export interface MethodHandler {
   closed?(call: ServerCall): void;
   /** The queued bytes of this call fell under the low-water mark. */
   drained?(call: ServerCall): void;
+}
+
+/** What is noted of a call on its way, by whoever wants to tell later where its time went. */
+export interface CallNotes {
+  /** It waited before its handler was given it, up to now. */
+  waited(): void;
+  /** What it reads is up to date now. */
+  readable(key: string, rangeEnd: string): void;
+  /** What it asked is done; its answer is made now. */
+  answering(): void;
 }
 
 const CONTENT_TYPE = 'application/grpc';
@@ -45,6 +56,8 @@ export class ServerCall extends GrpcStream {
   guard: unknown = null;
   guardBytes = 0;
   audit: unknown = null;
+  /** Null where nobody notes anything. */
+  notes: CallNotes | null = null;
   /** How the call ended, as a status code; -1 while it goes on. */
   outcome = -1;
   /** Sent with the response's headers, if set before they go out. */
@@ -55,6 +68,9 @@ export class ServerCall extends GrpcStream {
   private compresses = false;
 
   private readonly wheel: DeadlineWheel;
+  private readonly figures: MethodFigures;
+  /** When the call began, in milliseconds; below 0 where it is not timed. */
+  private readonly sinceMs: number;
   private closedCalled = false;
   private statusCode: number = StatusCode.OK;
   private statusMessage = '';
@@ -63,10 +79,19 @@ export class ServerCall extends GrpcStream {
   private messages = 0;
   private dataBytes = 0;
 
-  constructor(connection: Connection, id: number, request: Request, handler: MethodHandler, wheel: DeadlineWheel) {
+  constructor(
+    connection: Connection,
+    id: number,
+    request: Request,
+    handler: MethodHandler,
+    figures: MethodFigures,
+    wheel: DeadlineWheel,
+  ) {
     super(connection, id, connection.limits.streamWindowBytes);
     this.request = request;
     this.handler = handler;
+    this.figures = figures;
+    this.sinceMs = figures.begin() ? connection.host.clock.nowMs() : -1;
     this.socket = connection.socket;
     this.wheel = wheel;
     this.headerBytes = request.size;
@@ -77,6 +102,11 @@ export class ServerCall extends GrpcStream {
   }
 
   /** So much waits to be read, by this client or by all, that a long answer had better be made as it is taken. */
+  /** Frames are made in the connection's own buffer. */
+  get isCopying(): boolean {
+    return true;
+  }
+
   get isCongested(): boolean {
     return this.connection.isCongested;
   }
@@ -129,6 +159,16 @@ export class ServerCall extends GrpcStream {
   useGzip(): boolean {
     if (!this.headersSent && this.isOpen) this.compresses = this.request.acceptsGzip;
     return this.compresses;
+  }
+
+  override commit(): void {
+    if (this.isOpen) this.figures.messageSent(this.beginSize);
+    super.commit();
+  }
+
+  protected override enqueueMessage(chunks: readonly Buffer[], totalBytes: number, compressed: boolean): void {
+    super.enqueueMessage(chunks, totalBytes, compressed);
+    if (this.isOpen) this.figures.messageSent(totalBytes);
   }
 
   /** As `send`, compressed if `useGzip` said so. */
@@ -237,6 +277,8 @@ export class ServerCall extends GrpcStream {
     if (this.closedCalled) return;
     this.closedCalled = true;
     this.isOpen = false;
+    this.figures.end(this.outcome);
+    if (this.sinceMs >= 0) this.figures.times.observe((this.connection.host.clock.nowMs() - this.sinceMs) / 1000);
     if (this.wheelNext !== null) this.wheel.remove(this);
     this.handler.closed?.(this);
   }
@@ -276,10 +318,22 @@ export class ServerCall extends GrpcStream {
   /** A unary call's first message counts; grpc-go's server does not look at more of them either. */
   protected override deliver(bytes: Buffer, start: number, end: number): void {
     this.messages++;
+    this.figures.messageReceived(end - start);
     if (this.state !== StreamState.OPEN) this.inputSinceMs = 0;
     if (this.handler.kind === 'stream' || (this.messages === 1 && this.state !== StreamState.OPEN)) {
-      this.handler.message(this, bytes, start, end);
+      this.handOn(bytes, start, end);
     } else if (this.messages === 1) this.held = Buffer.from(bytes.subarray(start, end));
+  }
+
+  private handOn(bytes: Buffer, start: number, end: number): void {
+    if (this.sinceMs < 0) {
+      this.handler.message(this, bytes, start, end);
+      return;
+    }
+    const { clock } = this.connection.host;
+    const sinceMs = clock.nowMs();
+    this.handler.message(this, bytes, start, end);
+    this.figures.heldSeconds += (clock.nowMs() - sinceMs) / 1000;
   }
 
   protected override refuseMessage(code: StatusCode, text: string): void {
@@ -303,7 +357,7 @@ export class ServerCall extends GrpcStream {
     else if (this.held !== null) {
       const message = this.held;
       this.held = null;
-      this.handler.message(this, message, 0, message.length);
+      this.handOn(message, 0, message.length);
     } else if (this.messages === 0) {
       this.fail(StatusCode.UNKNOWN, 'EOF');
     }

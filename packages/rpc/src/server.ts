@@ -10,6 +10,7 @@ import { ErrorCode, errorCodeName } from './http2/errors.ts';
 import { Flag, FRAME_HEADER_BYTES, FrameType, writeFrameHeader } from './http2/frame.ts';
 import { type PrefaceListener, PrefaceSniffer } from './http2/preface.ts';
 import { completeLimits, type RpcLimits } from './limits.ts';
+import { type CallerCount, CallersByHeader, MethodFigures } from './method-figures.ts';
 import { Encoding, type Request } from './request.ts';
 import { type MethodHandler, ServerCall } from './server-call.ts';
 import { ServerConnection, type ServerConnectionOwner } from './server-connection.ts';
@@ -20,6 +21,25 @@ export interface RpcServerOptions {
   readonly logger?: Logger;
   /** Told of connections that were refused or ended over what the other side did. `kind`: a word for the metrics. */
   readonly onMisuse?: (kind: string, peer: string, reason: string) => void;
+  /** Times every call, instead of one in many. */
+  readonly timesAll?: boolean;
+  /** A header, in lower case, by whose value calls are counted. */
+  readonly countedHeader?: string;
+  /** Whether a method is counted among the streams, though its client may send one message only; default: by its handler. */
+  readonly isStream?: (path: string) => boolean;
+}
+
+/** Where the calls of one header block go. */
+class Route {
+  readonly handler: MethodHandler;
+  readonly figures: MethodFigures;
+  readonly callers: CallerCount;
+
+  constructor(handler: MethodHandler, figures: MethodFigures, callers: CallerCount) {
+    this.handler = handler;
+    this.figures = figures;
+    this.callers = callers;
+  }
 }
 
 /** How a call that never reaches a handler is answered. */
@@ -30,7 +50,7 @@ interface Refusal {
 }
 
 /** Connections of one address that are worth a line of the log. */
-const MANY_CONNECTIONS = 1000;
+const MANY_CONNECTIONS = 250;
 
 /** A gRPC server that also hands plain HTTP of either version to whoever wants it. */
 export class RpcServer implements ServerConnectionOwner, PrefaceListener {
@@ -42,6 +62,11 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   private readonly misused: (kind: string, peer: string, reason: string) => void;
   private readonly host: ConnectionHost;
   private readonly handlers = new Map<string, MethodHandler>();
+  /** By path, in the order of their registration. */
+  readonly figures = new Map<string, MethodFigures>();
+  readonly callers: CallersByHeader;
+  private readonly timesAll: boolean;
+  private readonly isStream: (path: string) => boolean;
   private readonly services = new Set<string>();
   private readonly connections = new Set<ServerConnection>();
   private readonly sniffers = new Set<PrefaceSniffer>();
@@ -58,6 +83,9 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
     this.limits = completeLimits(options.limits);
     this.logger = options.logger ?? silentLogger;
     this.misused = options.onMisuse ?? (() => {});
+    this.timesAll = options.timesAll ?? false;
+    this.isStream = options.isStream ?? ((path) => this.handlers.get(path)?.kind === 'stream');
+    this.callers = new CallersByHeader(options.countedHeader ?? '');
     this.addresses = new AddressCounter(this.limits.connectionsPerAddress);
     this.host = new ConnectionHost(world.clock, world.timers, this.limits);
     this.wheel = new DeadlineWheel(world.clock, world.timers);
@@ -67,6 +95,7 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
   handle(path: string, handler: MethodHandler): void {
     assert(!this.handlers.has(path), `one handler per method: ${path}`);
     this.handlers.set(path, handler);
+    this.figures.set(path, new MethodFigures(path, this.timesAll));
     this.services.add(path.slice(1, path.lastIndexOf('/')));
   }
 
@@ -234,18 +263,32 @@ export class RpcServer implements ServerConnectionOwner, PrefaceListener {
       } else this.refuse(connection, id, endStream, this.refusal(request));
       return;
     }
-    const handler = (request.route ?? this.handlers.get(request.path) ?? null) as MethodHandler | null;
-    if (handler === null) {
+    const route = (request.route ?? this.routeOf(request)) as Route | null;
+    if (route === null) {
       this.refuse(connection, id, endStream, this.refusal(request));
       return;
     }
-    request.route = handler;
-    const call = new ServerCall(connection, id, request, handler, this.wheel);
+    const { handler } = route;
+    route.callers.calls++;
+    const call = new ServerCall(connection, id, request, handler, route.figures, this.wheel);
     connection.addStream(call);
     if (request.timeoutMs >= 0) this.wheel.add(call, request.timeoutMs);
     if (handler.kind === 'stream') handler.opened?.(call);
     else if (!endStream) call.inputSinceMs = this.host.coarseMs;
     if (endStream) this.endedWithHeaders(connection, call);
+  }
+
+  /** Looked up once for each header block. */
+  private routeOf(request: Request): Route | null {
+    const handler = this.handlers.get(request.path);
+    if (handler === undefined) return null;
+    const callers = this.callers.of(
+      this.isStream(request.path) ? 'stream' : 'unary',
+      request.header(this.callers.name),
+    );
+    const route = new Route(handler, this.figures.get(request.path) as MethodFigures, callers);
+    request.route = route;
+    return route;
   }
 
   headersTooLarge(connection: ServerConnection): void {

@@ -1,11 +1,13 @@
 import type { Logger } from '@etsd/base';
 import { RpcServer } from '@etsd/rpc';
-import type { Socket, World } from '@etsd/runtime';
+import type { World } from '@etsd/runtime';
 import type { GuardedServer } from './access.ts';
 import type { MemberConfig } from './config/config.ts';
+import { countedHandlers } from './http/counted-handler.ts';
 import type { HttpEdge, Misused } from './http/edge.ts';
 import { makeFiguresEdge, makeHttpEdge } from './http/make-edge.ts';
 import type { HttpMember } from './http/routes.ts';
+import type { V2Api } from './http/v2/v2-api.ts';
 import type { Gate } from './listeners.ts';
 import { memberLimits, rpcLimits } from './member-limits.ts';
 
@@ -17,6 +19,7 @@ export interface ClientSideParts {
   readonly rpc: RpcServer;
   readonly guarded: GuardedServer;
   readonly member: HttpMember;
+  readonly v2: V2Api | null;
   readonly isAuthOn: () => boolean;
   /** What the HTTP API tells beside a refusal for want of space. */
   readonly space: () => Readonly<Record<string, unknown>>;
@@ -39,28 +42,33 @@ export function admitClients(parts: ClientSideParts): ClientSide {
     config,
     limits,
     member,
+    v2: parts.v2,
     misused,
-    handlerOf: (path) => guarded.handlerOf(path),
+    handlerOf: countedHandlers((path) => guarded.handlerOf(path), rpc),
     isAuthEnabled: parts.isAuthOn,
     space: parts.space,
   });
   serveHttp(rpc, edge);
   for (const listener of gate.listeners) rpc.adopt(listener);
-  if (config.listenMetricsUrls.length === 0) {
-    gate.open((socket) => rpc.accept(socket));
-    return { close: () => Promise.resolve(edge.close()) };
-  }
-  // Addresses for figures are open where the others demand certificates: a transport without a single method serves them.
+  gate.open((socket) => rpc.accept(socket));
+  return { close: () => Promise.resolve(edge.close()) };
+}
+
+export type FiguresSideParts = Pick<ClientSideParts, 'world' | 'config' | 'logger' | 'gate' | 'member' | 'misused'>;
+
+/**
+ * Serves the addresses for figures, where there are any: from the moment the member runs, whether it finds the others or not,
+ * since that is what whoever watches over it wants to know.
+ */
+export function showFigures({ world, config, logger, gate, member, misused }: FiguresSideParts): ClientSide {
+  if (config.listenMetricsUrls.length === 0) return { close: () => Promise.resolve() };
+  // These are open where the others demand certificates: a transport without a single method serves them.
   const watched = new RpcServer(world, { logger, limits: rpcLimits(config, 0), onMisuse: misused });
-  const figures = makeFiguresEdge({ limits, member, misused });
+  const figures = makeFiguresEdge({ limits: memberLimits(config), member, misused });
   serveHttp(watched, figures);
-  gate.open(
-    (socket: Socket) => rpc.accept(socket),
-    (socket: Socket) => watched.accept(socket),
-  );
+  gate.openForFigures((socket) => watched.accept(socket));
   return {
     async close() {
-      edge.close();
       figures.close();
       await watched.close();
     },

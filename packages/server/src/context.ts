@@ -6,6 +6,7 @@
 import type { Logger, U64 } from '@etsd/base';
 import type { Store } from '@etsd/mvcc';
 import type { ConfChange, EtcdError, HeaderTemplate } from '@etsd/proto';
+import type { CallNotes } from '@etsd/rpc';
 import type { State } from '@etsd/state';
 import type { Access } from './access.ts';
 import type { MemberConfig } from './config/config.ts';
@@ -37,11 +38,15 @@ export interface ApiCall {
   guardBytes: number;
   /** The slot of the audit log. */
   audit: unknown;
+  /** Where its time goes; null where nobody wants to know. */
+  notes: CallNotes | null;
   readonly isOpen: boolean;
   /** How the call ended, as a status code; -1 while it goes on. */
   readonly outcome: number;
   /** Bytes of this call that the transport has not yet handed to the socket. */
   readonly queuedBytes: number;
+  /** What leaves the queue was copied: its memory may be used again, which otherwise must not change any more. */
+  readonly isCopying: boolean;
   /** So much waits to be read, by this client or by all, that a long answer had better be made as it is taken. */
   readonly isCongested: boolean;
   /** Nothing can be sent now, however short: the client's window is shut. */
@@ -66,9 +71,19 @@ export interface ApiCall {
   fail(code: number, message: string): void;
 }
 
+/** What is counted of the calls of one method (`MethodFigures` of rpc). */
+export interface CallFigures {
+  begin(): void;
+  messageReceived(bytes: number): void;
+  messageSent(bytes: number): void;
+  end(code: number): void;
+}
+
 /** The handler of one method (`MethodHandler` of rpc). */
 export interface ApiHandler {
   readonly kind: 'unary' | 'stream';
+  /** Where calls that do not come over gRPC are counted; the transport counts its own. */
+  readonly figures?: CallFigures;
   opened?(call: ApiCall): void;
   message(call: ApiCall, bytes: Buffer, start: number, end: number): void;
   halfClosed?(call: ApiCall): void;
@@ -131,6 +146,12 @@ export interface ApiQuarantine {
   readonly isAlarmed: boolean;
 }
 
+/** What proposals tell of the span they are made in (`Tracer`). */
+export interface ApiTracer {
+  /** The entry, with a mark where the request that runs now is traced and there is room for it. */
+  marked(entry: Buffer, bytesMax: number): Buffer;
+}
+
 /** The choices of the operator that show in answers. */
 export type ApiConfig = Pick<
   MemberConfig,
@@ -154,4 +175,6 @@ export interface MemberContext {
   readonly access: Access;
   /** Whether this member may serve what it holds. */
   readonly quarantine: ApiQuarantine;
+  /** Null where nothing is traced. */
+  readonly tracer: ApiTracer | null;
 }

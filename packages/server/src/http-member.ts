@@ -3,6 +3,7 @@ import type { EtcdError } from '@etsd/proto';
 import { AlarmType } from '@etsd/proto';
 import type { ReplicationNode } from '@etsd/replication';
 import type { State } from '@etsd/state';
+import { HealthFigures } from './http/health-figures.ts';
 import type { HttpMember } from './http/routes.ts';
 import type { MetricRegistry } from './metrics.ts';
 
@@ -16,8 +17,11 @@ export function httpMember(
   quarantine: { readonly isAlarmed: boolean; readonly refusal: EtcdError | null },
   metrics: MetricRegistry,
 ): HttpMember {
+  const figures = new HealthFigures();
+  figures.attachMetrics(metrics);
   return {
     serverVersion,
+    figures,
     clusterVersion: () => (state.version.version === '' ? undefined : state.version.version),
     hasLeader: () => replication.leader !== U64_ZERO,
     isLearner: () => replication.isLearner,

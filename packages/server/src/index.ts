@@ -20,6 +20,7 @@ export type { CommandResult, CommandRunner } from './archive/sender.ts';
 export { MemberRemovedError } from './bootstrap/removed.ts';
 export { buildConfig, type MemberConfig, type RawConfig, readValue } from './config/config.ts';
 export { parseInitialCluster } from './config/initial-cluster.ts';
+export type { LogRotation } from './config/observe-config.ts';
 export { findOption, nearestOption, OPTIONS, type Option, type OptionStatus } from './config/options.ts';
 export { type Endpoint, formatDuration, parseDuration, parseEndpoint } from './config/values.ts';
 export type {
@@ -37,6 +38,10 @@ export type {
 export type { LoopDelay } from './duties/loop-delay.ts';
 export { type ClusterOptions, EmbeddedCluster, startCluster } from './embed/start-cluster.ts';
 export { EmbeddedMember, type EmbedOptions, startMember } from './embed/start-member.ts';
+export { type KeySource, keySource } from './encryption/encryption-options.ts';
+export { type FileState, type StoredFile, sealedFiles } from './encryption/files.ts';
+export { type KeyReader, sourceName } from './encryption/member-keys.ts';
+export { type RewriteOptions, type Rewritten, rewriteAll } from './encryption/rewrite.ts';
 export type { PeerEdge } from './http/peer-edge.ts';
 export {
   DEFAULT_QUOTA_BYTES,
@@ -50,7 +55,7 @@ export { runMember } from './member.ts';
 export type { Member, MemberParts } from './member-parts.ts';
 export type { BcryptEngine } from './passwords.ts';
 export type { PeerLinks } from './peers.ts';
-export type { ProcessFigures } from './process-metrics.ts';
+export type { ProcessFigures, RuntimeFigures, SystemFigures } from './process-metrics.ts';
 export { LEASE_COST_BYTES, Quota } from './quota.ts';
 export { type Finding, judge, type RepairOptions, repairDirectory } from './rescue/doctor.ts';
 export { type ClosableReader, type Migration, type MigrationOptions, migrateFromEtcd } from './rescue/from-etcd.ts';

@@ -3,9 +3,12 @@ import { U64_ZERO } from '@etsd/base';
 import type { Store, WatchHub } from '@etsd/mvcc';
 import type { ReplicationNode } from '@etsd/replication';
 import type { Lessor } from '@etsd/state';
+import { attachAbsentMetrics } from './absent-metrics.ts';
+import { PromotionFigures } from './api/promotion.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
 import { shownVersion } from './duties/version-rules.ts';
-import { DISK_BUCKETS, type Histogram, MetricRegistry } from './metrics.ts';
+import { DISK_BUCKETS, type Histogram, labelText, MetricRegistry } from './metrics.ts';
+import { StoreMetrics } from './store-metrics.ts';
 import { ETSD_VERSION, PROTOCOL_VERSION } from './version.ts';
 
 export interface MeasuredParts {
@@ -25,6 +28,9 @@ export interface MeasuredParts {
 export class MemberMetrics {
   readonly registry = new MetricRegistry();
   readonly walSync: Histogram;
+  readonly walWrite: Histogram;
+  readonly store: StoreMetrics;
+  readonly promotions = new PromotionFigures();
   /** Bytes written to the log since the start. */
   walBytes = 0;
 
@@ -34,6 +40,13 @@ export class MemberMetrics {
       'The latency distributions of fsync called by WAL.',
       DISK_BUCKETS,
     );
+    this.walWrite = this.registry.histogram(
+      'etcd_disk_wal_write_duration_seconds',
+      'How long writes to the log took: each ends with the data on the disk, so that this is the same as its sync.',
+      DISK_BUCKETS,
+    );
+    this.store = new StoreMetrics(this.registry);
+    attachAbsentMetrics(this.registry);
     this.registry.value(
       'gauge',
       'etcd_disk_wal_write_bytes_total',
@@ -80,6 +93,37 @@ export class MemberMetrics {
       'The current number of pending proposals to commit.',
       () => replication.pendingProposals,
     );
+    counter(
+      'etcd_server_proposals_failed_total',
+      'Proposals of this member that failed.',
+      () => replication.failedProposals,
+    );
+    counter(
+      'etcd_server_heartbeat_send_failures_total',
+      'Heartbeats that this member as leader sent too late.',
+      () => replication.lateHeartbeats,
+    );
+    counter(
+      'etcd_server_slow_read_indexes_total',
+      'Rounds for linearizable reads that were not confirmed in time.',
+      () => replication.readRoundsTimedOut,
+    );
+    counter(
+      'etcd_server_read_indexes_failed_total',
+      'Rounds for linearizable reads that failed.',
+      () => replication.readRoundsFailed,
+    );
+    counter(
+      'etcd_server_learner_promote_successes',
+      'Learners that this member as leader made voters.',
+      () => this.promotions.successes,
+    );
+    registry.labelled(
+      'counter',
+      'etcd_server_learner_promote_failures',
+      'Learners that this member as leader did not make voters, by reason.',
+      () => new Map([...this.promotions.failures].map(([reason, count]) => [`Reason="${labelText(reason)}"`, count])),
+    );
     gauge('etcd_server_quota_backend_bytes', 'Current backend storage quota size in bytes.', () =>
       Number.isFinite(quotaBytes) ? quotaBytes : 0,
     );
@@ -109,6 +153,9 @@ export class MemberMetrics {
       'etsd_wal_oldest_unfinished_sync_seconds',
       'Age of the oldest write to the log that is not durable yet; 0 if there is none.',
       () => replication.oldestUnfinishedSyncMs / 1000,
+    );
+    gauge('etsd_disk_stalled', '1 while a write to the log has not come back for an election time-out.', () =>
+      replication.isDiskStalled ? 1 : 0,
     );
     gauge('etsd_leases', 'Leases that exist.', () => lessor.size);
     gauge('etsd_watch_unsynced_watchers', 'Watchers that are behind and fed from history.', () => hub.slowCount);

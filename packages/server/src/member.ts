@@ -7,6 +7,8 @@ import { RpcServer } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import { Access, GuardedServer } from './access.ts';
+import { registerObserve } from './api/observe.ts';
+import { MeasuredApplier } from './apply-metrics.ts';
 import type { Archiver } from './archive/archiver.ts';
 import { LogTail } from './archive/log-stretches.ts';
 import { openArchive, startCommands } from './archive/member-archive.ts';
@@ -16,7 +18,7 @@ import { bcryptCost, openTokens } from './auth-parts.ts';
 import { checkFirstStart } from './bootstrap/first-start.ts';
 import { openLog, type StartingLog } from './bootstrap/open-log.ts';
 import { MemberRemovedError } from './bootstrap/removed.ts';
-import { admitClients, type ClientSide } from './client-side.ts';
+import { admitClients, type ClientSide, showFigures } from './client-side.ts';
 import type { MemberConfig } from './config/config.ts';
 import { isSecure } from './config/validate-tls.ts';
 import type { MemberContext } from './context.ts';
@@ -27,8 +29,10 @@ import { CompactionSlices } from './duties/compaction-slices.ts';
 import { DiskSpace } from './duties/disk-space.ts';
 import { DurableIndex } from './duties/durable-index.ts';
 import { versionRefusal } from './duties/version-rules.ts';
+import { MemberKeys } from './encryption/member-keys.ts';
 import { Abuse } from './guard/abuse.ts';
 import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
+import type { HttpMember } from './http/routes.ts';
 import { httpMember } from './http-member.ts';
 import { MemberIntegrity } from './integrity/member-integrity.ts';
 import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS } from './limits.ts';
@@ -37,12 +41,14 @@ import { type FullDisk, logPlace, type OpenedData, openData, placesOf } from './
 import { memberLimits, rpcLimits } from './member-limits.ts';
 import { MemberMetrics } from './member-metrics.ts';
 import type { Member, MemberParts } from './member-parts.ts';
+import { MemberObservation } from './observe/member-observation.ts';
 import { Passwords } from './passwords.ts';
 import { attachPeerMetrics } from './peer-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
 import { attachProcessMetrics } from './process-metrics.ts';
 import { publishMember } from './publish.ts';
 import { clearNoSpace, isNoSpaceRaised, raiseNoSpace } from './quota.ts';
+import { attachRpcMetrics, CLIENT_VERSION_HEADER, isStream } from './rpc-metrics.ts';
 import { registerServices, type Services } from './services.ts';
 import { MemberSnapshots } from './snapshots/member-snapshots.ts';
 import { SnapshotMetrics } from './snapshots/snapshot-metrics.ts';
@@ -57,6 +63,8 @@ import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
 /** How long running calls may go on when a member stops. */
 const DRAIN_MS = 2000;
+/** Prefixes told to who is refused for want of space. */
+const PREFIXES_TOLD = 5;
 /** A member that learns of its removal goes on this many heartbeats. */
 const REMOVED_DELAY_TICKS = 10;
 
@@ -65,11 +73,13 @@ const REMOVED_DELAY_TICKS = 10;
  * operator can mend.
  */
 export async function runMember(given: MemberParts): Promise<Member> {
-  const { world, logger } = given;
+  const { world: plainWorld, logger } = given;
+  const keys = await MemberKeys.open(given);
+  const world = keys?.world ?? plainWorld;
   const tls = await openTlsSides(world, given.config, logger);
   const gates = await bindGates(world, given.config, tls);
   const config = withBoundPorts(given.config, gates.clients);
-  const parts: MemberParts = { ...given, config };
+  const parts: MemberParts = { ...given, world, config };
   try {
     await checkFirstStart(parts);
     // Keys that can not be used are told before anything is made on disk.
@@ -79,7 +89,7 @@ export async function runMember(given: MemberParts): Promise<Member> {
     let commands: CommandRunner | null = null;
     try {
       commands = startCommands(parts);
-      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink, commands });
+      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink, commands, keys });
       await member.serve();
       return member;
     } catch (error) {
@@ -88,6 +98,7 @@ export async function runMember(given: MemberParts): Promise<Member> {
       throw error;
     }
   } catch (error) {
+    keys?.stop();
     await gates.clients.close();
     await gates.peers.close();
     throw error;
@@ -99,6 +110,7 @@ interface Openings {
   readonly tokens: Tokens;
   readonly auditSink: AuditSink | null;
   readonly commands: CommandRunner | null;
+  readonly keys: MemberKeys | null;
 }
 
 /** The addresses of a member. */
@@ -125,6 +137,7 @@ function versionOf({ serverVersion = PROTOCOL_VERSION }: MemberParts): string {
 class RunningMember implements Member {
   readonly replication: ReplicationNode;
   private readonly parts: MemberParts;
+  private readonly keys: MemberKeys | null;
   private readonly directory: DataDirectory;
   private readonly backend: Backend;
   private readonly store: Store;
@@ -133,10 +146,10 @@ class RunningMember implements Member {
   private readonly guarded: GuardedServer;
   private readonly services: Services;
   private readonly guard: MemberGuard;
+  private readonly observation: MemberObservation;
   private readonly gates: Gates;
   private readonly links: PeerLinks;
   private readonly peers: PeerSide;
-  private readonly metrics: MemberMetrics;
   private readonly snapshots: MemberSnapshots;
   private readonly compactions: CompactionSlices;
   private readonly commits: CommitBatches;
@@ -148,6 +161,8 @@ class RunningMember implements Member {
   private readonly archiver: Archiver | null;
   private autoCompaction: AutoCompaction | null = null;
   private clients: ClientSide | null = null;
+  private figures: ClientSide | null = null;
+  private readonly shown: HttpMember;
   private readonly misused: (kind: string, peer: string, reason: string) => void;
   private isStopped = false;
   /** It has a log from before. */
@@ -167,17 +182,17 @@ class RunningMember implements Member {
     gates: Gates,
     dialTls: TlsOptions | null,
     tail: LogTail,
-    { tokens, auditSink, commands }: Openings,
+    { tokens, auditSink, commands, keys }: Openings,
   ) {
     const { world, config, logger } = parts;
     const { backend, store, state, lessor } = data;
     this.parts = parts;
+    this.keys = keys;
     this.gates = gates;
     this.directory = directory;
     this.backend = backend;
     this.store = store;
     this.state = state;
-    this.metrics = metrics;
     const durable = new DurableIndex({
       flush() {
         state.saveProgress();
@@ -198,12 +213,14 @@ class RunningMember implements Member {
       isBusy: () => this.replication.isBusy,
     });
     this.links = this.connect(opened, dialTls);
+    const applies = new MeasuredApplier(parts.observeApplier?.(state) ?? state, state, config.warningApplyMs);
+    applies.attachMetrics(metrics.registry);
     this.replication = new ReplicationNode({
       world,
       logger,
       log: opened.log,
       start: opened.start,
-      applier: parts.observeApplier?.(state) ?? state,
+      applier: applies,
       durableIndex: () => durable.read(),
       onFatal: parts.fail,
       transport: this.links,
@@ -232,11 +249,19 @@ class RunningMember implements Member {
       fail: parts.fail,
     });
     const abuse = new Abuse(logger, world.clock);
-    this.misused = (kind, peer, reason) => abuse.note(kind, peer, { reason });
+    const { door } = gates.clients;
+    this.misused = (kind, peer, reason) => {
+      abuse.note(kind, peer, { reason });
+      door?.misused(kind, peer, reason);
+    };
+    if (door !== null) door.onRefused = (address) => abuse.note('offences_per_address', address);
     this.rpc = new RpcServer(world, {
       logger,
       limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS),
       onMisuse: this.misused,
+      timesAll: config.metrics === 'extensive',
+      countedHeader: CLIENT_VERSION_HEADER,
+      isStream,
     });
     this.compactions = new CompactionSlices(store, {
       after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
@@ -245,7 +270,11 @@ class RunningMember implements Member {
       batch: config.compactionBatchLimit,
       sliced: () => this.commits.applied(),
       pauseMs: config.compactionSleepIntervalMs,
-      finished: (revision) => logger.log('info', 'finished scheduled compaction', { 'compact-revision': revision }),
+      held: (ms) => metrics.store.compactionSlice(ms),
+      finished: (revision, tookMs) => {
+        metrics.store.compacted(tookMs, world.clock.wallMs());
+        logger.log('info', 'finished scheduled compaction', { 'compact-revision': revision });
+      },
     });
     this.commits = new CommitBatches(backend, {
       every: (ms, callback) => world.timers.every(ms, callback, { ref: false }),
@@ -273,7 +302,16 @@ class RunningMember implements Member {
       pendingProposals: () => this.replication.pendingProposals,
       revision: () => store.revision,
     });
-    this.guarded = new GuardedServer(this.rpc, access, this.guard.guards);
+    this.observation = new MemberObservation({
+      world,
+      logger,
+      config: config.observe,
+      memberId: this.replication.memberId,
+      replication: this.replication,
+      store,
+      access,
+    });
+    this.guarded = new GuardedServer(this.rpc, access, this.observation.guards(this.guard.guards));
     const context: MemberContext = {
       world,
       logger,
@@ -289,6 +327,7 @@ class RunningMember implements Member {
       rpc: this.guarded,
       access,
       quarantine: this.integrity.quarantine,
+      tracer: this.observation.tracer,
     };
     this.diskSpace = new DiskSpace({
       places: placesOf(config, directory),
@@ -341,9 +380,14 @@ class RunningMember implements Member {
       guard: this.guard,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
+      v2: config.enableV2 ? { passesIdentity: config.gatewayClientCertAuth } : null,
       serverVersion: versionOf(parts),
+      hashTimes: metrics.store.hashTimes,
+      promotions: metrics.promotions,
       fail: parts.fail,
     });
+    const { tally, usage } = this.observation;
+    registerObserve({ context, usage, tally, space: this.space, levels: parts.levels ?? null });
     this.integrity.onChange = (isQuarantined) => {
       this.services.health.set(!isQuarantined);
       if (isQuarantined) this.services.watch.endAll();
@@ -384,7 +428,10 @@ class RunningMember implements Member {
       auth: state.auth,
       loopDelay: parts.loopDelay,
     });
-    attachSpaceMetrics(metrics.registry, this.space);
+    metrics.store.attach(store, backend, this.services.watch.hub, this.services.expiry);
+    attachRpcMetrics(metrics.registry, this.rpc, config.metrics === 'extensive');
+    attachSpaceMetrics(metrics.registry, this.space, () => !state.auth.enabled);
+    this.observation.attachMetrics(metrics.registry);
     this.integrity.attachMetrics(metrics.registry);
     const sides = [gates.tls.clients, gates.tls.peers].filter((side) => side !== null);
     attachTlsMetrics(
@@ -393,6 +440,7 @@ class RunningMember implements Member {
       () => world.clock.wallMs(),
     );
     for (const side of sides) side.watch();
+    this.shown = httpMember(versionOf(parts), this.replication, state, this.integrity.quarantine, metrics.registry);
     this.guard.attachMetrics(metrics.registry, () => this.rpc.connectionCount);
     if (parts.process !== undefined) attachProcessMetrics(metrics.registry, parts.process);
     if (this.links instanceof HttpTransport) attachPeerMetrics(metrics.registry, this.links, this.replication.memberId);
@@ -442,6 +490,7 @@ class RunningMember implements Member {
       nowMs: () => world.clock.nowMs(),
       logger,
       prefixes: this.prefixes,
+      counted: () => this.observation.tally.largest(PREFIXES_TOLD),
       alarm: () => ({
         isRaised: isNoSpaceRaised(context),
         isHeld: state.alarms.isHeld(replication.memberId, AlarmType.NOSPACE),
@@ -508,12 +557,14 @@ class RunningMember implements Member {
     await this.heldAlarm.open();
     await this.integrity.open();
     this.replication.start();
+    this.showFigures();
     this.integrity.start();
     this.services.duties.start();
     this.peers.open();
     await this.untilLeaderKnown();
     this.diskSpace.start();
     this.space.start();
+    this.observation.start();
     const publishing = {
       replication: this.replication,
       logger,
@@ -545,6 +596,12 @@ class RunningMember implements Member {
     });
   }
 
+  private showFigures(): void {
+    const { world, config, logger } = this.parts;
+    const { misused, shown: member } = this;
+    this.figures = showFigures({ world, config, logger, gate: this.gates.clients, member, misused });
+  }
+
   private admitClients(): void {
     const { world, config, logger } = this.parts;
     this.clients = admitClients({
@@ -554,13 +611,8 @@ class RunningMember implements Member {
       gate: this.gates.clients,
       rpc: this.rpc,
       guarded: this.guarded,
-      member: httpMember(
-        versionOf(this.parts),
-        this.replication,
-        this.state,
-        this.integrity.quarantine,
-        this.metrics.registry,
-      ),
+      member: this.shown,
+      v2: this.services.v2,
       isAuthOn: () => this.state.auth.enabled,
       space: () => this.space.explain(!this.state.auth.enabled),
       misused: this.misused,
@@ -584,19 +636,26 @@ class RunningMember implements Member {
     );
   }
 
+  reload(): void {
+    this.keys?.reload();
+  }
+
   async stop(): Promise<void> {
     if (this.isStopped) return;
     this.isStopped = true;
     const { logger } = this.parts;
+    this.keys?.stop();
     this.autoCompaction?.stop();
     // While it leads: the next leader goes on from the times noted here.
     await this.services.settle();
     await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
     await this.clients?.close();
+    await this.figures?.close();
     if (this.parts.drainMs === 0) await this.rpc.close();
     else await this.rpc.drain();
     this.services.stop();
     await this.guard.stop();
+    this.observation.stop();
     this.compactions.stop();
     this.commits.stop();
     this.diskSpace.stop();

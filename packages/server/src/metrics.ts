@@ -3,8 +3,13 @@
  * path is adding to a number; everything else happens when somebody reads.
  */
 
+/** Upper bounds of a histogram: the first one, doubled as often as it takes to have so many. */
+export function doubled(first: number, count: number): readonly number[] {
+  return Array.from({ length: count }, (_, power) => first * 2 ** power);
+}
+
 /** Upper bounds of fsync and commit durations in seconds: 1 ms doubled thirteen times, as etcd's. */
-export const DISK_BUCKETS: readonly number[] = Array.from({ length: 14 }, (_, power) => 0.001 * 2 ** power);
+export const DISK_BUCKETS = doubled(0.001, 14);
 
 /** A distribution over fixed upper bounds. */
 export class Histogram {
@@ -29,8 +34,12 @@ export class Histogram {
 
   /** The lines of one histogram under this name. */
   lines(name: string): string[] {
+    return distributionLines(name, '', this.view());
+  }
+
+  view(): DistributionView {
     const { bounds, counts, sum, count } = this;
-    return distributionLines(name, '', { bounds, counts, sum, count });
+    return { bounds, counts, sum, count };
   }
 }
 
@@ -49,12 +58,12 @@ function distributionLines(name: string, labels: string, view: DistributionView)
   let total = 0;
   for (let bucket = 0; bucket < view.bounds.length; bucket++) {
     total += view.counts[bucket] as number;
-    lines.push(`${name}_bucket{${before}le="${formatNumber(view.bounds[bucket] as number)}"} ${total}`);
+    lines.push(`${name}_bucket{${before}le="${formatNumber(view.bounds[bucket] as number)}"} ${formatNumber(total)}`);
   }
   lines.push(
-    `${name}_bucket{${before}le="+Inf"} ${view.count}`,
+    `${name}_bucket{${before}le="+Inf"} ${formatNumber(view.count)}`,
     `${name}_sum${behind} ${formatNumber(view.sum)}`,
-    `${name}_count${behind} ${view.count}`,
+    `${name}_count${behind} ${formatNumber(view.count)}`,
   );
   return lines;
 }
@@ -87,6 +96,11 @@ export class MetricRegistry {
     });
   }
 
+  /** Lines as they are to stand there, read when asked for: where a map by label would be too much. */
+  lines(type: 'counter' | 'gauge', name: string, help: string, read: () => string[]): void {
+    this.metrics.push({ name, help, type, lines: read });
+  }
+
   /** Distributions by label, read when asked for. */
   labelledHistogram(name: string, help: string, read: () => ReadonlyMap<string, DistributionView>): void {
     const lines = (): string[] => [...read()].flatMap(([labels, view]) => distributionLines(name, labels, view));
@@ -113,7 +127,16 @@ export class MetricRegistry {
   }
 }
 
-function formatNumber(value: number): string {
-  if (Number.isInteger(value) && Math.abs(value) < 1e21) return String(value);
-  return String(value).replace(/e\+?(-?)(\d)$/, 'e$10$2');
+/** The shortest digits that mean the number, with an exponent from a million on and below a ten-thousandth: as Go does. */
+export function formatNumber(value: number): string {
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? 'NaN' : value > 0 ? '+Inf' : '-Inf';
+  const size = Math.abs(value);
+  if (size === 0 || (size >= 1e-4 && size < 1e6)) return String(value);
+  const [digits, exponent] = value.toExponential().split('e') as [string, string];
+  return `${digits}e${exponent.startsWith('-') ? '-' : '+'}${exponent.slice(1).padStart(2, '0')}`;
+}
+
+/** A text as a label's value stands within its quotes. */
+export function labelText(text: string): string {
+  return text.replace(/["\\\n]/g, (character) => (character === '\n' ? '\\n' : `\\${character}`));
 }

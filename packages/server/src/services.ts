@@ -12,8 +12,8 @@ import { LeaderGuard } from './api/leader-guard.ts';
 import { registerLease } from './api/lease.ts';
 import { PeerLeaseForwarder } from './api/lease-peers.ts';
 import { registerLock } from './api/lock.ts';
-import { registerMaintenance } from './api/maintenance.ts';
-import { PROMOTE_PATH, Promotion } from './api/promotion.ts';
+import { type HashTimes, registerMaintenance } from './api/maintenance.ts';
+import { PROMOTE_PATH, Promotion, type PromotionFigures } from './api/promotion.ts';
 import { Reconfiguration } from './api/reconfiguration.ts';
 import { SliceRunner } from './api/slice-runner.ts';
 import { registerSnapshot, type SnapshotFileSource } from './api/snapshot.ts';
@@ -23,9 +23,11 @@ import { ClusterDuties, type ClusterDutiesSettings } from './duties/cluster-duti
 import type { CompactionSlices } from './duties/compaction-slices.ts';
 import { LearnerPromotion } from './duties/learner-promotion.ts';
 import { CHECKPOINT_INTERVAL_MS, LeaseExpiry, REVOKES_PER_SECOND } from './duties/lease-expiry.ts';
+import { V2Expiry } from './duties/v2-expiry.ts';
 import type { MemberGuard } from './guard/member-guard.ts';
 import { routeDuties } from './http/duty-routes.ts';
 import { MEMBERS_PATH, membersRoute, promoteRoute } from './http/member-routes.ts';
+import { V2Api, type V2Links } from './http/v2/v2-api.ts';
 import type { Passwords } from './passwords.ts';
 import type { PeerLinks, PeerSide } from './peers.ts';
 import { Quota } from './quota.ts';
@@ -35,14 +37,18 @@ export interface ServicesParts {
   readonly lessor: Lessor;
   readonly snapshots: SnapshotFileSource;
   readonly peers: PeerSide;
-  readonly links: PeerLinks;
+  readonly links: PeerLinks & V2Links;
   readonly compactions: CompactionSlices;
   readonly passwords: Passwords;
   readonly guard: Pick<MemberGuard, 'audit' | 'logins'>;
   readonly watchProgressIntervalMs: number;
   readonly diskSpace: { readonly isLow: boolean };
   readonly clusterSettings: ClusterDutiesSettings;
+  /** The API of etcd 2; null where it is not served. */
+  readonly v2: { readonly passesIdentity: boolean } | null;
   readonly serverVersion: string;
+  readonly hashTimes: HashTimes;
+  readonly promotions: PromotionFigures;
   readonly fail: (error: unknown) => void;
 }
 
@@ -52,6 +58,8 @@ export interface Services {
   readonly health: Health;
   readonly expiry: LeaseExpiry;
   readonly duties: ClusterDuties;
+  /** Null where it is not served. */
+  readonly v2: V2Api | null;
   /** Compacts through the log, as a client's request would. */
   compact(revision: number, done: (failure: string | undefined) => void): void;
   /** While the log still takes entries: notes in it what a restart should know. Takes a second at most. */
@@ -71,7 +79,7 @@ export function registerServices(parts: ServicesParts): Services {
   const guard = new LeaderGuard({ world, replication, electionMs });
   const runner = new SliceRunner(world, context.limits.sliceMs);
   registerKv({ context, quota, compactions, runner });
-  registerMaintenance({ context, runner, serverVersion: parts.serverVersion });
+  registerMaintenance({ context, runner, hashTimes: parts.hashTimes, serverVersion: parts.serverVersion });
   registerSnapshot(context, parts.snapshots);
   const learners = registerMembership(parts);
   registerAuth(context, parts.passwords, parts.guard.logins);
@@ -118,6 +126,13 @@ export function registerServices(parts: ServicesParts): Services {
     duties.termBegan();
   };
   expiry.start();
+  const v2Expiry = new V2Expiry({
+    every: (ms, callback) => world.timers.every(ms, callback),
+    wallMs: () => world.clock.wallMs(),
+    replication,
+    keys: state.v2,
+  });
+  const v2 = parts.v2 === null ? null : new V2Api({ context, quota, links: parts.links, ...parts.v2 });
   const forwarder = new PeerLeaseForwarder(parts.peers.postLease);
   parts.peers.answerLeases(registerLease({ context, quota, lessor, expiry, guard, forwarder }));
   return {
@@ -125,6 +140,7 @@ export function registerServices(parts: ServicesParts): Services {
     health,
     expiry,
     duties,
+    v2,
     compact(revision, done) {
       const body = CompactionRequest.encode(CompactionRequest.create({ revision }));
       const waiter: ApiWaiter = { done: () => done(undefined), fail: (error) => done(error.message) };
@@ -141,6 +157,8 @@ export function registerServices(parts: ServicesParts): Services {
     },
     stop() {
       learners?.stop();
+      v2Expiry.stop();
+      v2?.close();
       watch.stop();
       expiry.stop();
       duties.stop();
@@ -151,7 +169,7 @@ export function registerServices(parts: ServicesParts): Services {
 }
 
 /** Membership towards clients and towards the other members, and promoting learners unasked where that is wanted. */
-function registerMembership({ context, peers, links }: ServicesParts): LearnerPromotion | null {
+function registerMembership({ context, peers, links, promotions }: ServicesParts): LearnerPromotion | null {
   const { world, config, replication, state, memberId, clusterId, logger } = context;
   const { members } = state;
   const activeSince = (id: U64): number | null => links.activeSince(id);
@@ -162,7 +180,12 @@ function registerMembership({ context, peers, links }: ServicesParts): LearnerPr
     nowMs: () => world.clock.nowMs(),
     isStrict: config.strictReconfigCheck,
   });
-  const promotion = new Promotion({ context, rules, request: (...question) => links.request(...question) });
+  const promotion = new Promotion({
+    context,
+    rules,
+    request: (...question) => links.request(...question),
+    figures: promotions,
+  });
   registerCluster({ context, rules, promotion });
   const readBarrier = (waiter: ApiWaiter): void => replication.readBarrier(waiter);
   peers.edge.route(MEMBERS_PATH, membersRoute({ clusterId, members, readBarrier }));

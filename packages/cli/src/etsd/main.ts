@@ -1,7 +1,7 @@
 import { checkLmdb, LmdbBackend, loadEngine } from '@etsd/backend/lmdb';
 import { errorChain, errorFrom, type Logger, OperatorError } from '@etsd/base';
 import type { World } from '@etsd/runtime';
-import { nodeWorld } from '@etsd/runtime/node';
+import { nodeWorld, readSecretFile, runSecretCommand } from '@etsd/runtime/node';
 import { ETSD_VERSION, LineLogger, type Member, MemberRemovedError, PROTOCOL_VERSION, runMember } from '@etsd/server';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
 import { CommandShell } from './command-shell.ts';
@@ -63,7 +63,7 @@ function checkedSettings(args: Arguments, words: readonly string[], logger: Logg
   try {
     if (args.rest.length > 0) throw new OperatorError(`'${args.rest[0]}' is not a valid flag`);
     const settings = readSettings(args, process.env);
-    return { ...settings, outputs: new LogOutputs(settings.config.logOutputs) };
+    return { ...settings, outputs: new LogOutputs(settings.config.logOutputs, settings.config.observe.logRotation) };
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     logger.log('info', 'Running: ', { args: ['etsd', ...words] });
@@ -86,6 +86,7 @@ async function run(
   for (const variable of unknownVariables) {
     logger.log('warn', 'unrecognized environment variable', { 'environment-variable': variable });
   }
+  switchOnSignal(logger);
   const manager = await openServiceManager(process.env, logger);
   manager?.starting();
   let backend: LmdbBackend | null = null;
@@ -114,11 +115,14 @@ async function run(
     },
     exit: () => exitWhenIdle(backend, EXIT_FAILURE),
   });
+  // Without keys to exchange the signal ends the process, as etcd.
+  if (config.encryption !== null) process.on('SIGHUP', () => member?.reload());
   try {
     member = await runMember({
       world,
       config,
       logger,
+      levels: logger,
       loadBackend: loadEngine,
       openBackend: (path, onFailure, onOutOfSpace) => {
         backend = new LmdbBackend(path, onFailure, onOutOfSpace);
@@ -128,6 +132,7 @@ async function run(
       loopDelay: measureLoopDelay(),
       process: processFigures(),
       startCommands: () => new CommandShell(),
+      readKeys: ({ file, command }) => (file === '' ? runSecretCommand(command) : readSecretFile(file)),
       fail,
     });
     const served = member;
@@ -146,6 +151,12 @@ function exitWhenIdle(backend: LmdbBackend | null, status: number): void {
   if (backend === null) exit();
   setTimeout(exit, IDLE_WAIT_MS);
   void backend?.idle().then(() => setImmediate(exit));
+}
+
+/** SIGUSR2 writes everything, and the next one what the flag says again. */
+function switchOnSignal(logger: LineLogger): void {
+  const usual = logger.level;
+  process.on('SIGUSR2', () => logger.setLevel(logger.level === 'debug' ? usual : 'debug'));
 }
 
 /** Drains on the first signal; ends as that signal would have ended the process. A second signal does not wait. */

@@ -14,7 +14,7 @@ import {
 import { MemberRecord } from '@etsd/state';
 import { registerCluster } from './cluster.ts';
 import { MEMBER_ID, TestMember } from './member.fixture.ts';
-import { Promotion } from './promotion.ts';
+import { Promotion, PromotionFigures } from './promotion.ts';
 import { Reconfiguration } from './reconfiguration.ts';
 
 const path = (method: string) => `/etcdserverpb.Cluster/${method}`;
@@ -34,7 +34,11 @@ function setUp(): TestMember {
     isStrict: true,
   });
   const request = () => assert.fail('nobody is to be asked');
-  registerCluster({ context, rules, promotion: new Promotion({ context, rules, request }) });
+  registerCluster({
+    context,
+    rules,
+    promotion: new Promotion({ context, rules, request, figures: new PromotionFigures() }),
+  });
   return member;
 }
 

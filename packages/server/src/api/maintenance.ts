@@ -44,8 +44,19 @@ import { type Reply, registerUnary } from './unary.ts';
 
 const ALARM_NAMES: Readonly<Record<number, string>> = { 0: 'NONE', 1: 'NOSPACE', 2: 'CORRUPT' };
 
+/** Hears how long something took, in seconds. */
+interface Times {
+  observe(seconds: number): void;
+}
+
+export interface HashTimes {
+  readonly whole: Times;
+  readonly atRevision: Times;
+}
+
 export interface MaintenanceParts {
   readonly context: MemberContext;
+  readonly hashTimes?: HashTimes | null;
   readonly runner: SliceRunner;
   /** What Status says; default `PROTOCOL_VERSION`. */
   readonly serverVersion?: string;
@@ -103,10 +114,12 @@ class MaintenanceService {
   private readonly context: MemberContext;
   private readonly runner: SliceRunner;
   private readonly serverVersion: string;
+  private readonly hashTimes: HashTimes | null;
   /** Those who wait for the defragmentation that is under way; null where there is none. */
   private defragmenting: Reply[] | null = null;
 
-  constructor({ context, runner, serverVersion = PROTOCOL_VERSION }: MaintenanceParts) {
+  constructor({ context, hashTimes = null, runner, serverVersion = PROTOCOL_VERSION }: MaintenanceParts) {
+    this.hashTimes = hashTimes;
     this.context = context;
     this.serverVersion = serverVersion;
     this.runner = runner;
@@ -171,7 +184,7 @@ class MaintenanceService {
 
   hash(reply: Reply): void {
     const job = this.context.store.hashAll();
-    this.hashInSlices(reply, job, () => {
+    this.hashInSlices(reply, job, this.hashTimes?.whole ?? null, () => {
       const response = HashResponse.create({ header: responseHeader(this.context), hash: job.hash });
       return HashResponse.encode(response);
     });
@@ -189,7 +202,7 @@ class MaintenanceService {
       return HashKVResponse.encode(HashKVResponse.create({ header, hash, compactRevision }));
     };
     // Anything else is a hash that a compaction has left.
-    if (result instanceof KvHash) this.hashInSlices(reply, result, answer);
+    if (result instanceof KvHash) this.hashInSlices(reply, result, this.hashTimes?.atRevision ?? null, answer);
     else reply.answer(answer());
   }
 
@@ -292,10 +305,13 @@ class MaintenanceService {
   }
 
   /** Goes on to the end also where the client left, for what the hash reads from is released there. */
-  private hashInSlices(reply: Reply, hash: SlicedHash, answer: () => Buffer): void {
+  private hashInSlices(reply: Reply, hash: SlicedHash, times: Times | null, answer: () => Buffer): void {
+    const { clock } = this.context.world;
+    const startMs = clock.nowMs();
     const job: SlicedJob = {
       step() {
         if (!hash.slice(HASH_SLICE_BYTES)) return false;
+        times?.observe((clock.nowMs() - startMs) / 1000);
         if (reply.isOpen) reply.answer(answer());
         return true;
       },

@@ -5,7 +5,7 @@ import { u64FromNumber } from '@etsd/base';
 import { ConfState, ErrLearnerNotReady, ErrMemberNotFound, ErrMemberNotLearner, type EtcdError } from '@etsd/proto';
 import { MemberRecord, membersToJson } from '@etsd/state';
 import { MEMBER_ID, TestMember } from './member.fixture.ts';
-import { type PeerRequest, Promotion, promotionFailure } from './promotion.ts';
+import { type PeerRequest, Promotion, PromotionFigures, promotionFailure } from './promotion.ts';
 import { ErrMemberNotEnoughStarted, Reconfiguration } from './reconfiguration.ts';
 
 const LEARNER = u64FromNumber(7);
@@ -23,7 +23,7 @@ function setUp(request: PeerRequest = () => assert.fail('nobody is to be asked')
     nowMs: () => member.world.now,
     isStrict: true,
   });
-  const promotion = new Promotion({ context: member.context, rules, request });
+  const promotion = new Promotion({ context: member.context, rules, request, figures: new PromotionFigures() });
   const outcomes: string[] = [];
   const waiter = {
     done: (list: readonly MemberRecord[]) => outcomes.push(list.map((each) => `${each.isLearner}`).join()),

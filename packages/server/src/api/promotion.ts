@@ -41,7 +41,25 @@ export interface PromotionParts {
   readonly context: MemberContext;
   readonly rules: Reconfiguration;
   readonly request: PeerRequest;
+  readonly figures: PromotionFigures;
 }
+
+/** Promotions that this member decided on as leader. */
+export class PromotionFigures {
+  successes = 0;
+  /** By reason, in etcd's words for its logs. */
+  readonly failures = new Map<string, number>();
+
+  failed(error: EtcdError): void {
+    const reason = REASONS.get(error) ?? error.message;
+    this.failures.set(reason, (this.failures.get(reason) ?? 0) + 1);
+  }
+}
+
+const REASONS: ReadonlyMap<EtcdError, string> = new Map([
+  [ErrMemberNotFound, 'membership: ID not found'],
+  [ErrMemberNotLearner, 'membership: can only promote a learner member'],
+]);
 
 /** Who waits for a learner to vote: hears the members as they are then. */
 export interface PromotionWaiter {
@@ -66,8 +84,10 @@ export class Promotion {
   /** Promotes as leader; fails with `ErrNotLeader` elsewhere. */
   promoteHere(id: U64, waiter: PromotionWaiter): void {
     const { context } = this.parts;
+    const { figures } = this.parts;
     const refused = this.reasonAgainst(id);
     if (refused !== null) {
+      if (refused !== ErrNotLeader) figures.failed(refused);
       waiter.fail(refused);
       return;
     }
@@ -75,8 +95,14 @@ export class Promotion {
     const requestId = context.replication.nextRequestId();
     change.id = u64FromHalves(requestId.high, requestId.low);
     context.replication.proposeConfChange(change, {
-      done: (result) => waiter.done((result as MembersResult).members),
-      fail: (error) => waiter.fail(error),
+      done: (result) => {
+        figures.successes++;
+        waiter.done((result as MembersResult).members);
+      },
+      fail: (error) => {
+        figures.failed(error);
+        waiter.fail(error);
+      },
     });
   }
 

@@ -18,8 +18,10 @@ export interface SliceSchedule {
   readonly pauseMs: number;
   /** Hears of each slice: what it deleted waits in the backend's open batch. */
   readonly sliced: () => void;
-  /** Hears of a compaction that is through, with its revision. */
-  readonly finished: (revision: number) => void;
+  /** Hears how long a slice held the event loop, in milliseconds. */
+  readonly held: (ms: number) => void;
+  /** Hears of a compaction that is through, with its revision, and how long it took. */
+  readonly finished: (revision: number, tookMs: number) => void;
 }
 
 /** Removes what was compacted, a slice at a time with pauses between, so that nobody notices. */
@@ -31,6 +33,8 @@ export class CompactionSlices {
   private stopped = false;
   /** Records still to be removed before the next pause. */
   private left = 0;
+  /** When the first slice of this compaction began; below 0 where none is under way. */
+  private sinceMs = -1;
 
   constructor(store: CompactingStore, schedule: SliceSchedule) {
     this.store = store;
@@ -64,9 +68,11 @@ export class CompactionSlices {
   private readonly slice = (): void => {
     this.timer = null;
     if (this.stopped) return;
-    const { after, batch, nowMs, pauseMs, sliceMs, sliced } = this.schedule;
+    const { after, batch, nowMs, pauseMs, sliceMs, sliced, held } = this.schedule;
     if (this.left <= 0) this.left = batch;
-    const until = nowMs() + sliceMs;
+    const startMs = nowMs();
+    const until = startMs + sliceMs;
+    if (this.sinceMs < 0) this.sinceMs = startMs;
     let done = false;
     do {
       const records = Math.min(this.left, COMPACT_SLICE_RECORDS);
@@ -74,12 +80,14 @@ export class CompactionSlices {
       done = this.store.compactSlice(records);
     } while (!done && this.left > 0 && nowMs() < until);
     sliced();
+    held(nowMs() - startMs);
     if (!done) {
       this.timer = after(this.left > 0 ? 0 : pauseMs, this.slice);
       return;
     }
     this.left = 0;
-    this.schedule.finished(this.store.compactRevision);
+    this.schedule.finished(this.store.compactRevision, nowMs() - this.sinceMs);
+    this.sinceMs = -1;
     const waiters = this.waiters;
     this.waiters = [];
     for (const done of waiters) done();

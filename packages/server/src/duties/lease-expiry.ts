@@ -24,6 +24,7 @@ import {
 } from '@etsd/proto';
 import type { Lease, LeaseListener, Lessor } from '@etsd/state';
 import type { ApiReplication, ApiWaiter, ApiWorld, TimerHandle } from '../context.ts';
+import { doubled, Histogram } from '../metrics.ts';
 import type { Caller } from '../tokens.ts';
 import { LeaseCheckpoints, proposeCheckpoints } from './lease-checkpoints.ts';
 import { LeaseClock } from './lease-clock.ts';
@@ -62,11 +63,22 @@ export interface LeaseExpiryParts {
 
 const nobody: ApiWaiter = { done: () => {}, fail: () => {} };
 
+/** What happened to leases since the start, as this member saw it. */
+class LeaseFigures {
+  granted = 0;
+  revoked = 0;
+  /** By this member as leader. */
+  renewed = 0;
+  /** Times to live that were granted, in seconds. */
+  readonly ttls = new Histogram(doubled(1, 24));
+}
+
 export class LeaseExpiry implements LeaseListener {
   /** This member keeps the deadlines. */
   isPrimary = false;
   /** Revokes asked for since the start. */
   revokesProposed = 0;
+  readonly figures = new LeaseFigures();
 
   private readonly parts: LeaseExpiryParts;
   private readonly clock: LeaseClock;
@@ -189,10 +201,13 @@ export class LeaseExpiry implements LeaseListener {
   // -- what the log says ----------------------------------------------------------------------------------------------
 
   granted(lease: Lease): void {
+    this.figures.granted++;
+    this.figures.ttls.observe(lease.ttl);
     if (this.isPrimary) this.schedule(lease, this.nowMs() + lease.ttl * 1000);
   }
 
   revoked(lease: Lease): void {
+    this.figures.revoked++;
     if (!this.isScheduled(lease)) return;
     this.deadlines.remove(lease);
     const waiters = this.afterRevoke.get(lease);
@@ -326,6 +341,7 @@ export class LeaseExpiry implements LeaseListener {
       return;
     }
     lease.deadline = this.nowMs() + lease.ttl * 1000;
+    this.figures.renewed++;
     waiter.renewed(lease.ttl);
   }
 

@@ -13,6 +13,7 @@ import type { PeerRequests } from '../duties/member-versions.ts';
 import { answerHash, PeerHashes } from '../duties/peer-hashes.ts';
 import { FakeExchange, type FakeRequest } from './exchange.fixture.ts';
 import { HttpFront } from './front.ts';
+import { HealthFigures } from './health-figures.ts';
 import type { HttpMember, HttpPolicy } from './routes.ts';
 
 const member: HttpMember = {
@@ -23,6 +24,7 @@ const member: HttpMember = {
   alarms: () => ['NOSPACE'],
   probeRead: async () => undefined,
   metricsPage: () => '',
+  figures: new HealthFigures(),
 };
 
 const TARGETS = [

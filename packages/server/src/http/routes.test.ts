@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { FakeExchange, type FakeRequest } from './exchange.fixture.ts';
 import { HttpFront } from './front.ts';
+import { HealthFigures } from './health-figures.ts';
 import type { HttpMember, HttpPolicy } from './routes.ts';
 
 class FakeMember implements HttpMember {
@@ -18,6 +19,7 @@ class FakeMember implements HttpMember {
   readonly alarms = (): readonly string[] => this.raised;
   readonly probeRead = (): Promise<string | undefined> => Promise.resolve(this.failure);
   readonly metricsPage = (): string => 'etcd_x 1\n';
+  readonly figures = new HealthFigures();
 }
 
 const OPEN: HttpPolicy = { cors: ['*'], hostWhitelist: ['*'], ignoresNames: () => false };

@@ -1,5 +1,6 @@
 /** The plain HTTP side of a client address: /version, /health, /livez, /readyz, /metrics. */
 import { ErrTimeout } from '@etsd/proto';
+import type { HealthFigures } from './health-figures.ts';
 
 export interface HttpAnswer {
   readonly status: number;
@@ -19,6 +20,7 @@ export interface HttpMember {
   /** Resolves to nothing when a linearizable read works, or to the reason why not. */
   probeRead(): Promise<string | undefined>;
   metricsPage(): string;
+  readonly figures: HealthFigures;
 }
 
 /** What the operator allows of browsers and host names. */
@@ -56,7 +58,7 @@ export async function answerRoute(member: HttpMember, method: string, url: URL):
       return {
         status: 200,
         headers: [['Content-Type', 'text/plain; version=0.0.4; charset=utf-8; escaping=underscores']],
-        body: member.metricsPage(),
+        body: page(member),
       };
     case '/health':
       return await health(member, url);
@@ -65,8 +67,16 @@ export async function answerRoute(member: HttpMember, method: string, url: URL):
   }
 }
 
+function page(member: HttpMember): string {
+  const shown = member.metricsPage();
+  member.figures.pages++;
+  return shown;
+}
+
 async function health(member: HttpMember, url: URL): Promise<HttpAnswer> {
   const reason = await healthReason(member, url);
+  if (reason === undefined) member.figures.healthy++;
+  else member.figures.unhealthy++;
   if (reason === undefined) return text(200, '{"health":"true","reason":""}');
   return text(503, `${JSON.stringify({ health: 'false', reason })}\n`, ['X-Content-Type-Options', 'nosniff']);
 }
@@ -114,6 +124,7 @@ async function checks(member: HttpMember, url: URL): Promise<HttpAnswer> {
   for (const name of names.filter((candidate) => !excluded.includes(candidate))) {
     const reason = await (CHECKS[name] as Check)(member);
     if (reason !== undefined) failed = true;
+    member.figures.checked(set, name, reason === undefined);
     lines.push(reason === undefined ? `[+]${name} ok\n` : `[-]${name} failed: ${reason}\n`);
   }
   const nosniff = ['X-Content-Type-Options', 'nosniff'] as const;

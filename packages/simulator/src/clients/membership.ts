@@ -43,6 +43,8 @@ export class Membership extends Chore {
     if (members === null) return true;
     const damaged = this.shared.cluster.members.find(({ isDamaged }) => isDamaged);
     if (damaged !== undefined) return await this.replace(damaged, members);
+    const missing = this.shared.cluster.members.find(({ isMissing }) => isMissing);
+    if (missing !== undefined) return await this.bringBack(missing, members);
     if (plan.membershipMs === 0) return true;
     const undecided = members.find(({ peerURLs }) => this.machineOf(peerURLs[0] ?? '')?.isLeaving === true);
     if (undecided !== undefined) return await this.remove(undecided);
@@ -162,10 +164,18 @@ export class Membership extends Chore {
       if (left === null || left.some(({ ID }) => ID === there.ID)) return false;
       this.note(`removed ${name} (${shortOf(there.ID)}), whose disk is damaged`);
       damaged.clear();
+      damaged.isMissing = true;
       return await this.add(damaged, left);
     }
     damaged.clear();
+    damaged.isMissing = true;
     return await this.add(damaged, members);
+  }
+
+  /** Adding it was refused, as while too few of the others were up, or happened later than anybody looked. */
+  private async bringBack(missing: SimMember, members: readonly Member[]): Promise<boolean> {
+    const isThere = members.some(({ peerURLs }) => peerURLs.includes(missing.peerUrl));
+    return isThere ? await this.begin(missing, members) : await this.add(missing, members);
   }
 
   private note(what: string): void {

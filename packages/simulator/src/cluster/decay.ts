@@ -85,7 +85,7 @@ export class Decay {
   /** Whether a majority is left without this one and all others that are in doubt. */
   private maySuffer(target: SimMember): boolean {
     const { members, current, isChanging } = this.cluster;
-    const belonging = members.filter((one) => one.isUsed && !one.isRemoved);
+    const belonging = members.filter((one) => (one.isUsed && !one.isRemoved) || one.isMissing);
     if (isChanging || !target.isReady || target.isLeaving || target.isDoubtful) return false;
     if (belonging.some((one) => one.isLeaving || one.isDamaged)) return false;
     const sound = current.filter((one) => one !== target && !one.isDoubtful && !one.isLearner && one.run > 0);
@@ -190,7 +190,7 @@ export class Decay {
   private async othersHave(target: SimMember, { lastIndex, term }: Promised): Promise<boolean> {
     const { cluster } = this;
     for (let waitedMs = 0; waitedMs <= PATIENCE_MS; waitedMs += LOOK_MS) {
-      const belonging = cluster.members.filter((one) => one.isUsed && !one.isRemoved);
+      const belonging = cluster.members.filter((one) => (one.isUsed && !one.isRemoved) || one.isMissing);
       const having = belonging.filter(
         ({ member, isLearner }) => member !== null && !isLearner && member.replication.commitIndex >= lastIndex,
       );

@@ -85,6 +85,8 @@ export class SimMember {
   isHeld = false;
   /** Its disk holds something else than it was given: it is not started again, but replaced. */
   isDamaged = false;
+  /** It was removed to be replaced, and is not added again yet. */
+  isMissing = false;
   /** How its refusal to start may or must read, where its disk is damaged. */
   refusal: Refusal | null = null;
   /** The end of its log when the last process ended that got as far as serving, whether durable or not. */
@@ -133,6 +135,7 @@ export class SimMember {
   begin(beginning: Beginning): void {
     this.beginning = beginning;
     this.isUsed = true;
+    this.isMissing = false;
     this.boot();
   }
 
@@ -325,7 +328,9 @@ export class SimMember {
     const text = errorChain(error);
     this.around.trace.note(this.name, `ended: ${text}`);
     const { refusal } = this;
-    if (refusal?.names(text) === true) {
+    const isExcused = EXCUSES.some((excuse) => excuse.test(text));
+    // A disk that fails names the file too, and is not damaged by that.
+    if (!isExcused && refusal?.names(text) === true) {
       this.kill();
       this.isDamaged = true;
       this.isLeaving = true;
@@ -341,7 +346,6 @@ export class SimMember {
       return;
     }
     const isRemoved = /removed/.test(text);
-    const isExcused = EXCUSES.some((excuse) => excuse.test(text));
     if (!isExcused && !this.isWaitingForOthers(text)) {
       this.around.broke('stays up', `${this.name} ended: ${text}\n${(error as Error).stack ?? ''}`);
     }

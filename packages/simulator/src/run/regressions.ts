@@ -43,4 +43,11 @@ export const REGRESSIONS: readonly Regression[] = [
     plan: ONE_AT_A_TIME,
     found: 'the same with recipes, and disks that rot: a member is refused and replaced',
   },
+  {
+    seed: 2136997821,
+    seconds: 30,
+    plan: {},
+    found:
+      'the operator forgot a member whose addition was refused, and took an I/O error for damage: no quorum was left',
+  },
 ];

@@ -59,7 +59,8 @@ export class Rest {
     cluster.trace.note('*', 'peace');
     let isServing = await this.eventually('authentication can be turned off', async () => !shared.isAuthOn);
     if (plan.rotMs > 0) {
-      const isDone = async (): Promise<boolean> => !cluster.members.some((one) => one.isDamaged || one.isDoubtful);
+      const isDone = async (): Promise<boolean> =>
+        !cluster.members.some((one) => one.isDamaged || one.isDoubtful || one.isMissing);
       isServing = (await this.eventually('damaged members are replaced', isDone, 2 * RECOVERY_MS)) && isServing;
     }
     for (const member of cluster.current) {

@@ -1,5 +1,5 @@
 /** A call to one of the member's own methods, made without a connection: the same handlers behind the same rules. */
-import type { ApiCall, ApiHandler } from '../../context.ts';
+import type { ApiCall, ApiHandler, CallFigures } from '../../context.ts';
 
 /** What a call ends with whose caller has gone. */
 const CANCELLED = 1;
@@ -30,14 +30,18 @@ export class InProcessCall implements ApiCall {
   guard: unknown = null;
   guardBytes = 0;
   audit: unknown = null;
+  notes: ApiCall['notes'] = null;
   isOpen = true;
   outcome = -1;
   readonly target = { buffer: NOTHING, offset: 0 };
   private readonly handler: ApiHandler;
+  private readonly figures: CallFigures | null;
   private readonly receiver: CallReceiver;
 
   constructor(handler: ApiHandler, receiver: CallReceiver) {
     this.handler = handler;
+    this.figures = handler.figures ?? null;
+    this.figures?.begin();
     this.receiver = receiver;
   }
 
@@ -49,7 +53,9 @@ export class InProcessCall implements ApiCall {
 
   /** Hands a message to the handler, which may answer before this returns. */
   request(message: Buffer): void {
-    if (this.isOpen) this.handler.message(this, message, 0, message.length);
+    if (!this.isOpen) return;
+    this.figures?.messageReceived(message.length);
+    this.handler.message(this, message, 0, message.length);
   }
 
   halfClose(): void {
@@ -72,6 +78,9 @@ export class InProcessCall implements ApiCall {
   }
 
   /** What is made here is taken at once. */
+  /** Whoever is handed the bytes may keep them. */
+  readonly isCopying = false;
+
   get isCongested(): boolean {
     return false;
   }
@@ -104,7 +113,9 @@ export class InProcessCall implements ApiCall {
   }
 
   send(message: Buffer): void {
-    if (this.isOpen) this.receiver.message(message);
+    if (!this.isOpen) return;
+    this.figures?.messageSent(message.length);
+    this.receiver.message(message);
   }
 
   sendChunks(chunks: Buffer[], totalBytes: number): void {
@@ -113,7 +124,9 @@ export class InProcessCall implements ApiCall {
   }
 
   beginParts(totalBytes: number): boolean {
-    if (this.isOpen) this.receiver.partsBegin(totalBytes);
+    if (!this.isOpen) return false;
+    this.figures?.messageSent(totalBytes);
+    this.receiver.partsBegin(totalBytes);
     return this.isOpen;
   }
 
@@ -137,6 +150,7 @@ export class InProcessCall implements ApiCall {
     if (!this.isOpen) return false;
     this.isOpen = false;
     this.outcome = outcome;
+    this.figures?.end(outcome);
     this.handler.closed?.(this);
     return true;
   }
