@@ -120,7 +120,10 @@ async function watching(registry: Registry, note: Note, transcript: Transcript):
   const [created, progress] = kinds();
   transcript.note('created', created);
   // A progress notice tells the revision of the store, so that a cache knows that it is up to date.
-  transcript.note('progress', { ...progress, isNow: (progress?.['header'] as Message | undefined)?.['revision'] === now.revision });
+  transcript.note('progress', {
+    ...progress,
+    isNow: (progress?.['header'] as Message | undefined)?.['revision'] === now.revision,
+  });
   const late = registry.watch(PODS, header.revision);
   await late.until(
     PATIENCE_MS,
