@@ -1,12 +1,12 @@
 import { crc32c } from '@etsd/base';
-import { BUCKETS } from './buckets.ts';
+import { STORED_BUCKETS } from './buckets.ts';
 
 /** Bytes of a digest in the file. */
 const BYTES = 16;
 const VERSION = 2;
 
 /** What the checksum of a record begins with, by bucket. */
-const SEEDS: readonly number[] = BUCKETS.map((name) => crc32c(Buffer.from(name)) | 0);
+const SEEDS: readonly number[] = STORED_BUCKETS.map((name) => crc32c(Buffer.from(name)) | 0);
 
 /**
  * A checksum over all records of a file, whatever their order: the sum of one number for each. LMDB's pages have no

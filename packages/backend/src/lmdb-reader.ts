@@ -15,7 +15,7 @@
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { CorruptionError } from '@etsd/base';
 import type { BackendReader, Visit } from './backend.ts';
-import { BUCKETS, type Bucket } from './buckets.ts';
+import { type Bucket, STORED_BUCKETS } from './buckets.ts';
 import { recordChecksum, StoreDigest } from './lmdb-digest.ts';
 import {
   BRANCH,
@@ -214,7 +214,7 @@ export class LmdbReader implements BackendReader {
     let sincePause = 0;
     try {
       for (const table of [this.meta.main, ...this.tables.values()]) {
-        const bucket = (BUCKETS as readonly string[]).indexOf(table.name);
+        const bucket = (STORED_BUCKETS as readonly string[]).indexOf(table.name);
         let records = 0;
         this.beginCount();
         for (const leaf of this.leavesOf(table, null)) {

@@ -4,9 +4,11 @@ import type { World } from '@etsd/runtime';
 import type { GuardedServer } from './access.ts';
 import type { MemberConfig } from './config/config.ts';
 import { countedHandlers } from './http/counted-handler.ts';
+import type { DebugRoutes } from './http/debug-routes.ts';
 import type { HttpEdge, Misused } from './http/edge.ts';
 import { makeFiguresEdge, makeHttpEdge } from './http/make-edge.ts';
 import type { HttpMember } from './http/routes.ts';
+import type { V2Api } from './http/v2/v2-api.ts';
 import type { Gate } from './listeners.ts';
 import { memberLimits, rpcLimits } from './member-limits.ts';
 
@@ -18,10 +20,12 @@ export interface ClientSideParts {
   readonly rpc: RpcServer;
   readonly guarded: GuardedServer;
   readonly member: HttpMember;
+  readonly v2: V2Api | null;
   readonly isAuthOn: () => boolean;
   /** What the HTTP API tells beside a refusal for want of space. */
   readonly space: () => Readonly<Record<string, unknown>>;
   readonly misused: Misused;
+  readonly debug?: DebugRoutes;
 }
 
 /** What serves clients over plain HTTP. */
@@ -40,10 +44,12 @@ export function admitClients(parts: ClientSideParts): ClientSide {
     config,
     limits,
     member,
+    v2: parts.v2,
     misused,
     handlerOf: countedHandlers((path) => guarded.handlerOf(path), rpc),
     isAuthEnabled: parts.isAuthOn,
     space: parts.space,
+    debug: parts.debug ?? null,
   });
   serveHttp(rpc, edge);
   for (const listener of gate.listeners) rpc.adopt(listener);

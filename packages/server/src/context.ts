@@ -6,6 +6,7 @@
 import type { Logger, U64 } from '@etsd/base';
 import type { Store } from '@etsd/mvcc';
 import type { ConfChange, EtcdError, HeaderTemplate } from '@etsd/proto';
+import type { CallNotes } from '@etsd/rpc';
 import type { State } from '@etsd/state';
 import type { Access } from './access.ts';
 import type { MemberConfig } from './config/config.ts';
@@ -37,6 +38,8 @@ export interface ApiCall {
   guardBytes: number;
   /** The slot of the audit log. */
   audit: unknown;
+  /** Where its time goes; null where nobody wants to know. */
+  notes: CallNotes | null;
   readonly isOpen: boolean;
   /** How the call ended, as a status code; -1 while it goes on. */
   readonly outcome: number;
@@ -143,6 +146,12 @@ export interface ApiQuarantine {
   readonly isAlarmed: boolean;
 }
 
+/** What proposals tell of the span they are made in (`Tracer`). */
+export interface ApiTracer {
+  /** The entry, with a mark where the request that runs now is traced and there is room for it. */
+  marked(entry: Buffer, bytesMax: number): Buffer;
+}
+
 /** The choices of the operator that show in answers. */
 export type ApiConfig = Pick<
   MemberConfig,
@@ -166,4 +175,6 @@ export interface MemberContext {
   readonly access: Access;
   /** Whether this member may serve what it holds. */
   readonly quarantine: ApiQuarantine;
+  /** Null where nothing is traced. */
+  readonly tracer: ApiTracer | null;
 }

@@ -20,6 +20,7 @@ export type { CommandResult, CommandRunner } from './archive/sender.ts';
 export { MemberRemovedError } from './bootstrap/removed.ts';
 export { buildConfig, type MemberConfig, type RawConfig, readValue } from './config/config.ts';
 export { parseInitialCluster } from './config/initial-cluster.ts';
+export type { LogRotation } from './config/observe-config.ts';
 export { findOption, nearestOption, OPTIONS, type Option, type OptionStatus } from './config/options.ts';
 export { type Endpoint, formatDuration, parseDuration, parseEndpoint } from './config/values.ts';
 export type {
@@ -34,6 +35,7 @@ export type {
   MemberContext,
   TimerHandle,
 } from './context.ts';
+export type { CpuProfile, HeapProfile, Profiler } from './debug/profiler.ts';
 export type { LoopDelay } from './duties/loop-delay.ts';
 export { type ClusterOptions, EmbeddedCluster, startCluster } from './embed/start-cluster.ts';
 export { EmbeddedMember, type EmbedOptions, startMember } from './embed/start-member.ts';

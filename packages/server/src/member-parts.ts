@@ -4,8 +4,10 @@ import type { Applier, HttpTransportOptions, ReplicationNode } from '@etsd/repli
 import type { World } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import type { WalOptions } from '@etsd/wal';
+import type { LevelSwitch } from './api/observe.ts';
 import type { CommandRunner } from './archive/sender.ts';
 import type { MemberConfig } from './config/config.ts';
+import type { Profiler } from './debug/profiler.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
 import type { KeyReader } from './encryption/member-keys.ts';
 import type { BcryptEngine } from './passwords.ts';
@@ -24,6 +26,8 @@ export interface MemberParts {
   readonly world: World;
   readonly config: MemberConfig;
   readonly logger: Logger;
+  /** Lets operators change which lines are written; without it they cannot. */
+  readonly levels?: LevelSwitch;
   /**
    * Opens the store in this file. `onFailure` hears of a batch that it refused for good, `onOutOfSpace` of one that waits
    * for room on the disk.
@@ -39,6 +43,8 @@ export interface MemberParts {
   readonly loopDelay: LoopDelay;
   /** Shown among the metrics, where there is a process of the member's own. */
   readonly process?: ProcessFigures;
+  /** Makes profiles of that process, where the operator allows it (`--enable-pprof`). */
+  readonly profiler?: Profiler;
   /** Called at most once, when the member cannot go on. */
   readonly fail: (error: unknown) => void;
   /** Makes the connections to other members; a simulated world has its own. */

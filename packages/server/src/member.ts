@@ -7,6 +7,7 @@ import { RpcServer } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import { Access, GuardedServer } from './access.ts';
+import { registerObserve } from './api/observe.ts';
 import { MeasuredApplier } from './apply-metrics.ts';
 import type { Archiver } from './archive/archiver.ts';
 import { LogTail } from './archive/log-stretches.ts';
@@ -22,6 +23,7 @@ import type { MemberConfig } from './config/config.ts';
 import { isSecure } from './config/validate-tls.ts';
 import type { MemberContext } from './context.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
+import { makeDebugRoutes } from './debug/member-debug.ts';
 import { AutoCompaction } from './duties/auto-compaction.ts';
 import { CommitBatches } from './duties/commit-batches.ts';
 import { CompactionSlices } from './duties/compaction-slices.ts';
@@ -40,6 +42,7 @@ import { type FullDisk, logPlace, type OpenedData, openData, placesOf } from './
 import { memberLimits, rpcLimits } from './member-limits.ts';
 import { MemberMetrics } from './member-metrics.ts';
 import type { Member, MemberParts } from './member-parts.ts';
+import { MemberObservation } from './observe/member-observation.ts';
 import { Passwords } from './passwords.ts';
 import { attachPeerMetrics } from './peer-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
@@ -57,10 +60,13 @@ import { SpaceWatch } from './space/space-watch.ts';
 import { attachTlsMetrics } from './tls/figures.ts';
 import { openTlsSides, type TlsSides } from './tls/open-sides.ts';
 import type { Tokens } from './tokens.ts';
+import { attachV2Metrics } from './v2-metrics.ts';
 import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
 /** How long running calls may go on when a member stops. */
 const DRAIN_MS = 2000;
+/** Prefixes told to who is refused for want of space. */
+const PREFIXES_TOLD = 5;
 /** A member that learns of its removal goes on this many heartbeats. */
 const REMOVED_DELAY_TICKS = 10;
 
@@ -142,6 +148,8 @@ class RunningMember implements Member {
   private readonly guarded: GuardedServer;
   private readonly services: Services;
   private readonly guard: MemberGuard;
+  private readonly observation: MemberObservation;
+  private readonly access: Access;
   private readonly gates: Gates;
   private readonly links: PeerLinks;
   private readonly peers: PeerSide;
@@ -286,6 +294,7 @@ class RunningMember implements Member {
       appliedIndex: () => state.appliedIndex,
       waitMs: limits.requestTimeoutMs,
     });
+    this.access = access;
     this.guard = new MemberGuard({
       world,
       logger,
@@ -297,7 +306,16 @@ class RunningMember implements Member {
       pendingProposals: () => this.replication.pendingProposals,
       revision: () => store.revision,
     });
-    this.guarded = new GuardedServer(this.rpc, access, this.guard.guards);
+    this.observation = new MemberObservation({
+      world,
+      logger,
+      config: config.observe,
+      memberId: this.replication.memberId,
+      replication: this.replication,
+      store,
+      access,
+    });
+    this.guarded = new GuardedServer(this.rpc, access, this.observation.guards(this.guard.guards));
     const context: MemberContext = {
       world,
       logger,
@@ -313,6 +331,7 @@ class RunningMember implements Member {
       rpc: this.guarded,
       access,
       quarantine: this.integrity.quarantine,
+      tracer: this.observation.tracer,
     };
     this.diskSpace = new DiskSpace({
       places: placesOf(config, directory),
@@ -365,11 +384,14 @@ class RunningMember implements Member {
       guard: this.guard,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
+      v2: config.enableV2 ? { passesIdentity: config.gatewayClientCertAuth } : null,
       serverVersion: versionOf(parts),
       hashTimes: metrics.store.hashTimes,
       promotions: metrics.promotions,
       fail: parts.fail,
     });
+    const { tally, usage } = this.observation;
+    registerObserve({ context, usage, tally, space: this.space, levels: parts.levels ?? null });
     this.integrity.onChange = (isQuarantined) => {
       this.services.health.set(!isQuarantined);
       if (isQuarantined) this.services.watch.endAll();
@@ -386,6 +408,7 @@ class RunningMember implements Member {
       snapDirectory: directory.snapDirectory,
       tail,
       isBusy: () => this.replication.isBusy,
+      isTrusted: () => !this.integrity.quarantine.isAlarmed,
       registry: metrics.registry,
       snapshotMetrics,
       runner: commands,
@@ -412,7 +435,9 @@ class RunningMember implements Member {
     });
     metrics.store.attach(store, backend, this.services.watch.hub, this.services.expiry);
     attachRpcMetrics(metrics.registry, this.rpc, config.metrics === 'extensive');
-    attachSpaceMetrics(metrics.registry, this.space);
+    attachSpaceMetrics(metrics.registry, this.space, () => !state.auth.enabled);
+    this.observation.attachMetrics(metrics.registry);
+    attachV2Metrics(metrics.registry, state.v2.stats, () => this.services.v2?.watchers ?? 0);
     this.integrity.attachMetrics(metrics.registry);
     const sides = [gates.tls.clients, gates.tls.peers].filter((side) => side !== null);
     attachTlsMetrics(
@@ -471,6 +496,7 @@ class RunningMember implements Member {
       nowMs: () => world.clock.nowMs(),
       logger,
       prefixes: this.prefixes,
+      counted: () => this.observation.tally.largest(PREFIXES_TOLD),
       alarm: () => ({
         isRaised: isNoSpaceRaised(context),
         isHeld: state.alarms.isHeld(replication.memberId, AlarmType.NOSPACE),
@@ -544,6 +570,7 @@ class RunningMember implements Member {
     await this.untilLeaderKnown();
     this.diskSpace.start();
     this.space.start();
+    this.observation.start();
     const publishing = {
       replication: this.replication,
       logger,
@@ -591,9 +618,11 @@ class RunningMember implements Member {
       rpc: this.rpc,
       guarded: this.guarded,
       member: this.shown,
+      v2: this.services.v2,
       isAuthOn: () => this.state.auth.enabled,
       space: () => this.space.explain(!this.state.auth.enabled),
       misused: this.misused,
+      debug: makeDebugRoutes(this.parts, this.replication, this.access),
     });
   }
 
@@ -633,6 +662,7 @@ class RunningMember implements Member {
     else await this.rpc.drain();
     this.services.stop();
     await this.guard.stop();
+    this.observation.stop();
     this.compactions.stop();
     this.commits.stop();
     this.diskSpace.stop();

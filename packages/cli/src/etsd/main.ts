@@ -12,6 +12,7 @@ import { memberStatus } from './notify/member-status.ts';
 import { openServiceManager } from './notify/open.ts';
 import { LogOutputs } from './outputs.ts';
 import { processFigures } from './process-figures.ts';
+import { startProfiler } from './profiler.ts';
 import { readSettings, type Settings } from './settings.ts';
 
 const EXIT_FAILURE = 1;
@@ -63,7 +64,7 @@ function checkedSettings(args: Arguments, words: readonly string[], logger: Logg
   try {
     if (args.rest.length > 0) throw new OperatorError(`'${args.rest[0]}' is not a valid flag`);
     const settings = readSettings(args, process.env);
-    return { ...settings, outputs: new LogOutputs(settings.config.logOutputs) };
+    return { ...settings, outputs: new LogOutputs(settings.config.logOutputs, settings.config.observe.logRotation) };
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     logger.log('info', 'Running: ', { args: ['etsd', ...words] });
@@ -86,6 +87,7 @@ async function run(
   for (const variable of unknownVariables) {
     logger.log('warn', 'unrecognized environment variable', { 'environment-variable': variable });
   }
+  switchOnSignal(logger);
   const manager = await openServiceManager(process.env, logger);
   manager?.starting();
   let backend: LmdbBackend | null = null;
@@ -121,6 +123,7 @@ async function run(
       world,
       config,
       logger,
+      levels: logger,
       loadBackend: loadEngine,
       openBackend: (path, onFailure, onOutOfSpace) => {
         backend = new LmdbBackend(path, onFailure, onOutOfSpace);
@@ -129,6 +132,7 @@ async function run(
       checkStore: checkLmdb,
       loopDelay: measureLoopDelay(),
       process: processFigures(),
+      ...(config.enablePprof ? { profiler: startProfiler() } : {}),
       startCommands: () => new CommandShell(),
       readKeys: ({ file, command }) => (file === '' ? runSecretCommand(command) : readSecretFile(file)),
       fail,
@@ -149,6 +153,12 @@ function exitWhenIdle(backend: LmdbBackend | null, status: number): void {
   if (backend === null) exit();
   setTimeout(exit, IDLE_WAIT_MS);
   void backend?.idle().then(() => setImmediate(exit));
+}
+
+/** SIGUSR2 writes everything, and the next one what the flag says again. */
+function switchOnSignal(logger: LineLogger): void {
+  const usual = logger.level;
+  process.on('SIGUSR2', () => logger.setLevel(logger.level === 'debug' ? usual : 'debug'));
 }
 
 /** Drains on the first signal; ends as that signal would have ended the process. A second signal does not wait. */

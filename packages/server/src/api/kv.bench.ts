@@ -37,6 +37,7 @@ class NullCall implements ApiCall {
   guard: unknown = null;
   guardBytes = 0;
   audit: unknown = null;
+  notes: ApiCall['notes'] = null;
   readonly outcome = -1;
   readonly peer = '10.0.0.1:4711';
   answers = 0;
@@ -105,6 +106,7 @@ function setUp(): { put: ApiHandler; range: ApiHandler; store: Store } {
     rpc: server,
     access: openAccess(world),
     quarantine: { refusal: null, isAlarmed: false },
+    tracer: null,
   };
   const runner = new SliceRunner(world, 5);
   registerKv({ context, quota: new Quota(context), compactions: { whenPurged: () => {} }, runner });

@@ -87,6 +87,7 @@ export class FakeCall implements ApiCall {
   guard: unknown = null;
   guardBytes = 0;
   audit: unknown = null;
+  notes: ApiCall['notes'] = null;
   outcome = -1;
   peer = '10.0.0.1:4711';
   isOpen = true;

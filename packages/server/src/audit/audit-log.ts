@@ -38,6 +38,7 @@ const READS = new Set([
   '/etcdserverpb.Maintenance/HashKV',
   '/v3electionpb.Election/Leader',
   '/v3electionpb.Election/Observe',
+  '/etsdpb.Observe/Usage',
 ]);
 const WRITES = ['/etcdserverpb.KV/', '/etcdserverpb.Lease/', '/v3lockpb.', '/v3electionpb.'];
 

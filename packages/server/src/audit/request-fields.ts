@@ -24,6 +24,7 @@ const PLAIN_FIELDS = new Set([
   ...['ID', 'lease', 'TTL', 'name', 'user', 'role', 'peerURLs', 'isLearner', 'targetID', 'memberID', 'alarm', 'action'],
   ...['version', 'revision', 'physical', 'permType', 'noPassword', 'startRevision', 'watchId', 'prevKv', 'service'],
   ...['limit', 'countOnly', 'keysOnly', 'serializable', 'ignoreValue', 'ignoreLease', 'rev', 'keys', 'linearizable'],
+  'level',
 ]);
 /** Fields that hold messages, looked into. */
 const MESSAGE_FIELDS = new Set([

@@ -1,9 +1,12 @@
 /** What every request to a client address passes, whatever it asks for: host names, origins, and which part answers. */
 import type { IncomingMessage } from 'node:http';
+import { gzip } from 'node:zlib';
 import { API_PREFIX, type HttpApi } from './api/api.ts';
+import { type DebugRoutes, PPROF_PREFIX } from './debug-routes.ts';
 import type { Gateway } from './gateway/gateway.ts';
 import { GATEWAY_PREFIX } from './gateway/gateway.ts';
-import { answerRoute, type HttpMember, type HttpPolicy, refusedHost } from './routes.ts';
+import { answerRoute, type HttpAnswer, type HttpMember, type HttpPolicy, refusedHost } from './routes.ts';
+import { type HandlerOf, V2_PREFIX, type V2Api } from './v2/v2-api.ts';
 import type { WebExchange } from './web-exchange.ts';
 
 export interface FrontParts {
@@ -12,12 +15,17 @@ export interface FrontParts {
   /** Null where the operator wants none. */
   readonly gateway: Gateway | null;
   readonly api: HttpApi | null;
+  /** What is under /v2, and the methods it calls. */
+  readonly v2?: { readonly api: V2Api; readonly handlerOf: HandlerOf } | null;
+  readonly debug?: DebugRoutes | null;
   /** Only what watches over a member is served: its figures and its health. */
   readonly figuresOnly?: boolean;
 }
 
 const NAME_IGNORED =
   'CommonName of client sending a request against gateway will be ignored and not used as expected\n';
+/** Answers shorter than this are not packed. */
+const PACKED_FROM = 4096;
 const TEXT_HEADERS = ['Content-Type', 'text/plain; charset=utf-8', 'X-Content-Type-Options', 'nosniff'];
 
 export class HttpFront {
@@ -40,7 +48,7 @@ export class HttpFront {
   }
 
   serve(exchange: WebExchange): void {
-    const { api, gateway, member, policy } = this.parts;
+    const { api, gateway, member, policy, v2 = null } = this.parts;
     const isApi = api !== null && exchange.target.startsWith(API_PREFIX);
     const url = isApi ? { path: API_PREFIX, query: '' } : parseTarget(exchange.target);
     if (url === null) {
@@ -48,13 +56,18 @@ export class HttpFront {
       return;
     }
     const path = url.path.startsWith('/v3beta/') ? `/v3/${url.path.slice('/v3beta/'.length)}` : url.path;
+    const isV2 = v2 !== null && path.startsWith(V2_PREFIX);
     if (!exchange.isSecure) {
       const refused = refusedHost(policy, exchange.header('host'));
       if (refused !== null) {
         exchange.respond(421, TEXT_HEADERS, refused);
         return;
       }
-    } else if (policy.ignoresNames() && (isApi || path.startsWith(GATEWAY_PREFIX)) && exchange.peerCommonName !== '') {
+    } else if (
+      policy.ignoresNames() &&
+      (isApi || path.startsWith(GATEWAY_PREFIX) || isV2) &&
+      exchange.peerCommonName !== ''
+    ) {
       exchange.respond(400, TEXT_HEADERS, NAME_IGNORED);
       return;
     }
@@ -73,8 +86,18 @@ export class HttpFront {
       redirect(exchange, headers, location);
       return;
     }
+    if (isV2) {
+      v2.api.serve(exchange, { path, query: url.query }, headers, v2.handlerOf);
+      return;
+    }
     if (gateway !== null && path.startsWith(GATEWAY_PREFIX)) {
       gateway.serve(exchange, path, headers);
+      return;
+    }
+    const { debug } = this.parts;
+    if (exchange.method === 'GET' && debug?.takes(path) === true) {
+      if (`${path}/` === PPROF_PREFIX) redirect(exchange, headers, PPROF_PREFIX + url.query);
+      else debug.serve(exchange, path, url.query, headers);
       return;
     }
     if (this.parts.figuresOnly === true && !/^\/(?:metrics$|health$|livez|readyz)/.test(path)) {
@@ -82,10 +105,25 @@ export class HttpFront {
       return;
     }
     answerRoute(member, exchange.method, new URL(escapePath(path) + url.query, 'http://local')).then(
-      (answer) => exchange.respond(answer.status, [...headers, ...answer.headers.flat()], answer.body),
+      (answer) => respond(exchange, [...headers, ...answer.headers.flat()], answer),
       () => exchange.abort(),
     );
   }
+}
+
+/** A page of figures is long and shrinks to a tenth; whoever reads it says so that it can be packed, beside the event loop. */
+function respond(exchange: WebExchange, headers: readonly string[], { status, body }: HttpAnswer): void {
+  if (
+    body.length < PACKED_FROM ||
+    !/\bgzip\b(?!\s*;\s*q=0(?:\.0*)?(?:,|$))/.test(exchange.header('accept-encoding') ?? '')
+  ) {
+    exchange.respond(status, headers, body);
+    return;
+  }
+  gzip(body, { level: 1 }, (error, packed) => {
+    if (error === null) exchange.respond(status, [...headers, 'Content-Encoding', 'gzip'], packed);
+    else exchange.respond(status, headers, body);
+  });
 }
 
 /** Browsers are given a page to click on. */

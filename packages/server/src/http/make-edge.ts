@@ -2,10 +2,12 @@ import { errorFrom, type Logger } from '@etsd/base';
 import type { ApiHandler, ApiWorld } from '../context.ts';
 import { apiOperations, gatewayBodyBytes, gatewayValues, type Limits, REQUEST_OVERHEAD_BYTES } from '../limits.ts';
 import { HttpApi } from './api/api.ts';
+import type { DebugRoutes } from './debug-routes.ts';
 import { HttpEdge } from './edge.ts';
 import { HttpFront } from './front.ts';
 import { Gateway } from './gateway/gateway.ts';
 import type { HttpMember } from './routes.ts';
+import type { V2Api } from './v2/v2-api.ts';
 
 /** What plain HTTP needs of a member. */
 export interface EdgeParts {
@@ -21,17 +23,20 @@ export interface EdgeParts {
     readonly enableHttpApi: boolean;
   };
   readonly member: HttpMember;
+  /** The API of etcd 2, where it is wanted. */
+  readonly v2?: V2Api | null;
   readonly handlerOf: (path: string) => ApiHandler | undefined;
   readonly isAuthEnabled: () => boolean;
   /** What is told beside a refusal for want of space. */
   readonly space?: () => Readonly<Record<string, unknown>>;
+  readonly debug?: DebugRoutes | null;
   /** Told of connections that are cut for what they send. */
   readonly misused: (kind: string, peer: string, reason: string) => void;
 }
 
 /** The HTTP side of a member's client addresses: its routes, the JSON gateway and the HTTP API, as far as they are wanted. */
 export function makeHttpEdge(parts: EdgeParts): HttpEdge {
-  const { world, logger, limits, config, member, handlerOf, isAuthEnabled } = parts;
+  const { world, logger, limits, config, member, handlerOf, isAuthEnabled, v2 = null } = parts;
   const { maxRequestBytes, maxTxnOps } = limits;
   const bodyBytesMax = gatewayBodyBytes(maxRequestBytes);
   const passesIdentity = config.gatewayClientCertAuth;
@@ -61,6 +66,8 @@ export function makeHttpEdge(parts: EdgeParts): HttpEdge {
     },
     gateway: config.enableGrpcGateway ? gateway() : null,
     api: config.enableHttpApi ? api() : null,
+    v2: v2 === null ? null : { api: v2, handlerOf },
+    debug: parts.debug ?? null,
   });
   return new HttpEdge(front, bodyBytesMax, parts.misused);
 }

@@ -8,8 +8,9 @@ import { assert, OperatorError } from '@etsd/base';
 import { BoltFile } from '@etsd/boltfile';
 import { HardState, RaftSnapshot, SnapshotMetadata, WalMetadata, WalSnapshot } from '@etsd/proto';
 import { withoutSealing } from '@etsd/runtime';
+import { type KeptKeys, keptKeys } from '@etsd/state';
 import { listSegments, newestSnapshot, readLog, Wal, writeSnapshotFile } from '@etsd/wal';
-import { type FrozenState, readFrozenState } from '../snapshots/frozen-state.ts';
+import { type FrozenState, readFrozenState, v2ChangesOf } from '../snapshots/frozen-state.ts';
 import { checkStoreFile, type Pause, writeStoreToBolt } from '../snapshots/store-file.ts';
 import { v2StoreJson } from '../snapshots/v2-store.ts';
 import { differingBuckets, sumsOfBolt, sumsOfStore } from './bucket-sums.ts';
@@ -84,7 +85,7 @@ async function move(
     logger.log('info', 'writing the store of etcd', { path: target.boltPath });
     await writeStoreToBolt(reader, disk, target.boltPath, { pause, isDurable: true });
     await copyLogPlain(disk, source.walDirectory, target.walDirectory);
-    await noteSnapshot(options, target, state, start);
+    await noteSnapshot(options, target, state, keptKeys(reader, v2ChangesOf(state)), start);
     logger.log('info', 'comparing what was written with what was read', { path: target.boltPath });
     const before = await sumsOfStore(reader, pause);
     const file = await BoltFile.open(disk, target.boltPath);
@@ -125,6 +126,7 @@ async function noteSnapshot(
   { world }: MigrationOptions,
   { walDirectory, snapDirectory }: Layout,
   { index, term, confState, members, removed, clusterVersion }: FrozenState,
+  keys: KeptKeys,
   start: { index: number; term: number },
 ): Promise<void> {
   assert(confState !== null, 'a store that contains entries says who votes');
@@ -136,7 +138,7 @@ async function noteSnapshot(
     const commit = Math.max(hardState.commit, index);
     const promised = HardState.create({ term: hardState.term, vote: hardState.vote, commit });
     await done((callback) => wal.save(promised, [], 0, 0, callback));
-    const data = v2StoreJson({ members, removed, version: clusterVersion });
+    const data = v2StoreJson({ members, removed, version: clusterVersion, keys });
     const metadata = SnapshotMetadata.create({ index, term, confState });
     await writeSnapshotFile(plain.disk, snapDirectory, RaftSnapshot.create({ data, metadata }));
     if (index > start.index) {

@@ -1,9 +1,10 @@
 import type { Backend } from '@etsd/backend';
 import { errorFrom, type Logger, OperatorError, RingQueue } from '@etsd/base';
 import { type DiskFile, removeGradually, type World } from '@etsd/runtime';
+import { type KeptKeys, keptKeys } from '@etsd/state';
 import { PIECE_BYTES } from '../api/snapshot.ts';
 import { temporaryPath } from './file-names.ts';
-import { type FrozenState, readFrozenState } from './frozen-state.ts';
+import { type FrozenState, readFrozenState, v2ChangesOf } from './frozen-state.ts';
 import type { SnapshotMetrics } from './snapshot-metrics.ts';
 import { writeStoreToBolt } from './store-file.ts';
 import { pauser } from './turns.ts';
@@ -29,8 +30,20 @@ export interface SnapshotFilesParts {
   readonly prefix: string;
   /** Puts into the backend up to where the log is applied. */
   readonly saveProgress: () => void;
+  /** Whether the keys of etcd 2 are wanted beside the file. */
+  readonly hasKeys: boolean;
   /** Whether somebody is served who should not feel this work. */
   readonly isBusy: () => boolean;
+}
+
+interface OpenSnapshot {
+  readonly size: number;
+  readonly state: FrozenState;
+  readonly keys: KeptKeys | null;
+  readonly file: DiskFile;
+  readonly release: () => void;
+  /** Says when it is time for a piece, and its bytes at most. */
+  readonly pace: () => Promise<number>;
 }
 
 /** A bbolt file of the state of one moment. Must be closed, which removes it. */
@@ -38,6 +51,8 @@ export class SnapshotFile {
   /** Bytes. */
   readonly size: number;
   readonly state: FrozenState;
+  /** The keys of etcd 2, which are not in the file; null where nobody wants them. */
+  readonly keys: KeptKeys | null;
   private readonly file: DiskFile;
   private readonly release: () => void;
   private readonly pace: () => Promise<number>;
@@ -45,13 +60,13 @@ export class SnapshotFile {
   private isReading = false;
   private isClosed = false;
 
-  /** `pace` says when it is time for a piece, and its bytes at most. */
-  constructor(size: number, state: FrozenState, file: DiskFile, release: () => void, pace: () => Promise<number>) {
-    this.pace = pace;
+  constructor({ size, state, keys, file, release, pace }: OpenSnapshot) {
     this.size = size;
     this.state = state;
+    this.keys = keys;
     this.file = file;
     this.release = release;
+    this.pace = pace;
   }
 
   /** The next piece, in this memory or in a buffer of its own; null at the end, or once it was closed. One at a time. */
@@ -131,7 +146,7 @@ export class SnapshotFiles {
   }
 
   private async write(): Promise<SnapshotFile> {
-    const { world, backend, directory, logger, metrics, prefix, saveProgress, isBusy } = this.parts;
+    const { world, backend, directory, logger, metrics, prefix, saveProgress, isBusy, hasKeys } = this.parts;
     const { disk, clock } = world;
     await this.checkRoom();
     const path = temporaryPath(directory, `${prefix}-${++this.made}`);
@@ -141,8 +156,10 @@ export class SnapshotFiles {
     const startMs = clock.nowMs();
     let size: number;
     let state: FrozenState;
+    let keys: KeptKeys | null;
     try {
       state = readFrozenState(frozen);
+      keys = hasKeys ? keptKeys(frozen, v2ChangesOf(state)) : null;
       size = await writeStoreToBolt(frozen, disk, path, {
         pause: pauser(world, { isBusy }),
         isDurable: false,
@@ -156,7 +173,8 @@ export class SnapshotFiles {
     metrics.made.observe(tookMs / 1000);
     logger.log('info', 'made a database snapshot', { index, term, bytes: size, took: `${tookMs.toFixed(1)}ms` });
     const file = await disk.open(path, 'read');
-    return new SnapshotFile(size, state, file, () => this.release(file), this.pacer());
+    const release = () => this.release(file);
+    return new SnapshotFile({ size, state, keys, file, release, pace: this.pacer() });
   }
 
   private pacer(): () => Promise<number> {

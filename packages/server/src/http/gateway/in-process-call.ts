@@ -30,6 +30,7 @@ export class InProcessCall implements ApiCall {
   guard: unknown = null;
   guardBytes = 0;
   audit: unknown = null;
+  notes: ApiCall['notes'] = null;
   isOpen = true;
   outcome = -1;
   readonly target = { buffer: NOTHING, offset: 0 };
