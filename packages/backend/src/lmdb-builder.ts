@@ -21,8 +21,8 @@ import {
   SYSTEM_TABLE,
   TABLE_BYTES,
 } from './lmdb-layout.ts';
-import { LmdbReader } from './lmdb-reader.ts';
 import { PieceWriter } from './lmdb-pieces.ts';
+import { LmdbReader } from './lmdb-reader.ts';
 
 const TWO_32 = 0x1_0000_0000;
 const NO_KEY = Buffer.alloc(0);
