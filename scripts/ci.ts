@@ -12,6 +12,7 @@ const STEPS: ReadonlyArray<readonly [name: string, command: string, ...args: str
   ['lint', 'biome', 'check', '.'],
   ['types', 'tsc', '--noEmit'],
   ['generated code is current', process.execPath, 'scripts/gen-proto.ts', '--check'],
+  ['deploy/kubernetes is current', process.execPath, 'scripts/render-manifests.ts', '--check'],
   ['build', process.execPath, 'scripts/release.ts', '--out', 'dist'],
 ];
 
@@ -29,7 +30,7 @@ function runSteps(): Counts {
 }
 
 /** Simulated time on fresh seeds. */
-process.env['SIMULATE_MINUTES'] ??= '60';
+process.env['SIMULATE_MINUTES'] ??= '120';
 
 const steps = runSteps();
 const tests = steps.failed > 0 ? { passed: 0, failed: 0, skipped: 0 } : await runTests([]);

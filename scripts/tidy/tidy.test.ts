@@ -16,9 +16,12 @@ const written = sources.filter((source) => !source.path.includes('/gen/'));
 function declaredBy(name: string): Set<string> {
   const manifest = JSON.parse(readFileSync(join(ROOT, 'packages', name, 'package.json'), 'utf8')) as {
     dependencies?: Record<string, string>;
+    optionalDependencies?: Record<string, string>;
     peerDependencies?: Record<string, string>;
   };
-  return new Set(Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies }));
+  return new Set(
+    Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies, ...manifest.peerDependencies }),
+  );
 }
 
 function nothing(problems: readonly string[]): void {

@@ -95,7 +95,7 @@ export async function prove(chain: Chain, place: string): Promise<ChainProof> {
     new LmdbBackend(path, (error) => {
       throw error;
     });
-  const openLoader = (path: string): StoreLoader => new StoreLoader(path);
+  const openLoader = (path: string): Promise<StoreLoader> => StoreLoader.create(path);
   return await proveChain(chain, { disk, temporary: place, pause, openBackend, openLoader });
 }
 

@@ -86,6 +86,7 @@ test('the NOSPACE alarm, and the way out of it', { skip }, async () => {
       assert.equal(detail, 'etcdserver: mvcc: database space exceeded');
       assert.deepEqual([space['quotaBytes'], space['flag']], [quota, '--quota-backend-bytes']);
       assert.ok(Number(space['usedBytes']) > 0.9 * quota, JSON.stringify(space));
+      assert.equal((space['largestPrefixes'] as { prefix: string }[])[0]?.prefix, 'fill/', JSON.stringify(space));
     }
     const grant = await client.call('Lease/LeaseGrant', { TTL: '100' });
     assert.equal(grant.code, 8, 'a lease is refused too');

@@ -1,5 +1,5 @@
 import type { Key } from '@etsd/base';
-import { BUCKETS, bucketIndex } from './buckets.ts';
+import { bucketIndex, STORED_BUCKETS } from './buckets.ts';
 import { Layer } from './layer.ts';
 import { RecordRun } from './records.ts';
 import type { Slab } from './slab.ts';
@@ -9,7 +9,7 @@ export const KEY_BUCKET: number = bucketIndex('key');
 
 /** The writes of one commit, by bucket. Frozen once it was handed to the engine. */
 export class Batch {
-  readonly layers: (Layer | null)[] = BUCKETS.map(() => null);
+  readonly layers: (Layer | null)[] = STORED_BUCKETS.map(() => null);
   /** New records of the bucket `key`; what its layer says counts more. */
   readonly records = new RecordRun();
   operations = 0;

@@ -15,7 +15,13 @@ export const BUCKETS = [
   'meta',
 ] as const;
 
-export type Bucket = (typeof BUCKETS)[number];
+/**
+ * All that an engine keeps: behind etcd's one of our own, for the key space of etcd 2, which etcd keeps in its snapshot
+ * files instead. It goes into no hash and into no file of etcd's format.
+ */
+export const STORED_BUCKETS = [...BUCKETS, 'v2'] as const;
+
+export type Bucket = (typeof STORED_BUCKETS)[number];
 
 /** Keys of the bucket `meta`. */
 export const META_CONSISTENT_INDEX: Buffer = Buffer.from('consistent_index');
@@ -28,7 +34,7 @@ export const META_STORAGE_VERSION: Buffer = Buffer.from('storageVersion');
 /** Version of the way an engine lays the buckets out in its file. A directory that says otherwise is refused. */
 export const FORMAT_VERSION = '1';
 
-/** The place of a bucket in `BUCKETS`. */
+/** The place of a bucket in `STORED_BUCKETS`. */
 export function bucketIndex(bucket: Bucket): number {
   switch (bucket) {
     case 'key':
@@ -51,5 +57,7 @@ export function bucketIndex(bucket: Bucket): number {
       return 7;
     case 'members_removed':
       return 8;
+    case 'v2':
+      return 10;
   }
 }

@@ -9,6 +9,7 @@ export {
   META_SCHEDULED_COMPACT_REV,
   META_STORAGE_VERSION,
   META_TERM,
+  STORED_BUCKETS,
 } from './buckets.ts';
 export { MemoryBackend } from './memory.ts';
 export { Slab } from './slab.ts';

@@ -5,11 +5,11 @@ import { promisify } from 'node:util';
 import { cutGradually, errorFrom, type Key, keyFromBytes, OperatorError } from '@etsd/base';
 import type { Database, RootDatabase } from 'lmdb';
 import { type Batch, KEY_BUCKET } from './batch.ts';
-import { BUCKETS, FORMAT_VERSION } from './buckets.ts';
+import { FORMAT_VERSION, STORED_BUCKETS } from './buckets.ts';
 import type { BaseScan, Layer } from './layer.ts';
 import { recordChecksum, StoreDigest } from './lmdb-digest.ts';
+import { DIGEST_KEY, FORMAT_KEY, SYSTEM_TABLE } from './lmdb-layout.ts';
 import { loadEngine } from './lmdb-module.ts';
-import { DIGEST_KEY, FORMAT_KEY, SYSTEM_TABLE } from './lmdb-reader.ts';
 import { RevisionKey } from './records.ts';
 import type { Slab } from './slab.ts';
 
@@ -137,7 +137,7 @@ export class LmdbFile {
     this.root = loadEngine().open<Buffer, string>({
       path,
       noSubdir: true,
-      maxDbs: BUCKETS.length + 2,
+      maxDbs: STORED_BUCKETS.length + 2,
       mapSize: MAP_BYTES,
       // A commit is visible at once and synced behind it; a third meta page remembers the last synced state, and after a
       // crash of the machine (another boot id) LMDB goes back to that one instead of trusting unsynced pages.
@@ -163,7 +163,7 @@ export class LmdbFile {
     const found = system.getBinary(FORMAT_KEY);
     if (found !== undefined) this.checkFormat(found.toString('latin1'));
     else this.checkNew();
-    const open = (): Table[] => BUCKETS.map((name) => this.openTable(name));
+    const open = (): Table[] => STORED_BUCKETS.map((name) => this.openTable(name));
     if (found !== undefined) {
       const kept = system.getBinary(DIGEST_KEY);
       if (kept !== undefined) this.digest = StoreDigest.decode(Buffer.from(kept));
@@ -210,7 +210,7 @@ export class LmdbFile {
     await this.root.batch(() => {
       for (const batch of batches) {
         this.writeRecords(batch);
-        for (let bucket = 0; bucket < BUCKETS.length; bucket++) this.writeLayer(batch, bucket);
+        for (let bucket = 0; bucket < STORED_BUCKETS.length; bucket++) this.writeLayer(batch, bucket);
       }
       if (change !== null) void this.system.put(DIGEST_KEY, change.digest.encode());
     });
@@ -237,7 +237,7 @@ export class LmdbFile {
   async copyTo(target: LmdbFile): Promise<void> {
     const transaction = this.root.useReadTransaction();
     try {
-      for (let bucket = 0; bucket < BUCKETS.length; bucket++) {
+      for (let bucket = 0; bucket < STORED_BUCKETS.length; bucket++) {
         const scan = this.base(bucket, transaction);
         let from: Key | null = '';
         while (from !== null) {
@@ -386,7 +386,7 @@ class DigestChange {
 
   count(batch: Batch, isOneByOne: boolean): void {
     this.countRecords(batch, isOneByOne);
-    for (let bucket = 0; bucket < BUCKETS.length; bucket++) {
+    for (let bucket = 0; bucket < STORED_BUCKETS.length; bucket++) {
       const layer = batch.layers[bucket] as Layer | null;
       if (layer === null) continue;
       for (const [key, value] of layer.entries) this.replace(bucket, key, value);

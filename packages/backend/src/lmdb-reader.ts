@@ -15,27 +15,31 @@
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { CorruptionError } from '@etsd/base';
 import type { BackendReader, Visit } from './backend.ts';
-import { BUCKETS, type Bucket } from './buckets.ts';
+import { type Bucket, STORED_BUCKETS } from './buckets.ts';
 import { recordChecksum, StoreDigest } from './lmdb-digest.ts';
+import {
+  BRANCH,
+  DIGEST_KEY,
+  HEAD_BYTES,
+  LEAF,
+  META,
+  META_LAST_PAGE,
+  NODE_BIG,
+  NODE_HEAD_BYTES,
+  NODE_TABLE,
+  OVERFLOW,
+  PLACE_BYTES,
+  SYSTEM_TABLE,
+  TABLE_BYTES,
+} from './lmdb-layout.ts';
 
-const HEAD_BYTES = 24;
-const NODE_HEAD_BYTES = 8;
-const TABLE_BYTES = 48;
-/** Where the pages of a large value are: first page, transaction, number. */
-const PLACE_BYTES = 24;
 const MAGIC = 0xbeefc0de;
 const DATA_VERSION = 2;
 const META_BYTES = HEAD_BYTES + 144;
 const DEPTH_MAX = 32;
 const FIRST_PAGE = 2;
 
-const BRANCH = 1;
-const LEAF = 2;
-const OVERFLOW = 4;
-const META = 8;
-const NODE_BIG = 1;
-const NODE_TABLE = 2;
-/** Of a table's flags: its keys are eight bytes of a number, and it was written without waiting for the disk. */
+/** Of a table's flags: its keys are eight bytes of a number. */
 const INTEGER_KEYS = 0x08;
 
 /** Read at once where pages follow each other. */
@@ -46,11 +50,6 @@ const TWO_32 = 0x1_0000_0000;
 
 const ADVICE =
   'Do not start this member on it: `etsdutl doctor` says what can be saved, `etsdutl rebuild` fetches all from its peers.';
-
-/** Of the engine's own table. */
-export const SYSTEM_TABLE = 'etsd';
-export const FORMAT_KEY = 'format';
-export const DIGEST_KEY = 'digest';
 
 interface Table {
   readonly name: string;
@@ -65,7 +64,7 @@ interface Table {
 }
 
 interface Meta {
-  readonly where: string;
+  readonly position: number;
   readonly pageBytes: number;
   readonly isSynced: boolean;
   readonly free: Table;
@@ -85,6 +84,15 @@ export interface StoreCheck {
   readonly pages: number;
   /** False for a file of an older version of this program, which kept no checksum: only its structure was checked. */
   readonly hasChecksum: boolean;
+}
+
+/** What is needed to go on where a file ends. */
+export interface FileLayout {
+  readonly pageBytes: number;
+  readonly transaction: number;
+  readonly lastPage: number;
+  /** Where the descriptions of this transaction begin, each with the number of the last page. */
+  readonly metaStarts: readonly number[];
 }
 
 /** The records of a leaf, in order. */
@@ -171,6 +179,27 @@ export class LmdbReader implements BackendReader {
     return null;
   }
 
+  layout(): FileLayout {
+    const { pageBytes, transaction, lastPage } = this.meta;
+    const metas = this.readMetas(pageBytes).filter((meta) => meta?.transaction === transaction);
+    return { pageBytes, transaction, lastPage, metaStarts: metas.map((meta) => (meta as Meta).position) };
+  }
+
+  /** Where in the file the value of a record begins. The table '' describes all others, by their names and a zero byte. */
+  placeOf(name: string, wanted: Buffer): number {
+    const { main, pageBytes } = this.meta;
+    const table = name === '' ? main : this.tables.get(name);
+    if (table !== undefined) {
+      for (const leaf of this.leavesOf(table, wanted)) {
+        for (let index = 0; index < leaf.count; index++) {
+          const { valueStart } = this.node(leaf.page, leaf.number, index);
+          if (this.key(leaf, index).equals(wanted)) return leaf.number * pageBytes + valueStart;
+        }
+      }
+    }
+    throw this.damage(`the record "${wanted.toString('latin1')}" is missing`, 0);
+  }
+
   /**
    * Looks at every page of every table, at the list of free pages, and at every record, and compares the records with
    * the checksum kept beside them. Throws a `CorruptionError` at the first thing that is wrong.
@@ -185,7 +214,7 @@ export class LmdbReader implements BackendReader {
     let sincePause = 0;
     try {
       for (const table of [this.meta.main, ...this.tables.values()]) {
-        const bucket = (BUCKETS as readonly string[]).indexOf(table.name);
+        const bucket = (STORED_BUCKETS as readonly string[]).indexOf(table.name);
         let records = 0;
         this.beginCount();
         for (const leaf of this.leavesOf(table, null)) {
@@ -297,9 +326,7 @@ export class LmdbReader implements BackendReader {
       throw this.damage("it is not a file of etsd's store: it does not begin as one", 0);
     if (!isPageSize) throw this.damage(`a page size of ${pageBytes} bytes`, 0);
     if (this.fileBytes < 2 * pageBytes) throw this.damage('the file ends within its first two pages', 0);
-    const first = this.readMeta(0, pageBytes, true);
-    const second = this.readMeta(pageBytes, pageBytes, true);
-    const flushed = this.readMeta(pageBytes / 2, pageBytes, false);
+    const [first, second, flushed] = this.readMetas(pageBytes);
     if (first === null || second === null) throw this.damage('one of the two first pages is none of a store', 0);
     const bootId = ownBootId();
     let picked = pick(first, second, bootId);
@@ -308,11 +335,18 @@ export class LmdbReader implements BackendReader {
     return picked;
   }
 
+  private readMetas(pageBytes: number): [Meta | null, Meta | null, Meta | null] {
+    return [
+      this.readMeta(0, pageBytes, true),
+      this.readMeta(pageBytes, pageBytes, true),
+      this.readMeta(pageBytes / 2, pageBytes, false),
+    ];
+  }
+
   private readMeta(position: number, pageBytes: number, isPage: boolean): Meta | null {
     const bytes = Buffer.alloc(META_BYTES);
     if (readSync(this.fd, bytes, 0, META_BYTES, position) < META_BYTES) return null;
     const at = HEAD_BYTES;
-    const where = `${this.path} at byte ${position}`;
     if (isPage) {
       if (bytes.readUInt16LE(18) !== META || bytes.readUInt32LE(at) !== MAGIC) return null;
       if ((bytes.readUInt32LE(at + 4) & 0xffff) !== DATA_VERSION) return null;
@@ -322,13 +356,13 @@ export class LmdbReader implements BackendReader {
     if (!isPage && transaction === 0) return null;
     const flags = bytes.readUInt16LE(at + 28);
     return {
-      where,
+      position,
       pageBytes,
       // The flag of LMDB for a transaction that did not wait for the disk.
       isSynced: (flags & OVERLAPPING_SYNC) === 0,
       free: { ...tableAt(bytes, at + 24, 'free pages'), flags: INTEGER_KEYS },
       main: tableAt(bytes, at + 24 + TABLE_BYTES, 'tables'),
-      lastPage: u64(bytes, at + 120),
+      lastPage: u64(bytes, META_LAST_PAGE),
       transaction,
       bootId: bytes.toString('hex', at + 136, at + 144),
     };

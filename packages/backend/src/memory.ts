@@ -1,7 +1,7 @@
 import { assert, faultPoint, type Key, keyFromBytes, keyToBytes } from '@etsd/base';
 import type { Backend, BackendObserver, BackendSnapshot, Visit } from './backend.ts';
 import { type Batch, KEY_BUCKET } from './batch.ts';
-import { BUCKETS, type Bucket, bucketIndex } from './buckets.ts';
+import { type Bucket, bucketIndex, STORED_BUCKETS } from './buckets.ts';
 import { type BaseScan, type Layer, lowerBound } from './layer.ts';
 import { ABSENT, Overlay } from './overlay.ts';
 import { recordKey } from './records.ts';
@@ -80,7 +80,7 @@ function apply(tables: readonly Table[], changes: readonly Change[]): void {
 }
 
 function emptyTables(): Table[] {
-  return BUCKETS.map(() => new Table());
+  return STORED_BUCKETS.map(() => new Table());
 }
 
 /** Batches whose changes are kept apart from the durable tables. */

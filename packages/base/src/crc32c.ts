@@ -1,50 +1,62 @@
 /**
- * CRC-32C (Castagnoli, polynomial 0x82f63b78 reflected), as in etcd's log and hashes. Eight tables, eight bytes a step:
- * about four times as fast as one table in V8.
+ * CRC-32C (Castagnoli, polynomial 0x82f63b78 reflected), as in etcd's log and hashes. Sixteen tables, sixteen bytes a
+ * step, read as words: about seven times as fast as one table in V8.
  */
-const TABLES = new Int32Array(8 * 256);
+const STEP = 16;
+const TABLES = new Int32Array(STEP * 256);
 for (let byte = 0; byte < 256; byte++) {
   let crc = byte;
   for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
   TABLES[byte] = crc;
 }
-for (let table = 1; table < 8; table++) {
+for (let table = 1; table < STEP; table++) {
   for (let byte = 0; byte < 256; byte++) {
     const previous = TABLES[(table - 1) * 256 + byte] as number;
     TABLES[table * 256 + byte] = (previous >>> 8) ^ (TABLES[previous & 255] as number);
   }
 }
 
+/** Words are read through a view of the memory that was looked at last: making one costs as much as a small checksum. */
+let memory: ArrayBufferLike | null = null;
+let words: DataView = new DataView(new ArrayBuffer(0));
+
 /**
  * The checksum of `bytes[start, end)`, continued from `seed` (the checksum of what came before, 0 at the start).
  * Unsigned 32 bits.
  */
 export function crc32c(bytes: Uint8Array, start = 0, end = bytes.length, seed = 0): number {
+  if (bytes.buffer !== memory) {
+    memory = bytes.buffer;
+    words = new DataView(memory);
+  }
   const t = TABLES;
+  const w = words;
   let crc = ~seed;
-  let at = start;
-  const bulk = end - 7;
-  while (at < bulk) {
-    const low =
-      crc ^
-      ((bytes[at] as number) |
-        ((bytes[at + 1] as number) << 8) |
-        ((bytes[at + 2] as number) << 16) |
-        ((bytes[at + 3] as number) << 24));
+  let at = bytes.byteOffset + start;
+  const stop = bytes.byteOffset + end;
+  for (const last = stop - STEP; at <= last; at += STEP) {
+    const a = crc ^ w.getInt32(at, true);
+    const b = w.getInt32(at + 4, true);
+    const c = w.getInt32(at + 8, true);
+    const d = w.getInt32(at + 12, true);
     crc =
-      (t[1792 + (low & 255)] as number) ^
-      (t[1536 + ((low >>> 8) & 255)] as number) ^
-      (t[1280 + ((low >>> 16) & 255)] as number) ^
-      (t[1024 + (low >>> 24)] as number) ^
-      (t[768 + (bytes[at + 4] as number)] as number) ^
-      (t[512 + (bytes[at + 5] as number)] as number) ^
-      (t[256 + (bytes[at + 6] as number)] as number) ^
-      (t[bytes[at + 7] as number] as number);
-    at += 8;
+      (t[3840 + (a & 255)] as number) ^
+      (t[3584 + ((a >>> 8) & 255)] as number) ^
+      (t[3328 + ((a >>> 16) & 255)] as number) ^
+      (t[3072 + (a >>> 24)] as number) ^
+      (t[2816 + (b & 255)] as number) ^
+      (t[2560 + ((b >>> 8) & 255)] as number) ^
+      (t[2304 + ((b >>> 16) & 255)] as number) ^
+      (t[2048 + (b >>> 24)] as number) ^
+      (t[1792 + (c & 255)] as number) ^
+      (t[1536 + ((c >>> 8) & 255)] as number) ^
+      (t[1280 + ((c >>> 16) & 255)] as number) ^
+      (t[1024 + (c >>> 24)] as number) ^
+      (t[768 + (d & 255)] as number) ^
+      (t[512 + ((d >>> 8) & 255)] as number) ^
+      (t[256 + ((d >>> 16) & 255)] as number) ^
+      (t[d >>> 24] as number);
   }
-  while (at < end) {
-    crc = (crc >>> 8) ^ (t[(crc ^ (bytes[at] as number)) & 255] as number);
-    at++;
-  }
+  for (; at < stop; at++) crc = (crc >>> 8) ^ (t[(crc ^ w.getUint8(at)) & 255] as number);
   return ~crc >>> 0;
 }

@@ -1,6 +1,9 @@
 import type { DiskFile } from '@etsd/runtime';
 import { CHUNK_BYTES } from './limits.ts';
 
+/** Chunks kept for use again: as many as are usually written in one go. */
+const SPARE_MAX = 3;
+
 /** Gathers pages into chunks and writes those one after the other. */
 export class ChunkQueue {
   /** Where what was reserved last is to be written. */
@@ -54,7 +57,7 @@ export class ChunkQueue {
   }
 
   private recycle(chunk: Buffer): void {
-    if (chunk.buffer.byteLength !== this.chunkBytes || this.spare.length > 0) return;
+    if (chunk.buffer.byteLength !== this.chunkBytes || this.spare.length >= SPARE_MAX) return;
     const whole = Buffer.from(chunk.buffer, 0, this.chunkBytes);
     this.spare.push(whole.fill(0));
   }

@@ -18,10 +18,18 @@ export function readAt(
   });
 }
 
+/** A window that is being read before it is asked for. */
+interface Ahead {
+  readonly position: number;
+  readonly length: number;
+  readonly window: Promise<Buffer>;
+}
+
 /**
  * Pages by number, read through one window that grows while pages are asked for in the order of the file: what was
- * written in one go is read in large pieces, and what lies scattered costs little more than itself. Unless it is told to
- * reuse it, a window is never used again for other bytes, and views of pages stay right.
+ * written in one go is read in large pieces, the next one while this one is looked at, and what lies scattered costs
+ * little more than itself. Unless it is told to reuse it, a window is never used again for other bytes, and views of
+ * pages stay right.
  */
 export class PageSource {
   readonly path: string;
@@ -32,15 +40,18 @@ export class PageSource {
   private windowStart = 0;
   private windowEnd = 0;
   private windowBytes = WINDOW_BYTES_MIN;
-  /** One window for everything; null where each has memory of its own. */
-  private readonly reused: Buffer | null;
+  private ahead: Ahead | null = null;
+  /** The memory for all windows, of which one is looked at and one is filled; null where each has memory of its own. */
+  private readonly reused: readonly [Buffer, Buffer] | null;
+  private turn: 0 | 1 = 0;
 
   constructor(file: DiskFile, pageSize: number, pageCount: number, reusesMemory: boolean) {
     this.file = file;
     this.path = file.path;
     this.pageSize = pageSize;
     this.pageCount = pageCount;
-    this.reused = reusesMemory ? Buffer.allocUnsafeSlow(Math.max(pageSize, WINDOW_BYTES_MAX)) : null;
+    const memory = (): Buffer => Buffer.allocUnsafeSlow(Math.max(pageSize, WINDOW_BYTES_MAX));
+    this.reused = reusesMemory ? [memory(), memory()] : null;
   }
 
   /** Bytes of a page in a form that outlives the reading of the next one. */
@@ -65,6 +76,11 @@ export class PageSource {
     return bytes;
   }
 
+  /** Resolves when nothing is being read any more. */
+  async settle(): Promise<void> {
+    await this.ahead?.window.catch(() => {});
+  }
+
   private holds(position: number, length: number): boolean {
     return position >= this.windowStart && position + length <= this.windowStart + this.window.length;
   }
@@ -72,18 +88,49 @@ export class PageSource {
   private async fetch(position: number): Promise<void> {
     const end = this.windowEnd;
     const isNext = position >= end && position - end <= this.windowBytes;
-    this.windowBytes = isNext ? Math.min(WINDOW_BYTES_MAX, this.windowBytes * 2) : WINDOW_BYTES_MIN;
-    const wanted = Math.max(this.pageSize, this.windowBytes);
-    const length = Math.min(wanted, this.pageCount * this.pageSize - position);
+    const { ahead } = this;
+    this.ahead = null;
     // Until it is read, the old window is none: with one memory for all it is being overwritten.
     this.window = EMPTY;
-    const window = await readAt(this.file, position, length, this.reused?.subarray(0, length));
-    if (window.length < this.pageSize) {
+    const isThere =
+      ahead !== null && position >= ahead.position && position + this.pageSize <= ahead.position + ahead.length;
+    if (isThere) this.take(await ahead.window, ahead.position);
+    else {
+      await ahead?.window.catch(() => {});
+      this.windowBytes = isNext ? Math.min(WINDOW_BYTES_MAX, this.windowBytes * 2) : WINDOW_BYTES_MIN;
+      this.take(await this.readWindow(position), position);
+    }
+    if (!this.holds(position, this.pageSize)) {
       throw this.damaged(Math.floor(position / this.pageSize), 'the file ends before it does');
     }
+    if (isNext || isThere) this.readAhead();
+  }
+
+  private take(window: Buffer, position: number): void {
     this.window = window;
     this.windowStart = position;
     this.windowEnd = position + window.length;
+  }
+
+  private readAhead(): void {
+    const position = this.windowEnd;
+    this.windowBytes = Math.min(WINDOW_BYTES_MAX, this.windowBytes * 2);
+    const length = this.lengthAt(position);
+    if (length <= 0) return;
+    const window = this.readWindow(position);
+    // Whoever asks for it hears of it.
+    window.catch(() => {});
+    this.ahead = { position, length, window };
+  }
+
+  private readWindow(position: number): Promise<Buffer> {
+    const length = this.lengthAt(position);
+    this.turn = this.turn === 0 ? 1 : 0;
+    return readAt(this.file, position, length, this.reused?.[this.turn].subarray(0, length));
+  }
+
+  private lengthAt(position: number): number {
+    return Math.min(Math.max(this.pageSize, this.windowBytes), this.pageCount * this.pageSize - position);
   }
 
   damaged(page: number, what: string): Error {

@@ -211,6 +211,17 @@ export class Page {
     return this.bytes.subarray(start, start + this.bytes.readUInt32LE(PAGE_HEADER + index * ELEMENT + 12));
   }
 
+  /** Where in the page a leaf's element begins, its key first. */
+  start(index: number): number {
+    return this.keyStarts[index] as number;
+  }
+
+  /** Where it ends: its value follows its key. */
+  end(index: number): number {
+    const value = this.bytes.readUInt32LE(PAGE_HEADER + index * ELEMENT + 12);
+    return (this.keyStarts[index] as number) + this.keySize(index) + value;
+  }
+
   /** Whether the value of a leaf's element is a bucket. */
   isBucket(index: number): boolean {
     return this.bytes.readUInt32LE(PAGE_HEADER + index * ELEMENT) === BUCKET_FLAG;

@@ -219,6 +219,7 @@ export class BoltFile {
   }
 
   async close(): Promise<void> {
+    await this.pages.settle();
     await this.file.close();
   }
 }

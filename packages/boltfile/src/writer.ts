@@ -25,6 +25,8 @@ const TRANSACTION = 2;
 export interface BoltWriterOptions {
   /** Bytes; a power of two. */
   readonly pageSize?: number;
+  /** Whether the file is encrypted where the disk encrypts. */
+  readonly isSealed?: boolean;
 }
 
 /**
@@ -66,7 +68,11 @@ export class BoltWriter {
 
   /** Makes the file, which must not exist. */
   static async create(disk: Disk, path: string, options: BoltWriterOptions = {}): Promise<BoltWriter> {
-    return new BoltWriter(disk, await disk.open(path, 'create'), options.pageSize ?? PAGE_SIZE);
+    return new BoltWriter(
+      disk,
+      await disk.open(path, 'create', { sealed: options.isSealed ?? false }),
+      options.pageSize ?? PAGE_SIZE,
+    );
   }
 
   /** Begins a bucket, behind all those before it. */

@@ -11,12 +11,16 @@ import {
   type DowngradeResponse,
   HashKVRequest,
   type HashKVResponse,
+  LogLevelRequest,
+  type LogLevelResponse,
   MoveLeaderRequest,
   type MoveLeaderResponse,
   SnapshotRequest,
   type SnapshotResponse,
   StatusRequest,
   type StatusResponse,
+  UsageRequest,
+  type UsageResponse,
 } from '@etsd/proto';
 import type { Caller } from './caller.ts';
 import * as methods from './methods.ts';
@@ -70,6 +74,16 @@ export class Maintenance {
       cancel: DowngradeAction.CANCEL,
     }[action];
     return this.caller.unary(methods.Downgrade, DowngradeRequest.create({ action: number, version }), options);
+  }
+
+  /** etsd only: space by prefix, and the busiest keys, users and addresses of the last minutes, at most `limit` of each. */
+  usage(limit: number, options?: CallOptions): Promise<UsageResponse> {
+    return this.caller.unary(methods.Usage, UsageRequest.create({ limit }), options);
+  }
+
+  /** etsd only: which lines the member logs; changes that first, unless `level` is empty. */
+  logLevel(level: string, options?: CallOptions): Promise<LogLevelResponse> {
+    return this.caller.unary(methods.LogLevel, LogLevelRequest.create({ level }), options);
   }
 
   /** The database of one member, piece by piece; the last 32 bytes are the SHA-256 of what came before. */

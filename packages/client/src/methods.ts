@@ -56,6 +56,10 @@ export const Snapshot = method(`${MAINTENANCE}Snapshot`, proto.SnapshotRequest, 
 export const MoveLeader = method(`${MAINTENANCE}MoveLeader`, proto.MoveLeaderRequest, proto.MoveLeaderResponse);
 export const Downgrade = method(`${MAINTENANCE}Downgrade`, proto.DowngradeRequest, proto.DowngradeResponse);
 
+const OBSERVE = '/etsdpb.Observe/';
+export const Usage = method(`${OBSERVE}Usage`, proto.UsageRequest, proto.UsageResponse, true);
+export const LogLevel = method(`${OBSERVE}LogLevel`, proto.LogLevelRequest, proto.LogLevelResponse, true);
+
 const AUTH = '/etcdserverpb.Auth/';
 export const Authenticate = method(`${AUTH}Authenticate`, proto.AuthenticateRequest, proto.AuthenticateResponse, true);
 export const AuthEnable = method(`${AUTH}AuthEnable`, proto.AuthEnableRequest, proto.AuthEnableResponse);

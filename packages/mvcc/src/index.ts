@@ -14,7 +14,7 @@ export {
 export { type RangeOptions, type RangeResult, WHOLE_RANGE } from './range.ts';
 export { Restore } from './restore.ts';
 export { isRevisionKey, isTombstoneKey, revisionKey, revisionMain, revisionSub } from './revision.ts';
-export { FoundKey, Store, type StoreOptions } from './store.ts';
+export { FoundKey, type SizeListener, Store, type StoreOptions } from './store.ts';
 export {
   type PublishedChanges,
   SLICE_COST,

@@ -6,13 +6,14 @@ import { NO_LIST, RevisionLists } from './revision-lists.ts';
 /**
  * What is known of every key without reading its record: its newest revision, when it was created, its version, and the
  * list of its former revisions. All of it lies in typed arrays indexed by the key's slot; a key with one revision costs
- * its bytes, its place in the tree and 40 bytes, and nothing of that is on the heap.
+ * its bytes, its place in the tree and 44 bytes, and nothing of that is on the heap.
  *
  * ```
  *   point cache ─┐
  *   key tree ────┴▶ slot ─▶ main · sub · created · version ─▶ list of former revisions
  *                        └▶ key pool
  * ```
+ * Beside stands how long the newest record is, so that what lies below a prefix can be counted as it changes.
  * A version of 0 says that the newest revision is a deletion.
  */
 const CHUNK_BITS = 12;
@@ -26,6 +27,7 @@ const CHUNK_MASK = CHUNK_SLOTS - 1;
 class SlotChunk {
   readonly doubles: Float64Array;
   readonly ints: Int32Array;
+  readonly sizes: Uint32Array = new Uint32Array(CHUNK_SLOTS);
 
   constructor() {
     this.doubles = new Float64Array(CHUNK_SLOTS * DOUBLES);
@@ -125,6 +127,15 @@ export class KeyIndex implements SlotKeys {
     return (this.chunks[slot >> CHUNK_BITS] as SlotChunk).doubles[(slot & CHUNK_MASK) * DOUBLES + VERSION] as number;
   }
 
+  /** Bytes of the newest record; 0 where that is a deletion. */
+  size(slot: number): number {
+    return (this.chunks[slot >> CHUNK_BITS] as SlotChunk).sizes[slot & CHUNK_MASK] as number;
+  }
+
+  setSize(slot: number, bytes: number): void {
+    (this.chunks[slot >> CHUNK_BITS] as SlotChunk).sizes[slot & CHUNK_MASK] = bytes;
+  }
+
   listLength(slot: number): number {
     return (this.chunks[slot >> CHUNK_BITS] as SlotChunk).ints[(slot & CHUNK_MASK) * INTS + LIST_LENGTH] as number;
   }
@@ -155,10 +166,11 @@ export class KeyIndex implements SlotKeys {
   }
 
   /** The next revision of a key as it comes from disk: keys come in no order and are not likely to be used soon. */
-  restore(key: Key, main: number, sub: number, created: number, version: number): void {
-    const slot = this.tree.locate(key);
+  restore(key: Key, main: number, sub: number, created: number, version: number, size: number): void {
+    let slot = this.tree.locate(key);
     if (slot >= 0) this.update(key, slot, main, sub, created, version);
-    else this.add(key, main, sub, created, version);
+    else slot = this.add(key, main, sub, created, version);
+    this.setSize(slot, size);
   }
 
   /** A new revision of a key that is in the index; version 0 is a deletion. */

@@ -62,14 +62,14 @@ export class Restore {
     const name = keyFromBytes(value, view.keyStart, view.keyEnd);
     const index = this.index;
     if (isTombstoneKey(key)) {
-      index.restore(name, main, sub, 0, 0);
+      index.restore(name, main, sub, 0, 0, 0);
       if (this.leases.size > 0) this.leases.delete(name);
     } else {
       // An empty record is what a restore with `--bump-revision` leaves: it lifts the revision, and belongs to a key
       // without a name, which no request can ask for but hashes count.
       const version = value.length === 0 ? 1 : view.version;
       if (version < 1) throw corrupt(key, 'it has no version');
-      index.restore(name, main, sub, view.createRevision, version);
+      index.restore(name, main, sub, view.createRevision, version, value.length);
       if (view.lease !== U64_ZERO) this.leases.set(name, view.lease);
       else if (this.leases.size > 0) this.leases.delete(name);
     }

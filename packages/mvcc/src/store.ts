@@ -44,6 +44,12 @@ export class FoundKey {
   version = 0;
 }
 
+/** Hears what becomes of the size of a key's newest record, in bytes; 0 where the key is not there. */
+export interface SizeListener {
+  /** `slot` is the key's place in the index. */
+  resized(key: Key, slot: number, before: number, after: number): void;
+}
+
 export interface StoreOptions {
   /** Bytes of hot records kept in memory. */
   cacheBytes?: number;
@@ -69,6 +75,8 @@ export class Store {
   changes = 0;
   /** Hears of every revision; null costs nothing. */
   listener: ChangeListener | null = null;
+  /** Hears of every key that is written or deleted; null costs nothing. */
+  sizes: SizeListener | null = null;
   /** Filled in by `lookup`; reused. */
   readonly found = new FoundKey();
   /** Of all changes since somebody cleared it. */
@@ -173,7 +181,7 @@ export class Store {
     const index = this.index;
     const main = this.revision + 1;
     const sub = this.changes;
-    const slot = index.find(key);
+    let slot = index.find(key);
     let created = main;
     let version = 1;
     let previousMain = 0;
@@ -194,8 +202,11 @@ export class Store {
     writeKeyValue(slab.bytes, offset, key, created, main, version, value, valueStart, valueEnd, lease);
     this.backend.putRecord(main, sub, slab, offset, offset + size);
     this.digest.add(main, sub, created, version, slab.bytes, offset, size);
+    const sizeBefore = slot >= 0 ? index.size(slot) : 0;
     if (slot >= 0) index.update(key, slot, main, sub, created, version);
-    else index.add(key, main, sub, created, version);
+    else slot = index.add(key, main, sub, created, version);
+    index.setSize(slot, size);
+    if (this.sizes !== null) this.sizes.resized(key, slot, sizeBefore, size);
     this.changes = sub + 1;
     if (this.listener === null || this.listener.watcherCount === 0) return;
     this.published.add(key, slab.bytes.subarray(offset, offset + size), false, previousMain, previousSub);
@@ -263,6 +274,9 @@ export class Store {
     const previousMain = index.main(slot);
     const previousSub = index.sub(slot);
     index.renew(slot, main, sub, 0, 0);
+    const sizeBefore = index.size(slot);
+    index.setSize(slot, 0);
+    if (this.sizes !== null) this.sizes.resized(key, slot, sizeBefore, 0);
     this.changes = sub + 1;
     if (this.listener !== null && this.listener.watcherCount > 0)
       this.published.add(key, EMPTY, true, previousMain, previousSub);

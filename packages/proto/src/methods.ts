@@ -69,6 +69,8 @@ import {
   LeaseTimeToLiveResponse,
   LockRequest,
   LockResponse,
+  LogLevelRequest,
+  LogLevelResponse,
   MemberAddRequest,
   MemberAddResponse,
   MemberListRequest,
@@ -98,6 +100,8 @@ import {
   TxnResponse,
   UnlockRequest,
   UnlockResponse,
+  UsageRequest,
+  UsageResponse,
   WatchRequest,
   WatchResponse,
 } from './gen/index.ts';
@@ -257,6 +261,8 @@ export const METHODS: readonly MethodInfo[] = [
   method('v3electionpb.Election', 'Leader', 'unary', LeaderRequest, LeaderResponse, ['/v3/election/leader']),
   method('v3electionpb.Election', 'Observe', 'server-stream', LeaderRequest, LeaderResponse, ['/v3/election/observe']),
   method('v3electionpb.Election', 'Resign', 'unary', ResignRequest, ResignResponse, ['/v3/election/resign']),
+  method('etsdpb.Observe', 'Usage', 'unary', UsageRequest, UsageResponse, []),
+  method('etsdpb.Observe', 'LogLevel', 'unary', LogLevelRequest, LogLevelResponse, []),
   method('grpc.health.v1.Health', 'Check', 'unary', HealthCheckRequest, HealthCheckResponse, []),
   method('grpc.health.v1.Health', 'Watch', 'server-stream', HealthCheckRequest, HealthCheckResponse, []),
 ];

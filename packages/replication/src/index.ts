@@ -14,6 +14,7 @@ export {
   type StartState,
 } from './bootstrap.ts';
 export type { LogStore } from './log-store.ts';
+export { EntryTimes, type EntryWatcher, LogTimes } from './log-times.ts';
 export {
   clusterIdOf,
   type FoundingMember,

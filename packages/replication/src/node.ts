@@ -33,6 +33,7 @@ import {
 } from './limits.ts';
 import { LogCutter } from './log-cutter.ts';
 import type { LogStore } from './log-store.ts';
+import type { EntryWatcher, LogTimes } from './log-times.ts';
 import { Parked } from './parked.ts';
 import type { Transport } from './peers/transport.ts';
 import { Proposals } from './proposals.ts';
@@ -317,6 +318,15 @@ export class ReplicationNode {
    */
   get isDiskStalled(): boolean {
     return this.disk.isStalled;
+  }
+
+  /** When the last entries passed the stages of the log. */
+  get times(): LogTimes {
+    return this.pump.times;
+  }
+  /** Is told of every entry that is applied from now on. */
+  watchEntries(watcher: EntryWatcher | null): void {
+    this.pump.watcher = watcher;
   }
 
   /** Somebody writes at present: what can wait is better done at leisure. */

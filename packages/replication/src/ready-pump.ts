@@ -1,4 +1,4 @@
-import { faultPoint, U64_ZERO } from '@etsd/base';
+import { EMPTY, faultPoint, U64_ZERO } from '@etsd/base';
 import {
   ConfChange,
   ConfChangeV2,
@@ -14,6 +14,7 @@ import type { Applier, SnapshotInstaller } from './applier.ts';
 import { type ForwardedProposals, wideChangeKey } from './forwarded.ts';
 import { APPLY_SLICE_MS, COMMIT_DELAY_MS } from './limits.ts';
 import type { LogStore } from './log-store.ts';
+import { type EntryWatcher, LogTimes } from './log-times.ts';
 import type { Transport } from './peers/transport.ts';
 import type { Proposals } from './proposals.ts';
 import type { Reads } from './reads.ts';
@@ -52,6 +53,9 @@ export class ReadyPump {
   appliedBytes = 0;
   /** Index of the last membership change applied. */
   confIndex = 0;
+  readonly times = new LogTimes();
+  /** Null costs nothing. */
+  watcher: EntryWatcher | null = null;
   private readonly parts: PumpParts;
   private readonly raft: RawNode;
   /** What the log was given and has not written yet. */
@@ -81,6 +85,7 @@ export class ReadyPump {
       log: parts.log,
       clock: parts.clock,
       installer: parts.installer,
+      times: this.times,
       durable: (write) => this.durable(write),
       installed: (index) => this.installed(index),
       failed: (error) => this.fail(error),
@@ -158,6 +163,7 @@ export class ReadyPump {
         parts.transport?.send(ready.messages);
       }
       for (const state of ready.readStates) parts.reads.confirmed(state.context, state.index, this.applied);
+      if (ready.committedTo > this.applyTarget) this.times.committed(ready.committedTo, parts.clock.nowMs());
       this.applyTarget = ready.committedTo;
       if (ready.write !== null) {
         hasWritten = true;
@@ -214,21 +220,28 @@ export class ReadyPump {
   private applySlice(): void {
     const { parts, raft } = this;
     const { applier, clock } = parts;
+    const { times } = this;
     const startMs = clock.nowMs();
+    let nowMs = startMs;
     const target = Math.min(this.applyTarget, this.holdIndex);
     faultPoint('apply.before');
     let index = this.applied;
-    let lastMs = startMs;
     while (index < target && !this.isStopped) {
       index++;
-      this.applyEntry(raft.entryAt(index));
+      times.applying = index;
+      times.applyingSinceMs = nowMs;
+      const entry = raft.entryAt(index);
+      times.applyingData = entry.data;
+      this.applyEntry(entry);
       this.applied = index;
       // After each: one may be a transaction, or delete thousands of keys, and a look costs a hundredth of a put.
-      const nowMs = clock.nowMs();
-      applier.took?.(nowMs - lastMs);
-      lastMs = nowMs;
+      nowMs = clock.nowMs();
+      applier.took?.(nowMs - times.applyingSinceMs);
+      if (this.watcher !== null) this.watcher.applied(index, entry.data, times.applyingSinceMs, nowMs);
       if (nowMs - startMs > APPLY_SLICE_MS) break;
     }
+    times.applying = 0;
+    times.applyingData = EMPTY;
     faultPoint('apply.after');
     raft.appliedTo(index);
     parts.reads.appliedTo(index);

@@ -4,6 +4,7 @@ import type { PendingWrite, Ready } from '@etsd/raft';
 import type { Clock } from '@etsd/runtime';
 import type { SnapshotInstaller } from './applier.ts';
 import type { LogStore } from './log-store.ts';
+import type { LogTimes } from './log-times.ts';
 
 /** A write that waits for a snapshot to be installed. */
 class HeldWrite {
@@ -24,6 +25,7 @@ export interface WriteQueueParts {
   readonly log: LogStore;
   readonly clock: Clock;
   readonly installer: SnapshotInstaller | null;
+  readonly times: LogTimes;
   /** The oldest write is durable. */
   readonly durable: (write: PendingWrite) => void;
   /** The state is that of a snapshot now. */
@@ -90,7 +92,7 @@ export class WriteQueue {
     }
     const write = this.underWay.take();
     assert(write !== undefined, 'replication: the log reported a write it was not given');
-    this.givenMs.take();
+    this.parts.times.written(write.lastIndex, this.givenMs.take() as number, this.parts.clock.nowMs());
     this.finished++;
     faultPoint('raft.save.after');
     this.parts.durable(write);

@@ -25,7 +25,7 @@ class Slot implements Expiring {
 
 /**
  * Deadlines of all calls on one timer: a hashed wheel. Adding and removing are a few assignments; the timer runs only
- * while something is in the wheel.
+ * while something is in the wheel, and sleeps until the first tick that something may expire at.
  */
 export class DeadlineWheel {
   private readonly clock: Clock;
@@ -33,6 +33,8 @@ export class DeadlineWheel {
   /** Made when something first comes into them: most wheels are of clients with a few calls. */
   private readonly slots: (Slot | null)[] = new Array<Slot | null>(SLOTS).fill(null);
   private timer: Timer | null = null;
+  /** Where there is a timer: the tick it is set for. What was removed since may have been all there was to wait for. */
+  private timerTick = 0;
   /** All ticks up to this one have been looked at. */
   private tick = 0;
   private count = 0;
@@ -61,7 +63,7 @@ export class DeadlineWheel {
     node.wheelNext = head;
     head.wheelPrevious = node;
     this.count++;
-    this.timer ??= this.timers.after(TICK_MS, this.onTimer, { ref: false });
+    if (this.timer === null || node.wheelTick < this.timerTick) this.sleepUntil(node.wheelTick);
   }
 
   /** Takes it out; nothing happens where it is not in. */
@@ -83,7 +85,28 @@ export class DeadlineWheel {
       const head = this.slots[tick % SLOTS] as Slot | null;
       if (head !== null && head.wheelNext !== head) this.expireSlot(head, nowTick);
     }
-    if (this.count > 0) this.timer ??= this.timers.after(TICK_MS, this.onTimer, { ref: false });
+    if (this.count === 0) return;
+    const next = this.nextTick();
+    // Whoever expired may have set another deadline, not the nearest.
+    if (this.timer === null || next < this.timerTick) this.sleepUntil(next);
+  }
+
+  /** The first tick whose slot holds something: it may be due only a turn of the wheel later. */
+  private nextTick(): number {
+    const last = this.tick + SLOTS;
+    for (let tick = this.tick + 1; tick < last; tick++) {
+      const head = this.slots[tick % SLOTS] as Slot | null;
+      if (head !== null && head.wheelNext !== head) return tick;
+    }
+    return last;
+  }
+
+  private sleepUntil(tick: number): void {
+    // No further than the wheel goes round: beyond that the ticks that were slept through could not be told apart.
+    this.timerTick = Math.min(tick, this.tick + SLOTS - 1);
+    this.timer?.cancel();
+    const ms = this.timerTick * TICK_MS - this.clock.nowMs();
+    this.timer = this.timers.after(Math.max(1, ms), this.onTimer, { ref: false });
   }
 
   private expireSlot(head: Slot, nowTick: number): void {

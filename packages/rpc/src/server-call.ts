@@ -29,6 +29,16 @@ export interface MethodHandler {
   drained?(call: ServerCall): void;
 }
 
+/** What is noted of a call on its way, by whoever wants to tell later where its time went. */
+export interface CallNotes {
+  /** It waited before its handler was given it, up to now. */
+  waited(): void;
+  /** What it reads is up to date now. */
+  readable(key: string, rangeEnd: string): void;
+  /** What it asked is done; its answer is made now. */
+  answering(): void;
+}
+
 const CONTENT_TYPE = 'application/grpc';
 const PINNED_CONTENT_TYPE = `content-type\0${CONTENT_TYPE}`;
 const PINNED_OK = 'grpc-status\x000';
@@ -46,6 +56,8 @@ export class ServerCall extends GrpcStream {
   guard: unknown = null;
   guardBytes = 0;
   audit: unknown = null;
+  /** Null where nobody notes anything. */
+  notes: CallNotes | null = null;
   /** How the call ended, as a status code; -1 while it goes on. */
   outcome = -1;
   /** Sent with the response's headers, if set before they go out. */
@@ -90,6 +102,11 @@ export class ServerCall extends GrpcStream {
   }
 
   /** So much waits to be read, by this client or by all, that a long answer had better be made as it is taken. */
+  /** Frames are made in the connection's own buffer. */
+  get isCopying(): boolean {
+    return true;
+  }
+
   get isCongested(): boolean {
     return this.connection.isCongested;
   }

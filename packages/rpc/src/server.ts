@@ -50,7 +50,7 @@ interface Refusal {
 }
 
 /** Connections of one address that are worth a line of the log. */
-const MANY_CONNECTIONS = 1000;
+const MANY_CONNECTIONS = 250;
 
 /** A gRPC server that also hands plain HTTP of either version to whoever wants it. */
 export class RpcServer implements ServerConnectionOwner, PrefaceListener {

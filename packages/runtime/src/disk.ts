@@ -1,3 +1,5 @@
+import type { Sealing } from './sealed/sealing.ts';
+
 /** Called once with `null` when the operation succeeded. */
 export type DiskCallback = (error: Error | null) => void;
 
@@ -21,6 +23,8 @@ export interface OpenOptions {
    * trip to the kernel where a write followed by `dataSync` takes two.
    */
   readonly durable?: boolean;
+  /** Of a new file: encrypted, where the disk encrypts at all. */
+  readonly sealed?: boolean;
 }
 
 /**
@@ -97,13 +101,15 @@ export class PlainLockedFiles implements LockedFiles {
  * That a file was created, renamed or removed is durable only after `syncDirectory` of the directory that holds it.
  */
 export interface Disk {
+  /** Keys of encryption at rest, where files may be encrypted. Files of the log are by whoever writes them. */
+  readonly sealing?: Sealing;
   open(path: string, access: OpenAccess, options?: OpenOptions): Promise<DiskFile>;
   readFile(path: string): Promise<Buffer>;
   /**
    * Puts `bytes` at `path` so that after a crash either all of it is there or what was there before: written to a
-   * neighbour with the suffix `.tmp`, synced, renamed, the directory synced.
+   * neighbour with the suffix `.tmp`, synced, renamed, the directory synced. `sealed` as in `OpenOptions`.
    */
-  writeFileAtomic(path: string, bytes: Buffer): Promise<void>;
+  writeFileAtomic(path: string, bytes: Buffer, options?: { readonly sealed?: boolean }): Promise<void>;
   /** Makes the directory and what is missing above it, durably. No error where it exists. */
   makeDirectory(path: string): Promise<void>;
   /** The names in a directory, in ascending order of their bytes. */

@@ -49,8 +49,8 @@ export interface HandshakeLimits {
   /** Handshakes under way, which hold keys and buffers; more have to wait their turn, each address in turn. */
   readonly underWay: number;
   /**
-   * Handshakes that one address may have a second, and as many at once if it has rested; further ones wait. Each that comes
-   * to nothing counts as four. 0: no bound.
+   * Handshakes that one address may have a second, a fifth of them at once if it has rested; further ones wait. Each that
+   * comes to nothing counts as four. 0: no bound.
    */
   readonly perSecondOfOneAddress: number;
   /** From accept to the client's complete hello, and from there to the end of the handshake. */
@@ -96,8 +96,13 @@ export interface HandshakeCounts {
   readonly underWay: number;
 }
 
+/** Whether anything is to be made of a connection from this address; asked of TCP connections before anything is. */
+export type Admits = (address: string) => boolean;
+
 export interface ListenOptions {
   readonly tls?: TlsOptions;
+  /** Connections that are not admitted are closed at once, for a third of what it costs to accept and close one. */
+  readonly admits?: Admits;
   /** Connections the kernel queues before they are accepted. */
   readonly backlog?: number;
   /** Several processes may listen on the port (SO_REUSEPORT). */

@@ -69,6 +69,8 @@ export const ACCESS_RULES: Readonly<Record<string, Right>> = {
   '/v3electionpb.Election/Leader': 'as-caller',
   '/v3electionpb.Election/Observe': 'as-caller',
   '/v3electionpb.Election/Resign': 'as-caller',
+  '/etsdpb.Observe/Usage': 'root',
+  '/etsdpb.Observe/LogLevel': 'root',
   '/grpc.health.v1.Health/Check': 'open',
   '/grpc.health.v1.Health/Watch': 'open',
 };

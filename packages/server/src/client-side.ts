@@ -8,6 +8,7 @@ import type { DebugRoutes } from './http/debug-routes.ts';
 import type { HttpEdge, Misused } from './http/edge.ts';
 import { makeFiguresEdge, makeHttpEdge } from './http/make-edge.ts';
 import type { HttpMember } from './http/routes.ts';
+import type { V2Api } from './http/v2/v2-api.ts';
 import type { Gate } from './listeners.ts';
 import { memberLimits, rpcLimits } from './member-limits.ts';
 
@@ -19,6 +20,7 @@ export interface ClientSideParts {
   readonly rpc: RpcServer;
   readonly guarded: GuardedServer;
   readonly member: HttpMember;
+  readonly v2: V2Api | null;
   readonly isAuthOn: () => boolean;
   /** What the HTTP API tells beside a refusal for want of space. */
   readonly space: () => Readonly<Record<string, unknown>>;
@@ -42,6 +44,7 @@ export function admitClients(parts: ClientSideParts): ClientSide {
     config,
     limits,
     member,
+    v2: parts.v2,
     misused,
     handlerOf: countedHandlers((path) => guarded.handlerOf(path), rpc),
     isAuthEnabled: parts.isAuthOn,

@@ -6,6 +6,7 @@
 import type { Logger, U64 } from '@etsd/base';
 import type { Store } from '@etsd/mvcc';
 import type { ConfChange, EtcdError, HeaderTemplate } from '@etsd/proto';
+import type { CallNotes } from '@etsd/rpc';
 import type { State } from '@etsd/state';
 import type { Access } from './access.ts';
 import type { MemberConfig } from './config/config.ts';
@@ -37,11 +38,15 @@ export interface ApiCall {
   guardBytes: number;
   /** The slot of the audit log. */
   audit: unknown;
+  /** Where its time goes; null where nobody wants to know. */
+  notes: CallNotes | null;
   readonly isOpen: boolean;
   /** How the call ended, as a status code; -1 while it goes on. */
   readonly outcome: number;
   /** Bytes of this call that the transport has not yet handed to the socket. */
   readonly queuedBytes: number;
+  /** What leaves the queue was copied: its memory may be used again, which otherwise must not change any more. */
+  readonly isCopying: boolean;
   /** So much waits to be read, by this client or by all, that a long answer had better be made as it is taken. */
   readonly isCongested: boolean;
   /** Nothing can be sent now, however short: the client's window is shut. */
@@ -141,6 +146,12 @@ export interface ApiQuarantine {
   readonly isAlarmed: boolean;
 }
 
+/** What proposals tell of the span they are made in (`Tracer`). */
+export interface ApiTracer {
+  /** The entry, with a mark where the request that runs now is traced and there is room for it. */
+  marked(entry: Buffer, bytesMax: number): Buffer;
+}
+
 /** The choices of the operator that show in answers. */
 export type ApiConfig = Pick<
   MemberConfig,
@@ -164,4 +175,6 @@ export interface MemberContext {
   readonly access: Access;
   /** Whether this member may serve what it holds. */
   readonly quarantine: ApiQuarantine;
+  /** Null where nothing is traced. */
+  readonly tracer: ApiTracer | null;
 }

@@ -20,6 +20,7 @@ export type { CommandResult, CommandRunner } from './archive/sender.ts';
 export { MemberRemovedError } from './bootstrap/removed.ts';
 export { buildConfig, type MemberConfig, type RawConfig, readValue } from './config/config.ts';
 export { parseInitialCluster } from './config/initial-cluster.ts';
+export type { LogRotation } from './config/observe-config.ts';
 export { findOption, nearestOption, OPTIONS, type Option, type OptionStatus } from './config/options.ts';
 export { type Endpoint, formatDuration, parseDuration, parseEndpoint } from './config/values.ts';
 export type {
@@ -38,6 +39,10 @@ export type { CpuProfile, HeapProfile, Profiler } from './debug/profiler.ts';
 export type { LoopDelay } from './duties/loop-delay.ts';
 export { type ClusterOptions, EmbeddedCluster, startCluster } from './embed/start-cluster.ts';
 export { EmbeddedMember, type EmbedOptions, startMember } from './embed/start-member.ts';
+export { type KeySource, keySource } from './encryption/encryption-options.ts';
+export { type FileState, type StoredFile, sealedFiles } from './encryption/files.ts';
+export { type KeyReader, sourceName } from './encryption/member-keys.ts';
+export { type RewriteOptions, type Rewritten, rewriteAll } from './encryption/rewrite.ts';
 export type { PeerEdge } from './http/peer-edge.ts';
 export {
   DEFAULT_QUOTA_BYTES,

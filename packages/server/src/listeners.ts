@@ -3,6 +3,7 @@ import { hasCode, type Listener, type ListenOptions, type Socket, type SocketAdd
 import type { MemberConfig } from './config/config.ts';
 import { isSecure } from './config/validate-tls.ts';
 import type { Endpoint } from './config/values.ts';
+import { Door } from './guard/door.ts';
 import type { TlsSide } from './tls/side.ts';
 
 /** Where a socket has to listen for this URL. */
@@ -37,14 +38,17 @@ const WAITING_MAX = 256;
  */
 export class Gate {
   readonly listeners: Listener[] = [];
+  /** Who is let in from where clients come from; members are not told by their addresses, which they may share. */
+  readonly door: Door | null;
   private accept: ((socket: Socket) => void) | null = null;
   /** For the addresses that show figures and nothing else; null where there are none, or not yet. */
   private acceptForFigures: ((socket: Socket) => void) | null = null;
   private readonly waiting: Socket[] = [];
   private readonly waitingMax: number;
 
-  private constructor(waitingMax: number) {
+  private constructor(waitingMax: number, door: Door | null) {
     this.waitingMax = waitingMax;
+    this.door = door;
   }
 
   static async forClients(world: World, config: MemberConfig, tls: TlsSide | null): Promise<Gate> {
@@ -53,12 +57,13 @@ export class Gate {
       ['--listen-client-http-urls', config.listenClientHttpUrls],
       [METRICS_FLAG, config.listenMetricsUrls],
     ];
-    return await new Gate(0).bind(world, config, addresses, tls, ['h2', 'http/1.1']);
+    const door = new Door({ clock: world.clock, perSecond: config.guard.offencesPerAddress });
+    return await new Gate(0, door).bind(world, config, addresses, tls, ['h2', 'http/1.1']);
   }
 
   static async forPeers(world: World, config: MemberConfig, tls: TlsSide | null): Promise<Gate> {
     const addresses: Addresses[] = [['--listen-peer-urls', config.listenPeerUrls]];
-    return await new Gate(WAITING_MAX).bind(world, config, addresses, tls, ['http/1.1']);
+    return await new Gate(WAITING_MAX, null).bind(world, config, addresses, tls, ['http/1.1']);
   }
 
   private async bind(
@@ -72,7 +77,8 @@ export class Gate {
       for (const endpoint of endpoints) {
         const options: ListenOptions = {
           reusePort: config.socketReusePort,
-          ...(isSecure(endpoint) && tls !== null ? secureOptions(config, tls, alpn) : {}),
+          ...(this.door === null ? {} : { admits: this.door.admits }),
+          ...(isSecure(endpoint) && tls !== null ? secureOptions(config, tls, alpn, this.door) : {}),
         };
         try {
           const connected = flag === METRICS_FLAG ? this.connectedForFigures : this.connected;
@@ -116,7 +122,8 @@ export class Gate {
   };
 }
 
-function secureOptions(config: MemberConfig, tls: TlsSide, alpn: readonly string[]): ListenOptions {
+function secureOptions(config: MemberConfig, tls: TlsSide, alpn: readonly string[], door: Door | null): ListenOptions {
+  const { watcher } = tls;
   return {
     tls: tls.serverOptions(alpn),
     handshakes: {
@@ -124,7 +131,13 @@ function secureOptions(config: MemberConfig, tls: TlsSide, alpn: readonly string
       underWay: config.tlsHandshakesMax,
       perSecondOfOneAddress: config.tlsHandshakesPerAddress,
     },
-    handshakeWatcher: tls.watcher,
+    handshakeWatcher: {
+      agreed: watcher.agreed,
+      refused: (remote, serverName, refusal, error) => {
+        watcher.refused(remote, serverName, refusal, error);
+        door?.handshakeRefused(remote, refusal);
+      },
+    },
   };
 }
 

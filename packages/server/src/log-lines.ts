@@ -23,6 +23,21 @@ export class LineLogger implements Logger {
     this.caller = caller;
   }
 
+  /** The least that is written. */
+  get level(): LogLevel {
+    return LOG_LEVELS[this.threshold] as LogLevel;
+  }
+
+  /** Changes that, and says so where either level lets it, so that a log tells why it falls silent. */
+  setLevel(level: LogLevel): void {
+    const before = this.threshold;
+    const after = LOG_LEVELS.indexOf(level);
+    const fields = { from: this.level, to: level };
+    this.threshold = Math.min(before, after);
+    this.log('info', 'changed the level of the log', fields);
+    this.threshold = after;
+  }
+
   enabled(level: LogLevel): boolean {
     return LOG_LEVELS.indexOf(level) >= this.threshold;
   }

@@ -52,6 +52,7 @@ export async function openData(parts: MemberParts, directory: DataDirectory, ful
     for (const [key, lease] of store.restoredLeases ?? []) lessor.attach(key, lease);
     store.restoredLeases = null;
     const state = new State({ backend, store, lessor });
+    state.v2.nowMs = () => world.clock.wallMs();
     logger.log('info', 'kvstore restored', {
       'current-rev': store.revision,
       'applied-index': state.appliedIndex,

@@ -4,10 +4,12 @@ import type { Applier, HttpTransportOptions, ReplicationNode } from '@etsd/repli
 import type { World } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import type { WalOptions } from '@etsd/wal';
+import type { LevelSwitch } from './api/observe.ts';
 import type { CommandRunner } from './archive/sender.ts';
 import type { MemberConfig } from './config/config.ts';
 import type { Profiler } from './debug/profiler.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
+import type { KeyReader } from './encryption/member-keys.ts';
 import type { BcryptEngine } from './passwords.ts';
 import type { PeerLinks } from './peers.ts';
 import type { ProcessFigures } from './process-metrics.ts';
@@ -24,6 +26,8 @@ export interface MemberParts {
   readonly world: World;
   readonly config: MemberConfig;
   readonly logger: Logger;
+  /** Lets operators change which lines are written; without it they cannot. */
+  readonly levels?: LevelSwitch;
   /**
    * Opens the store in this file. `onFailure` hears of a batch that it refused for good, `onOutOfSpace` of one that waits
    * for room on the disk.
@@ -57,6 +61,8 @@ export interface MemberParts {
   readonly serverVersion?: string;
   /** For `--archive-command`, which is refused without it. Called once, early: starting a program later costs more. */
   readonly startCommands?: () => CommandRunner;
+  /** Reads the keys of encryption at rest, which is refused without it. */
+  readonly readKeys?: KeyReader;
   /** How long running calls may go on when the member stops, in milliseconds; default 2000, 0 cuts them off. */
   readonly drainMs?: number;
 }
@@ -66,6 +72,8 @@ export interface Member {
   readonly replication: ReplicationNode;
   /** Where clients are served, with the ports that were really bound. */
   readonly clientUrls: readonly string[];
+  /** Reads again what may be exchanged while it runs: the keys of encryption at rest. */
+  reload(): void;
   /** Lets running calls end, then puts everything on disk. */
   stop(): Promise<void>;
 }

@@ -7,6 +7,7 @@ import { RpcServer } from '@etsd/rpc';
 import type { TlsOptions, World } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import { Access, GuardedServer } from './access.ts';
+import { registerObserve } from './api/observe.ts';
 import { MeasuredApplier } from './apply-metrics.ts';
 import type { Archiver } from './archive/archiver.ts';
 import { LogTail } from './archive/log-stretches.ts';
@@ -29,6 +30,7 @@ import { CompactionSlices } from './duties/compaction-slices.ts';
 import { DiskSpace } from './duties/disk-space.ts';
 import { DurableIndex } from './duties/durable-index.ts';
 import { versionRefusal } from './duties/version-rules.ts';
+import { MemberKeys } from './encryption/member-keys.ts';
 import { Abuse } from './guard/abuse.ts';
 import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
 import type { HttpMember } from './http/routes.ts';
@@ -40,6 +42,7 @@ import { type FullDisk, logPlace, type OpenedData, openData, placesOf } from './
 import { memberLimits, rpcLimits } from './member-limits.ts';
 import { MemberMetrics } from './member-metrics.ts';
 import type { Member, MemberParts } from './member-parts.ts';
+import { MemberObservation } from './observe/member-observation.ts';
 import { Passwords } from './passwords.ts';
 import { attachPeerMetrics } from './peer-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
@@ -61,6 +64,8 @@ import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
 /** How long running calls may go on when a member stops. */
 const DRAIN_MS = 2000;
+/** Prefixes told to who is refused for want of space. */
+const PREFIXES_TOLD = 5;
 /** A member that learns of its removal goes on this many heartbeats. */
 const REMOVED_DELAY_TICKS = 10;
 
@@ -69,11 +74,13 @@ const REMOVED_DELAY_TICKS = 10;
  * operator can mend.
  */
 export async function runMember(given: MemberParts): Promise<Member> {
-  const { world, logger } = given;
+  const { world: plainWorld, logger } = given;
+  const keys = await MemberKeys.open(given);
+  const world = keys?.world ?? plainWorld;
   const tls = await openTlsSides(world, given.config, logger);
   const gates = await bindGates(world, given.config, tls);
   const config = withBoundPorts(given.config, gates.clients);
-  const parts: MemberParts = { ...given, config };
+  const parts: MemberParts = { ...given, world, config };
   try {
     await checkFirstStart(parts);
     // Keys that can not be used are told before anything is made on disk.
@@ -83,7 +90,7 @@ export async function runMember(given: MemberParts): Promise<Member> {
     let commands: CommandRunner | null = null;
     try {
       commands = startCommands(parts);
-      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink, commands });
+      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink, commands, keys });
       await member.serve();
       return member;
     } catch (error) {
@@ -92,6 +99,7 @@ export async function runMember(given: MemberParts): Promise<Member> {
       throw error;
     }
   } catch (error) {
+    keys?.stop();
     await gates.clients.close();
     await gates.peers.close();
     throw error;
@@ -103,6 +111,7 @@ interface Openings {
   readonly tokens: Tokens;
   readonly auditSink: AuditSink | null;
   readonly commands: CommandRunner | null;
+  readonly keys: MemberKeys | null;
 }
 
 /** The addresses of a member. */
@@ -129,6 +138,7 @@ function versionOf({ serverVersion = PROTOCOL_VERSION }: MemberParts): string {
 class RunningMember implements Member {
   readonly replication: ReplicationNode;
   private readonly parts: MemberParts;
+  private readonly keys: MemberKeys | null;
   private readonly directory: DataDirectory;
   private readonly backend: Backend;
   private readonly store: Store;
@@ -138,6 +148,7 @@ class RunningMember implements Member {
   private readonly services: Services;
   private readonly guard: MemberGuard;
   private readonly access: Access;
+  private readonly observation: MemberObservation;
   private readonly gates: Gates;
   private readonly links: PeerLinks;
   private readonly peers: PeerSide;
@@ -173,11 +184,12 @@ class RunningMember implements Member {
     gates: Gates,
     dialTls: TlsOptions | null,
     tail: LogTail,
-    { tokens, auditSink, commands }: Openings,
+    { tokens, auditSink, commands, keys }: Openings,
   ) {
     const { world, config, logger } = parts;
     const { backend, store, state, lessor } = data;
     this.parts = parts;
+    this.keys = keys;
     this.gates = gates;
     this.directory = directory;
     this.backend = backend;
@@ -239,7 +251,12 @@ class RunningMember implements Member {
       fail: parts.fail,
     });
     const abuse = new Abuse(logger, world.clock);
-    this.misused = (kind, peer, reason) => abuse.note(kind, peer, { reason });
+    const { door } = gates.clients;
+    this.misused = (kind, peer, reason) => {
+      abuse.note(kind, peer, { reason });
+      door?.misused(kind, peer, reason);
+    };
+    if (door !== null) door.onRefused = (address) => abuse.note('offences_per_address', address);
     this.rpc = new RpcServer(world, {
       logger,
       limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS),
@@ -288,7 +305,16 @@ class RunningMember implements Member {
       pendingProposals: () => this.replication.pendingProposals,
       revision: () => store.revision,
     });
-    this.guarded = new GuardedServer(this.rpc, access, this.guard.guards);
+    this.observation = new MemberObservation({
+      world,
+      logger,
+      config: config.observe,
+      memberId: this.replication.memberId,
+      replication: this.replication,
+      store,
+      access,
+    });
+    this.guarded = new GuardedServer(this.rpc, access, this.observation.guards(this.guard.guards));
     const context: MemberContext = {
       world,
       logger,
@@ -304,6 +330,7 @@ class RunningMember implements Member {
       rpc: this.guarded,
       access,
       quarantine: this.integrity.quarantine,
+      tracer: this.observation.tracer,
     };
     this.diskSpace = new DiskSpace({
       places: placesOf(config, directory),
@@ -356,11 +383,14 @@ class RunningMember implements Member {
       guard: this.guard,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
+      v2: config.enableV2 ? { passesIdentity: config.gatewayClientCertAuth } : null,
       serverVersion: versionOf(parts),
       hashTimes: metrics.store.hashTimes,
       promotions: metrics.promotions,
       fail: parts.fail,
     });
+    const { tally, usage } = this.observation;
+    registerObserve({ context, usage, tally, space: this.space, levels: parts.levels ?? null });
     this.integrity.onChange = (isQuarantined) => {
       this.services.health.set(!isQuarantined);
       if (isQuarantined) this.services.watch.endAll();
@@ -403,7 +433,8 @@ class RunningMember implements Member {
     });
     metrics.store.attach(store, backend, this.services.watch.hub, this.services.expiry);
     attachRpcMetrics(metrics.registry, this.rpc, config.metrics === 'extensive');
-    attachSpaceMetrics(metrics.registry, this.space);
+    attachSpaceMetrics(metrics.registry, this.space, () => !state.auth.enabled);
+    this.observation.attachMetrics(metrics.registry);
     this.integrity.attachMetrics(metrics.registry);
     const sides = [gates.tls.clients, gates.tls.peers].filter((side) => side !== null);
     attachTlsMetrics(
@@ -462,6 +493,7 @@ class RunningMember implements Member {
       nowMs: () => world.clock.nowMs(),
       logger,
       prefixes: this.prefixes,
+      counted: () => this.observation.tally.largest(PREFIXES_TOLD),
       alarm: () => ({
         isRaised: isNoSpaceRaised(context),
         isHeld: state.alarms.isHeld(replication.memberId, AlarmType.NOSPACE),
@@ -535,6 +567,7 @@ class RunningMember implements Member {
     await this.untilLeaderKnown();
     this.diskSpace.start();
     this.space.start();
+    this.observation.start();
     const publishing = {
       replication: this.replication,
       logger,
@@ -582,6 +615,7 @@ class RunningMember implements Member {
       rpc: this.rpc,
       guarded: this.guarded,
       member: this.shown,
+      v2: this.services.v2,
       isAuthOn: () => this.state.auth.enabled,
       space: () => this.space.explain(!this.state.auth.enabled),
       misused: this.misused,
@@ -606,10 +640,15 @@ class RunningMember implements Member {
     );
   }
 
+  reload(): void {
+    this.keys?.reload();
+  }
+
   async stop(): Promise<void> {
     if (this.isStopped) return;
     this.isStopped = true;
     const { logger } = this.parts;
+    this.keys?.stop();
     this.autoCompaction?.stop();
     // While it leads: the next leader goes on from the times noted here.
     await this.services.settle();
@@ -620,6 +659,7 @@ class RunningMember implements Member {
     else await this.rpc.drain();
     this.services.stop();
     await this.guard.stop();
+    this.observation.stop();
     this.compactions.stop();
     this.commits.stop();
     this.diskSpace.stop();

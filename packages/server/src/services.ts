@@ -23,9 +23,11 @@ import { ClusterDuties, type ClusterDutiesSettings } from './duties/cluster-duti
 import type { CompactionSlices } from './duties/compaction-slices.ts';
 import { LearnerPromotion } from './duties/learner-promotion.ts';
 import { CHECKPOINT_INTERVAL_MS, LeaseExpiry, REVOKES_PER_SECOND } from './duties/lease-expiry.ts';
+import { V2Expiry } from './duties/v2-expiry.ts';
 import type { MemberGuard } from './guard/member-guard.ts';
 import { routeDuties } from './http/duty-routes.ts';
 import { MEMBERS_PATH, membersRoute, promoteRoute } from './http/member-routes.ts';
+import { V2Api, type V2Links } from './http/v2/v2-api.ts';
 import type { Passwords } from './passwords.ts';
 import type { PeerLinks, PeerSide } from './peers.ts';
 import { Quota } from './quota.ts';
@@ -35,13 +37,15 @@ export interface ServicesParts {
   readonly lessor: Lessor;
   readonly snapshots: SnapshotFileSource;
   readonly peers: PeerSide;
-  readonly links: PeerLinks;
+  readonly links: PeerLinks & V2Links;
   readonly compactions: CompactionSlices;
   readonly passwords: Passwords;
   readonly guard: Pick<MemberGuard, 'audit' | 'logins'>;
   readonly watchProgressIntervalMs: number;
   readonly diskSpace: { readonly isLow: boolean };
   readonly clusterSettings: ClusterDutiesSettings;
+  /** The API of etcd 2; null where it is not served. */
+  readonly v2: { readonly passesIdentity: boolean } | null;
   readonly serverVersion: string;
   readonly hashTimes: HashTimes;
   readonly promotions: PromotionFigures;
@@ -54,6 +58,8 @@ export interface Services {
   readonly health: Health;
   readonly expiry: LeaseExpiry;
   readonly duties: ClusterDuties;
+  /** Null where it is not served. */
+  readonly v2: V2Api | null;
   /** Compacts through the log, as a client's request would. */
   compact(revision: number, done: (failure: string | undefined) => void): void;
   /** While the log still takes entries: notes in it what a restart should know. Takes a second at most. */
@@ -120,6 +126,13 @@ export function registerServices(parts: ServicesParts): Services {
     duties.termBegan();
   };
   expiry.start();
+  const v2Expiry = new V2Expiry({
+    every: (ms, callback) => world.timers.every(ms, callback),
+    wallMs: () => world.clock.wallMs(),
+    replication,
+    keys: state.v2,
+  });
+  const v2 = parts.v2 === null ? null : new V2Api({ context, quota, links: parts.links, ...parts.v2 });
   const forwarder = new PeerLeaseForwarder(parts.peers.postLease);
   parts.peers.answerLeases(registerLease({ context, quota, lessor, expiry, guard, forwarder }));
   return {
@@ -127,6 +140,7 @@ export function registerServices(parts: ServicesParts): Services {
     health,
     expiry,
     duties,
+    v2,
     compact(revision, done) {
       const body = CompactionRequest.encode(CompactionRequest.create({ revision }));
       const waiter: ApiWaiter = { done: () => done(undefined), fail: (error) => done(error.message) };
@@ -143,6 +157,8 @@ export function registerServices(parts: ServicesParts): Services {
     },
     stop() {
       learners?.stop();
+      v2Expiry.stop();
+      v2?.close();
       watch.stop();
       expiry.stop();
       duties.stop();

@@ -39,6 +39,7 @@ import { addMemberChange, promoteMemberChange, removeMemberChange, updateMemberC
 import { digest } from './digest.ts';
 import { MemberRecord } from './members.ts';
 import type { AlarmResult, DeleteResult, MembersResult, PutResult } from './results.ts';
+import { V2Failure } from './v2/event.ts';
 import { Bench, Probe } from './world.fixture.ts';
 
 const bytes = (text: string) => Buffer.from(text, 'latin1');
@@ -233,11 +234,15 @@ test('cluster version, downgrade and member attributes', () => {
   v2('/0/members/f7875276d5273a18/attributes', '{"name":"a<b","clientURLs":["http://h:1"]}');
   assert.match(bench.backend.text('members', 'f7875276d5273a18') ?? '', /"name":"a\\u003cb"/);
   v2('/0/version', '3.6.0');
-  v2('/1/some/key', 'ignored');
+  v2('/1/some/key', 'kept beside');
   assert.equal(bench.state.version.version, '3.6.0');
   const again = new State({ backend: bench.backend, store: bench.store, lessor: bench.lessor });
   assert.deepEqual(again.members.list(), bench.state.members.list());
   assert.equal(again.version.downgradeTarget, '3.4.0');
+  const kept = again.v2.get('/some/key');
+  assert.ok(!(kept instanceof V2Failure) && kept.value === 'kept beside');
+  // A member that came, said its name twice, two versions, and the key.
+  assert.equal(again.v2.index, 6);
 });
 
 // Goal: membership changes are checked when applied, a refused one reaches raft as a change of nobody, and an id that

@@ -31,7 +31,8 @@ import { Members } from './members.ts';
 import type { BackendPort, LessorPort, StorePort } from './ports.ts';
 import { AlarmResult, MembersResult, type Waiter } from './results.ts';
 import { TxnApplier } from './txn.ts';
-import { applyV2Request } from './v2.ts';
+import { applyV2Request } from './v2/apply.ts';
+import { V2Store } from './v2/store.ts';
 import { ClusterVersion } from './version.ts';
 import { checkWideChange, enterWideChange, leaveWideChange, readWideChange } from './wide-change.ts';
 
@@ -51,8 +52,9 @@ export interface StateParts {
  * ```
  *   entry ──▶ State.apply ──▶ kv, txn ──▶ store ──┐
  *                         ──▶ leases ────────────┼──▶ backend (one batch, with the index of the entry)
- *                         ──▶ members, alarms, ──┘
- *                             cluster version
+ *                         ──▶ members, alarms, ──┤
+ *                             cluster version    │
+ *                         ──▶ keys of etcd 2 ────┘
  * ```
  */
 export class State {
@@ -65,6 +67,8 @@ export class State {
   readonly guard: AuthGuard;
   readonly kv: KvApplier;
   readonly txn: TxnApplier;
+  /** The keys of etcd 2. */
+  readonly v2: V2Store;
   /** Called once a batch of entries is applied and everybody who waited has been told. */
   onBatchEnd: (() => void) | null = null;
   /** Called for the empty entry with which a leader begins its term. */
@@ -90,6 +94,17 @@ export class State {
     this.guard = new AuthGuard(this.auth, lessor);
     this.kv = new KvApplier(store, lessor, this.alarms);
     this.txn = new TxnApplier(store, lessor, this.alarms, this.kv);
+    this.v2 = new V2Store(backend, () => this.v2Changes());
+    this.members.onStored = (changes) => this.v2.skip(changes);
+    this.version.onStored = () => this.v2.skip(1);
+  }
+
+  /** As many changes as it takes to come to these members and this version, where none was counted. */
+  private v2Changes(): number {
+    const members = this.members.list();
+    const started = members.filter(({ isStarted }) => isStarted).length;
+    const removed = this.members.removedIds().length;
+    return members.length + started + removed + (this.version.version === '' ? 0 : 1);
   }
 
   /** What the last request was, as a `RaftRequestField`. */
@@ -198,6 +213,7 @@ export class State {
     this.auth.reload();
     this.members.reload();
     this.version.reload();
+    this.v2.reload(() => this.v2Changes());
   }
 
   /**
@@ -344,10 +360,11 @@ export class State {
         waiter?.done(null);
         return;
       }
-      case RaftRequestField.V2:
-        applyV2Request(V2Request.decode(data, start, end), this.members, this.version);
-        waiter?.done(null);
+      case RaftRequestField.V2: {
+        const outcome = applyV2Request(V2Request.decode(data, start, end), this.members, this.version, this.v2);
+        waiter?.done(outcome);
         return;
+      }
       case RaftRequestField.DowngradeVersionTest:
         waiter?.done(null);
         return;

@@ -48,4 +48,20 @@ export {
   TxnResult,
   type Waiter,
 } from './results.ts';
+export { applyV2Request, KEYS_ROOT } from './v2/apply.ts';
+export {
+  eventJson,
+  nodeHead,
+  nodeTail,
+  type V2Action,
+  V2Code,
+  V2Event,
+  V2Failure,
+  V2Shown,
+} from './v2/event.ts';
+export { HISTORY_EVENTS, V2History } from './v2/history.ts';
+export type { V2Node } from './v2/node.ts';
+export { type KeptKeys, keptKeys, putKeysFromSnapshot } from './v2/snapshot-json.ts';
+export { type V2Listener, type V2Outcome, V2Store } from './v2/store.ts';
+export { momentOf, momentOfMs, momentText } from './v2/time.ts';
 export { ClusterVersion, type ParsedVersion, parseVersion } from './version.ts';

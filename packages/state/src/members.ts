@@ -42,6 +42,8 @@ export interface MembersListener {
 /** The member list as applied, and the ids that were removed and must never come back. */
 export class Members {
   listener: MembersListener | null = null;
+  /** Told when the log has changed something here, and how many changes etcd makes of that in its own store. */
+  onStored: ((changes: number) => void) | null = null;
   /** Learners there may be at a time. The same on all members, as in etcd: additions are judged by it as they are applied. */
   learnersMax = LEARNERS_MAX;
   private readonly byId = new Map<U64, MemberRecord>();
@@ -144,6 +146,7 @@ export class Members {
     assert(!this.byId.has(member.id), 'a member is added only once');
     this.byId.set(member.id, member);
     this.save(member);
+    this.onStored?.(1);
     this.listener?.memberAdded(member);
   }
 
@@ -153,6 +156,8 @@ export class Members {
     this.removed.add(id);
     this.backend.delete(MEMBERS, key);
     this.backend.put(REMOVED, key, REMOVED_VALUE);
+    // The member goes, and what says that it was one comes.
+    this.onStored?.(2);
     this.listener?.memberRemoved(id);
   }
 
@@ -182,6 +187,7 @@ export class Members {
     assert(member !== undefined, 'only a member that exists is changed');
     edit(member);
     this.save(member);
+    this.onStored?.(1);
     this.listener?.memberUpdated(member);
   }
 

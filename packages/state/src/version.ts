@@ -13,6 +13,8 @@ export class ClusterVersion {
   downgradeTarget = '';
   /** Called when the log has set `version`, also to what it was (`previous`, empty at first). */
   onChange: ((version: string, previous: string) => void) | null = null;
+  /** The same, before anybody else hears of it. */
+  onStored: (() => void) | null = null;
   /** Called when the log has begun a downgrade or ended it. */
   onDowngrade: (() => void) | null = null;
   private readonly backend: BackendPort;
@@ -43,6 +45,7 @@ export class ClusterVersion {
     const previous = this.version;
     this.version = version;
     this.backend.put(CLUSTER, VERSION_KEY, Buffer.from(version));
+    this.onStored?.();
     this.onChange?.(version, previous);
   }
 

@@ -8,7 +8,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Prng } from '@etsd/base';
 import { Entry, HardState, WalSnapshot } from '@etsd/proto';
-import type { World } from '@etsd/runtime';
+import { KeyRing, SealedDisk, Sealing, type World } from '@etsd/runtime';
 import { type SimMachine, SimUniverse } from '@etsd/runtime/sim';
 import { forSeeds } from '@etsd/testkit';
 import { type LogPosition, type OpenedWal, validSnapshots, Wal, type WalOptions } from './index.ts';
@@ -221,6 +221,7 @@ async function scenario(
   rounds: number,
   totals: Totals,
   disturb: (machine: SimMachine) => void,
+  worldOf: (machine: SimMachine) => World = ({ world }) => world,
 ): Promise<void> {
   const universe = new SimUniverse(seed);
   const { simulation } = universe;
@@ -233,7 +234,7 @@ async function scenario(
     const lastEvent = simulation.eventCount + prng.between(1, isPeaceful ? 400 : prng.pick([20, 100, 400]));
     let problem: Error | null = null;
     let isOver = false;
-    member.live(machine.world).then(
+    member.live(worldOf(machine)).then(
       () => {
         isOver = true;
       },
@@ -269,6 +270,44 @@ test('cut off at any event, the log keeps what it acknowledged', async () => {
   await forSeeds(250, (prng, seed) => scenario(seed, prng, 6, totals, () => {}));
   console.log(`${totals.cuts} cuts, ${totals.opened} logs opened, ${totals.repaired} of them torn`);
   if (process.env['FUZZ_SEED'] === undefined) assert.ok(totals.opened > totals.cuts / 4 && totals.repaired > 5);
+});
+
+/** A key ring of the keys up to this one. */
+function ringUpTo(last: number): KeyRing {
+  const lines = Array.from({ length: last }, (_, at) => at + 1).map(
+    (key) => `key-${key} ${key.toString(16).padStart(2, '0').repeat(31)}ff\n`,
+  );
+  return KeyRing.parse(Buffer.from(lines.join('')), 'keys of the test');
+}
+
+test('the same with encryption, turned on in one of its lives, and keys that change', async () => {
+  const totals: Totals = { cuts: 0, opened: 0, repaired: 0, failed: 0 };
+  const kinds = { plain: 0, sealed: 0 };
+  await forSeeds(120, (prng, seed) => {
+    let life = 0;
+    const firstSealed = prng.below(3);
+    const keys = prng.pick([1, 2]);
+    return scenario(
+      seed,
+      prng,
+      6,
+      totals,
+      () => {},
+      (machine) => {
+        const key = 1 + Math.floor(life / 3) * (keys - 1);
+        const isSealed = life++ >= firstSealed;
+        kinds[isSealed ? 'sealed' : 'plain']++;
+        if (!isSealed) return machine.world;
+        const { world } = machine;
+        return { ...world, disk: new SealedDisk(world.disk, new Sealing(ringUpTo(key), world.random)) };
+      },
+    );
+  });
+  console.log(
+    `${totals.cuts} cuts, ${totals.opened} logs opened, ${totals.repaired} of them torn, ${JSON.stringify(kinds)}`,
+  );
+  if (process.env['FUZZ_SEED'] === undefined)
+    assert.ok(totals.opened > totals.cuts / 4 && totals.repaired > 1 && kinds.plain > 50);
 });
 
 test('the same on a disk that fails, fills up and stalls', async () => {

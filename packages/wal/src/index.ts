@@ -1,8 +1,10 @@
+export { openContent } from './content.ts';
 export { SEGMENT_BYTES, SEGMENTS_MAX } from './limits.ts';
 export { type LogEnd, type RecordVisitor, readSegments } from './reader.ts';
 export { BatchBuffer, RecordEncoder, RecordType } from './record.ts';
 export type { Repair } from './repair.ts';
 export { type LogPosition, newestSnapshot, type ReplayedLog, readLog, validSnapshots } from './replay.ts';
+export { rewriteSegment } from './rewrite.ts';
 export { listSegments, type SegmentName, segmentName } from './segment.ts';
 export {
   decodeSnapshotFile,

@@ -13,16 +13,19 @@
  *
  * - a head that no writer makes is damage, and so is one of zeros with anything behind it in its sector;
  * - a record beyond the end of the file is damage while valid records stand further on;
+ * - any end is damage while a later batch stands further on: each begins with the checksum it goes on from;
  * - only a sector of zeros throughout, behind that of the head, was never written;
- * - where changing one byte back makes the checksum right, that byte is what is wrong, not the zeros.
+ * - where changing one byte back makes the checksum right, that byte is what is wrong, not zeros elsewhere.
  */
 import { CorruptionError, crc32c } from '@etsd/base';
 import { HardState, ProtoError, WalRecord } from '@etsd/proto';
-import { type Disk, type DiskFile, joinPath } from '@etsd/runtime';
-import { READ_BYTES } from './limits.ts';
+import { type Disk, isSealed, joinPath, refuseSealed, SEAL_HEAD_BYTES, type SealedHead, SealKind } from '@etsd/runtime';
+import { findBatch, recordAt } from './found-record.ts';
 import { FRAME_HEAD_BYTES, RecordType, readFrameHead } from './record.ts';
+import { SealedWindow } from './sealed-segment.ts';
 import type { SegmentName } from './segment.ts';
-import { continues, isOneByteOff, isZero, sectorEnd, unwrittenSector } from './torn.ts';
+import { changedByte, continues, isZero, sectorEnd, unwrittenSector } from './torn.ts';
+import { FileWindow, type SegmentWindow } from './window.ts';
 
 /** At the beginning of a record: type, checksum and length of the data, with their tags. */
 const RECORD_HEAD_BYTES = 14;
@@ -45,60 +48,14 @@ export interface LogEnd {
   readonly promised: number;
   /** Of the last segment, in bytes. */
   readonly fileBytes: number;
+  /** Bytes of records in the last segment: `position`, unless it is encrypted. */
+  readonly content: number;
+  /** What the last segment is encrypted with, and the tag that the next frame goes on from; `null` if it is plain. */
+  readonly sealed: { readonly head: SealedHead; readonly tag: Buffer } | null;
 }
 
 /** Is given each record in order. `data` is a view that may be kept. An error it throws ends the replay. */
 export type RecordVisitor = (type: number, data: Buffer, where: () => string) => void;
-
-/** Reads a file in large pieces and hands out stretches of it; every piece is a buffer of its own. */
-class FileWindow {
-  readonly size: number;
-  private readonly file: DiskFile;
-  private bytes = Buffer.alloc(0);
-  private start = 0;
-
-  constructor(file: DiskFile, size: number) {
-    this.file = file;
-    this.size = size;
-  }
-
-  /** Whether `[position, position + length)` can be had from `view` without reading. */
-  holds(position: number, length: number): boolean {
-    return position >= this.start && position + length <= this.start + this.bytes.length;
-  }
-
-  /** The stretch, which is held. */
-  view(position: number, length: number): Buffer {
-    const at = position - this.start;
-    return this.bytes.subarray(at, at + length);
-  }
-
-  /** The piece in memory and where it begins, for reading in place. */
-  get piece(): Buffer {
-    return this.bytes;
-  }
-
-  get pieceStart(): number {
-    return this.start;
-  }
-
-  /** Reads on from `position`, at least `length` bytes, which the file has. */
-  load(position: number, length: number): Promise<void> {
-    const wanted = Math.min(Math.max(length, READ_BYTES), this.size - position);
-    const bytes = Buffer.allocUnsafeSlow(wanted);
-    return new Promise((resolve, reject) => {
-      this.file.read(bytes, 0, wanted, position, (error, bytesRead) => {
-        if (error !== null) reject(error);
-        else if (bytesRead < length) reject(new Error(`${this.file.path} became shorter while it was read`));
-        else {
-          this.bytes = bytes.subarray(0, bytesRead);
-          this.start = position;
-          resolve();
-        }
-      });
-    });
-  }
-}
 
 type Step = 'record' | 'end' | 'more';
 
@@ -113,12 +70,12 @@ class SegmentReader {
   promised = 0;
   /** Bytes that must be in memory before the next step. */
   needed = FRAME_HEAD_BYTES;
-  private readonly window: FileWindow;
+  private readonly window: SegmentWindow;
   private readonly isLast: boolean;
   private readonly visit: RecordVisitor;
-  private readonly where = (): string => `${this.path} at byte ${this.position}`;
+  private readonly where = (): string => `${this.path} at byte ${this.window.place(this.position)}`;
 
-  constructor(path: string, window: FileWindow, isLast: boolean, crc: number, visit: RecordVisitor) {
+  constructor(path: string, window: SegmentWindow, isLast: boolean, crc: number, visit: RecordVisitor) {
     this.path = path;
     this.window = window;
     this.isLast = isLast;
@@ -134,6 +91,7 @@ class SegmentReader {
     }
     if (this.torn !== null && !this.isLast) throw this.damage(this.torn);
     if (this.torn !== null) await this.refuseIfRecordsFollow();
+    if (this.isLast) await this.refuseIfBatchFollows();
   }
 
   /** One record, if enough of the file is in memory. */
@@ -188,7 +146,8 @@ class SegmentReader {
       return this.bad('a record that cannot be decoded', null, 0, frameBytes);
     }
     if (record.type === RecordType.crc) {
-      if (this.crc !== 0 && record.crc !== this.crc) throw this.damage('walpb: crc mismatch with the segment before');
+      if (this.crc !== 0 && record.crc !== this.crc)
+        throw this.damage('walpb: crc mismatch with what stands before it');
       this.crc = record.crc;
     } else {
       const crc = crc32c(record.data, 0, record.data.length, this.crc);
@@ -212,12 +171,24 @@ class SegmentReader {
     // What the record consists of stands in its first bytes; if those were written, they are whole.
     const isHeadWhole = unwritten >= position + FRAME_HEAD_BYTES + RECORD_HEAD_BYTES;
     if (isHeadWhole && record === null) throw this.damage(problem);
-    if (record !== null && isOneByteOff(crc, record.crc, record.data.length)) {
+    if (record !== null && this.isChangedElsewhere(record, crc, unwritten)) {
       throw this.damage(`${problem}, by one changed byte`);
     }
     this.torn = `${problem}, and a sector of it was never written`;
     if (isHeadWhole && record !== null) this.promised = this.promisedBehind(end, record.crc);
     return 'end';
+  }
+
+  /**
+   * Whether one changed byte explains a wrong checksum, and is not in the sector that was never written: a record may end
+   * with one byte in it.
+   */
+  private isChangedElsewhere({ data, crc: kept }: WalRecord, crc: number, unwritten: number): boolean {
+    const { piece, pieceStart } = this.window;
+    const changed = changedByte(crc, kept, data.length);
+    if (changed < 0 || changed === data.length) return changed >= 0;
+    const place = pieceStart + data.byteOffset - piece.byteOffset + changed;
+    return place < unwritten || place >= sectorEnd(unwritten);
   }
 
   /** The highest commit index in the intact records that go on behind one that is not. */
@@ -256,6 +227,13 @@ class SegmentReader {
       throw this.damage(`a damaged frame head: intact records stand further on, at byte ${this.position + at}`);
     }
   }
+
+  /** There is one write at a time: where another batch begins further on, what is before it was written whole. */
+  private async refuseIfBatchFollows(): Promise<void> {
+    const at = await findBatch(this.window, this.position + FRAME_HEAD_BYTES);
+    if (at < 0) return;
+    throw this.damage(`${this.torn ?? 'zeros in place of a record'}; what was written later stands at byte ${at}`);
+  }
 }
 
 /** The type of a record is outside of its checksum: what is called a hard state may be none. */
@@ -268,58 +246,104 @@ function commitOf(data: Buffer): number {
   }
 }
 
-export interface FoundRecord {
-  readonly type: number;
-  readonly crc: number;
-  readonly data: Buffer;
-  /** Where the next frame begins. */
-  readonly next: number;
+export interface ReadOptions {
+  /** The checksum of the segments before; 0, as by default, where that is not known. */
+  readonly seed?: number;
+  /** There are encrypted segments before: a plain one cannot follow. */
+  readonly isBehindSealed?: boolean;
 }
 
-/** A record with data at this place, if there is something like one. */
-export function recordAt(bytes: Buffer, at: number): FoundRecord | null {
-  if (at + FRAME_HEAD_BYTES > bytes.length) return null;
-  const head = readFrameHead(bytes, at);
-  if (head === null || head.recordBytes < 4) return null;
-  const start = at + FRAME_HEAD_BYTES;
-  const next = start + head.recordBytes + head.padding;
-  if (next > bytes.length || bytes[start] !== 0x08 || bytes[start + 2] !== 0x10) return null;
-  try {
-    const record = WalRecord.decode(bytes, start, start + head.recordBytes);
-    return record.data.length === 0 ? null : { type: record.type, crc: record.crc, data: record.data, next };
-  } catch (error) {
-    if (error instanceof ProtoError) return null;
-    throw error;
-  }
-}
-
-/**
- * Gives every record of the segments to `visit` and says how the log ended. Fails with `CorruptionError` on damage.
- * `seed` is the checksum of the segments before, 0 where that is not known.
- */
+/** Gives every record of the segments to `visit` and says how the log ended. Fails with `CorruptionError` on damage. */
 export async function readSegments(
   disk: Disk,
   directory: string,
   segments: readonly SegmentName[],
   visit: RecordVisitor,
-  seed = 0,
+  { seed = 0, isBehindSealed = false }: ReadOptions = {},
 ): Promise<LogEnd> {
   let crc = seed;
   let end: LogEnd | null = null;
   for (let index = 0; index < segments.length; index++) {
     const segment = segments[index] as SegmentName;
     const path = joinPath(directory, segment.name);
+    const isLast = index === segments.length - 1;
     const file = await disk.open(path, 'read');
     try {
       const window = new FileWindow(file, await file.size());
-      const reader = new SegmentReader(path, window, index === segments.length - 1, crc, visit);
-      await reader.run();
-      crc = reader.crc;
-      const { position, torn, isBeyondFile, promised } = reader;
-      end = { segment, position, crc, torn, isBeyondFile, promised, fileBytes: window.size };
+      const head = await sealedHead(disk, window, segment);
+      if (head === null && (end === null ? isBehindSealed : end.sealed !== null)) {
+        throw new CorruptionError('wal: a plain segment behind an encrypted one', `${path} at byte 0`, ADVICE);
+      }
+      end =
+        head === null
+          ? await readPlain(window, segment, path, { isLast, crc, visit })
+          : await readSealed(new SealedWindow(window, head), segment, path, { isLast, crc, visit });
+      crc = end.crc;
     } finally {
       await file.close();
     }
   }
   return end as LogEnd;
+}
+
+/** What the segment is encrypted with; `null` if it is plain. */
+export async function sealedHead(disk: Disk, window: FileWindow, segment: SegmentName): Promise<SealedHead | null> {
+  if (!(await beginsSealed(window))) return null;
+  const bytes = window.view(0, Math.min(SEAL_HEAD_BYTES, window.size));
+  if (disk.sealing === undefined) throw refuseSealed(bytes, window.file.path);
+  return disk.sealing.open(bytes, SealKind.segment, segment.name, window.file.path);
+}
+
+async function beginsSealed(window: FileWindow): Promise<boolean> {
+  if (window.size < FRAME_HEAD_BYTES) return false;
+  await window.load(0, Math.min(SEAL_HEAD_BYTES, window.size));
+  return isSealed(window.piece);
+}
+
+/** Whether the segment is encrypted; needs no key. */
+export async function isSegmentSealed(disk: Disk, path: string): Promise<boolean> {
+  const file = await disk.open(path, 'read');
+  try {
+    return await beginsSealed(new FileWindow(file, await file.size()));
+  } finally {
+    await file.close();
+  }
+}
+
+interface SegmentTask {
+  readonly isLast: boolean;
+  readonly crc: number;
+  readonly visit: RecordVisitor;
+}
+
+async function readPlain(window: FileWindow, segment: SegmentName, path: string, task: SegmentTask): Promise<LogEnd> {
+  const reader = new SegmentReader(path, window, task.isLast, task.crc, task.visit);
+  await reader.run();
+  const { position, crc, torn, isBeyondFile, promised } = reader;
+  return {
+    segment,
+    position,
+    crc,
+    torn,
+    isBeyondFile,
+    promised,
+    fileBytes: window.size,
+    content: position,
+    sealed: null,
+  };
+}
+
+/** Where the log ends is decided by frames here: within one, nothing is torn. */
+async function readSealed(
+  window: SealedWindow,
+  segment: SegmentName,
+  path: string,
+  task: SegmentTask,
+): Promise<LogEnd> {
+  const reader = new SegmentReader(path, window, false, task.crc, task.visit);
+  await reader.run();
+  const { position, torn, isBeyondFile, head, tag, fileBytes } = window;
+  if (torn !== null && !task.isLast) throw new CorruptionError(`wal: ${torn}`, `${path} at byte ${position}`, ADVICE);
+  const { crc, position: content } = reader;
+  return { segment, position, crc, torn, isBeyondFile, promised: 0, fileBytes, content, sealed: { head, tag } };
 }

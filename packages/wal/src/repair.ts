@@ -6,6 +6,7 @@
 import { type Disk, type DiskFile, hasCode, joinPath } from '@etsd/runtime';
 import type { LogEnd } from './reader.ts';
 import { FRAME_HEAD_BYTES } from './record.ts';
+import { sectorEnd } from './torn.ts';
 
 const COPY_BYTES = 1024 * 1024;
 
@@ -83,7 +84,8 @@ export function isCut({ position, fileBytes, isBeyondFile }: LogEnd, segmentByte
  */
 export async function clearFrom(file: DiskFile, position: number, length: number): Promise<void> {
   if (!(await holdsZeros(file, position, FRAME_HEAD_BYTES))) {
-    await write(file, Buffer.alloc(FRAME_HEAD_BYTES), position);
+    // To the end of the sector: if the power goes before the file is cut, what is behind must not look like damage.
+    await write(file, Buffer.alloc(sectorEnd(position) - position), position);
     await synced(file);
   }
   await file.truncate(position + FRAME_HEAD_BYTES);

@@ -59,7 +59,9 @@ export function decodeSnapshotFile(bytes: Buffer, path: string): RaftSnapshot {
 export async function writeSnapshotFile(disk: Disk, directory: string, snapshot: RaftSnapshot): Promise<void> {
   const metadata = snapshot.metadata;
   if (metadata === null) return;
-  await disk.writeFileAtomic(joinPath(directory, snapshotName(metadata)), encodeSnapshotFile(snapshot));
+  await disk.writeFileAtomic(joinPath(directory, snapshotName(metadata)), encodeSnapshotFile(snapshot), {
+    sealed: true,
+  });
 }
 
 export interface LoadedSnapshot {

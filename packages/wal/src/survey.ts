@@ -4,12 +4,15 @@
  */
 import { CorruptionError, crc32c } from '@etsd/base';
 import { Entry, EntryType, HardState, ProtoError, WalSnapshot } from '@etsd/proto';
-import { type Disk, joinPath } from '@etsd/runtime';
+import { type Disk, type DiskFile, joinPath } from '@etsd/runtime';
+import { recordAt } from './found-record.ts';
 import { SEGMENT_BYTES } from './limits.ts';
-import { readSegments, recordAt } from './reader.ts';
+import { isSegmentSealed, readSegments, sealedHead } from './reader.ts';
 import { FRAME_HEAD_BYTES, RecordType } from './record.ts';
 import { isCut } from './repair.ts';
+import { SealedWindow } from './sealed-segment.ts';
 import { listSegments, type SegmentName } from './segment.ts';
+import { FileWindow } from './window.ts';
 
 /** Entries that stand in the log one behind the other. */
 export interface EntryRange {
@@ -92,6 +95,8 @@ class Surveyor {
   private readonly damages: LogDamage[] = [];
   private readonly entries: Entry[] = [];
   private readonly keepFrom: number;
+  /** Whether the segment read last is encrypted. */
+  private isSealed = false;
 
   constructor(keepFrom: number) {
     this.keepFrom = keepFrom;
@@ -106,9 +111,10 @@ class Surveyor {
     const visit = (type: number, data: Buffer, where: () => string): void => this.record(type, data, where());
     try {
       // A segment in the middle is read as the last one too, so that it is told where it ends.
-      const found = await readSegments(disk, directory, [segment], visit, crc);
+      const found = await readSegments(disk, directory, [segment], visit, { seed: crc, isBehindSealed: this.isSealed });
       position = found.position;
       end = found.crc;
+      this.isSealed = found.sealed !== null;
       if (isLast && isCut(found, SEGMENT_BYTES)) this.cut = { path, size: found.fileBytes, position };
       if (found.torn === null) return end;
       if (isLast) {
@@ -121,7 +127,71 @@ class Surveyor {
       problem = error.message;
       position = Number(/at byte (\d+)\)?$/.exec(error.where)?.[1] ?? 0);
     }
+    if (await isSegmentSealed(disk, path)) return this.salvageFrames(disk, segment, path, position, problem);
     return this.salvage(path, await disk.readFile(path), position, problem);
+  }
+
+  /** The same in an encrypted segment: a frame that is intact says so by itself. */
+  private async salvageFrames(
+    disk: Disk,
+    segment: SegmentName,
+    path: string,
+    position: number,
+    problem: string,
+  ): Promise<number> {
+    this.isSealed = true;
+    const file = await disk.open(path, 'read');
+    try {
+      const window = await this.openFrames(disk, file, segment);
+      let crc = 0;
+      let damage = { path, position, problem };
+      let frame = (await window?.find(position + FRAME_HEAD_BYTES)) ?? null;
+      if (window === null || frame === null) this.damages.push({ ...damage, intactFrom: null });
+      while (window !== null && frame !== null) {
+        const before = this.ranges.length;
+        this.ranges.push({ first: 0, last: -1, lastTerm: 0 });
+        let next: number = frame.position;
+        while (frame !== null && frame.position === next) {
+          crc = this.readFrame(`${path} at byte ${next}`, frame.content, crc);
+          next = frame.next;
+          frame = await window.find(next);
+        }
+        const range = this.ranges[before] as EntryRange;
+        if (range.last < 0) this.ranges.splice(before, 1);
+        this.damages.push({ ...damage, intactFrom: range.last < 0 ? null : range.first });
+        damage = { path, position: next, problem: 'another frame that does not check' };
+      }
+      return crc;
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** `null` where not even the head of the file can be used. */
+  private async openFrames(disk: Disk, file: DiskFile, segment: SegmentName): Promise<SealedWindow | null> {
+    const window = new FileWindow(file, await file.size());
+    try {
+      const head = await sealedHead(disk, window, segment);
+      return head === null ? null : new SealedWindow(window, head);
+    } catch (error) {
+      if (error instanceof CorruptionError) return null;
+      throw error;
+    }
+  }
+
+  /** What a frame holds is what was written, so that no checksum before it is needed. */
+  private readFrame(where: string, content: Buffer, seed: number): number {
+    let crc = seed;
+    for (let found = recordAt(content, 0); found !== null; found = recordAt(content, found.next)) {
+      try {
+        this.record(found.type, found.data, where);
+      } catch (error) {
+        if (!(error instanceof CorruptionError)) throw error;
+        break;
+      }
+      crc = found.crc;
+    }
+    return crc;
   }
 
   /** Looks for what is intact behind damage: two records of which the second continues the checksum of the first. */

@@ -41,20 +41,20 @@ for (let byte = 0; byte < 256; byte++) {
 }
 
 /**
- * Whether changing one byte, of `length` bytes of data or of the checksum kept with them, makes `found` into `kept`. CRCs
- * are linear, so the difference of the two does not depend on the data: it is that of a changed byte, moved on by a zero
+ * The byte which has to be changed, of `length` bytes of data or of the checksum kept with them, to make `found` into
+ * `kept`: its place in the data, `length` for the checksum, −1 where no single byte does it. CRCs are linear, so the difference of the two does not depend on the data: it is that of a changed byte, moved on by a zero
  * for every byte behind it, and so is looked for backwards.
  */
-export function isOneByteOff(found: number, kept: number, length: number): boolean {
+export function changedByte(found: number, kept: number, length: number): number {
   let difference = (found ^ kept) >>> 0;
-  for (let shift = 0; shift < 32; shift += 8) if ((difference & ~(0xff << shift)) === 0) return true;
+  for (let shift = 0; shift < 32; shift += 8) if ((difference & ~(0xff << shift)) === 0) return length;
   for (let left = length; left > 0; left--) {
     const changed = BY_HIGHEST[difference >>> 24] as number;
     const checksum = ONE_BYTE[changed] as number;
-    if (checksum === difference && (length <= ANY_BYTE_MAX || isOneBit(changed))) return true;
+    if (checksum === difference && (length <= ANY_BYTE_MAX || isOneBit(changed))) return left - 1;
     difference = (((difference ^ checksum) << 8) | changed) >>> 0;
   }
-  return false;
+  return -1;
 }
 
 function isOneBit(byte: number): boolean {

@@ -12,6 +12,8 @@ import {
   joinPath,
   type LockedFiles,
   parentPath,
+  SEAL_HEAD_BYTES,
+  type Sealing,
   type World,
 } from '@etsd/runtime';
 import { type Batch, type BatchSink, GroupCommit } from './group-commit.ts';
@@ -27,6 +29,7 @@ import { readSegments } from './reader.ts';
 import { BatchBuffer, RecordEncoder } from './record.ts';
 import { clearFrom, isCut, keepCopy, type Repair, rewriteEnd, synced } from './repair.ts';
 import { ADVICE_DAMAGED, finish, LogCollector, type LogPosition, type ReplayedLog } from './replay.ts';
+import { SegmentSealer, sealedBytes } from './sealed-segment.ts';
 import {
   type FillOptions,
   type HeldSegment,
@@ -43,8 +46,8 @@ import {
 /** Is told of every batch that reached the disk. */
 export interface WalObserver {
   /**
-   * `durationMs` from the call into the system to its answer, for `bytes` of records. They end at `end` in the segment
-   * with this sequence number; what lies before that is on disk and never changes.
+   * `durationMs` from the call into the system to its answer, for `bytes` of records. They end at `end` of the content of
+   * the segment with this sequence number; what lies before that is on disk and never changes.
    */
   synced(durationMs: number, bytes: number, sequence: number, end: number): void;
   /**
@@ -116,6 +119,10 @@ interface Standing {
   readonly crc: number;
   /** Where the next record goes in the last segment. */
   readonly position: number;
+  /** Bytes of records in it. */
+  readonly content: number;
+  /** What encrypts it; `null` while it is plain. */
+  readonly sealer: SegmentSealer | null;
 }
 
 export class Wal implements BatchSink {
@@ -142,7 +149,12 @@ export class Wal implements BatchSink {
   /** Where the next batch goes, and where the one under way went. */
   private position: number;
   private batchPosition = 0;
-  /** Bytes at the start of the gathering batch that only open a segment and alone are not worth writing. */
+  /** Bytes of records in the segment up to the end of the last batch: what `position` is, unless it is encrypted. */
+  private content: number;
+  /** Keys, where segments are to be encrypted; and what encrypts the last one. */
+  private readonly sealing: Sealing | null;
+  private sealer: SegmentSealer | null;
+  /** Bytes at the start of the gathering batch that only open a segment or mark it, and alone are not worth writing. */
   private headBytes = 0;
   private batch: Batch | null = null;
   private batchDone: DiskCallback | null = null;
@@ -166,13 +178,18 @@ export class Wal implements BatchSink {
     this.metadata = standing.metadata;
     this.lastIndex = standing.lastIndex;
     this.position = standing.position;
+    this.content = standing.content;
+    this.sealing = sealingOf(place.world);
+    this.sealer = standing.sealer;
     this.encoder = new RecordEncoder(standing.crc);
     this.commits = new GroupCommit(this, place.world.timers);
     this.keepState(standing.hardState);
     const { gathering } = this.commits;
-    if (standing.position >= this.settings.fill.segmentBytes)
+    if (standing.position >= this.settings.fill.segmentBytes || this.isKeyOutdated()) {
       this.openSegmentWith(gathering, tail.segment.sequence + 1);
-    else if (standing.position === 0) this.writeHead(gathering);
+      return;
+    }
+    if (standing.position === 0) this.writeHead(gathering);
     this.tail.filler.advance(this.position);
   }
 
@@ -202,12 +219,15 @@ export class Wal implements BatchSink {
     encoder.checksum(head);
     encoder.metadata(head, metadata);
     encoder.snapshot(head, new WalSnapshot());
+    const sealing = sealingOf(world);
+    const sealer = sealing === null ? null : SegmentSealer.begin(sealing, segment.name);
+    const { bytes, length } = sealer === null ? head : sealer.seal(head, 0);
     await disk.remove(temporary);
     await disk.makeDirectory(temporary);
     const file = await disk.open(joinPath(temporary, segment.name), 'create');
     try {
-      await file.truncate(Math.max(fill.segmentBytes, head.length));
-      await writeAt(file, head.bytes, head.length, 0);
+      await file.truncate(Math.max(fill.segmentBytes, length));
+      await writeAt(file, bytes, length, 0);
       await synced(file);
     } finally {
       await file.close();
@@ -216,8 +236,9 @@ export class Wal implements BatchSink {
     await disk.rename(temporary, directory);
     await disk.syncDirectory(parentPath(directory));
     const lock = await disk.lock(joinPath(directory, segment.name));
-    const tail = await openTail(disk, joinPath(directory, segment.name), segment, head.length, { durable, fill });
-    const standing = { metadata, hardState: HardState.zero, lastIndex: 0, crc: encoder.crc, position: head.length };
+    const tail = await openTail(disk, joinPath(directory, segment.name), segment, length, { durable, fill });
+    const place = { position: length, content: head.length, sealer };
+    const standing = { metadata, hardState: HardState.zero, lastIndex: 0, crc: encoder.crc, ...place };
     return new Wal({ world, directory, settings }, [{ segment, lock }], tail, standing);
   }
 
@@ -252,7 +273,9 @@ export class Wal implements BatchSink {
       await disk.syncDirectory(directory);
       await disk.syncDirectory(parentPath(directory));
       const { metadata, hardState, entries } = log;
-      const standing = { metadata, hardState, lastIndex: collector.lastIndex, crc: end.crc, position: end.position };
+      const { crc, position, content, sealed } = end;
+      const sealer = sealed === null ? null : SegmentSealer.resume(sealed.head, sealed.tag);
+      const standing = { metadata, hardState, lastIndex: collector.lastIndex, crc, position, content, sealer };
       const wal = new Wal({ world, directory, settings }, segments, tail, standing);
       return { wal, metadata, hardState, entries, repair };
     } catch (error) {
@@ -334,11 +357,23 @@ export class Wal implements BatchSink {
 
   /** Part of `BatchSink`: decides where the batch goes, and whether the next one opens a segment. */
   sealed(batch: Batch, next: Batch): void {
-    this.batchPosition = batch.opens !== null ? 0 : this.position;
-    this.position = this.batchPosition + batch.length;
+    const isNew = batch.opens !== null;
+    this.batchPosition = isNew ? 0 : this.position;
+    this.position = this.batchPosition + this.bytesOnDisk(batch);
+    this.content = (isNew ? 0 : this.content) + batch.length;
     this.headBytes = 0;
-    if (this.position < this.settings.fill.segmentBytes) return;
-    this.openSegmentWith(next, (batch.opens ?? this.tail.segment).sequence + 1);
+    const mustCut = this.position >= this.settings.fill.segmentBytes || (!isNew && this.isKeyOutdated());
+    if (mustCut) this.openSegmentWith(next, (batch.opens ?? this.tail.segment).sequence + 1);
+    else if (this.settings.durable && this.sealing === null) this.markBegin(next);
+  }
+
+  /**
+   * A batch begins with the checksum of all before it. It is not written before that is durable, so whoever finds it
+   * behind a hole knows that the hole is no unfinished write. Encrypted batches have frames that say the same.
+   */
+  private markBegin(batch: Batch): void {
+    this.encoder.checksum(batch);
+    this.headBytes = batch.length;
   }
 
   /** Part of `BatchSink`. */
@@ -351,19 +386,32 @@ export class Wal implements BatchSink {
         (error: Error) => this.batchWritten(error),
       );
     } else {
-      this.tail.filler.claim(this.batchPosition + batch.length, this.startWrite);
+      this.tail.filler.claim(this.position, this.startWrite);
     }
   }
 
   private readonly startWrite = (): void => {
     const batch = this.batch as Batch;
     this.startedMs = this.world.clock.nowMs();
-    this.tail.file.write(batch.bytes, 0, batch.length, this.batchPosition, this.batchWritten);
+    const { bytes, length } = this.sealer === null ? batch : this.sealer.seal(batch, this.batchPosition);
+    this.tail.file.write(bytes, 0, length, this.batchPosition, this.batchWritten);
   };
+
+  /** What a batch takes of its segment. */
+  private bytesOnDisk(batch: Batch): number {
+    if (this.sealing === null) return batch.length;
+    return sealedBytes(batch.length) + (batch.opens === null ? 0 : SEAL_HEAD_BYTES);
+  }
+
+  /** Whether what is written now is to be encrypted with another key than the last segment is, or than none. */
+  private isKeyOutdated(): boolean {
+    return this.sealing !== null && this.sealer?.keyId !== this.sealing.keys.newest?.id;
+  }
 
   private readonly batchWritten = (error: Error | null): void => {
     const done = this.batchDone as DiskCallback;
     const bytes = (this.batch as Batch).length;
+    const end = this.position;
     this.batch = null;
     this.batchDone = null;
     if (error !== null) {
@@ -371,7 +419,6 @@ export class Wal implements BatchSink {
       return;
     }
     this.observe(bytes);
-    const end = this.batchPosition + bytes;
     this.tail.filler.advance(end);
     this.prepareFor(end);
     done(null);
@@ -380,7 +427,7 @@ export class Wal implements BatchSink {
   private observe(bytes: number): void {
     const { observer, logger } = this.settings;
     const durationMs = this.world.clock.nowMs() - this.startedMs;
-    observer?.synced(durationMs, bytes, this.tail.segment.sequence, this.batchPosition + bytes);
+    observer?.synced(durationMs, bytes, this.tail.segment.sequence, this.content);
     if (durationMs > SLOW_SYNC_MS) logger.log('warn', 'slow fdatasync', { tookMs: durationMs, bytes });
   }
 
@@ -420,9 +467,11 @@ export class Wal implements BatchSink {
     const { tail, lock, path } = await (this.prepared as Promise<PreparedSegment>);
     const finalPath = joinPath(this.directory, segment.name);
     faultPoint('wal.cut.before');
-    await new Promise<void>((resolve) => tail.filler.claim(batch.length, resolve));
+    this.sealer = this.sealing === null ? null : SegmentSealer.begin(this.sealing, segment.name);
+    const { bytes, length } = this.sealer === null ? batch : this.sealer.seal(batch, 0);
+    await new Promise<void>((resolve) => tail.filler.claim(length, resolve));
     this.startedMs = clock.nowMs();
-    await writeAt(tail.file, batch.bytes, batch.length, 0);
+    await writeAt(tail.file, bytes, length, 0);
     await disk.rename(path, finalPath);
     if (this.settings.durable) await disk.syncDirectory(this.directory);
     const old = this.tail;
@@ -523,6 +572,10 @@ function checkEnd(path: string, { end, metadata }: ReplayedLog, lastIndex: numbe
   if (lastIndex >= leastIndex) return;
   const problem = `the database contains entry ${leastIndex}, but the log ends at ${lastIndex}${why}`;
   throw new CorruptionError(problem, where, ADVICE_DAMAGED);
+}
+
+function sealingOf({ disk }: World): Sealing | null {
+  return disk.sealing?.isOn === true ? disk.sealing : null;
 }
 
 function isEmptyState(state: HardState): boolean {

@@ -22,6 +22,11 @@ export interface BattleReport {
   readonly readMs: readonly [number, number];
   readonly requests: number;
   readonly failures: readonly string[];
+  /** What the member's event loop took of a processor meanwhile, in per cent, and how long it stood ready for one. */
+  readonly loopCpu: number;
+  readonly loopWait: number;
+  /** What the attacker took of a processor, in per cent. */
+  readonly attackerCpu: number;
   /** Most resident memory above that of before, in MiB. */
   readonly growthMiB: number;
   /** What was counted meanwhile, by label. */
@@ -40,6 +45,8 @@ export interface BattleOptions {
   /** Where the attack has not shown in the metrics by then it goes on until it has, up to this long. */
   readonly attackMaxMs?: number;
   readonly size: number;
+  /** What `taskset` needs to be told before the attacker's command, so that it has a processor of its own. */
+  readonly apart?: readonly string[];
 }
 
 export async function battle(field: Battlefield, attack: Attack, options: BattleOptions): Promise<BattleReport> {
@@ -54,13 +61,21 @@ export async function battle(field: Battlefield, attack: Attack, options: Battle
   }, 100);
   const attacker = fork(fileURLToPath(new URL('./attacker.ts', import.meta.url)), {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    ...(options.apart === undefined ? {} : { execPath: 'taskset', execArgv: [...options.apart, process.execPath] }),
   });
   const ended = new Promise((resolve) => attacker.once('exit', resolve));
   let meanwhile: Waits;
   let during: Map<string, number>;
+  let loop: readonly number[] = [];
+  let attackerCpu = Number.NaN;
   try {
     attacker.send({ attack: attack.name, target, size: options.size });
+    const started = performance.now();
+    const spent = [cpuTime(server.pid), cpuTime(attacker.pid)] as const;
     meanwhile = await bystander.watch(options.attackMs);
+    const share = 100 / (1e6 * (performance.now() - started));
+    loop = cpuTime(server.pid).map((ns, index) => (ns - (spent[0][index] as number)) * share);
+    attackerCpu = ((cpuTime(attacker.pid)[0] as number) - (spent[1][0] as number)) * share;
     during = await figures(field);
     const end = performance.now() + (options.attackMaxMs ?? 0);
     while (performance.now() < end && !isCounted(attack, more(countedBefore, during))) {
@@ -85,6 +100,9 @@ export async function battle(field: Battlefield, attack: Attack, options: Battle
     readMs: [quantile(before.reads, 0.99), quantile(meanwhile.reads, 0.99)],
     requests: meanwhile.puts.length + meanwhile.reads.length,
     failures: meanwhile.failures,
+    loopCpu: loop[0] ?? Number.NaN,
+    loopWait: loop[1] ?? Number.NaN,
+    attackerCpu,
     growthMiB: peak - rssBefore,
     counted,
     lines: server.logs.filter((line) => line.includes(target.from) && attack.countedAs.test(line)).length,
@@ -120,4 +138,13 @@ async function figures({ plain }: Battlefield): Promise<Map<string, number>> {
 function residentMiB(pid: number): number {
   const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
   return Number(line?.[1]) / 1024;
+}
+
+/** Nanoseconds for which the main thread of a process has run, and for which it was ready and had to wait. */
+function cpuTime(pid: number | undefined): readonly number[] {
+  try {
+    return readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ').slice(0, 2).map(Number);
+  } catch {
+    return [Number.NaN, Number.NaN];
+  }
 }

@@ -6,9 +6,13 @@ import { TestAuthorities } from '../../support/certificates.ts';
 import { freePort, startServer } from '../../support/server.ts';
 import type { Battlefield } from './battle.ts';
 import { Bystander } from './bystander.ts';
+import { open, pause } from './weapons.ts';
 
 /** Who attacks comes from here, who is attacked and who measures from 127.0.0.1. */
 const ATTACKER = process.platform === 'linux' ? '127.0.0.66' : '127.0.0.1';
+
+/** Between two who connect, in milliseconds: within what an address may have. */
+const EVERY_MS = 30;
 
 /** A member over TLS, in memory some megabytes that can be asked for, and a client of it that has been there for a while. */
 export async function prepareField(options: {
@@ -43,6 +47,15 @@ function certificate(): string[] {
   files.authority('ca');
   files.issue('ca', 'server');
   return ['--cert-file', files.at('server.pem'), '--key-file', files.at('server.key')];
+}
+
+/** A member that has been in service: what it does for those who connect is compiled, as it is after its first minute. */
+export async function season({ target }: Battlefield): Promise<void> {
+  for (let index = 0; index < 150; index++) {
+    const socket = await open({ ...target, from: '127.0.0.1' }, 'h2');
+    await pause(EVERY_MS);
+    socket?.destroy();
+  }
 }
 
 export async function leaveField({ bystander, server }: Battlefield): Promise<void> {

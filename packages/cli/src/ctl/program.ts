@@ -10,6 +10,7 @@ import { ALARM_COMMAND, DEFRAG_COMMAND, DOWNGRADE_COMMAND } from './commands/mai
 import { MAKE_MIRROR_COMMAND } from './commands/make-mirror.ts';
 import { MEMBER_COMMAND, MOVE_LEADER_COMMAND } from './commands/member.ts';
 import { SNAPSHOT_COMMAND } from './commands/snapshot.ts';
+import { LOG_LEVEL_COMMAND, TOP_COMMAND } from './commands/top.ts';
 import { TXN_COMMAND } from './commands/txn.ts';
 import { VERSION_COMMAND } from './commands/version.ts';
 import { WATCH_COMMAND } from './commands/watch.ts';
@@ -31,7 +32,9 @@ const COMMANDS: readonly Command[] = [
   MAKE_MIRROR_COMMAND,
   MEMBER_COMMAND,
   MOVE_LEADER_COMMAND,
+  LOG_LEVEL_COMMAND,
   SNAPSHOT_COMMAND,
+  TOP_COMMAND,
   AUTH_COMMAND,
   ROLE_COMMAND,
   USER_COMMAND,

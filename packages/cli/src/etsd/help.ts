@@ -13,6 +13,9 @@ export const USAGE = `Usage:
 
   etsd --config-file FILE
     Start with the settings of a file; other flags and environment variables are then ignored.
+
+  etsd completion bash | fish | powershell | zsh
+    Print a completion script for the shell.
 `;
 
 /** Every flag with its default and meaning, by section. */

@@ -1,12 +1,15 @@
 import { checkLmdb, LmdbBackend, loadEngine } from '@etsd/backend/lmdb';
 import { errorChain, errorFrom, type Logger, OperatorError } from '@etsd/base';
 import type { World } from '@etsd/runtime';
-import { nodeWorld } from '@etsd/runtime/node';
+import { nodeWorld, readSecretFile, runSecretCommand } from '@etsd/runtime/node';
 import { ETSD_VERSION, LineLogger, type Member, MemberRemovedError, PROTOCOL_VERSION, runMember } from '@etsd/server';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
 import { CommandShell } from './command-shell.ts';
+import { etsdCompletion } from './completion.ts';
 import { flagHelp, USAGE } from './help.ts';
 import { measureLoopDelay } from './loop-delay.ts';
+import { memberStatus } from './notify/member-status.ts';
+import { openServiceManager } from './notify/open.ts';
 import { LogOutputs } from './outputs.ts';
 import { processFigures } from './process-figures.ts';
 import { startProfiler } from './profiler.ts';
@@ -19,6 +22,13 @@ const IDLE_WAIT_MS = 3000;
 
 /** The program `etsd`: reads its settings, runs one member until a signal, drains, ends as the signal would have. */
 export async function main(words: readonly string[], world: World = nodeWorld()): Promise<void> {
+  if (words[0] === 'completion' && words.length === 2) {
+    const script = etsdCompletion(words[1] as string);
+    if (script !== undefined) {
+      process.stdout.write(script);
+      return;
+    }
+  }
   const args = readArguments(words);
   if (args === undefined) return;
   if (args.help) {
@@ -54,7 +64,7 @@ function checkedSettings(args: Arguments, words: readonly string[], logger: Logg
   try {
     if (args.rest.length > 0) throw new OperatorError(`'${args.rest[0]}' is not a valid flag`);
     const settings = readSettings(args, process.env);
-    return { ...settings, outputs: new LogOutputs(settings.config.logOutputs) };
+    return { ...settings, outputs: new LogOutputs(settings.config.logOutputs, settings.config.observe.logRotation) };
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     logger.log('info', 'Running: ', { args: ['etsd', ...words] });
@@ -77,6 +87,9 @@ async function run(
   for (const variable of unknownVariables) {
     logger.log('warn', 'unrecognized environment variable', { 'environment-variable': variable });
   }
+  switchOnSignal(logger);
+  const manager = await openServiceManager(process.env, logger);
+  manager?.starting();
   let backend: LmdbBackend | null = null;
   let isFailing = false;
   const fail = (error: unknown): void => {
@@ -87,6 +100,7 @@ async function run(
     const isRemoved = error instanceof MemberRemovedError;
     const [level, message] = isRemoved ? (['warn', 'server error'] as const) : (['fatal', 'member stopped'] as const);
     logger.log(level, message, { error: errorChain(error), ...advice, ...stack });
+    manager?.failed(errorChain(error));
     exitWhenIdle(backend, isRemoved ? 0 : EXIT_FAILURE);
   };
   // Doubt stops the member: whatever nobody expected is not carried on over.
@@ -96,14 +110,20 @@ async function run(
   // Before the member says that it is ready: who waits for that may send a signal at once. A member that is still
   // starting has promised nothing and just ends.
   stopOnSignal(logger, {
-    stop: async () => member?.stop(),
+    stop: async () => {
+      manager?.stopping('Stopping; running calls may end');
+      await member?.stop();
+    },
     exit: () => exitWhenIdle(backend, EXIT_FAILURE),
   });
+  // Without keys to exchange the signal ends the process, as etcd.
+  if (config.encryption !== null) process.on('SIGHUP', () => member?.reload());
   try {
     member = await runMember({
       world,
       config,
       logger,
+      levels: logger,
       loadBackend: loadEngine,
       openBackend: (path, onFailure, onOutOfSpace) => {
         backend = new LmdbBackend(path, onFailure, onOutOfSpace);
@@ -114,8 +134,11 @@ async function run(
       process: processFigures(),
       ...(config.enablePprof ? { profiler: startProfiler() } : {}),
       startCommands: () => new CommandShell(),
+      readKeys: ({ file, command }) => (file === '' ? runSecretCommand(command) : readSecretFile(file)),
       fail,
     });
+    const served = member;
+    manager?.ready(() => memberStatus(served));
   } catch (error) {
     fail(error);
   }
@@ -130,6 +153,12 @@ function exitWhenIdle(backend: LmdbBackend | null, status: number): void {
   if (backend === null) exit();
   setTimeout(exit, IDLE_WAIT_MS);
   void backend?.idle().then(() => setImmediate(exit));
+}
+
+/** SIGUSR2 writes everything, and the next one what the flag says again. */
+function switchOnSignal(logger: LineLogger): void {
+  const usual = logger.level;
+  process.on('SIGUSR2', () => logger.setLevel(logger.level === 'debug' ? usual : 'debug'));
 }
 
 /** Drains on the first signal; ends as that signal would have ended the process. A second signal does not wait. */

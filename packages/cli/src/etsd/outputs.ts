@@ -1,21 +1,24 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
-import { OperatorError } from '@etsd/base';
-import type { LogSink } from '@etsd/server';
+import { writeSync } from 'node:fs';
+import type { LogRotation, LogSink } from '@etsd/server';
+import { LogFile } from './log-file.ts';
 
 /** Log lines to the outputs that `--log-outputs` names; `default` is standard error. */
 export class LogOutputs implements LogSink {
-  private readonly files: number[] = [];
+  private readonly streams: number[] = [];
+  private readonly files: LogFile[] = [];
 
-  constructor(outputs: readonly string[]) {
+  constructor(outputs: readonly string[], rotation: LogRotation | null = null) {
     for (const output of outputs) {
-      if (output === 'default' || output === 'stderr' || output === 'systemd/journal') this.files.push(2);
-      else if (output === 'stdout') this.files.push(1);
-      else this.files.push(openFile(output));
+      if (output === 'default' || output === 'stderr' || output === 'systemd/journal') this.streams.push(2);
+      else if (output === 'stdout') this.streams.push(1);
+      else this.files.push(new LogFile(output, rotation));
     }
   }
 
+  /** A log that nobody reads must not stop the member: a full pipe or disk loses the line, a closed one everything. */
   write(line: string): void {
-    for (const file of this.files) writeWhole(file, line);
+    for (const stream of this.streams) quietly(() => writeSync(stream, line));
+    for (const file of this.files) quietly(() => file.write(line));
   }
 
   wallMs(): number {
@@ -23,24 +26,13 @@ export class LogOutputs implements LogSink {
   }
 
   close(): void {
-    for (const file of this.files) if (file > 2) closeSync(file);
+    for (const file of this.files) file.close();
   }
 }
 
-function openFile(path: string): number {
+function quietly(write: () => void): void {
   try {
-    return openSync(path, 'a', 0o600);
-  } catch (error) {
-    throw new OperatorError(`--log-outputs ${path} cannot be opened`, 'Check the path and its permissions.', {
-      cause: error,
-    });
-  }
-}
-
-/** A log that nobody reads must not stop the member: a full pipe loses the line, a closed one everything. */
-function writeWhole(file: number, line: string): void {
-  try {
-    writeSync(file, line);
+    write();
   } catch {
     // Nowhere left to report it.
   }

@@ -10,11 +10,10 @@ import { BoltFile } from '@etsd/boltfile';
 import { type KvHashResult, Store } from '@etsd/mvcc';
 import { nodeWorld } from '@etsd/runtime/node';
 import {
-  checkStoreFile,
+  loadStoreFile,
   parseEndpoint,
   parseInitialCluster,
   type RestoreTarget,
-  readBoltIntoBackend,
   restoreSnapshot,
   type SnapshotSummary,
   summariseSnapshot,
@@ -49,10 +48,11 @@ export function fileFailure(error: unknown, path: string, doing: 'stat' | 'open'
   return error;
 }
 
+/** For reading it once, in order. */
 async function withFile<T>(path: string, use: (file: BoltFile) => Promise<T>): Promise<T> {
   try {
     return await withPlainFile(path, async (plain) => {
-      const file = await BoltFile.open(world.disk, plain);
+      const file = await BoltFile.open(world.disk, plain, { reusesMemory: true });
       try {
         return await use(file);
       } finally {
@@ -124,22 +124,18 @@ export function hashSnapshot(path: string, revision: number): Promise<View> {
 /** The keys of a file as a member has them. */
 async function withStore<T>(path: string, use: (store: Store, backend: LmdbBackend) => T | Promise<T>): Promise<T> {
   const directory = mkdtempSync(join(tmpdir(), 'etsdutl-'));
-  let failure: Error | null = null;
-  const backend = new LmdbBackend(join(directory, 'store.mdb'), (error) => {
-    failure = error;
-  });
+  const storePath = join(directory, 'store.mdb');
   try {
-    return await withFile(path, async (file) => {
-      await checkStoreFile(file, pause);
-      await readBoltIntoBackend(file, backend, pause);
+    await withFile(path, async (file) => loadStoreFile(file, await openLoader(storePath), pause));
+    const backend = openStore(storePath);
+    try {
       const store = new Store(backend);
       store.open();
-      const result = await use(store, backend);
-      if (failure !== null) throw failure;
-      return result;
-    });
+      return await use(store, backend);
+    } finally {
+      await backend.close();
+    }
   } finally {
-    await backend.close();
     rmSync(directory, { recursive: true, force: true });
   }
 }
@@ -232,7 +228,12 @@ export async function restore(context: Context, path: string, defaultBump = 0): 
     const skipHashCheck = context.flags.flag('skip-hash-check');
     // What is unpacked needs as much room as what is made of it: it has it where that will be.
     const place = existingPlace(dirname(resolve(target.dataDir)));
-    await withPlainFile(path, (plain) => restoreSnapshot({ ...target, path: plain, skipHashCheck, digestOf }), place);
+    await withPlainFile(
+      path,
+      (plain) =>
+        restoreSnapshot({ ...target, path: plain, skipHashCheck, digestOf: world.disk.sealing.isOn ? null : digestOf }),
+      place,
+    );
     sayBump(target);
   } catch (error) {
     throw fileFailure(error, path, 'open');
@@ -247,8 +248,8 @@ function existingPlace(path: string): string {
 }
 
 /** A new store that is filled in one go. */
-export function openLoader(path: string): StoreLoader {
-  return new StoreLoader(path);
+export function openLoader(path: string): Promise<StoreLoader> {
+  return StoreLoader.create(path);
 }
 
 /** The checksum of a file, in another thread. */

@@ -5,16 +5,20 @@ import type { Context } from '../ctl/context.ts';
 import { badArguments, ExitCode, Failure } from '../ctl/failure.ts';
 import { flag } from '../ctl/flags.ts';
 import { COMPAT_FLAG } from '../ctl/global-flags.ts';
+import { KEY_FLAGS } from '../ctl/key-flags.ts';
 import { UTL_RESTORE_FLAGS } from '../ctl/restore-flags.ts';
 import { generalCommands } from '../ctl/tree.ts';
 import { ARCHIVE_COMMAND } from './archive.ts';
 import { defragment, migrate } from './data-directory.ts';
 import { DOCTOR } from './doctor.ts';
+import { ENCRYPTION } from './encryption.ts';
 import { DEFAULT_BUMP, fileArgument, hashSnapshot, restore, snapshotStatus } from './files.ts';
 import { MIGRATE_WAYS } from './migrate.ts';
 import { RESTORE_COMMAND } from './point-in-time.ts';
 import { REBUILD } from './rebuild.ts';
 import { RECOVER } from './recover.ts';
+import { rescueFailure } from './rescue-failure.ts';
+import { loadKeys } from './world.ts';
 
 const GROUP = 'Files of a cluster';
 
@@ -132,25 +136,48 @@ const migrateCommand: Command = {
   },
 };
 
+/** The command and those below it, with the keys that the flags name at hand. */
+function withKeys(command: Command): Command {
+  const { run, commands } = command;
+  const below = commands === undefined ? {} : { commands: commands.map(withKeys) };
+  if (run === undefined) return { ...command, ...below };
+  return {
+    ...command,
+    ...below,
+    async run(context) {
+      try {
+        await loadKeys(context.flags);
+      } catch (error) {
+        throw rescueFailure(error);
+      }
+      await run(context);
+    },
+  };
+}
+
 export const ETSDUTL: Program = {
   name: 'etsdutl',
   summary: 'etsdutl works on files of a cluster: snapshots, and data directories that no member uses.',
   commands: [
-    ARCHIVE_COMMAND,
-    defrag,
-    DOCTOR,
-    hashkv,
-    migrateCommand,
-    REBUILD,
-    RECOVER,
-    RESTORE_COMMAND,
-    snapshot,
+    ...[
+      ARCHIVE_COMMAND,
+      defrag,
+      DOCTOR,
+      ENCRYPTION,
+      hashkv,
+      migrateCommand,
+      REBUILD,
+      RECOVER,
+      RESTORE_COMMAND,
+      snapshot,
+    ].map(withKeys),
     ...generalCommands(() => ETSDUTL),
     VERSION_COMMAND,
   ],
   globalFlags: [
     COMPAT_FLAG,
     flag('write-out', 'string', 'simple', 'format of results: simple, json, fields, protobuf or table', 'w'),
+    ...KEY_FLAGS,
   ],
   groups: [GROUP, 'Other'],
   examples: ['snapshot status backup.db', 'snapshot restore backup.db --data-dir data'],

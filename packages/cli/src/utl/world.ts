@@ -1,4 +1,20 @@
-import { nodeWorld } from '@etsd/runtime/node';
+import { KeyRing, SealedDisk, Sealing, type World } from '@etsd/runtime';
+import { nodeWorld, readSecretFile, runSecretCommand } from '@etsd/runtime/node';
+import { keySource, sourceName } from '@etsd/server';
+import type { FlagValues } from '../ctl/flags.ts';
+
+const machine = nodeWorld();
+
+/** Without a key until they are loaded: what is encrypted is told as such. */
+export const sealing: Sealing = new Sealing(KeyRing.empty, machine.random);
 
 /** The machine this program runs on; shared, since it holds threads that must be ended once. */
-export const world = nodeWorld();
+export const world: World & { readonly disk: SealedDisk } = { ...machine, disk: new SealedDisk(machine.disk, sealing) };
+
+/** Reads the keys that the flags name, if they name any. */
+export async function loadKeys(flags: FlagValues): Promise<void> {
+  const source = keySource(flags.text('encryption-key-file'), flags.text('encryption-key-command'));
+  if (source === null) return;
+  const content = await (source.file === '' ? runSecretCommand(source.command) : readSecretFile(source.file));
+  sealing.keys = KeyRing.parse(content, sourceName(source));
+}

@@ -7,6 +7,7 @@ export * from './kv.ts';
 export * from './lease.ts';
 export * from './lock.ts';
 export * from './membership.ts';
+export * from './observe.ts';
 export * from './raft.ts';
 export * from './raft-internal.ts';
 export * from './rpc.ts';

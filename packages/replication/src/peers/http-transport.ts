@@ -182,6 +182,7 @@ export class HttpTransport implements Transport {
       if (isSuperseded(message, messages[place + 1])) continue;
       const link = this.links.get(message.to) ?? this.remotes.get(message.to);
       if (link === undefined) continue;
+      if (message.type === MessageType.MsgApp) link.counters.sentAppends++;
       const writer = link.send(message);
       if (writer !== null && !writer.isDirty) {
         writer.isDirty = true;
@@ -278,7 +279,10 @@ export class HttpTransport implements Transport {
     if (host.isRemoved(message.from)) return REMOVED_SENDER;
     if (message.to !== this.identity.memberId) return WRONG_RECEIVER;
     const fault = messageFault(message, this.identity.memberId);
-    if (fault === '') host.step(message);
+    if (fault === '') {
+      if (message.type === MessageType.MsgApp) this.countersOf(message.from).receivedAppends++;
+      host.step(message);
+    }
     return fault;
   }
 

@@ -9,7 +9,12 @@ export class Distribution {
   readonly bounds: readonly number[];
   readonly counts: number[];
   sum = 0;
+  sumOfSquares = 0;
   count = 0;
+  /** The last one, the least and the most. */
+  last = 0;
+  least = 0;
+  most = 0;
 
   constructor(bounds: readonly number[]) {
     this.bounds = bounds;
@@ -20,6 +25,10 @@ export class Distribution {
     const place = this.bounds.findIndex((bound) => seconds <= bound);
     this.counts[place < 0 ? this.bounds.length : place]!++;
     this.sum += seconds;
+    this.sumOfSquares += seconds * seconds;
+    this.last = seconds;
+    this.least = this.count === 0 ? seconds : Math.min(this.least, seconds);
+    this.most = Math.max(this.most, seconds);
     this.count++;
   }
 }
@@ -31,6 +40,9 @@ export class LinkCounters {
   sentBytes = 0;
   receivedBytes = 0;
   sentFailures = 0;
+  /** Messages that carry entries, or could. */
+  sentAppends = 0;
+  receivedAppends = 0;
   receivedFailures = 0;
   disconnects = 0;
   readonly roundTrips = new Distribution(ROUND_TRIP_BUCKETS);

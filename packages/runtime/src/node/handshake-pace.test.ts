@@ -23,6 +23,15 @@ test('so many at once, and then so many a second, each address for itself', () =
   assert.equal(begun(pace, 'b', 1001, 1, false), 100);
 });
 
+test('at once may be fewer than in a second', () => {
+  const pace = new HandshakePace(100, 20);
+  assert.equal(begun(pace, 'a', 0, 1, false), 20);
+  const later = begun(pace, 'a', 1, 1000, false);
+  assert.ok(later >= 99 && later <= 101, `${later}`);
+  pace.sweep(60_000);
+  assert.equal(begun(pace, 'a', 60_000, 1, false), 20);
+});
+
 test('what fails costs four times as much, and no address is shut out for long', () => {
   const pace = new HandshakePace(100);
   begun(pace, 'a', 0, 1, true);

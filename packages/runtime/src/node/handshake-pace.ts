@@ -14,12 +14,14 @@ interface Account {
  */
 export class HandshakePace {
   private readonly perSecond: number;
+  private readonly atOnce: number;
   /** Addresses that have not all they may have left. */
   private readonly accounts = new Map<string, Account>();
 
-  /** `perSecond` is what an address that has rested may have at once, too; 0: no bound. */
-  constructor(perSecond: number) {
+  /** `perSecond` 0: no bound. `atOnce` is what an address may have that has rested. */
+  constructor(perSecond: number, atOnce: number = perSecond) {
     this.perSecond = perSecond === 0 ? Number.POSITIVE_INFINITY : perSecond;
+    this.atOnce = atOnce;
   }
 
   /** Whether the address may have another handshake now. */
@@ -32,7 +34,7 @@ export class HandshakePace {
     if (this.perSecond === Number.POSITIVE_INFINITY) return;
     let account = this.accounts.get(address);
     if (account === undefined) {
-      account = { left: this.perSecond, sinceMs: nowMs };
+      account = { left: this.atOnce, sinceMs: nowMs };
       this.accounts.set(address, account);
     }
     this.settled(account, nowMs);
@@ -48,12 +50,12 @@ export class HandshakePace {
   /** Forgets addresses that have all they may have again. */
   sweep(nowMs: number): void {
     for (const [address, account] of this.accounts) {
-      if (this.settled(account, nowMs) >= this.perSecond) this.accounts.delete(address);
+      if (this.settled(account, nowMs) >= this.atOnce) this.accounts.delete(address);
     }
   }
 
   private settled(account: Account, nowMs: number): number {
-    account.left = Math.min(this.perSecond, account.left + ((nowMs - account.sinceMs) * this.perSecond) / 1000);
+    account.left = Math.min(this.atOnce, account.left + ((nowMs - account.sinceMs) * this.perSecond) / 1000);
     account.sinceMs = nowMs;
     return account.left;
   }

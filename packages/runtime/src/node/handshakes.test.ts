@@ -9,7 +9,7 @@ import { after, describe, it } from 'node:test';
 import * as tls from 'node:tls';
 import { Prng } from '@etsd/base';
 import type { HandshakeCounts, HandshakeLimits, Listener, TlsAgreement, TlsOptions } from '../network.ts';
-import { networkOf } from './handshakes.ts';
+import { networkOf } from '../network-of.ts';
 import { nodeNetwork } from './network.ts';
 import { selfSigned } from './testing/certificate.ts';
 import { keyExchangeGroup } from './tls-parts.ts';

@@ -16,14 +16,16 @@ import type {
   ListenOptions,
   TlsOptions,
 } from '../network.ts';
+import { networkOf } from '../network-of.ts';
 import { HandshakePace } from './handshake-pace.ts';
+import { HelloPlaces } from './hello-places.ts';
 import { agreementOf, certificateOf, secureContextOptions } from './tls-parts.ts';
 
 export const DEFAULT_HANDSHAKE_LIMITS: HandshakeLimits = {
   pending: 4096,
-  pendingOfOneAddress: 2048,
+  pendingOfOneAddress: 512,
   underWay: 256,
-  perSecondOfOneAddress: 100,
+  perSecondOfOneAddress: 50,
   timeoutMs: 10_000,
   sliceMs: 0.5,
 };
@@ -39,6 +41,11 @@ const CROWD = 16;
 const RENEW_MS = 50;
 /** Where all who wait have had as many as they may, they are looked at again after this long. */
 const PACE_MS = 10;
+/** Connections of one address that are listened to before their hello, and its time where others wait for a place. */
+const HELLOS_OF_ONE_ADDRESS = 64;
+const HELLO_CROWDED_MS = 1000;
+/** Of what an address may have a second it may have this part at once. */
+const AT_ONCE_PART = 5;
 /** How often what takes too long is looked for. */
 const SWEEP_MS = 500;
 
@@ -53,6 +60,8 @@ class Pending {
   sinceMs: number;
   hello: Buffer[] = [];
   helloBytes = 0;
+  /** Its bytes are read. Until then it is held up by us. */
+  isHeard = false;
   isUnderWay = false;
   isClosed = false;
   isGone = false;
@@ -79,6 +88,7 @@ export class HandshakeGate implements HandshakeCounts {
   private readonly queues = new Map<string, RingQueue<Pending>>();
   private readonly turns = new RingQueue<string>();
   private readonly pace: HandshakePace;
+  private readonly hellos: HelloPlaces<Pending>;
   /** Turns are being given, or will be. */
   private isPumping = false;
   private sliceSpentMs = 0;
@@ -90,7 +100,14 @@ export class HandshakeGate implements HandshakeCounts {
   constructor(settings: TlsOptions, options: ListenOptions, accept: (socket: tls.TLSSocket) => void) {
     this.settings = settings;
     this.limits = { ...DEFAULT_HANDSHAKE_LIMITS, ...options.handshakes };
-    this.pace = new HandshakePace(this.limits.perSecondOfOneAddress);
+    const { perSecondOfOneAddress } = this.limits;
+    this.pace = new HandshakePace(perSecondOfOneAddress, Math.ceil(perSecondOfOneAddress / AT_ONCE_PART));
+    this.hellos = new HelloPlaces({
+      perAddress: HELLOS_OF_ONE_ADDRESS,
+      crowdedMs: HELLO_CROWDED_MS,
+      begin: (entry) => this.hear(entry),
+      isGone: (entry) => entry.isGone,
+    });
     this.watcher = options.handshakeWatcher ?? null;
     this.accept = accept;
     // Never listens: it is handed each connection when its turn has come.
@@ -110,6 +127,15 @@ export class HandshakeGate implements HandshakeCounts {
     return this.all.size;
   }
 
+  /** Whether there may be room for another connection of this address; asked before anything is made of it. */
+  readonly admits = (address: string): boolean => {
+    if (this.all.size < this.limits.pendingOfOneAddress) return true;
+    const held = this.ofAddress.get(networkOf(address)) ?? 0;
+    if (held < this.limits.pendingOfOneAddress) return true;
+    this.watcher?.refused(joinPort(address, 0), '', 'overload', OVERLOAD);
+    return false;
+  };
+
   /** Takes a connection that was just accepted. */
   admit(raw: net.Socket): void {
     const entry = new Pending(raw, performance.now());
@@ -125,7 +151,7 @@ export class HandshakeGate implements HandshakeCounts {
     this.ofAddress.set(entry.address, held + 1);
     raw.on('close', () => this.gone(entry));
     this.sweeper ??= setInterval(() => this.sweep(), SWEEP_MS).unref();
-    this.readHello(entry);
+    this.hellos.add(entry.address, entry, entry.sinceMs);
   }
 
   /** Where all places are taken, the one who has waited longest gives way, but not to an address that holds many. */
@@ -138,6 +164,12 @@ export class HandshakeGate implements HandshakeCounts {
   }
 
   // ── hello ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private hear(entry: Pending): void {
+    entry.isHeard = true;
+    entry.sinceMs = performance.now();
+    this.readHello(entry);
+  }
 
   private readHello(entry: Pending): void {
     const { raw } = entry;
@@ -167,6 +199,7 @@ export class HandshakeGate implements HandshakeCounts {
   }
 
   private enqueue(entry: Pending): void {
+    this.hellos.leave(entry.address, entry, performance.now());
     let queue = this.queues.get(entry.address);
     if (queue === undefined) {
       queue = new RingQueue<Pending>(2);
@@ -303,6 +336,7 @@ export class HandshakeGate implements HandshakeCounts {
     this.underWay++;
     this.pace.began(entry.address, entry.sinceMs);
     raw.removeAllListeners('readable');
+    raw.setNoDelay(true);
     raw.unshift(entry.hello[0] as Buffer);
     entry.hello = [];
     ENTRIES.set(raw, entry);
@@ -381,6 +415,7 @@ export class HandshakeGate implements HandshakeCounts {
   private leave(entry: Pending): void {
     entry.isGone = true;
     entry.hello = [];
+    this.hellos.leave(entry.address, entry, performance.now());
     this.all.delete(entry);
     const held = (this.ofAddress.get(entry.address) ?? 1) - 1;
     if (held > 0) this.ofAddress.set(entry.address, held);
@@ -395,9 +430,10 @@ export class HandshakeGate implements HandshakeCounts {
     const beforeMs = performance.now() - this.limits.timeoutMs;
     for (const entry of this.all) {
       // Whoever waits for a turn is held up by us.
-      if (entry.sinceMs < beforeMs && (entry.isUnderWay || !this.isQueued(entry)))
+      if (entry.sinceMs < beforeMs && entry.isHeard && (entry.isUnderWay || !this.isQueued(entry)))
         this.refuse(entry, 'timeout', TIMEOUT);
     }
+    for (const entry of this.hellos.overdue(performance.now())) this.refuse(entry, 'timeout', TIMEOUT);
     this.pace.sweep(performance.now());
     this.pump();
     if (this.all.size > 0 || this.sweeper === null) return;
@@ -467,16 +503,4 @@ function plain(error: Error): Error {
 
 function joinPort(host: string, port: number | undefined): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
-/** What stands for one client: an address of IPv4, of IPv6 the network of 64 bits it can choose from. */
-export function networkOf(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
-  if (mapped !== null) return mapped[1] as string;
-  if (!address.includes(':')) return address;
-  const [head = '', tail = ''] = address.split('::');
-  const before = head === '' ? [] : head.split(':');
-  const behind = tail === '' ? [] : tail.split(':');
-  const zeros = new Array<string>(Math.max(0, 8 - before.length - behind.length)).fill('0');
-  return `${[...before, ...zeros, ...behind].slice(0, 4).join(':')}::/64`;
 }

@@ -3,6 +3,7 @@ import * as net from 'node:net';
 import * as tls from 'node:tls';
 import { assert } from '@etsd/base';
 import type {
+  Admits,
   DialOptions,
   Listener,
   ListenOptions,
@@ -201,23 +202,45 @@ function boundAddress(server: net.Server): SocketAddress {
   return typeof bound === 'string' ? { path: bound } : { host: bound.address, port: bound.port };
 }
 
+/**
+ * What node asks between accepting a connection and making a socket of it. Its own list of addresses can only grow, and
+ * is for networks that are known before.
+ */
+class Door extends net.BlockList {
+  private readonly admits: Admits;
+
+  constructor(admits: Admits) {
+    super();
+    this.admits = admits;
+  }
+
+  override check(address: string | net.SocketAddress): boolean {
+    return !this.admits(typeof address === 'string' ? address : address.address);
+  }
+}
+
+function doorOf(admits: Admits | null): { blockList?: net.BlockList } {
+  return admits === null ? {} : { blockList: new Door(admits) };
+}
+
 function createServer(options: ListenOptions, onSocket: (socket: Socket) => void): Accepting {
   const common = {
     allowHalfOpen: true,
-    noDelay: true,
-    keepAlive: true,
-    keepAliveInitialDelay: KEEPALIVE_MS,
     pauseOnConnect: true,
   };
+  const { admits } = options;
+  const keepAlive = { keepAlive: true, keepAliveInitialDelay: KEEPALIVE_MS };
   if (options.tls === undefined) {
-    return { server: net.createServer(common, (raw) => onSocket(new NodeSocket(raw, false))), gate: null };
+    const plain = { ...common, ...keepAlive, noDelay: true, ...doorOf(admits ?? null) };
+    return { server: net.createServer(plain, (raw) => onSocket(new NodeSocket(raw, false))), gate: null };
   }
   const accept = (raw: tls.TLSSocket): void => {
-    raw.setNoDelay(true);
+    raw.setKeepAlive(true, KEEPALIVE_MS);
     onSocket(new NodeSocket(raw, true));
   };
   const gate = new HandshakeGate(options.tls, options, accept);
-  return { server: net.createServer(common, (raw) => gate.admit(raw)), gate };
+  const both = (address: string): boolean => (admits === undefined || admits(address)) && gate.admits(address);
+  return { server: net.createServer({ ...common, ...doorOf(both) }, (raw) => gate.admit(raw)), gate };
 }
 
 /** What accepts connections, and with TLS what they pass. */

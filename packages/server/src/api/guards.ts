@@ -90,7 +90,8 @@ function propose(
     return;
   }
   const id = context.replication.nextRequestId();
-  const data = writeRaftRequest(field, body, start, end, id.high, id.low, caller.username, caller.authRevision);
+  let data = writeRaftRequest(field, body, start, end, id.high, id.low, caller.username, caller.authRevision);
+  if (context.tracer !== null) data = context.tracer.marked(data, context.limits.maxRequestBytes);
   if (data.length > context.limits.maxRequestBytes) waiter.fail(ErrRequestTooLarge);
   else context.replication.propose(data, waiter);
 }

@@ -89,6 +89,7 @@ export class RangeWaiter implements ApiWaiter, RangeOptions {
     const call = this.call;
     if (call !== null) {
       call.context = null;
+      if (call.notes !== null) call.notes.readable(this.key, this.rangeEnd);
       this.handler.serve(call, this);
     }
     this.handler.release(this);

@@ -114,6 +114,7 @@ function answerRead(context: MemberContext, call: ApiCall, request: TxnRequest):
 }
 
 function answerTxn(context: MemberContext, call: ApiCall, result: TxnResult): void {
+  if (call.notes !== null) call.notes.answering();
   const { header, limits, replication } = context;
   const term = replication.term;
   const size = txnResponseSize(result, header, term);

@@ -29,6 +29,7 @@ class NullCall implements ApiCall {
   context: unknown = null;
   readonly isOpen = true;
   readonly queuedBytes = 0;
+  readonly isCopying = true;
   readonly isCongested = false;
   readonly isShut = false;
   readonly target = { buffer: Buffer.alloc(4096), offset: 0 };
@@ -36,6 +37,7 @@ class NullCall implements ApiCall {
   guard: unknown = null;
   guardBytes = 0;
   audit: unknown = null;
+  notes: ApiCall['notes'] = null;
   readonly outcome = -1;
   readonly peer = '10.0.0.1:4711';
   answers = 0;
@@ -104,6 +106,7 @@ function setUp(): { put: ApiHandler; range: ApiHandler; store: Store } {
     rpc: server,
     access: openAccess(world),
     quarantine: { refusal: null, isAlarmed: false },
+    tracer: null,
   };
   const runner = new SliceRunner(world, 5);
   registerKv({ context, quota: new Quota(context), compactions: { whenPurged: () => {} }, runner });

@@ -138,6 +138,7 @@ class PutHandler implements ApiHandler {
   }
 
   answer(call: ApiCall, result: PutResult): void {
+    if (call.notes !== null) call.notes.answering();
     const { header, limits, replication } = this.context;
     const { revision, previous } = result;
     const term = replication.term;
@@ -170,6 +171,7 @@ class DeleteWaiter implements ApiWaiter {
     const call = this.call;
     if (call === null) return;
     call.context = null;
+    if (call.notes !== null) call.notes.answering();
     const { header, limits, replication } = this.context;
     const { revision, deleted, previous } = result as DeleteResult;
     const term = replication.term;

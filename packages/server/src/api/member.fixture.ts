@@ -115,6 +115,7 @@ export class TestMember {
       rpc: new GuardedServer(this.server, access),
       access,
       quarantine: this.quarantine,
+      tracer: null,
     };
     this.runner = new SliceRunner(this.world, this.context.limits.sliceMs);
     this.quota = new Quota(this.context);

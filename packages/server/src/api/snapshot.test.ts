@@ -4,18 +4,19 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { Prng } from '@etsd/base';
 import { SnapshotRequest, SnapshotResponse } from '@etsd/proto';
+import type { ApiHandler } from '../context.ts';
 import { TestMember } from './member.fixture.ts';
-import { registerSnapshot, type SnapshotFileSource } from './snapshot.ts';
+import { PIECE_BYTES, registerSnapshot, type SnapshotFileSource } from './snapshot.ts';
+import { FakeCall } from './surroundings.fixture.ts';
 
 const PATH = '/etcdserverpb.Maintenance/Snapshot';
-const PIECE_BYTES = 256 * 1024;
-
 /** Files in memory; counts what is open and what was read. */
 class Files implements SnapshotFileSource {
   readonly bytes: Buffer;
   open = 0;
   taken = 0;
   readBytes = 0;
+  pieceBytes = (): number => PIECE_BYTES;
   failure: Error | null = null;
   /** Takers wait while this is set. */
   gate: Promise<void> | null = null;
@@ -33,10 +34,12 @@ class Files implements SnapshotFileSource {
     let at = 0;
     return {
       size: this.bytes.length,
-      read: async () => {
+      read: async (memory: Buffer | null) => {
         if (at === this.bytes.length) return null;
-        const piece = this.bytes.subarray(at, at + PIECE_BYTES);
-        at += piece.length;
+        const end = Math.min(this.bytes.length, at + this.pieceBytes());
+        const piece = memory === null ? Buffer.from(this.bytes.subarray(at, end)) : memory.subarray(0, end - at);
+        this.bytes.copy(piece, 0, at, end);
+        at = end;
         this.readBytes = at;
         return piece;
       },
@@ -124,4 +127,56 @@ test('a file that cannot be made is an error of the call', async () => {
   const made = call();
   await turns();
   assert.deepEqual(made.status, { code: 2, message: 'no room on the disk' });
+});
+
+/** Copies what it is given only when the client takes it, as the transport does. */
+class LateCall extends FakeCall {
+  readonly taken: Buffer[] = [];
+  private readonly waiting: Buffer[] = [];
+  private readonly wake: () => void;
+
+  constructor(handler: ApiHandler) {
+    super(handler);
+    this.wake = () => handler.drained?.(this);
+  }
+
+  override sendChunks(chunks: Buffer[], totalBytes: number): void {
+    this.waiting.push(...chunks);
+    this.queuedBytes += totalBytes;
+  }
+
+  override send(message: Buffer): void {
+    this.sendChunks([message], message.length);
+  }
+
+  takeBytes(bytes: number): void {
+    const goal = this.queuedBytes - bytes;
+    for (let chunk = this.waiting[0]; chunk !== undefined && this.queuedBytes > goal; chunk = this.waiting[0]) {
+      this.taken.push(Buffer.from(chunk));
+      this.waiting.splice(0, 1);
+      this.queuedBytes -= chunk.length;
+    }
+    this.wake();
+  }
+}
+
+test('memory is used again only for what the client has taken, whatever the pieces and its pace', async () => {
+  const seed = 11;
+  const prng = new Prng(seed);
+  for (let round = 0; round < 6; round++) {
+    const bytes = prng.bytes(4 * 1024 * 1024 + prng.below(100_000));
+    const { member, files } = setUp(bytes);
+    files.pieceBytes = () => (round % 2 === 0 ? 64 * 1024 : 1 + prng.below(PIECE_BYTES));
+    const call = new LateCall(member.server.handler(PATH));
+    call.receive(SnapshotRequest.encode(new SnapshotRequest()));
+    for (let i = 0; i < 2000 && (call.status === null || call.queuedBytes > 0); i++) {
+      await turns();
+      call.takeBytes(prng.below(900_000));
+    }
+    assert.deepEqual(call.status, { code: 0, message: '' }, `seed ${seed}, round ${round}`);
+    const blobs: Buffer[] = [];
+    // Heads and blobs take turns; the last message is the checksum.
+    for (let at = 0; at < call.taken.length - 1; at += 2) blobs.push(call.taken[at + 1] as Buffer);
+    assert.ok(Buffer.concat(blobs).equals(bytes), `seed ${seed}, round ${round}: the bytes are others`);
+  }
 });

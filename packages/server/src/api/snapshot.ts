@@ -9,12 +9,16 @@ import { failCall, refusal } from './guards.ts';
 const MESSAGE_BYTES = 32 * 1024;
 /** Sent ahead of what the client has taken. */
 const WINDOW_BYTES = 1024 * 1024;
+/** Read at once, at most. */
+export const PIECE_BYTES = 256 * 1024;
+/** Memory that is gone through in a circle: the window, the piece that is read, and what is left at the end. */
+const CIRCLE_BYTES = WINDOW_BYTES + 3 * PIECE_BYTES;
 
 /** A file of the store (`SnapshotFile`). */
 export interface SentFile {
   readonly size: number;
-  /** The next piece, which stays as it is; null at the end. */
-  read(): Promise<Buffer | null>;
+  /** The next piece, in this memory or in some of its own; null at the end. */
+  read(memory: Buffer | null): Promise<Buffer | null>;
   close(): void;
 }
 
@@ -109,12 +113,16 @@ class SnapshotStream {
     const hash = createHash('sha256');
     let left = file.size;
     this.context.logger.log('info', 'sending database snapshot to client', { 'total-bytes': file.size });
-    let reading = file.read();
-    for (let piece = await reading; piece !== null; piece = await reading) {
+    // New memory for each piece would have to be collected again every few dozen, at the cost of those who are served.
+    const circle = call.isCopying ? Buffer.allocUnsafeSlow(CIRCLE_BYTES) : null;
+    let next = 0;
+    for (;;) {
+      if (next + PIECE_BYTES > CIRCLE_BYTES) next = 0;
+      // What was read to this place before is further back than the window.
+      const piece = await file.read(circle?.subarray(next, next + PIECE_BYTES) ?? null);
+      if (piece === null) break;
       if (this.isOver) return;
-      // The disk works on the next piece while this one is sent.
-      reading = file.read();
-      reading.catch(() => {});
+      next += piece.length;
       hash.update(piece);
       for (let at = 0; at < piece.length; at += MESSAGE_BYTES) {
         const blob = piece.subarray(at, at + MESSAGE_BYTES);

@@ -87,10 +87,12 @@ export class FakeCall implements ApiCall {
   guard: unknown = null;
   guardBytes = 0;
   audit: unknown = null;
+  notes: ApiCall['notes'] = null;
   outcome = -1;
   peer = '10.0.0.1:4711';
   isOpen = true;
   queuedBytes = 0;
+  isCopying = true;
   isCongested = false;
   isShut = false;
   /** `awaitWindow` was called and the window is shut still. */

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Logger } from '@etsd/base';
 import { type Disk, joinPath } from '@etsd/runtime';
-import { listSegments, type SegmentName } from '@etsd/wal';
+import { listSegments, openContent, type SegmentName } from '@etsd/wal';
 import type { Pause } from '../snapshots/store-file.ts';
 import { filePieces, writeNewFile, zstdPacked, zstdUnpacked } from '../snapshots/zstd.ts';
 import { type Chain, follows } from './chain.ts';
@@ -100,7 +100,7 @@ export class ChainWriter {
     const { disk } = this.parts;
     const { segment, from, to, isEnd } = stretch;
     const name = pieceName(segment, from, to);
-    const file = await disk.open(joinPath(walDirectory, segment.name), 'read');
+    const file = await openContent(disk, walDirectory, segment);
     try {
       const written = await this.write(name, filePieces(file, from, to));
       const { sequence, index } = segment;
@@ -145,7 +145,7 @@ export class ChainWriter {
   /** The manifest makes the object count; its directory is synced with it, and the object's name so too. */
   private async register(manifest: Manifest): Promise<void> {
     const path = joinPath(this.path, `${manifest.name}${MANIFEST_SUFFIX}`);
-    await this.parts.disk.writeFileAtomic(path, encodeManifest(manifest));
+    await this.parts.disk.writeFileAtomic(path, encodeManifest(manifest), { sealed: true });
     this.serial = manifest.serial;
     this.manifests.push(manifest);
   }
@@ -163,7 +163,7 @@ export class ChainWriter {
     // Either it was removed long ago, or this log is younger than the chain.
     if (segment === undefined) return (segments.at(-1)?.sequence ?? -1) > last.sequence;
     if (segment.index !== last.index) return false;
-    const file = await disk.open(joinPath(walDirectory, segment.name), 'read');
+    const file = await openContent(disk, walDirectory, segment);
     try {
       if ((await file.size()) < last.to) return false;
       let at = last.from;

@@ -1,6 +1,6 @@
 /** Reading what is in an archive. */
 import { CorruptionError, errorFrom, OperatorError } from '@etsd/base';
-import { type Disk, joinPath } from '@etsd/runtime';
+import { type Disk, joinPath, MissingKeyError } from '@etsd/runtime';
 import {
   type BaseManifest,
   type ChainName,
@@ -115,6 +115,8 @@ export async function readChain(disk: Disk, archive: string, name: ChainName): P
       }
       manifests.push(manifest);
     } catch (error) {
+      // What cannot be read for want of a key is no less archived: nobody is to take it for left over.
+      if (error instanceof MissingKeyError) throw error;
       problems.push(errorFrom(error));
     }
   }

@@ -12,6 +12,7 @@
  * its manifest: checksum, time, and for some moments how far the log was applied then and which revision that gave.
  */
 import { CorruptionError, type U64 } from '@etsd/base';
+import { isSealed, refuseSealed } from '@etsd/runtime';
 
 export const MANIFEST_FORMAT = 1;
 export const MANIFEST_SUFFIX = '.json';
@@ -81,6 +82,7 @@ function packSample({ timeMs, index, term, revision }: Sample): number[] {
 /** Reads a manifest; throws a `CorruptionError` that names the file where it is none. */
 export function decodeManifest(bytes: Buffer, path: string): Manifest {
   let fields: unknown;
+  if (isSealed(bytes)) throw refuseSealed(bytes, path);
   try {
     fields = JSON.parse(bytes.toString('utf8'));
   } catch (error) {

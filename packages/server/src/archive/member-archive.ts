@@ -55,6 +55,7 @@ export function openArchive(parts: MemberArchiveParts): Archiver | null {
     directory: parts.snapDirectory,
     backend,
     metrics: parts.snapshotMetrics,
+    isPaced: false,
     prefix: 'archive',
     isBusy,
     // Called in the moment that the copy is of.

@@ -57,7 +57,7 @@ export async function restoreArchive(plan: RestorePlan, target: RestoreTarget): 
   const pause = turnOf(world);
   const load = async (storePath: string, temporary: string): Promise<void> => {
     const parts = { disk, temporary, pause, chain: plan.chain };
-    await withBase(parts, plan.base, (file) => loadStoreFile(file, target.openLoader(storePath), pause));
+    await withBase(parts, plan.base, async (file) => loadStoreFile(file, await target.openLoader(storePath), pause));
   };
   await makeDataDirectory(target, load, async (backend, temporary) => {
     ({ restored } = await replayPlan(plan, backend, { disk, temporary, pause }));
@@ -88,7 +88,7 @@ export interface ProofParts {
   readonly pause: Pause;
   /** The store in a file, and one that is made and filled in one go. */
   readonly openBackend: (path: string) => Backend;
-  readonly openLoader: (path: string) => BulkStore;
+  readonly openLoader: (path: string) => Promise<BulkStore>;
 }
 
 /**
@@ -147,7 +147,7 @@ async function proveBase({ chain, base, next, expected }: ProofStep, parts: Proo
   await disk.makeDirectory(path);
   const storePath = joinPath(path, 'store.mdb');
   const replayParts = { disk, temporary: path, pause, chain };
-  await withBase(replayParts, base, (file) => loadStoreFile(file, parts.openLoader(storePath), pause));
+  await withBase(replayParts, base, async (file) => loadStoreFile(file, await parts.openLoader(storePath), pause));
   const backend = parts.openBackend(storePath);
   try {
     const pieces = chain.piecesBehind(base);

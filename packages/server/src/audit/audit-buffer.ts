@@ -13,6 +13,7 @@ export interface AuditSink {
 
 /** Bytes of one of the two buffers. */
 const BUFFER_BYTES = 4 * 1024 * 1024;
+const LINE_END = 0x0a;
 /** Bytes at which they are written without waiting for more. */
 const WRITE_BYTES = 128 * 1024;
 /** Longest that a line waits for others, in milliseconds. */
@@ -52,14 +53,22 @@ export class AuditBuffer {
     return this.isBroken || this.filling.length - this.used < Math.min(STRICT_ROOM_BYTES, this.filling.length >> 2);
   }
 
-  /** Adds a line of ASCII characters, without its end. */
-  add(line: string): void {
-    if (this.used + line.length + 1 > this.filling.length) {
-      this.dropped++;
-      return;
-    }
-    this.used += this.filling.write(line, this.used, 'latin1');
-    this.filling[this.used++] = 0x0a;
+  /** Where the next line goes, once `begin` has said that there is room. */
+  get bytes(): Buffer {
+    return this.filling;
+  }
+
+  /** Begins a line of at most so many bytes, its end included: where in `bytes`; −1, and counted as lost, without room. */
+  begin(bytesMax: number): number {
+    if (this.used + bytesMax <= this.filling.length) return this.used;
+    this.dropped++;
+    return -1;
+  }
+
+  /** Ends the line that was begun; `end` is behind its last byte. */
+  end(end: number): void {
+    this.filling[end] = LINE_END;
+    this.used = end + 1;
     this.lines++;
     if (this.used >= WRITE_BYTES && this.spare !== null && !this.isBroken) this.pass();
     else this.timer ??= this.world.timers.after(GATHER_MS, this.gathered);

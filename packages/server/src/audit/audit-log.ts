@@ -6,7 +6,8 @@ import { AuthenticateRequest, GrpcCode } from '@etsd/proto';
 import type { Access, Identity } from '../access.ts';
 import type { ApiCall, ApiHandler, ApiWorld } from '../context.ts';
 import type { AuditBuffer } from './audit-buffer.ts';
-import { type Describe, describer, type KeyStyle, keyWriter, quoted } from './request-fields.ts';
+import { LineHeads, LineWriter } from './line-writer.ts';
+import { type Describe, describer, type KeyStyle, keyWriter, plainPutKey } from './request-fields.ts';
 
 /** What is written, each level with all before it. */
 export const AUDIT_LEVELS = ['auth', 'admin', 'write', 'read', 'all'] as const;
@@ -37,6 +38,7 @@ const READS = new Set([
   '/etcdserverpb.Maintenance/HashKV',
   '/v3electionpb.Election/Leader',
   '/v3electionpb.Election/Observe',
+  '/etsdpb.Observe/Usage',
 ]);
 const WRITES = ['/etcdserverpb.KV/', '/etcdserverpb.Lease/', '/v3lockpb.', '/v3electionpb.'];
 
@@ -49,20 +51,18 @@ export function levelOf(path: string): AuditLevel {
   return path.startsWith('/etcdserverpb.Auth/') ? 'auth' : 'admin';
 }
 
-/** Names by code. */
-const CODE_NAMES: readonly string[] = Object.keys(GrpcCode);
+const PUT_PATH = '/etcdserverpb.KV/Put';
 const AUTHENTICATE_PATH = '/etcdserverpb.Auth/Authenticate';
 
 export class AuditLog {
   /** Requests refused because their lines could not have been written. */
   refused = 0;
   readonly parts: AuditParts;
-  /** When the present second of the wall clock began, by the monotonic one. */
-  private secondAtMs = Number.NaN;
-  private secondText = '';
+  private readonly lines: LineWriter;
 
   constructor(parts: AuditParts) {
     this.parts = parts;
+    this.lines = new LineWriter(parts.world.clock, parts.buffer);
   }
 
   get isStuck(): boolean {
@@ -82,32 +82,14 @@ export class AuditLog {
     const { access, world } = this.parts;
     const isLogin = handler.path === AUTHENTICATE_PATH;
     const identity = isLogin ? loginIdentity(bytes, start, end) : access.identify(call);
-    return new Request(handler, handler.describe(bytes, start, end), identity, world.clock.nowMs());
+    const plainKey = handler.isPlainPut ? plainPutKey(bytes, start, end) : null;
+    const fields = plainKey === null ? handler.describe(bytes, start, end) : '';
+    return new Request(handler, plainKey, fields, identity, world.clock.nowMs());
   }
 
   write(call: ApiCall, request: Request, code: number): void {
-    const { world, buffer, revision } = this.parts;
-    const nowMs = world.clock.nowMs();
-    const microseconds = Math.round((nowMs - request.sinceMs) * 1000);
-    const commonName = call.peerCommonName === '' ? '' : `,"cn":${quoted(call.peerCommonName)}`;
-    const { user, by } = request.identity;
-    const who = `${user === '' ? '""' : quoted(user)},"by":"${by}"${commonName}`;
-    const came = `${CODE_NAMES[code] ?? code}","revision":${revision()},"us":${microseconds}}`;
-    const when = this.time(nowMs);
-    buffer.add(`{"time":"${when}${request.handler.what}${who},"peer":"${call.peer}"${request.fields},"code":"${came}`);
-  }
-
-  /** RFC 3339 with milliseconds; the wall clock is looked at once a second. */
-  private time(nowMs: number): string {
-    let ms = Math.floor(nowMs - this.secondAtMs);
-    if (!(ms >= 0 && ms < 1000)) {
-      const wallMs = this.parts.world.clock.wallMs();
-      const second = Math.floor(wallMs / 1000) * 1000;
-      this.secondAtMs = nowMs - (wallMs - second);
-      this.secondText = new Date(second).toISOString().slice(0, 20);
-      ms = Math.floor(wallMs - second);
-    }
-    return `${this.secondText}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}Z`;
+    const { revision } = this.parts;
+    this.lines.write(request.handler.heads, request, call.peer, call.peerCommonName, code, revision());
   }
 }
 
@@ -123,14 +105,17 @@ function loginIdentity(bytes: Buffer, start: number, end: number): Identity {
 /** A request that is being served, or the last one of a stream. */
 class Request {
   readonly handler: AuditedHandler;
+  /** The key of a put that shows nothing else and needs no escapes; then `fields` is empty. */
+  readonly plainKey: string | null;
   readonly fields: string;
   readonly identity: Identity;
   readonly sinceMs: number;
   /** Of a stream that refused what it was asked and goes on; -1 where it did not. */
   refusedCode = -1;
 
-  constructor(handler: AuditedHandler, fields: string, identity: Identity, sinceMs: number) {
+  constructor(handler: AuditedHandler, plainKey: string | null, fields: string, identity: Identity, sinceMs: number) {
     this.handler = handler;
+    this.plainKey = plainKey;
     this.fields = fields;
     this.identity = identity;
     this.sinceMs = sinceMs;
@@ -140,8 +125,10 @@ class Request {
 class AuditedHandler implements ApiHandler {
   readonly kind: 'unary' | 'stream';
   readonly path: string;
-  /** The part of a line that is the same for all requests of the method. */
-  readonly what: string;
+  /** Parts of lines that are the same for all requests of a client to this method. */
+  readonly heads: LineHeads;
+  /** Whether keys of puts are written as they are. */
+  readonly isPlainPut: boolean;
   private readonly log: AuditLog;
   private readonly inner: ApiHandler;
   readonly describe: Describe;
@@ -152,11 +139,12 @@ class AuditedHandler implements ApiHandler {
     this.kind = inner.kind;
     this.path = path;
     const name = path.slice(1).replace(/^[a-z0-9.]*\./, '');
-    this.what = `","member":"${log.parts.member}","rpc":"${name}","user":`;
+    this.heads = new LineHeads(`Z","member":"${log.parts.member}","rpc":"${name}","user":`);
     this.log = log;
     this.inner = inner;
     const { level, keys } = log.parts;
     this.describe = describer(path, keyWriter(keys));
+    this.isPlainPut = path === PUT_PATH && keys === 'escaped';
     this.isTold = AUDIT_LEVELS.indexOf(levelOf(path)) <= AUDIT_LEVELS.indexOf(level);
   }
 

@@ -84,7 +84,9 @@ test('of all requests only keys, names, addresses and numbers are shown', () => 
   }
   assert.deepEqual(
     [...shown].sort(),
-    ['key', 'name', 'peerURLs', 'rangeEnd', 'role', 'service', 'user', 'version'].map((name) => `canary-${name}`),
+    ['key', 'level', 'name', 'peerURLs', 'rangeEnd', 'role', 'service', 'user', 'version'].map(
+      (name) => `canary-${name}`,
+    ),
   );
   for (const secret of ['value', 'password', 'hashedPassword'])
     assert.ok(seen.has(`canary-${secret}`), `${secret} was there to be shown`);

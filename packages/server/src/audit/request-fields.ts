@@ -24,6 +24,7 @@ const PLAIN_FIELDS = new Set([
   ...['ID', 'lease', 'TTL', 'name', 'user', 'role', 'peerURLs', 'isLearner', 'targetID', 'memberID', 'alarm', 'action'],
   ...['version', 'revision', 'physical', 'permType', 'noPassword', 'startRevision', 'watchId', 'prevKv', 'service'],
   ...['limit', 'countOnly', 'keysOnly', 'serializable', 'ignoreValue', 'ignoreLease', 'rev', 'keys', 'linearizable'],
+  'level',
 ]);
 /** Fields that hold messages, looked into. */
 const MESSAGE_FIELDS = new Set([
@@ -76,6 +77,30 @@ export function describer(path: string, write: KeyWriter): Describe {
   const type = METHODS.find((method) => method.path === path)?.request;
   return type === undefined ? () => '' : anyFields(type, write);
 }
+
+/**
+ * The key of a put as it stands between the quotes of JSON; null where it has to be described by `putFields`: it needs
+ * escapes, is long, or the put has a lease.
+ */
+export function plainPutKey(bytes: Buffer, start: number, end: number): string | null {
+  try {
+    putView.parse(bytes, start, end);
+  } catch {
+    return null;
+  }
+  const { keyStart, keyEnd } = putView;
+  if (putView.lease !== NO_LEASE || keyEnd - keyStart > PLAIN_KEY_BYTES_MAX) return null;
+  for (let at = keyStart; at < keyEnd; at++) {
+    const byte = bytes[at] as number;
+    if (byte < 0x20 || byte > 0x7e || byte === QUOTE || byte === BACKSLASH) return null;
+  }
+  return (bytes as Buffer & { latin1Slice(start: number, end: number): string }).latin1Slice(keyStart, keyEnd);
+}
+
+const putView = new PutRequestView();
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+export const PLAIN_KEY_BYTES_MAX = 256;
 
 function putFields(write: KeyWriter): Describe {
   const view = new PutRequestView();

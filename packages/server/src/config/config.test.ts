@@ -74,8 +74,21 @@ describe('configuration', () => {
     [{ 'initial-cluster': 'nonsense' }, /not of the form name=url/],
     [
       { 'enable-log-rotation': 'true' },
-      /--enable-log-rotation is a flag of etcd that this version of etsd does not have/,
+      /^--log-outputs requires a single file path when --log-rotate-config-json is defined$/,
     ],
+    [
+      { 'enable-log-rotation': 'true', 'log-outputs': 'a.log', 'log-rotation-config-json': '{x' },
+      /^improperly formatted log rotation config: /,
+    ],
+    [
+      { 'enable-distributed-tracing': 'true', 'distributed-tracing-sampling-rate': '2000000' },
+      /^distributed tracing configurition is not valid: \(tracing sampling rate must be less than 1000000\)$/,
+    ],
+    [
+      { 'enable-distributed-tracing': 'true', 'distributed-tracing-sampling-rate': '-5' },
+      /sampling rate must be positive\)$/,
+    ],
+    [{ 'discovery-proxy': 'http://x' }, /--discovery-proxy is a flag of etcd that this version of etsd does not have/],
     [{ discovery: 'http://127.0.0.1:1/v2/keys/x' }, /^--discovery is the discovery service of etcd 2/],
     [
       { 'discovery-srv': 'example.org', 'initial-cluster': 'default=http://localhost:2380' },

@@ -1,7 +1,9 @@
 import { type LogLevel, OperatorError } from '@etsd/base';
+import { encryptionConfig, type KeySource } from '../encryption/encryption-options.ts';
 import { type ArchiveConfig, archiveConfig } from './archive-config.ts';
 import { type GuardConfig, guardConfig } from './guard-config.ts';
 import { parseInitialCluster } from './initial-cluster.ts';
+import { type ObserveConfig, observeConfig } from './observe-config.ts';
 import { findOption, OPTIONS } from './options.ts';
 import { type UpkeepConfig, upkeepConfig } from './upkeep-options.ts';
 import { validate, validateDuties } from './validate.ts';
@@ -119,6 +121,8 @@ export interface MemberConfig {
   readonly hostWhitelist: readonly string[];
   readonly enableGrpcGateway: boolean;
   readonly enableHttpApi: boolean;
+  /** Serve the API of etcd 2. */
+  readonly enableV2: boolean;
   readonly gatewayClientCertAuth: boolean;
   readonly metrics: 'basic' | 'extensive';
   readonly enablePprof: boolean;
@@ -131,8 +135,11 @@ export interface MemberConfig {
   readonly unsafeNoFsync: boolean;
   readonly guard: GuardConfig;
   readonly upkeep: UpkeepConfig;
+  readonly observe: ObserveConfig;
   /** Null: nothing is archived. */
   readonly archive: ArchiveConfig | null;
+  /** Null: nothing is encrypted. */
+  readonly encryption: KeySource | null;
 }
 
 /**
@@ -316,6 +323,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     hostWhitelist: list('host-whitelist'),
     enableGrpcGateway: flag('enable-grpc-gateway'),
     enableHttpApi: flag('enable-http-api'),
+    enableV2: flag('enable-v2'),
     gatewayClientCertAuth: flag('gateway-client-cert-auth'),
     metrics: text('metrics') as 'basic' | 'extensive',
     enablePprof: flag('enable-pprof'),
@@ -327,7 +335,9 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     unsafeNoFsync: flag('unsafe-no-fsync'),
     guard: guardConfig(values),
     upkeep: upkeepConfig(values),
+    observe: observeConfig(values),
     archive: archiveConfig(values),
+    encryption: encryptionConfig(values),
   };
 }
 

@@ -22,6 +22,8 @@ export interface GuardConfig {
   readonly maxConnections: number;
   /** 0: no bound of its own. */
   readonly maxConnectionsPerAddress: number;
+  /** Of connections that come to nothing, break the protocol or flood, a second; 0: no bound. */
+  readonly offencesPerAddress: number;
   /** 0: no bound. */
   readonly maxInflightBytes: number;
   readonly priorityLanes: boolean;
@@ -41,6 +43,7 @@ export function guardConfig(values: ReadonlyMap<string, Value>): GuardConfig {
   return {
     maxConnections,
     maxConnectionsPerAddress: count('max-connections-per-address'),
+    offencesPerAddress: count('offences-per-address'),
     maxInflightBytes: count('max-inflight-bytes'),
     priorityLanes: flag('priority-lanes'),
     requestRate: parseRates(text('request-rate')),

@@ -17,6 +17,12 @@ function own(kind: ValueKind, name: string, fallback: string, help: string): Opt
 export const GUARD_OPTIONS: readonly Option[] = [
   own('unsigned', 'max-connections', '65536', 'Most connections of clients at once.'),
   own('unsigned', 'max-connections-per-address', '32768', 'The same from one address; 0 is no bound of its own.'),
+  own(
+    'unsigned',
+    'offences-per-address',
+    '100',
+    'Beyond so many a second nobody new gets in from there; 0 is no bound.',
+  ),
   own('unsigned', 'max-inflight-bytes', '536870912', 'Bytes of requests served at once; 0 is no bound.'),
   own('boolean', 'priority-lanes', 'true', 'Under overload leases come before writes, reads and scans.'),
   own('string', 'request-rate', '', 'Requests a second: user=500,address=2000,burst=1000.'),

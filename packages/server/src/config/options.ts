@@ -1,3 +1,4 @@
+import { ENCRYPTION_OPTIONS } from '../encryption/encryption-options.ts';
 import { ARCHIVE_OPTIONS } from './archive-config.ts';
 import { GUARD_OPTIONS } from './guard-options.ts';
 import { UPKEEP_OPTIONS } from './upkeep-options.ts';
@@ -31,6 +32,7 @@ export type Section =
   | 'Limits and audit'
   | 'Upkeep'
   | 'Archive'
+  | 'Encryption at rest'
   | 'Profiling and monitoring'
   | 'Logging'
   | 'Features'
@@ -268,7 +270,7 @@ export const OPTIONS: readonly Option[] = [
     'false',
     'As leader, let learners vote once they have caught up. Not in etcd.',
   ),
-  option('Clustering', 'default-only', 'boolean', 'enable-v2', 'false', 'Serve the API of etcd 2.'),
+  option('Clustering', 'active', 'boolean', 'enable-v2', 'false', 'Serve the API of etcd 2 under /v2.'),
   option('Clustering', 'inert', 'string', 'v2-deprecation', 'not-yet', 'Phase of the end of etcd 2 data.'),
   option('Clustering', 'default-only', 'string', 'proxy', 'off', 'Proxy mode of etcd 2.'),
 
@@ -340,7 +342,7 @@ export const OPTIONS: readonly Option[] = [
     'active',
     'unsigned',
     'tls-handshakes-per-address',
-    '100',
+    '50',
     'TLS handshakes a second for one client address; more wait; 0: no bound. Not a flag of etcd.',
   ),
   option('Security', 'active', 'list', 'cors', '*', 'Origins that browsers may call from.'),
@@ -361,6 +363,7 @@ export const OPTIONS: readonly Option[] = [
   ...UPKEEP_OPTIONS,
 
   ...ARCHIVE_OPTIONS,
+  ...ENCRYPTION_OPTIONS,
 
   option(
     'Profiling and monitoring',
@@ -388,7 +391,7 @@ export const OPTIONS: readonly Option[] = [
   ),
   option(
     'Profiling and monitoring',
-    'default-only',
+    'active',
     'boolean',
     'enable-distributed-tracing',
     'false',
@@ -397,16 +400,16 @@ export const OPTIONS: readonly Option[] = [
   ),
   option(
     'Profiling and monitoring',
-    'inert',
+    'active',
     'string',
     'distributed-tracing-address',
     'localhost:4317',
-    'The collector.',
+    'The collector: OTLP over gRPC, without TLS.',
     'experimental-distributed-tracing-address',
   ),
   option(
     'Profiling and monitoring',
-    'inert',
+    'active',
     'string',
     'distributed-tracing-service-name',
     'etcd',
@@ -415,7 +418,7 @@ export const OPTIONS: readonly Option[] = [
   ),
   option(
     'Profiling and monitoring',
-    'inert',
+    'active',
     'string',
     'distributed-tracing-instance-id',
     '',
@@ -424,11 +427,11 @@ export const OPTIONS: readonly Option[] = [
   ),
   option(
     'Profiling and monitoring',
-    'inert',
-    'unsigned',
+    'active',
+    'integer',
     'distributed-tracing-sampling-rate',
     '0',
-    'Spans kept in a million.',
+    'Requests traced in a million, beside those whose caller traces them.',
     'experimental-distributed-tracing-sampling-rate',
   ),
 
@@ -436,10 +439,10 @@ export const OPTIONS: readonly Option[] = [
   option('Logging', 'active', 'list', 'log-outputs', 'default', 'default, stdout, stderr or paths of files.'),
   option('Logging', 'active', 'string', 'log-level', 'info', 'debug, info, warn, error, panic or fatal.'),
   option('Logging', 'active', 'string', 'log-format', 'json', 'json or console.'),
-  option('Logging', 'default-only', 'boolean', 'enable-log-rotation', 'false', 'Rotate the log file.'),
+  option('Logging', 'active', 'boolean', 'enable-log-rotation', 'false', 'Rotate the log file.'),
   option(
     'Logging',
-    'inert',
+    'active',
     'string',
     'log-rotation-config-json',
     '{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}',
@@ -539,16 +542,16 @@ export const OPTIONS: readonly Option[] = [
     'duration',
     'warning-apply-duration',
     '100ms',
-    'Applying longer than this is counted as slow.',
+    'A request that takes longer is counted as slow and logged, with where its time went.',
     'experimental-warning-apply-duration',
   ),
   option(
     'Features',
-    'inert',
+    'active',
     'duration',
     'warning-unary-request-duration',
     '300ms',
-    'A call longer than this is logged.',
+    'The same; the shorter of both counts.',
     'experimental-warning-unary-request-duration',
   ),
   option(

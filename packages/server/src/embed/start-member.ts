@@ -5,7 +5,7 @@ import { errorFrom, type Logger, silentLogger } from '@etsd/base';
 import { type ClientOptions, EtcdClient } from '@etsd/client';
 import type { Timers, World } from '@etsd/runtime';
 import { inProcessPath, LocalNetwork, type ManualClock, MemoryDisk, OwnedTimers } from '@etsd/runtime/memory';
-import { nodeWorld } from '@etsd/runtime/node';
+import { nodeWorld, readSecretFile, runSecretCommand } from '@etsd/runtime/node';
 import { buildConfig, type RawConfig } from '../config/config.ts';
 import { runMember } from '../member.ts';
 import type { Member, MemberParts } from '../member-parts.ts';
@@ -46,6 +46,7 @@ export async function startMember(options: EmbedOptions = {}): Promise<EmbeddedM
     config: buildConfig(flagsOf(options)),
     logger: options.logger ?? silentLogger,
     ...backendOf(options),
+    readKeys: ({ file, command }) => (file === '' ? runSecretCommand(command) : readSecretFile(file)),
     loopDelay: { read: () => ({ median: 0, p99: 0, max: 0 }) },
     drainMs: options.drainMs ?? 0,
     fail: (thrown) => {

@@ -198,6 +198,7 @@ export class Admission {
       this.refuse(lane, call);
       return false;
     }
+    if (call.notes !== null) call.notes.waited();
     handler.message(call, bytes, 0, bytes.length);
     return true;
   }

@@ -23,6 +23,7 @@ class BenchCall {
   guard: unknown = null;
   guardBytes = 0;
   audit: unknown = null;
+  notes: ApiCall['notes'] = null;
   outcome = -1;
   readonly isOpen = true;
   readonly peerCommonName = '';

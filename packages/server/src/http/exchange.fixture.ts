@@ -81,6 +81,8 @@ export class FakeExchange implements WebExchange {
     }
   }
 
+  flush(): void {}
+
   write(text: string | Buffer): void {
     this.pieces.push(Buffer.from(text));
   }

@@ -6,6 +6,7 @@ import { type DebugRoutes, PPROF_PREFIX } from './debug-routes.ts';
 import type { Gateway } from './gateway/gateway.ts';
 import { GATEWAY_PREFIX } from './gateway/gateway.ts';
 import { answerRoute, type HttpAnswer, type HttpMember, type HttpPolicy, refusedHost } from './routes.ts';
+import { type HandlerOf, V2_PREFIX, type V2Api } from './v2/v2-api.ts';
 import type { WebExchange } from './web-exchange.ts';
 
 export interface FrontParts {
@@ -15,6 +16,8 @@ export interface FrontParts {
   readonly gateway: Gateway | null;
   readonly api: HttpApi | null;
   readonly debug?: DebugRoutes | null;
+  /** What is under /v2, and the methods it calls. */
+  readonly v2?: { readonly api: V2Api; readonly handlerOf: HandlerOf } | null;
   /** Only what watches over a member is served: its figures and its health. */
   readonly figuresOnly?: boolean;
 }
@@ -45,7 +48,7 @@ export class HttpFront {
   }
 
   serve(exchange: WebExchange): void {
-    const { api, gateway, member, policy } = this.parts;
+    const { api, gateway, member, policy, v2 = null } = this.parts;
     const isApi = api !== null && exchange.target.startsWith(API_PREFIX);
     const url = isApi ? { path: API_PREFIX, query: '' } : parseTarget(exchange.target);
     if (url === null) {
@@ -53,13 +56,18 @@ export class HttpFront {
       return;
     }
     const path = url.path.startsWith('/v3beta/') ? `/v3/${url.path.slice('/v3beta/'.length)}` : url.path;
+    const isV2 = v2 !== null && path.startsWith(V2_PREFIX);
     if (!exchange.isSecure) {
       const refused = refusedHost(policy, exchange.header('host'));
       if (refused !== null) {
         exchange.respond(421, TEXT_HEADERS, refused);
         return;
       }
-    } else if (policy.ignoresNames() && (isApi || path.startsWith(GATEWAY_PREFIX)) && exchange.peerCommonName !== '') {
+    } else if (
+      policy.ignoresNames() &&
+      (isApi || path.startsWith(GATEWAY_PREFIX) || isV2) &&
+      exchange.peerCommonName !== ''
+    ) {
       exchange.respond(400, TEXT_HEADERS, NAME_IGNORED);
       return;
     }
@@ -76,6 +84,10 @@ export class HttpFront {
     if (clean !== path || (path === '/v3' && gateway !== null)) {
       const location = (path === '/v3' ? GATEWAY_PREFIX : escapePath(clean)) + url.query;
       redirect(exchange, headers, location);
+      return;
+    }
+    if (isV2) {
+      v2.api.serve(exchange, { path, query: url.query }, headers, v2.handlerOf);
       return;
     }
     if (gateway !== null && path.startsWith(GATEWAY_PREFIX)) {

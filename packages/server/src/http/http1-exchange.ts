@@ -69,6 +69,10 @@ export class Http1Exchange implements WebExchange {
     if (this.isOpen && !this.response.headersSent) this.head(status, headers);
   }
 
+  flush(): void {
+    if (this.isOpen) this.response.flushHeaders();
+  }
+
   private head(status: number, headers: readonly string[]): void {
     const { request, response } = this;
     // A short rest of the body is read, so that the connection can serve on; for a long one it is not worth it.

@@ -68,6 +68,9 @@ export class Http2Exchange implements WebExchange, HttpReceiver {
     this.inner.sendHead(status, lowerCased(headers));
   }
 
+  /** The head has been sent. */
+  flush(): void {}
+
   write(text: string | Buffer): void {
     if (this.method !== 'HEAD') this.inner.write(typeof text === 'string' ? Buffer.from(text) : text);
   }

@@ -7,6 +7,7 @@ import { HttpEdge } from './edge.ts';
 import { HttpFront } from './front.ts';
 import { Gateway } from './gateway/gateway.ts';
 import type { HttpMember } from './routes.ts';
+import type { V2Api } from './v2/v2-api.ts';
 
 /** What plain HTTP needs of a member. */
 export interface EdgeParts {
@@ -22,6 +23,8 @@ export interface EdgeParts {
     readonly enableHttpApi: boolean;
   };
   readonly member: HttpMember;
+  /** The API of etcd 2, where it is wanted. */
+  readonly v2?: V2Api | null;
   readonly handlerOf: (path: string) => ApiHandler | undefined;
   readonly isAuthEnabled: () => boolean;
   /** What is told beside a refusal for want of space. */
@@ -33,7 +36,7 @@ export interface EdgeParts {
 
 /** The HTTP side of a member's client addresses: its routes, the JSON gateway and the HTTP API, as far as they are wanted. */
 export function makeHttpEdge(parts: EdgeParts): HttpEdge {
-  const { world, logger, limits, config, member, handlerOf, isAuthEnabled } = parts;
+  const { world, logger, limits, config, member, handlerOf, isAuthEnabled, v2 = null } = parts;
   const { maxRequestBytes, maxTxnOps } = limits;
   const bodyBytesMax = gatewayBodyBytes(maxRequestBytes);
   const passesIdentity = config.gatewayClientCertAuth;
@@ -64,6 +67,7 @@ export function makeHttpEdge(parts: EdgeParts): HttpEdge {
     gateway: config.enableGrpcGateway ? gateway() : null,
     api: config.enableHttpApi ? api() : null,
     debug: parts.debug ?? null,
+    v2: v2 === null ? null : { api: v2, handlerOf },
   });
   return new HttpEdge(front, bodyBytesMax, parts.misused);
 }

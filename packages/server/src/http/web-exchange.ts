@@ -39,6 +39,8 @@ export interface WebExchange {
   respond(status: number, headers: readonly string[], body: string | Buffer): void;
   /** Status and headers of an answer that is written piece by piece. */
   begin(status: number, headers: readonly string[]): void;
+  /** Sends status and headers though nothing of the answer is there yet. */
+  flush(): void;
   write(text: string | Buffer): void;
   end(): void;
   /** Breaks off: the client shall see that the answer is not whole. */

@@ -149,6 +149,8 @@ export class WebSocketExchange implements WebExchange, FrameReceiver {
   /** A WebSocket has no place for a status or headers: an error shows in the text. */
   begin(_status: number, _headers: readonly string[]): void {}
 
+  flush(): void {}
+
   write(text: string | Buffer): void {
     if (!this.isOpen) return;
     const lines = (this.line + text.toString()).split('\n');

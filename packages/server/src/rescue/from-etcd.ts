@@ -205,7 +205,7 @@ class FromEtcd {
     const { disk } = world;
     const received = receivedPath(this.source.snapDirectory, index);
     if ((await disk.stat(received)) === null) return false;
-    await copyFile(disk, received, receivedPath(target.snapDirectory, index));
+    await copyFile(disk, received, receivedPath(target.snapDirectory, index), { sealed: true });
     const { walDirectory, snapDirectory } = target;
     this.notes.push(`the snapshot at entry ${index}, which had been received but not installed, is installed`);
     return await recoverInstalledSnapshot({ world, logger, walDirectory, directory: snapDirectory, backend });

@@ -1,7 +1,7 @@
 /** Where the parts of a member that is stopped lie, and what every tool does that makes a directory out of another one. */
 import { OperatorError } from '@etsd/base';
-import { type Disk, type DiskFile, hasCode, joinPath, type Lock, parentPath } from '@etsd/runtime';
-import { listSegments } from '@etsd/wal';
+import { type Disk, type DiskFile, hasCode, joinPath, type Lock, type OpenOptions, parentPath } from '@etsd/runtime';
+import { listSegments, openContent } from '@etsd/wal';
 
 const COPY_BYTES = 1024 * 1024;
 
@@ -66,11 +66,14 @@ export async function releaseAll(locks: readonly Lock[]): Promise<void> {
   for (const lock of locks) await lock.release();
 }
 
-/** Copies a file as it is, durably. */
-export async function copyFile(disk: Disk, from: string, to: string): Promise<void> {
-  const source = await disk.open(from, 'read');
+/** Copies a file as it is, durably; encrypted if it is to be `sealed` and the disk encrypts. */
+export async function copyFile(disk: Disk, from: string, to: string, options: OpenOptions = {}): Promise<void> {
+  await copyContent(disk, await disk.open(from, 'read'), to, options);
+}
+
+async function copyContent(disk: Disk, source: DiskFile, to: string, options: OpenOptions = {}): Promise<void> {
   try {
-    const target = await disk.open(to, 'create');
+    const target = await disk.open(to, 'create', options);
     try {
       const size = await source.size();
       const piece = Buffer.allocUnsafeSlow(Math.min(COPY_BYTES, Math.max(1, size)));
@@ -106,6 +109,15 @@ export function readAt(file: DiskFile, target: Buffer, length: number, position:
 export async function copyLog(disk: Disk, from: string, to: string): Promise<void> {
   await disk.makeDirectory(to);
   for (const { name } of await listSegments(disk, from)) await copyFile(disk, joinPath(from, name), joinPath(to, name));
+  await disk.syncDirectory(to);
+}
+
+/** The same, with segments that are encrypted made plain. */
+export async function copyLogPlain(disk: Disk, from: string, to: string): Promise<void> {
+  await disk.makeDirectory(to);
+  for (const segment of await listSegments(disk, from)) {
+    await copyContent(disk, await openContent(disk, from, segment), joinPath(to, segment.name));
+  }
   await disk.syncDirectory(to);
 }
 

@@ -7,13 +7,15 @@ import { META_CONF_STATE } from '@etsd/backend';
 import { assert, OperatorError } from '@etsd/base';
 import { BoltFile } from '@etsd/boltfile';
 import { HardState, RaftSnapshot, SnapshotMetadata, WalMetadata, WalSnapshot } from '@etsd/proto';
+import { withoutSealing } from '@etsd/runtime';
+import { type KeptKeys, keptKeys } from '@etsd/state';
 import { listSegments, newestSnapshot, readLog, Wal, writeSnapshotFile } from '@etsd/wal';
-import { type FrozenState, readFrozenState } from '../snapshots/frozen-state.ts';
+import { type FrozenState, readFrozenState, v2ChangesOf } from '../snapshots/frozen-state.ts';
 import { checkStoreFile, type Pause, writeStoreToBolt } from '../snapshots/store-file.ts';
 import { v2StoreJson } from '../snapshots/v2-store.ts';
 import { differingBuckets, sumsOfBolt, sumsOfStore } from './bucket-sums.ts';
 import { type ClosableReader, compareLogs, type Migration, type MigrationOptions } from './from-etcd.ts';
-import { checkTarget, copyLog, type Layout, layoutOf, lockAll, makeDirectoryWhole, releaseAll } from './layout.ts';
+import { checkTarget, copyLogPlain, type Layout, layoutOf, lockAll, makeDirectoryWhole, releaseAll } from './layout.ts';
 
 /** Rejects with an `OperatorError` that says why a directory cannot be moved; nothing is left behind then. */
 export async function migrateToEtcd(options: MigrationOptions): Promise<Migration> {
@@ -82,8 +84,8 @@ async function move(
     const target = layoutOf(unfinished);
     logger.log('info', 'writing the store of etcd', { path: target.boltPath });
     await writeStoreToBolt(reader, disk, target.boltPath, { pause, isDurable: true });
-    await copyLog(disk, source.walDirectory, target.walDirectory);
-    await noteSnapshot(options, target, state, start);
+    await copyLogPlain(disk, source.walDirectory, target.walDirectory);
+    await noteSnapshot(options, target, state, keptKeys(reader, v2ChangesOf(state)), start);
     logger.log('info', 'comparing what was written with what was read', { path: target.boltPath });
     const before = await sumsOfStore(reader, pause);
     const file = await BoltFile.open(disk, target.boltPath);
@@ -124,18 +126,21 @@ async function noteSnapshot(
   { world }: MigrationOptions,
   { walDirectory, snapDirectory }: Layout,
   { index, term, confState, members, removed, clusterVersion }: FrozenState,
+  keys: KeptKeys,
   start: { index: number; term: number },
 ): Promise<void> {
   assert(confState !== null, 'a store that contains entries says who votes');
-  const { wal, hardState } = await Wal.open(world, walDirectory, start);
+  // What etcd is to read is written as it is, also where our own files are encrypted.
+  const plain = { ...world, disk: withoutSealing(world.disk) };
+  const { wal, hardState } = await Wal.open(plain, walDirectory, start);
   try {
     // A snapshot counts only where the log says that its entry is committed; that is noted with the next entry.
     const commit = Math.max(hardState.commit, index);
     const promised = HardState.create({ term: hardState.term, vote: hardState.vote, commit });
     await done((callback) => wal.save(promised, [], 0, 0, callback));
-    const data = v2StoreJson({ members, removed, version: clusterVersion });
+    const data = v2StoreJson({ members, removed, version: clusterVersion, keys });
     const metadata = SnapshotMetadata.create({ index, term, confState });
-    await writeSnapshotFile(world.disk, snapDirectory, RaftSnapshot.create({ data, metadata }));
+    await writeSnapshotFile(plain.disk, snapDirectory, RaftSnapshot.create({ data, metadata }));
     if (index > start.index) {
       await done((callback) => wal.saveSnapshot(WalSnapshot.create({ index, term, confState }), callback));
     }

@@ -17,6 +17,12 @@ export interface FrozenState {
   readonly clusterVersion: string;
 }
 
+/** As many changes as etcd makes of what such a state says, in its store of version 2, where none was counted. */
+export function v2ChangesOf({ members, removed, clusterVersion }: FrozenState): number {
+  const started = members.filter(({ isStarted }) => isStarted).length;
+  return members.length + started + removed.length + (clusterVersion === '' ? 0 : 1);
+}
+
 const CLUSTER_VERSION = Buffer.from('clusterVersion');
 const TWO_32 = 0x1_0000_0000;
 

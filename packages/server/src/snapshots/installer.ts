@@ -5,7 +5,7 @@ import { KeyIndex, Restore, type Store } from '@etsd/mvcc';
 import type { RaftSnapshot, SnapshotMetadata } from '@etsd/proto';
 import type { SnapshotInstaller } from '@etsd/replication';
 import type { World } from '@etsd/runtime';
-import { confStateToJson, type Lessor, LessorReload, type State } from '@etsd/state';
+import { confStateToJson, type Lessor, LessorReload, putKeysFromSnapshot, type State } from '@etsd/state';
 import { purgeSnapshots, writeSnapshotFile } from '@etsd/wal';
 import { asidePath, receivedPath, removeAside, removeReceived } from './file-names.ts';
 import { numberBytes, readFrozenState } from './frozen-state.ts';
@@ -104,7 +104,7 @@ export class MemberSnapshotInstaller implements SnapshotInstaller {
     const restore = { store: null as Restore | null, lessor: null as LessorReload | null };
     await backend.replace(
       async (fresh) => {
-        await fillFromReceived({ disk, directory, metadata, fresh, pause });
+        await fillFromReceived({ disk, directory, metadata, data: snapshot.data, fresh, pause });
         restore.store = new Restore(new KeyIndex(), fresh.snapshot());
         while (!restore.store.slice(SLICE_RECORDS)) await pause();
         restore.lessor = new LessorReload(fresh, restore.store.leases);
@@ -137,6 +137,8 @@ export interface FillParts {
   readonly disk: World['disk'];
   readonly directory: string;
   readonly metadata: SnapshotMetadata;
+  /** Of the raft snapshot: the keys of etcd 2, which are not in the file. */
+  readonly data: Buffer;
   readonly fresh: Backend;
   readonly pause: Pause;
 }
@@ -145,7 +147,7 @@ export interface FillParts {
  * Fills an empty backend with a received snapshot. What the file says of its own position may lag behind the message
  * where the last entries changed nothing in it; being ahead of it would mean that entries are applied twice.
  */
-export async function fillFromReceived({ disk, directory, metadata, fresh, pause }: FillParts): Promise<void> {
+export async function fillFromReceived({ disk, directory, metadata, data, fresh, pause }: FillParts): Promise<void> {
   const { index, term, confState } = metadata;
   const path = receivedPath(directory, index);
   const file = await BoltFile.open(disk, path);
@@ -161,6 +163,7 @@ export async function fillFromReceived({ disk, directory, metadata, fresh, pause
       'Remove this member from the cluster and add it anew.',
     );
   }
+  putKeysFromSnapshot(fresh, data);
   fresh.put('meta', META_CONSISTENT_INDEX, numberBytes(index));
   fresh.put('meta', META_TERM, numberBytes(term));
   if (confState !== null) fresh.put('meta', META_CONF_STATE, Buffer.from(confStateToJson(confState)));

@@ -1,8 +1,8 @@
 import type { Backend } from '@etsd/backend';
-import type { Logger } from '@etsd/base';
+import { EMPTY, type Logger } from '@etsd/base';
 import { ConfState, SnapshotMetadata } from '@etsd/proto';
 import type { World } from '@etsd/runtime';
-import { newestSnapshot } from '@etsd/wal';
+import { loadNewestSnapshot, newestSnapshot } from '@etsd/wal';
 import { hasReceived, receivedPath, removeLeftovers } from './file-names.ts';
 import { readFrozenState } from './frozen-state.ts';
 import { fillFromReceived } from './installer.ts';
@@ -38,7 +38,9 @@ export async function recoverInstalledSnapshot(parts: RecoverParts): Promise<boo
     const confState = recorded.confState ?? new ConfState();
     const metadata = SnapshotMetadata.create({ index, term, confState });
     const pause = pauser(world);
-    await backend.replace((fresh) => fillFromReceived({ disk, directory, metadata, fresh, pause }));
+    const { snapshot } = await loadNewestSnapshot(disk, directory, [{ index, term }]);
+    const data = snapshot?.data ?? EMPTY;
+    await backend.replace((fresh) => fillFromReceived({ disk, directory, metadata, data, fresh, pause }));
     isInstalled = true;
   }
   await removeLeftovers(disk, directory);

@@ -31,7 +31,7 @@ export interface RestoreTarget extends Founding {
   readonly bumpRevision: number;
   readonly openBackend: (path: string) => Backend;
   /** Makes a new store that is filled in one go. */
-  readonly openLoader: (path: string) => BulkStore;
+  readonly openLoader: (path: string) => Promise<BulkStore>;
 }
 
 /** A new store that takes records in order, bucket by bucket (`StoreLoader`). */
@@ -92,7 +92,7 @@ export async function restoreSnapshot(options: RestoreOptions): Promise<void> {
     logger.log('info', 'restoring snapshot', fields);
     await makeDataDirectory(options, async (storePath) => {
       try {
-        await loadStoreFile(file, options.openLoader(storePath), pause);
+        await loadStoreFile(file, await options.openLoader(storePath), pause);
       } catch (error) {
         // A checksum that differs says more than what comes of it.
         await checked;
@@ -205,14 +205,32 @@ async function forgetCluster(backend: Backend): Promise<void> {
   });
 }
 
+/** That of the last record, found by halves: reading all that is stored would take as long as restoring it. */
+function latestRevision(backend: Backend): number {
+  let latest = 1;
+  const isReached = (revision: number): boolean => {
+    let found = 0;
+    backend.scan('key', revisionKey(revision, 0), null, (key) => {
+      if (isRevisionKey(key)) found = revisionMain(key);
+      return found === 0;
+    });
+    latest = Math.max(latest, found);
+    return found > 0;
+  };
+  let reached = 1;
+  let above = 2;
+  for (; isReached(above); above *= 2) reached = above;
+  while (above - reached > 1) {
+    const middle = reached + Math.floor((above - reached) / 2);
+    if (isReached(middle)) reached = middle;
+    else above = middle;
+  }
+  return latest;
+}
+
 /** An empty record at a later revision, and everything up to it marked as compacted: watchers cannot go on as if nothing was. */
 function bumpRevision(backend: Backend, amount: number): void {
-  let latest = 1;
-  backend.scan('key', null, null, (key) => {
-    if (isRevisionKey(key)) latest = revisionMain(key);
-    return true;
-  });
-  const bumped = revisionKey(latest + amount, 0);
+  const bumped = revisionKey(latestRevision(backend) + amount, 0);
   backend.put('key', bumped, Buffer.alloc(0));
   backend.put('meta', META_SCHEDULED_COMPACT_REV, bumped);
 }

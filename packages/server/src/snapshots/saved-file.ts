@@ -31,7 +31,8 @@ export class ChecksumError extends OperatorError {
 
 /** What a file says of itself by its size. */
 export async function savedSize(disk: Disk, path: string): Promise<SavedSnapshot> {
-  const size = (await disk.stat(path))?.size ?? 0;
+  const file = await disk.open(path, 'read');
+  const size = await file.size().finally(() => file.close());
   const hasChecksum = size % SECTOR_BYTES === CHECKSUM_BYTES;
   return { bytes: hasChecksum ? size - CHECKSUM_BYTES : size, hasChecksum };
 }
@@ -103,13 +104,11 @@ export async function summariseSnapshot(file: BoltFile, pause: Pause): Promise<S
     const cursor = file.leaves(bucket);
     for (let leaf = await cursor.next(); leaf !== null; leaf = await cursor.next()) {
       for (let index = 0; index < leaf.count; index++) {
-        const key = leaf.key(index);
-        const value = leaf.value(index);
-        hash = crc32c(key, 0, key.length, hash);
-        hash = crc32c(value, 0, value.length, hash);
-        totalKeys++;
-        if (isKeys && key.length >= 8) revision = key.readUInt32BE(0) * TWO_32 + key.readUInt32BE(4);
+        hash = crc32c(leaf.bytes, leaf.start(index), leaf.end(index), hash);
       }
+      totalKeys += leaf.count;
+      const last = leaf.key(leaf.count - 1);
+      if (isKeys && last.length >= 8) revision = last.readUInt32BE(0) * TWO_32 + last.readUInt32BE(4);
       if (++leaves % LEAVES_AT_ONCE === 0) await pause();
     }
   }

@@ -65,7 +65,7 @@ export class MemberSnapshotSink implements SnapshotSink {
   /** Writes the body to a new file, durably; its length. */
   private async store(path: string, body: AsyncIterable<Buffer>): Promise<number> {
     const { world, metrics } = this.parts;
-    const file = await world.disk.open(path, 'create');
+    const file = await world.disk.open(path, 'create', { sealed: true });
     try {
       let position = 0;
       let durable = 0;

@@ -1,14 +1,17 @@
 import type { Backend } from '@etsd/backend';
 import { errorFrom, type Logger, OperatorError, RingQueue } from '@etsd/base';
 import { type DiskFile, removeGradually, type World } from '@etsd/runtime';
+import { type KeptKeys, keptKeys } from '@etsd/state';
+import { PIECE_BYTES } from '../api/snapshot.ts';
 import { temporaryPath } from './file-names.ts';
-import { type FrozenState, readFrozenState } from './frozen-state.ts';
+import { type FrozenState, readFrozenState, v2ChangesOf } from './frozen-state.ts';
 import type { SnapshotMetrics } from './snapshot-metrics.ts';
 import { writeStoreToBolt } from './store-file.ts';
 import { pauser } from './turns.ts';
 
-/** Read from a snapshot's file at once. */
-const PIECE_BYTES = 256 * 1024;
+/** While others are busy: bytes of a piece, and the time it is given in milliseconds. A tenth of what can be sent. */
+const BUSY_PIECE_BYTES = 64 * 1024;
+const BUSY_PIECE_MS = 2;
 /** Room that a snapshot must leave on the disk. */
 const SPARE_BYTES = 64 * 1024 * 1024;
 /** Files that exist at a time: each is as large as the store. */
@@ -21,6 +24,8 @@ export interface SnapshotFilesParts {
   readonly directory: string;
   readonly backend: Backend;
   readonly metrics: SnapshotMetrics;
+  /** Whether those who read the files are to be given pieces no faster than others can bear, while there are others. */
+  readonly isPaced: boolean;
   /** What begins the files' names, so that two of these do not get in each other's way. */
   readonly prefix: string;
   /** Puts into the backend up to where the log is applied. */
@@ -29,38 +34,53 @@ export interface SnapshotFilesParts {
   readonly isBusy: () => boolean;
 }
 
+interface OpenSnapshot {
+  readonly size: number;
+  readonly state: FrozenState;
+  readonly keys: KeptKeys;
+  readonly file: DiskFile;
+  readonly release: () => void;
+  /** Says when it is time for a piece, and its bytes at most. */
+  readonly pace: () => Promise<number>;
+}
+
 /** A bbolt file of the state of one moment. Must be closed, which removes it. */
 export class SnapshotFile {
   /** Bytes. */
   readonly size: number;
   readonly state: FrozenState;
+  /** The keys of etcd 2, which are not in the file. */
+  readonly keys: KeptKeys;
   private readonly file: DiskFile;
   private readonly release: () => void;
+  private readonly pace: () => Promise<number>;
   private position = 0;
   private isReading = false;
   private isClosed = false;
 
-  constructor(size: number, state: FrozenState, file: DiskFile, release: () => void) {
+  constructor({ size, state, keys, file, release, pace }: OpenSnapshot) {
     this.size = size;
     this.state = state;
+    this.keys = keys;
     this.file = file;
     this.release = release;
+    this.pace = pace;
   }
 
-  /** The next piece, in a buffer of its own; null at the end, or once it was closed. One at a time. */
-  async read(): Promise<Buffer | null> {
-    const length = Math.min(PIECE_BYTES, this.size - this.position);
-    if (length === 0 || this.isClosed) return null;
-    const piece = Buffer.allocUnsafeSlow(length);
+  /** The next piece, in this memory or in a buffer of its own; null at the end, or once it was closed. One at a time. */
+  async read(memory: Buffer | null = null): Promise<Buffer | null> {
+    if (this.position === this.size || this.isClosed) return null;
     this.isReading = true;
     try {
+      const length = Math.min(await this.pace(), this.size - this.position);
+      const piece = memory === null ? Buffer.allocUnsafeSlow(length) : memory.subarray(0, length);
       await this.fill(piece);
+      this.position += length;
+      return piece;
     } finally {
       this.isReading = false;
       if (this.isClosed) this.release();
     }
-    this.position += length;
-    return piece;
   }
 
   private fill(piece: Buffer): Promise<void> {
@@ -134,9 +154,15 @@ export class SnapshotFiles {
     const startMs = clock.nowMs();
     let size: number;
     let state: FrozenState;
+    let keys: KeptKeys;
     try {
       state = readFrozenState(frozen);
-      size = await writeStoreToBolt(frozen, disk, path, { pause: pauser(world, { isBusy }), isDurable: false });
+      keys = keptKeys(frozen, v2ChangesOf(state));
+      size = await writeStoreToBolt(frozen, disk, path, {
+        pause: pauser(world, { isBusy }),
+        isDurable: false,
+        isSealed: true,
+      });
     } finally {
       frozen.close();
     }
@@ -145,7 +171,20 @@ export class SnapshotFiles {
     metrics.made.observe(tookMs / 1000);
     logger.log('info', 'made a database snapshot', { index, term, bytes: size, took: `${tookMs.toFixed(1)}ms` });
     const file = await disk.open(path, 'read');
-    return new SnapshotFile(size, state, file, () => this.release(file));
+    const release = () => this.release(file);
+    return new SnapshotFile({ size, state, keys, file, release, pace: this.pacer() });
+  }
+
+  private pacer(): () => Promise<number> {
+    const { world, isBusy, isPaced } = this.parts;
+    let lastMs = Number.NEGATIVE_INFINITY;
+    return async () => {
+      if (!isPaced || !isBusy()) return PIECE_BYTES;
+      const waitMs = lastMs + BUSY_PIECE_MS - world.clock.nowMs();
+      if (waitMs > 0) await new Promise<void>((resolve) => void world.timers.after(waitMs, resolve));
+      lastMs = world.clock.nowMs();
+      return BUSY_PIECE_BYTES;
+    };
   }
 
   private async checkRoom(): Promise<void> {

@@ -31,7 +31,8 @@ export class MemberSnapshotSource implements SnapshotSource {
     if (file === null) throw new Error('a snapshot that is wanted was not made');
     const { state } = file;
     const metadata = SnapshotMetadata.create({ index: state.index, term: state.term, confState: state.confState });
-    const data = v2StoreJson({ members: state.members, removed: state.removed, version: state.clusterVersion });
+    const { members, removed, clusterVersion: version } = state;
+    const data = v2StoreJson({ members, removed, version, keys: file.keys });
     this.parts.logger.log('info', 'merged a snapshot for another member', {
       'asked-for-index': message.snapshot?.metadata?.index ?? 0,
       'snapshot-index': state.index,

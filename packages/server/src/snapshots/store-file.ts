@@ -29,6 +29,8 @@ export interface WriteOptions {
   readonly pause: Pause;
   /** Whether file and name are to survive a crash of the machine. */
   readonly isDurable: boolean;
+  /** Whether the file is encrypted where the disk encrypts. */
+  readonly isSealed?: boolean;
 }
 
 /**
@@ -39,9 +41,9 @@ export async function writeStoreToBolt(
   source: BackendReader,
   disk: Disk,
   path: string,
-  { pause, isDurable }: WriteOptions,
+  { pause, isDurable, isSealed = false }: WriteOptions,
 ): Promise<number> {
-  const writer = await BoltWriter.create(disk, path);
+  const writer = await BoltWriter.create(disk, path, { isSealed });
   try {
     for (const bucket of BUCKETS) {
       writer.beginBucket(bucket);

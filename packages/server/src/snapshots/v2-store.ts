@@ -1,10 +1,10 @@
 /**
- * The key space of etcd 2 as members up to 3.6 still keep it beside the other one, for the list of members alone, and
- * expect it in the data of a snapshot: without it a real etcd that is sent our snapshot stops. Written as its JSON
- * encoder writes it, with a history of events that is empty: nobody can watch it any more.
+ * The key space of etcd 2 as members up to 3.6 still keep it beside the other one, with the list of members and the keys
+ * of `/v2`, and expect it in the data of a snapshot: without it a real etcd that is sent our snapshot stops. Written as
+ * its JSON encoder writes it.
  */
 import { type U64, u64ToHex } from '@etsd/base';
-import { goString, goStrings, type MemberRecord } from '@etsd/state';
+import { goString, goStrings, type KeptKeys, type MemberRecord } from '@etsd/state';
 
 export interface V2Membership {
   readonly members: readonly MemberRecord[];
@@ -12,24 +12,21 @@ export interface V2Membership {
   readonly removed: readonly U64[];
   /** Of the cluster; empty where it is not decided yet. */
   readonly version: string;
+  /** What `keptKeys` read from the same state. */
+  readonly keys: KeptKeys;
 }
 
 /** A node that never expires. */
 const FOREVER = '0001-01-01T00:00:00Z';
-/** Places in the ring of recent events: etcd writes into the ring it reads, so it must have some. */
-const EVENTS = 1000;
-
 /** The JSON that etcd's `v2store` recovers from. */
 export function v2StoreJson(membership: V2Membership): Buffer {
   const tree = new TreeWriter();
+  const { keys } = membership;
   const root = tree.directory('/', 0, [
     ['0', tree.directory('/0', 0, clusterNodes(tree, membership))],
-    ['1', tree.directory('/1', 0, [])],
+    ['1', keys.tree],
   ]);
-  const events = `{"Events":[${Array.from({ length: EVENTS }, () => 'null').join(',')}],"Size":0,"Front":0,"Back":0,"Capacity":${EVENTS}}`;
-  const index = tree.index;
-  const history = `{"Queue":${events},"StartIndex":${index},"LastIndex":${index}}`;
-  const text = `{"Root":${root},"WatcherHub":{"EventHistory":${history}},"CurrentIndex":${index},"Stats":${STATS},"CurrentVersion":2}`;
+  const text = `{"Root":${root},"WatcherHub":{"EventHistory":${keys.history}},"CurrentIndex":${keys.index},"Stats":${STATS},"CurrentVersion":2}`;
   return Buffer.from(text);
 }
 

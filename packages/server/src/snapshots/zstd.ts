@@ -133,9 +133,9 @@ function readPiece(file: DiskFile, position: number, length: number): Promise<Bu
   });
 }
 
-/** Writes a new file, synced in parts and at the end; its size. Removes it where that fails. */
+/** Writes a new file, synced in parts and at the end, encrypted where the disk encrypts; bytes of content. Removes it where that fails. */
 export async function writeNewFile(disk: Disk, path: string, content: AsyncIterable<Buffer>): Promise<number> {
-  const file = await disk.open(path, 'create');
+  const file = await disk.open(path, 'create', { sealed: true });
   try {
     let at = 0;
     let unsynced = 0;

@@ -14,7 +14,7 @@ const SLICE_MS = 1;
 const PAUSE_MS = 10;
 const KEYS_PER_LOOK_AT_THE_CLOCK = 32;
 
-const OTHERS = '(others)';
+export const OTHERS = '(others)';
 
 /** What lies below a prefix: bytes of all its records, former versions included, and keys. Estimates, from a sample. */
 export interface PrefixShare {
@@ -130,7 +130,7 @@ class Survey {
   }
 
   largest(count: number): PrefixShare[] {
-    const all = [...this.shares].map(([name, { bytes, keys }]) => ({ prefix: shown(name), bytes, keys }));
+    const all = [...this.shares].map(([name, { bytes, keys }]) => ({ prefix: shownPrefix(name), bytes, keys }));
     return all.sort((a, b) => b.bytes - a.bytes || (a.prefix < b.prefix ? -1 : 1)).slice(0, count);
   }
 }
@@ -152,7 +152,7 @@ const SLASH = 0x2f;
 const COLON = 0x3a;
 
 /** Text as text, other bytes as escapes. */
-function shown(prefix: string): string {
+export function shownPrefix(prefix: string): string {
   const text = Buffer.from(prefix, 'latin1').toString('utf8');
   const isText = !/[\p{Cc}\ufffd]/u.test(text);
   if (isText) return text;

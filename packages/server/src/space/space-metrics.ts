@@ -1,8 +1,8 @@
 import type { MetricRegistry } from '../metrics.ts';
 import type { SpaceWatch } from './space-watch.ts';
 
-/** What the store takes of its quota, and where it goes. */
-export function attachSpaceMetrics(registry: MetricRegistry, space: SpaceWatch): void {
+/** What the store takes of its quota, and where it goes. Prefixes are names of keys: not everybody's where there are users. */
+export function attachSpaceMetrics(registry: MetricRegistry, space: SpaceWatch, tellsPrefixes: () => boolean): void {
   registry.value(
     'gauge',
     'etsd_quota_used_bytes',
@@ -28,10 +28,12 @@ export function attachSpaceMetrics(registry: MetricRegistry, space: SpaceWatch):
   registry.labelled(
     'gauge',
     'etsd_largest_prefix_bytes',
-    'Bytes below the largest prefixes, from a sample, when last looked: from 85 % of the quota on.',
+    'Bytes below the largest prefixes, from a sample, when last looked: from 85 % of the quota on, while authentication is off.',
     () =>
       new Map(
-        space.usage().largestPrefixes.map(({ prefix, bytes }) => [`prefix="${escaped(prefix)}"`, bytes] as const),
+        (tellsPrefixes() ? space.usage().largestPrefixes : []).map(
+          ({ prefix, bytes }) => [`prefix="${escaped(prefix)}"`, bytes] as const,
+        ),
       ),
   );
 }

@@ -39,6 +39,7 @@ class Bench {
           void this.logged.push({ message: `${level} ${message}`, fields: fields ?? {} }),
       },
       prefixes: { latest: SHARES, ask: (told) => told(SHARES) },
+      counted: () => [],
       alarm: () => this,
       isDiskLow: () => this.isDiskLow,
       clear: (done) => {

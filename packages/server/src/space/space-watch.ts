@@ -34,6 +34,8 @@ export interface SpaceWatchParts {
   readonly nowMs: () => number;
   readonly logger: Logger;
   readonly prefixes: Pick<LargestPrefixes, 'ask' | 'latest'>;
+  /** Of the newest records alone, at any time. */
+  readonly counted: () => readonly PrefixShare[];
   /** This member's NOSPACE alarm: whether it stands, and whether because an operator wants it. */
   readonly alarm: () => { readonly isRaised: boolean; readonly isHeld: boolean };
   /** The disk is short of room, whatever the quota says. */
@@ -114,7 +116,9 @@ export class SpaceWatch {
 
   /** For whoever was refused. Prefixes are names of keys, which are not everybody's to know where there are users. */
   explain(tellsPrefixes: boolean): Readonly<Record<string, unknown>> {
-    const { usedBytes, quotaBytes, flag, largestPrefixes } = this.usage();
+    const { usedBytes, quotaBytes, flag, largestPrefixes: surveyed } = this.usage();
+    // Before anybody had to look, the figures without history.
+    const largestPrefixes = surveyed.length > 0 ? surveyed : this.parts.counted();
     const quota = Number.isFinite(quotaBytes) ? { quotaBytes, flag } : {};
     return { usedBytes, ...quota, ...(tellsPrefixes ? { largestPrefixes } : {}) };
   }

@@ -41,7 +41,11 @@ test('a schedule of faults can be given, and any part of it', async () => {
 
 for (const { seed, seconds, plan, found } of REGRESSIONS) {
   test(`seed ${seed}: ${found}`, async () =>
-    judge(await simulate({ seed, seconds, plan }), seconds, `--at-once ${plan.atOnce} `));
+    judge(
+      await simulate({ seed, seconds, plan }),
+      seconds,
+      plan.atOnce === undefined ? '' : `--at-once ${plan.atOnce} `,
+    ));
 }
 
 test(`fresh seeds for ${MINUTES} simulated minutes`, async (context) => {

@@ -7,6 +7,7 @@ import { type Context, failureOf, reasonOf } from '../context.ts';
 import { badArguments, ExitCode, Failure } from '../failure.ts';
 import { flag } from '../flags.ts';
 import { formatDuration, formatSize } from '../go.ts';
+import { KEY_FLAGS } from '../key-flags.ts';
 import { Progress } from '../progress.ts';
 import { CTL_RESTORE_FLAGS } from '../restore-flags.ts';
 
@@ -101,7 +102,17 @@ async function syncDirectory(path: string): Promise<void> {
 /** What becomes of the bytes on their way to the disk. */
 type Packing = (pieces: AsyncGenerator<Buffer>) => AsyncIterable<Buffer> | Promise<AsyncIterable<Buffer>>;
 
-function packingOf(context: Context): Packing {
+/** Packed, then encrypted, as the flags say. */
+async function packingOf(context: Context): Promise<Packing> {
+  const pack = compressionOf(context);
+  if (!KEY_FLAGS.some(({ name }) => context.flags.text(name) !== '')) return pack;
+  const { loadKeys, sealing } = await import('../../utl/world.ts');
+  const { sealedStream } = await import('@etsd/runtime');
+  await loadKeys(context.flags);
+  return async (pieces) => sealedStream(await pack(pieces), sealing);
+}
+
+function compressionOf(context: Context): Packing {
   const format = context.flags.text('compress');
   if (format === 'none') return (pieces) => pieces;
   if (format === 'zstd') return async (pieces) => (await import('@etsd/server')).zstdPacked(pieces);
@@ -115,19 +126,21 @@ const save: Command = {
   description: [
     'The file ends with a checksum, which a restore looks at. It gets its name once it is whole and on disk.',
     'A file packed with --compress=zstd is read by etsdutl as it is; for etcdutl, unpack it first (zstd -d).',
+    'With a key the file is encrypted, and read by etsdutl with the same flag.',
   ].join('\n'),
   examples: [
     ['', 'snapshot save backup.db --endpoints=m1:2379'],
     ['Packed', 'snapshot save backup.db.zst --compress=zstd'],
+    ['Encrypted', 'snapshot save backup.db --encryption-key-file=keys'],
   ],
-  flags: [flag('compress', 'string', 'none', 'pack the file: none or zstd (not in etcd)')],
+  flags: [flag('compress', 'string', 'none', 'pack the file: none or zstd (not in etcd)'), ...KEY_FLAGS],
   async run(context) {
     if (context.args.length !== 1)
       throw badArguments('snapshot save expects one argument', 'write: snapshot save FILE');
     const path = context.args[0] as string;
-    const packing = packingOf(context);
     let version = '';
     try {
+      const packing = await packingOf(context);
       version = await download(context, path, packing);
     } catch (error) {
       if (error instanceof Failure) throw error;

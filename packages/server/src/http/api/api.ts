@@ -18,6 +18,7 @@ import { listKeys, readKey, removeKey, removeKeys, writeKey } from './keys.ts';
 import { grantLease, keepAlive, listLeases, readLeaseResource, revokeLease } from './leases.ts';
 import { type Caller, type Credentials, call } from './local-call.ts';
 import { AUTHENTICATE, MEMBER_LIST, STATUS } from './methods.ts';
+import { readLevel, readUsage, writeLevel } from './observe.ts';
 import { openApiDocument } from './openapi.ts';
 import { badRequest, Problem, problemOf, respondProblem } from './problem.ts';
 import { allowMembers, jsonBody, type Question } from './question.ts';
@@ -52,6 +53,8 @@ const EXACT: ReadonlyMap<string, Methods> = new Map<string, Methods>([
   ['leases', { GET: listLeases, POST: grantLease }],
   ['login', { POST: login }],
   ['status', { GET: status }],
+  ['usage', { GET: readUsage }],
+  ['log-level', { GET: readLevel, PUT: writeLevel }],
   ['openapi.json', { GET: document }],
 ]);
 

@@ -12,6 +12,8 @@ import {
   LeaseRevokeResponse,
   LeaseTimeToLiveRequest,
   LeaseTimeToLiveResponse,
+  LogLevelRequest,
+  LogLevelResponse,
   MemberListRequest,
   MemberListResponse,
   RangeRequest,
@@ -20,6 +22,8 @@ import {
   StatusResponse,
   TxnRequest,
   TxnResponse,
+  UsageRequest,
+  UsageResponse,
 } from '@etsd/proto';
 import type { Method } from './local-call.ts';
 
@@ -44,6 +48,8 @@ export const TIME_TO_LIVE = method(
 );
 export const AUTHENTICATE = method('/etcdserverpb.Auth/Authenticate', AuthenticateRequest, AuthenticateResponse);
 export const STATUS = method('/etcdserverpb.Maintenance/Status', StatusRequest, StatusResponse);
+export const USAGE = method('/etsdpb.Observe/Usage', UsageRequest, UsageResponse);
+export const LOG_LEVEL = method('/etsdpb.Observe/LogLevel', LogLevelRequest, LogLevelResponse);
 export const MEMBER_LIST = method('/etcdserverpb.Cluster/MemberList', MemberListRequest, MemberListResponse);
 
 /** Paths of the calls that go on. */

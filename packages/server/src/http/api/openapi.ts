@@ -153,6 +153,21 @@ const OTHER_PATHS: Json = {
       responses: answers([200, 'The token', 'Token']),
     },
   },
+  '/api/usage': {
+    get: {
+      summary: 'Keys and bytes by prefix, and the busiest keys, users and addresses of the last minutes; root only',
+      parameters: [parameter('limit', 'Of each list', { type: 'integer', minimum: 1, maximum: 1000, default: 20 })],
+      responses: answers([200, 'Usage', 'Usage']),
+    },
+  },
+  '/api/log-level': {
+    get: { summary: 'Which lines this member logs; root only', responses: answers([200, 'The level', 'LogLevel']) },
+    put: {
+      summary: 'Changes that until the next start',
+      requestBody: body('LogLevel'),
+      responses: answers([200, 'The level', 'LogLevel']),
+    },
+  },
   '/api/status': { get: { summary: 'This member, and its cluster', responses: answers([200, 'Status']) } },
 };
 
@@ -205,6 +220,27 @@ const SCHEMAS: Json = {
   NewLease: object({ ttl: { type: 'integer', minimum: 1 }, id: text }, 'ttl'),
   Lease: object({ id: text, ttl: integer, granted_ttl: integer, keys: { type: 'array', items: text } }),
   Login: object({ name: text, password: text }, 'name', 'password'),
+  LogLevel: object({ level: { enum: ['debug', 'info', 'warn', 'error', 'panic', 'fatal'] } }, 'level'),
+  Usage: object({
+    member: text,
+    name: text,
+    leader: { type: 'boolean' },
+    revision: integer,
+    used_bytes: integer,
+    quota_bytes: integer,
+    keys: integer,
+    bytes: integer,
+    counting: { type: 'boolean' },
+    prefixes: { type: 'array', items: object({ prefix: text, keys: integer, bytes: integer }) },
+    busy: object({
+      seconds: { type: 'number' },
+      requests: integer,
+      keys: { type: 'array', items: refer('Busy') },
+      users: { type: 'array', items: refer('Busy') },
+      peers: { type: 'array', items: refer('Busy') },
+    }),
+  }),
+  Busy: object({ name: text, reads: integer, writes: integer, bytes: integer }),
   Token: object({ token: text }, 'token'),
 };
 

@@ -30,6 +30,7 @@ export class InProcessCall implements ApiCall {
   guard: unknown = null;
   guardBytes = 0;
   audit: unknown = null;
+  notes: ApiCall['notes'] = null;
   isOpen = true;
   outcome = -1;
   readonly target = { buffer: NOTHING, offset: 0 };
@@ -77,6 +78,9 @@ export class InProcessCall implements ApiCall {
   }
 
   /** What is made here is taken at once. */
+  /** Whoever is handed the bytes may keep them. */
+  readonly isCopying = false;
+
   get isCongested(): boolean {
     return false;
   }
