@@ -60,6 +60,7 @@ import { SpaceWatch } from './space/space-watch.ts';
 import { attachTlsMetrics } from './tls/figures.ts';
 import { openTlsSides, type TlsSides } from './tls/open-sides.ts';
 import type { Tokens } from './tokens.ts';
+import { attachV2Metrics } from './v2-metrics.ts';
 import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
 /** How long running calls may go on when a member stops. */
@@ -431,6 +432,7 @@ class RunningMember implements Member {
       auth: state.auth,
       loopDelay: parts.loopDelay,
     });
+    attachV2Metrics(metrics.registry, state.v2.stats, () => this.services.v2);
     metrics.store.attach(store, backend, this.services.watch.hub, this.services.expiry);
     attachRpcMetrics(metrics.registry, this.rpc, config.metrics === 'extensive');
     attachSpaceMetrics(metrics.registry, this.space, () => !state.auth.enabled);

@@ -26,6 +26,15 @@ export class V2Stats {
     this.expirations++;
   }
 
+  /** How often so far, of those that succeeded or failed. */
+  total(kind: V2Kind, isSuccess: boolean): number {
+    return (isSuccess ? this.succeeded : this.failed).get(kind) ?? 0;
+  }
+
+  get expiredTotal(): number {
+    return this.expirations;
+  }
+
   /** As etcd prints them. */
   json(watchers: number): string {
     const counts = KINDS.map(

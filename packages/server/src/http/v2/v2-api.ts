@@ -66,6 +66,15 @@ export class V2Api {
     this.sessions = new Sessions(() => context.world.clock.nowMs());
   }
 
+  /** Watches that wait, and all since the start. */
+  get watcherCount(): number {
+    return this.hub.size;
+  }
+
+  get watchesTotal(): number {
+    return this.hub.total;
+  }
+
   /** Serves a request whose path, decoded, begins with the prefix. `headers`: of every answer. */
   serve(exchange: WebExchange, url: { path: string; query: string }, headers: readonly string[], of: HandlerOf): void {
     this.answer(exchange, url, headers, of).catch((error: unknown) => {
