@@ -148,8 +148,8 @@ class RunningMember implements Member {
   private readonly guarded: GuardedServer;
   private readonly services: Services;
   private readonly guard: MemberGuard;
-  private readonly access: Access;
   private readonly observation: MemberObservation;
+  private readonly access: Access;
   private readonly gates: Gates;
   private readonly links: PeerLinks;
   private readonly peers: PeerSide;
@@ -408,6 +408,7 @@ class RunningMember implements Member {
       snapDirectory: directory.snapDirectory,
       tail,
       isBusy: () => this.replication.isBusy,
+      isTrusted: () => !this.integrity.quarantine.isAlarmed,
       registry: metrics.registry,
       snapshotMetrics,
       runner: commands,
@@ -432,11 +433,11 @@ class RunningMember implements Member {
       auth: state.auth,
       loopDelay: parts.loopDelay,
     });
-    attachV2Metrics(metrics.registry, state.v2.stats, () => this.services.v2);
     metrics.store.attach(store, backend, this.services.watch.hub, this.services.expiry);
     attachRpcMetrics(metrics.registry, this.rpc, config.metrics === 'extensive');
     attachSpaceMetrics(metrics.registry, this.space, () => !state.auth.enabled);
     this.observation.attachMetrics(metrics.registry);
+    attachV2Metrics(metrics.registry, state.v2.stats, () => this.services.v2?.watchers ?? 0);
     this.integrity.attachMetrics(metrics.registry);
     const sides = [gates.tls.clients, gates.tls.peers].filter((side) => side !== null);
     attachTlsMetrics(

@@ -125,9 +125,9 @@ export interface MemberConfig {
   readonly enableV2: boolean;
   readonly gatewayClientCertAuth: boolean;
   readonly metrics: 'basic' | 'extensive';
+  readonly enablePprof: boolean;
   /** Applying an entry for longer than this is slow. */
   readonly warningApplyMs: number;
-  readonly enablePprof: boolean;
   readonly logLevel: LogLevel;
   readonly logOutputs: readonly string[];
   readonly logFormat: 'json' | 'console';
@@ -326,8 +326,8 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     enableV2: flag('enable-v2'),
     gatewayClientCertAuth: flag('gateway-client-cert-auth'),
     metrics: text('metrics') as 'basic' | 'extensive',
-    warningApplyMs: count('warning-apply-duration'),
     enablePprof: flag('enable-pprof'),
+    warningApplyMs: count('warning-apply-duration'),
     logLevel: text('log-level') as LogLevel,
     logOutputs: list('log-outputs'),
     logFormat: text('log-format') as 'json' | 'console',

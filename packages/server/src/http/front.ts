@@ -15,9 +15,9 @@ export interface FrontParts {
   /** Null where the operator wants none. */
   readonly gateway: Gateway | null;
   readonly api: HttpApi | null;
-  readonly debug?: DebugRoutes | null;
   /** What is under /v2, and the methods it calls. */
   readonly v2?: { readonly api: V2Api; readonly handlerOf: HandlerOf } | null;
+  readonly debug?: DebugRoutes | null;
   /** Only what watches over a member is served: its figures and its health. */
   readonly figuresOnly?: boolean;
 }

@@ -66,8 +66,8 @@ export function makeHttpEdge(parts: EdgeParts): HttpEdge {
     },
     gateway: config.enableGrpcGateway ? gateway() : null,
     api: config.enableHttpApi ? api() : null,
-    debug: parts.debug ?? null,
     v2: v2 === null ? null : { api: v2, handlerOf },
+    debug: parts.debug ?? null,
   });
   return new HttpEdge(front, bodyBytesMax, parts.misused);
 }

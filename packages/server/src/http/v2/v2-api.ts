@@ -66,15 +66,6 @@ export class V2Api {
     this.sessions = new Sessions(() => context.world.clock.nowMs());
   }
 
-  /** Watches that wait, and all since the start. */
-  get watcherCount(): number {
-    return this.hub.size;
-  }
-
-  get watchesTotal(): number {
-    return this.hub.total;
-  }
-
   /** Serves a request whose path, decoded, begins with the prefix. `headers`: of every answer. */
   serve(exchange: WebExchange, url: { path: string; query: string }, headers: readonly string[], of: HandlerOf): void {
     this.answer(exchange, url, headers, of).catch((error: unknown) => {
@@ -178,6 +169,11 @@ export class V2Api {
       if ((error as Error).message === ErrAuthNotEnabled.message) return callerWith(undefined);
       throw new V2Error(110, 'Insufficient credentials');
     }
+  }
+
+  /** Who waits for changes. */
+  get watchers(): number {
+    return this.hub.size;
   }
 
   /** Ends all that waits. */

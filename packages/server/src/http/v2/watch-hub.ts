@@ -20,8 +20,6 @@ export class V2WatchHub implements V2Listener {
   private readonly byKey = new Map<string, Set<V2Watcher>>();
   private readonly history: V2History;
   private watchers = 0;
-  /** Watches since the start, those that were answered at once included. */
-  total = 0;
 
   constructor(history: V2History) {
     this.history = history;
@@ -33,7 +31,6 @@ export class V2WatchHub implements V2Listener {
 
   /** Tells of what has happened from `since` on; who wants more waits for it. A failure where that is forgotten. */
   add(watcher: V2Watcher): V2Failure | null {
-    this.total++;
     const failure = this.catchUp(watcher);
     if (failure !== null) return failure === DONE ? null : failure;
     let waiting = this.byKey.get(watcher.key);
