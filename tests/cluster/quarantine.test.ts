@@ -1,6 +1,7 @@
 /** A member of three whose stored data was changed: real processes, real disks. */
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { LmdbBackend } from '@etsd/backend/lmdb';
@@ -31,9 +32,12 @@ async function spoil(member: ClusterMember): Promise<void> {
 }
 
 // Goal: rot in one member's store is found though nobody reads what it hit; the member leaves service, says so, takes the
-// state of another and comes back, while the others serve; nothing acknowledged is lost.
+// state of another and comes back, while the others serve; nothing acknowledged is lost. What is in doubt is not archived.
 test('a member with rot in its store goes into quarantine and heals', async () => {
-  const cluster = await TestCluster.start({ products: ['etsd', 'etsd', 'etsd'], flags: ['--state-check-time', '1s'] });
+  const archive = mkdtempSync(join(tmpdir(), 'etsd-quarantine-'));
+  const flags = ['--state-check-time', '1s', '--archive-dir', archive];
+  flags.push('--archive-interval', '100ms', '--archive-base-interval', '100ms');
+  const cluster = await TestCluster.start({ products: ['etsd', 'etsd', 'etsd'], flags });
   try {
     for (let at = 0; at < KEYS; at++) {
       await cluster.ask('KV/Put', { key: Buffer.from(`k${at}`), value: Buffer.from(`value ${at}`) });
@@ -63,7 +67,22 @@ test('a member with rot in its store goes into quarantine and heals', async () =
     await wrong.start();
     await cluster.client(wrong).expect('KV/Put', { key: Buffer.from('after'), value: Buffer.from('a restart') });
     assert.equal(wrong.logs.filter((text) => text.includes('still in quarantine')).length, 0);
+
+    // With an empty archive it would copy its store at once.
+    const id = BigInt(await cluster.idOf(wrong)).toString(16);
+    await wrong.stop();
+    const own = readdirSync(archive).filter((name) => name.endsWith(id));
+    assert.equal(own.length, 1);
+    for (const name of own) rmSync(join(archive, name), { recursive: true });
+    writeFileSync(join(storeOf(wrong), '../quarantine.json'), '{"what":"state","fromRevision":1,"toRevision":2}\n');
+    wrong.logs = [];
+    await wrong.start();
+    const copied = await eventually(60_000, 'a copy of its store', async () => told(/archived a copy of the store/));
+    const healed = told(/left its quarantine/);
+    assert.ok(told(/still in quarantine/) !== null && healed !== null, wrong.tail(20));
+    assert.ok(wrong.logs.indexOf(copied) > wrong.logs.indexOf(healed), 'not while it was in doubt');
   } finally {
     await cluster.dispose();
+    rmSync(archive, { recursive: true, force: true });
   }
 });

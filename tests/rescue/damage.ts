@@ -157,7 +157,7 @@ function usedBytes(path: string): number {
 }
 
 /** Changes a file of the directory; says what it did. */
-function damage(directory: string, prng: Prng): { name: string; what: string } {
+export function damage(directory: string, prng: Prng): { name: string; what: string } {
   const name = prng.pick(filesOf(directory));
   const path = join(directory, name);
   const used = usedBytes(path);
@@ -230,7 +230,7 @@ async function serve(directory: string, { history, oldest }: Template, how: stri
 }
 
 /** A file, and a position in it or what of it differs. */
-const PLACE = /member\/\S+(?: at byte \d+|, page \d+ at byte \d+|, somewhere in its records)/;
+export const PLACE = /member\/\S+(?: at byte \d+|, page \d+ at byte \d+|, somewhere in its records)/;
 
 /** `recover` about acknowledged writes that are in none of the directories it was given. */
 const SAID_LOSS = /which damage in the log cuts off|lost at most/;

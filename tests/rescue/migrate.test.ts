@@ -6,8 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { NODE, needsPeer, ROOT } from '../support/binaries.ts';
+import type { Client } from '../support/client.ts';
 import { type Product, prepareServer, type TestServer } from '../support/server.ts';
-import { type Picture, pictureOf, writeAnything } from './picture.ts';
+import { addUsers, lockDoors, type Picture, pictureOf, tryDoors, writeAnything } from './picture.ts';
 
 const skip = needsPeer('etcd');
 /** So few entries that the log is cut and snapshots are taken many times. */
@@ -55,6 +56,10 @@ class Mover {
     return utl('migrate', way, '--data-dir', source as string, '--target-dir', target as string, '-w', 'json');
   }
 
+  async stop(): Promise<void> {
+    await this.server?.stop();
+  }
+
   async dispose(): Promise<void> {
     await this.server?.dispose();
     rmSync(this.root, { recursive: true, force: true });
@@ -79,6 +84,44 @@ async function seenAt(server: TestServer, upTo: number): Promise<Picture> {
     client.close();
   }
 }
+
+async function doing<T>(server: TestServer, what: (client: Client) => Promise<T>): Promise<T> {
+  const client = server.connect();
+  try {
+    return await what(client);
+  } finally {
+    client.close();
+  }
+}
+
+// Goal: users keep their passwords and rights, and doors that were shut stay shut, both ways. Method: what users may do is
+// asked of each product about its own directory, and of the other about what was made of it.
+test('passwords and rights move, too', { skip, timeout: 400_000 }, async () => {
+  const mover = new Mover();
+  try {
+    for (const [way, from, to] of [
+      ['from-etcd', 'etcd', 'etsd'],
+      ['to-etcd', 'etsd', 'etcd'],
+    ] as const) {
+      const [source, target] = [`${way}-source`, `${way}-target`];
+      const before = await mover.run(from, source);
+      await doing(before, (client) => writeAnything(client, 5, 40));
+      await doing(before, addUsers);
+      await doing(before, lockDoors);
+      const expected = await doing(before, tryDoors);
+      await doing(before, lockDoors);
+      await before.stop();
+      const moved = mover.move(way, source, target);
+      assert.equal(moved.exit, 0, moved.stderr);
+      const said = await doing(await mover.run(to, target), tryDoors);
+      await mover.stop();
+      assert.deepEqual(said, expected);
+      assert.match(said.join('\n'), /nobody reads: [1-9].*\n(.*\n)*root comes in: 0 /);
+    }
+  } finally {
+    await mover.dispose();
+  }
+});
 
 // Goal: a stopped member of etcd goes on as one of etsd, and back, with everything. Method: random writes of all kinds on
 // a real etcd; the directory is moved; etsd shows the same picture, every key at every revision; more writes; back again.

@@ -105,3 +105,47 @@ async function usersOf(client: Client): Promise<unknown> {
 async function membersOf(client: Client): Promise<unknown> {
   return (await ask(client, 'Cluster/MemberList', {}))['members'];
 }
+
+const ROOT = { name: 'root', password: 'of all' };
+const READER = { name: 'reader', password: 'of some' };
+
+/** Two users, one of whom may read one key. */
+export async function addUsers(client: Client): Promise<void> {
+  for (const { name, password } of [ROOT, READER]) {
+    await ask(client, 'Auth/UserAdd', { name, password });
+    await ask(client, 'Auth/RoleAdd', { name });
+    await ask(client, 'Auth/UserGrantRole', { user: name, role: name });
+  }
+  const perm = { permType: 'READ', key: Buffer.from('txn-1') };
+  await ask(client, 'Auth/RoleGrantPermission', { name: READER.name, perm });
+}
+
+/** From now on only users may do anything. */
+export async function lockDoors(client: Client): Promise<void> {
+  await ask(client, 'Auth/AuthEnable', {});
+}
+
+/** What each of them may do and what is refused, as the member says it; then the doors are open again. */
+export async function tryDoors(client: Client): Promise<string[]> {
+  const said: string[] = [];
+  const note = async (what: string, method: string, request: Message, token = ''): Promise<Message | null> => {
+    const headers = token === '' ? {} : { token };
+    const { code, message, response } = await client.call(method, request, PATIENT_MS, headers);
+    said.push(`${what}: ${code} ${message} ${(response?.['kvs'] as unknown[] | undefined)?.length ?? ''}`);
+    return response;
+  };
+  const key = Buffer.from('txn-1');
+  await note('nobody reads', 'KV/Range', { key });
+  await note('a wrong password', 'Auth/Authenticate', { name: ROOT.name, password: READER.password });
+  const tokenOf = async ({ name, password }: typeof ROOT): Promise<string> =>
+    String((await note(`${name} comes in`, 'Auth/Authenticate', { name, password }))?.['token']);
+  const reader = await tokenOf(READER);
+  await note('the reader reads', 'KV/Range', { key }, reader);
+  await note('the reader reads another key', 'KV/Range', { key: Buffer.from('txn-2') }, reader);
+  await note('the reader writes', 'KV/Put', { key, value: key }, reader);
+  const root = await tokenOf(ROOT);
+  await note('root reads', 'KV/Range', { key: Buffer.from('txn-2') }, root);
+  await note('a user from before', 'Auth/UserList', {}, root);
+  await note('the doors are opened', 'Auth/AuthDisable', {}, root);
+  return said;
+}

@@ -6,7 +6,7 @@
  */
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { assert } from '@etsd/base';
-import { BUCKETS } from './buckets.ts';
+import { STORED_BUCKETS } from './buckets.ts';
 import { recordChecksum, StoreDigest } from './lmdb-digest.ts';
 import {
   BRANCH,
@@ -21,8 +21,8 @@ import {
   SYSTEM_TABLE,
   TABLE_BYTES,
 } from './lmdb-layout.ts';
-import { LmdbReader } from './lmdb-reader.ts';
 import { PieceWriter } from './lmdb-pieces.ts';
+import { LmdbReader } from './lmdb-reader.ts';
 
 const TWO_32 = 0x1_0000_0000;
 const NO_KEY = Buffer.alloc(0);
@@ -134,7 +134,7 @@ export class LmdbBuilder {
       this.transaction = transaction;
       pageCount = lastPage + 1;
       this.metaStarts = metaStarts;
-      for (const name of BUCKETS) this.tableStarts.push(reader.placeOf('', Buffer.from(`${name}\0`)));
+      for (const name of STORED_BUCKETS) this.tableStarts.push(reader.placeOf('', Buffer.from(`${name}\0`)));
       this.digestStart = reader.placeOf(SYSTEM_TABLE, Buffer.from(DIGEST_KEY));
     } finally {
       reader.close();

@@ -23,6 +23,7 @@ import type { MemberConfig } from './config/config.ts';
 import { isSecure } from './config/validate-tls.ts';
 import type { MemberContext } from './context.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
+import { makeDebugRoutes } from './debug/member-debug.ts';
 import { AutoCompaction } from './duties/auto-compaction.ts';
 import { CommitBatches } from './duties/commit-batches.ts';
 import { CompactionSlices } from './duties/compaction-slices.ts';
@@ -59,6 +60,7 @@ import { SpaceWatch } from './space/space-watch.ts';
 import { attachTlsMetrics } from './tls/figures.ts';
 import { openTlsSides, type TlsSides } from './tls/open-sides.ts';
 import type { Tokens } from './tokens.ts';
+import { attachV2Metrics } from './v2-metrics.ts';
 import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
 
 /** How long running calls may go on when a member stops. */
@@ -147,6 +149,7 @@ class RunningMember implements Member {
   private readonly services: Services;
   private readonly guard: MemberGuard;
   private readonly observation: MemberObservation;
+  private readonly access: Access;
   private readonly gates: Gates;
   private readonly links: PeerLinks;
   private readonly peers: PeerSide;
@@ -291,6 +294,7 @@ class RunningMember implements Member {
       appliedIndex: () => state.appliedIndex,
       waitMs: limits.requestTimeoutMs,
     });
+    this.access = access;
     this.guard = new MemberGuard({
       world,
       logger,
@@ -404,6 +408,7 @@ class RunningMember implements Member {
       snapDirectory: directory.snapDirectory,
       tail,
       isBusy: () => this.replication.isBusy,
+      isTrusted: () => !this.integrity.quarantine.isAlarmed,
       registry: metrics.registry,
       snapshotMetrics,
       runner: commands,
@@ -432,6 +437,7 @@ class RunningMember implements Member {
     attachRpcMetrics(metrics.registry, this.rpc, config.metrics === 'extensive');
     attachSpaceMetrics(metrics.registry, this.space, () => !state.auth.enabled);
     this.observation.attachMetrics(metrics.registry);
+    attachV2Metrics(metrics.registry, state.v2.stats, () => this.services.v2?.watchers ?? 0);
     this.integrity.attachMetrics(metrics.registry);
     const sides = [gates.tls.clients, gates.tls.peers].filter((side) => side !== null);
     attachTlsMetrics(
@@ -616,6 +622,7 @@ class RunningMember implements Member {
       isAuthOn: () => this.state.auth.enabled,
       space: () => this.space.explain(!this.state.auth.enabled),
       misused: this.misused,
+      debug: makeDebugRoutes(this.parts, this.replication, this.access),
     });
   }
 

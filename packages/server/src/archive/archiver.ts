@@ -55,6 +55,8 @@ export interface ArchiverParts {
   readonly takeBase: () => Promise<TakenBase>;
   readonly leaseTtlMinSeconds: number;
   readonly isBusy: () => boolean;
+  /** False while what is stored is in doubt (`Quarantine`): the log is archived on, copies and revisions are not. */
+  readonly isTrusted: () => boolean;
   readonly metrics: ArchiveMetrics;
   /** Hands what was archived to a program; null where there is none. */
   readonly sender: ArchiveSender | null;
@@ -111,7 +113,7 @@ export class Archiver {
   private sample(): void {
     const { world, applied, tail, metrics } = this.parts;
     const { index, term, revision } = applied();
-    this.samples.add(world.clock.wallMs(), index, term, revision);
+    if (this.parts.isTrusted()) this.samples.add(world.clock.wallMs(), index, term, revision);
     const { writer } = this;
     if (writer === null) return;
     // A busy log is not waited for: it may be cut before its time comes.
@@ -159,7 +161,7 @@ export class Archiver {
     this.writer ??= await this.open();
     await this.checkRoom();
     await this.archiveLog(this.writer);
-    if (this.isBaseDue(this.writer)) await this.archiveBase(this.writer);
+    if (this.parts.isTrusted() && this.isBaseDue(this.writer)) await this.archiveBase(this.writer);
     await this.forget(this.writer);
     metrics.lastSuccessSeconds = world.clock.wallMs() / 1000;
     metrics.pendingBytes = pendingBytes(this.writer.last, tail);
@@ -214,7 +216,7 @@ export class Archiver {
     const { world, walDirectory, tail, applied, logger, metrics } = this.parts;
     const { disk } = world;
     const now = applied();
-    this.samples.add(world.clock.wallMs(), now.index, now.term, now.revision);
+    if (this.parts.isTrusted()) this.samples.add(world.clock.wallMs(), now.index, now.term, now.revision);
     const upTo = now.index;
     // What is applied is on disk already: behind the samples taken so far lies the end of the log.
     const end = { sequence: tail.sequence, position: tail.position };
@@ -260,6 +262,11 @@ export class Archiver {
       throw error;
     });
     try {
+      // In doubt only now, the copy is, too.
+      if (!this.parts.isTrusted()) {
+        this.mustRebase = true;
+        return;
+      }
       const base = await writer.addBase(piecesOf(file), at, leaseTtlMinSeconds);
       metrics.bytes += base.bytes;
       metrics.lastBaseSeconds = at.timeMs / 1000;

@@ -37,6 +37,7 @@ export interface MemberArchiveParts {
   readonly state: State;
   readonly isBusy: () => boolean;
   readonly registry: MetricRegistry;
+  readonly isTrusted: () => boolean;
   readonly snapshotMetrics: SnapshotMetrics;
   readonly runner: CommandRunner | null;
 }
@@ -57,6 +58,7 @@ export function openArchive(parts: MemberArchiveParts): Archiver | null {
     metrics: parts.snapshotMetrics,
     isPaced: false,
     prefix: 'archive',
+    hasKeys: false,
     isBusy,
     // Called in the moment that the copy is of.
     saveProgress() {
@@ -81,6 +83,7 @@ export function openArchive(parts: MemberArchiveParts): Archiver | null {
     },
     leaseTtlMinSeconds: leaseTtlMinSeconds(config.electionTimeoutMs),
     isBusy,
+    isTrusted: parts.isTrusted,
     metrics,
     sender,
   });

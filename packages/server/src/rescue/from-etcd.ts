@@ -17,6 +17,7 @@ import { recoverInstalledSnapshot } from '../snapshots/recover.ts';
 import { checkStoreFile, type Pause, readBoltIntoBackend } from '../snapshots/store-file.ts';
 import { CLUSTER_VERSION } from '../version.ts';
 import { type BucketSums, differingBuckets, sumsOfBolt, sumsOfStore } from './bucket-sums.ts';
+import { putKeysOfEtcd } from './keys-from-etcd.ts';
 import {
   checkTarget,
   copyFile,
@@ -164,6 +165,8 @@ class FromEtcd {
       }
       this.checkPositions(state, start, log);
       await this.amend(backend, state, start, log);
+      const { snapDirectory } = source;
+      await putKeysOfEtcd(backend, { disk, snapDirectory, start, entries: log.entries }, state.index);
       await backend.flush();
       state = readFrozenState(backend);
     } finally {

@@ -6,10 +6,10 @@ import { test } from 'node:test';
 import { MemoryBackend } from '@etsd/backend';
 import { type Prng, silentLogger, U64_ZERO } from '@etsd/base';
 import { Store } from '@etsd/mvcc';
-import { ConfState, HardState, Message, MessageType, RaftSnapshot, WalSnapshot } from '@etsd/proto';
+import { ConfState, HardState, Message, MessageType, RaftSnapshot, V2Request, WalSnapshot } from '@etsd/proto';
 import type { World } from '@etsd/runtime';
 import { SimUniverse } from '@etsd/runtime/sim';
-import { digest, Lessor, State } from '@etsd/state';
+import { digest, type KeptKeys, keptKeys, Lessor, State } from '@etsd/state';
 import { forSeeds } from '@etsd/testkit';
 import { newestSnapshot, Wal } from '@etsd/wal';
 import { MetricRegistry } from '../metrics.ts';
@@ -28,6 +28,8 @@ interface Version {
   readonly message: Message;
   readonly bytes: Buffer;
   readonly digest: number;
+  /** Of etcd 2, which no digest covers. */
+  readonly keys: KeptKeys;
 }
 
 function partsOver(world: World, backend: MemoryBackend) {
@@ -55,13 +57,19 @@ async function versions(world: World, prng: Prng): Promise<Version[]> {
       store.begin();
       store.put(`key${prng.below(40)}`, prng.bytes(900), 0, prng.below(900), U64_ZERO);
       store.end();
+      state.v2.apply(V2Request.create({ method: 'PUT', val: String(index) }), `/v2-${prng.below(9)}/key`);
     }
     const wanted = Message.create({ type: MessageType.MsgSnap, snapshot: RaftSnapshot.create({}) });
     const outgoing = await snapshots.source.open(wanted);
     const pieces: Buffer[] = [];
     for (let piece = await outgoing.read(); piece !== null; piece = await outgoing.read()) pieces.push(piece);
     outgoing.close();
-    found.push({ message: outgoing.message, bytes: Buffer.concat(pieces), digest: digest(backend) });
+    found.push({
+      message: outgoing.message,
+      bytes: Buffer.concat(pieces),
+      digest: digest(backend),
+      keys: keptKeys(backend, 0),
+    });
   }
   return found;
 }
@@ -125,8 +133,10 @@ class Follower {
     const { index } = readFrozenState(this.backend);
     const version = this.versions.findIndex((_, at) => this.indexOf(at) === index);
     assert.ok(version >= this.installed, `snapshot ${version} was found where ${this.installed} had been installed`);
-    if (version >= 0) assert.equal(digest(this.backend), this.versions[version]?.digest, 'the state of that snapshot');
-    else assert.equal(index, 0);
+    if (version >= 0) {
+      assert.equal(digest(this.backend), this.versions[version]?.digest, 'the state of that snapshot');
+      assert.deepEqual(keptKeys(this.backend, 0), this.versions[version]?.keys, 'and its keys of etcd 2');
+    } else assert.equal(index, 0);
     return version;
   }
 }

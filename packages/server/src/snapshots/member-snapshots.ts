@@ -37,8 +37,11 @@ export class MemberSnapshots {
     const { world, logger, directory, backend, state, metrics } = parts;
     const isBusy = parts.isBusy ?? ((): boolean => false);
     const shared = { world, logger, directory, backend, metrics, isBusy, saveProgress: () => state.saveProgress() };
-    this.forClients = new SnapshotFiles({ ...shared, prefix: 'client', isPaced: true });
-    this.source = new MemberSnapshotSource(new SnapshotFiles({ ...shared, prefix: 'peer', isPaced: false }), shared);
+    this.forClients = new SnapshotFiles({ ...shared, prefix: 'client', isPaced: true, hasKeys: false });
+    this.source = new MemberSnapshotSource(
+      new SnapshotFiles({ ...shared, prefix: 'peer', isPaced: false, hasKeys: true }),
+      shared,
+    );
     this.sink = new MemberSnapshotSink({ world, logger, directory, metrics, appliedIndex: () => state.appliedIndex });
     this.installer = new MemberSnapshotInstaller({ ...parts, replaced: () => this.onReplaced?.() });
   }

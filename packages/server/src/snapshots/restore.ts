@@ -57,8 +57,11 @@ const UNFINISHED = 'member.unfinished';
 
 /** Term of the entries that found a cluster. */
 const FOUNDING_TERM = 1;
-/** What of the store belongs to the cluster it comes from. */
-const MEMBER_BUCKETS = ['members', 'members_removed'] as const;
+/**
+ * What of the store belongs to the cluster it comes from; and the keys of etcd 2, of which no backup has more than what a
+ * replay of the log has put there.
+ */
+const MEMBER_BUCKETS = ['members', 'members_removed', 'v2'] as const;
 const MEMBER_META = [META_CONSISTENT_INDEX, META_TERM, META_CONF_STATE];
 
 /** Rejects with an `OperatorError`, before anything is made where that can be known; what was made is removed. */

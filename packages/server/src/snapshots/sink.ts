@@ -3,6 +3,7 @@ import { BoltFile } from '@etsd/boltfile';
 import type { Message } from '@etsd/proto';
 import type { SnapshotSink } from '@etsd/replication';
 import type { DiskFile, World } from '@etsd/runtime';
+import { writeSnapshotFile } from '@etsd/wal';
 import { receivedPath, removeReceived, temporaryPath } from './file-names.ts';
 import type { SnapshotMetrics } from './snapshot-metrics.ts';
 import { checkStoreFile, SYNC_BYTES } from './store-file.ts';
@@ -48,6 +49,8 @@ export class MemberSnapshotSink implements SnapshotSink {
       await disk.remove(path);
       throw error;
     }
+    // Before the log can speak of it: a start that finds this received and not installed needs what the message says.
+    if (message.snapshot !== null) await writeSnapshotFile(disk, directory, message.snapshot);
     faultPoint('snapshot.receive.before');
     await disk.rename(path, receivedPath(directory, metadata.index));
     await disk.syncDirectory(directory);

@@ -30,6 +30,8 @@ export interface SnapshotFilesParts {
   readonly prefix: string;
   /** Puts into the backend up to where the log is applied. */
   readonly saveProgress: () => void;
+  /** Whether the keys of etcd 2 are wanted beside the file. */
+  readonly hasKeys: boolean;
   /** Whether somebody is served who should not feel this work. */
   readonly isBusy: () => boolean;
 }
@@ -37,7 +39,7 @@ export interface SnapshotFilesParts {
 interface OpenSnapshot {
   readonly size: number;
   readonly state: FrozenState;
-  readonly keys: KeptKeys;
+  readonly keys: KeptKeys | null;
   readonly file: DiskFile;
   readonly release: () => void;
   /** Says when it is time for a piece, and its bytes at most. */
@@ -49,8 +51,8 @@ export class SnapshotFile {
   /** Bytes. */
   readonly size: number;
   readonly state: FrozenState;
-  /** The keys of etcd 2, which are not in the file. */
-  readonly keys: KeptKeys;
+  /** The keys of etcd 2, which are not in the file; null where nobody wants them. */
+  readonly keys: KeptKeys | null;
   private readonly file: DiskFile;
   private readonly release: () => void;
   private readonly pace: () => Promise<number>;
@@ -144,7 +146,7 @@ export class SnapshotFiles {
   }
 
   private async write(): Promise<SnapshotFile> {
-    const { world, backend, directory, logger, metrics, prefix, saveProgress, isBusy } = this.parts;
+    const { world, backend, directory, logger, metrics, prefix, saveProgress, isBusy, hasKeys } = this.parts;
     const { disk, clock } = world;
     await this.checkRoom();
     const path = temporaryPath(directory, `${prefix}-${++this.made}`);
@@ -154,10 +156,10 @@ export class SnapshotFiles {
     const startMs = clock.nowMs();
     let size: number;
     let state: FrozenState;
-    let keys: KeptKeys;
+    let keys: KeptKeys | null;
     try {
       state = readFrozenState(frozen);
-      keys = keptKeys(frozen, v2ChangesOf(state));
+      keys = hasKeys ? keptKeys(frozen, v2ChangesOf(state)) : null;
       size = await writeStoreToBolt(frozen, disk, path, {
         pause: pauser(world, { isBusy }),
         isDurable: false,

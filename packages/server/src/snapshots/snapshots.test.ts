@@ -21,11 +21,12 @@ import {
   MessageType,
   RaftSnapshot,
   SnapshotMetadata,
+  V2Request,
   WalSnapshot,
   WatchResponse,
 } from '@etsd/proto';
 import { nodeWorld } from '@etsd/runtime/node';
-import { digest, Lessor, MemberRecord, memberToJson, State } from '@etsd/state';
+import { digest, keptKeys, Lessor, MemberRecord, memberToJson, State, V2Failure } from '@etsd/state';
 import { decodeSnapshotFile, Wal } from '@etsd/wal';
 import { MetricRegistry } from '../metrics.ts';
 import { receivedPath } from './file-names.ts';
@@ -119,6 +120,7 @@ function leader(backend: Backend | null = null): Side {
   for (let i = 0; i < 3000; i++) side.put(`key${i % 1000}`, `value ${i}`, i % 10 === 0 ? LEASE : U64_ZERO);
   side.entry(() => side.state.version.set('3.5.0'));
   side.entry(() => side.state.alarms.activate(B, 1));
+  side.entry(() => side.state.v2.apply(V2Request.create({ method: 'PUT', val: 'v2' }), '/old/key'));
   return side;
 }
 
@@ -167,6 +169,10 @@ for (const kind of ['memory', 'lmdb'] as const) {
       assert.deepEqual(to.state.alarms.list(0), from.state.alarms.list(0));
       assert.equal(to.state.alarms.noSpace, true);
       assert.equal(to.state.version.version, '3.5.0');
+      const old = to.state.v2.get('/old/key');
+      assert.ok(!(old instanceof V2Failure) && old.value === 'v2');
+      assert.equal(to.state.v2.index, from.state.v2.index);
+      assert.deepEqual(keptKeys(to.backend, 0), keptKeys(from.backend, 0));
       assert.deepEqual(to.lessor.get(LEASE)?.sortedKeys(), from.lessor.get(LEASE)?.sortedKeys());
       assert.equal(to.lessor.leaseOf('key10'), LEASE);
       const left = readdirSync(to.directory).filter((name) => !name.startsWith('store.mdb'));

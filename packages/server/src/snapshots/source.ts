@@ -1,4 +1,4 @@
-import type { Logger } from '@etsd/base';
+import { assert, type Logger } from '@etsd/base';
 import { Message, RaftSnapshot, SnapshotMetadata } from '@etsd/proto';
 import type { OutgoingSnapshot, SnapshotSource } from '@etsd/replication';
 import type { World } from '@etsd/runtime';
@@ -32,6 +32,7 @@ export class MemberSnapshotSource implements SnapshotSource {
     const { state } = file;
     const metadata = SnapshotMetadata.create({ index: state.index, term: state.term, confState: state.confState });
     const { members, removed, clusterVersion: version } = state;
+    assert(file.keys !== null, 'what another member is sent has the keys of etcd 2');
     const data = v2StoreJson({ members, removed, version, keys: file.keys });
     this.parts.logger.log('info', 'merged a snapshot for another member', {
       'asked-for-index': message.snapshot?.metadata?.index ?? 0,

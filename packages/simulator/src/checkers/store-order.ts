@@ -37,11 +37,27 @@ export function checkStoreOrder(
   log: RevisionLog,
   watches: readonly WatchRecord[] = [],
 ): StoreOrder {
-  const check = new OrderCheck(operations, log);
+  const horizon = horizonOf(operations, watches);
+  const check = new OrderCheck(operations, log, horizon);
   check.place();
   check.matchUnanswered();
-  const horizon = check.realTime(watches);
+  check.realTime(watches);
   return { violations: check.violations, leaseEnds: check.leaseEnds, writers: check.writers, horizon };
+}
+
+/** What answers and watches have told. */
+function horizonOf(operations: readonly KvOperation[], watches: readonly WatchRecord[]): Horizon {
+  const known: { at: number; revision: number }[] = [];
+  for (const operation of operations) {
+    if (operation.outcome === 'ok') known.push({ at: operation.end, revision: operation.revision });
+  }
+  for (const watch of watches) {
+    for (const { at, events } of watch.responses) {
+      const last = events.at(-1);
+      if (last !== undefined) known.push({ at, revision: last.kv.mod });
+    }
+  }
+  return new Horizon(known);
 }
 
 /** Knows, for any moment, the newest revision that somebody had been told by then. */
@@ -123,10 +139,12 @@ class OrderCheck {
   readonly writers = new Map<number, KvOperation>();
   private readonly operations: readonly KvOperation[];
   private readonly log: RevisionLog;
+  private readonly horizon: Horizon;
 
-  constructor(operations: readonly KvOperation[], log: RevisionLog) {
+  constructor(operations: readonly KvOperation[], log: RevisionLog, horizon: Horizon) {
     this.operations = operations;
     this.log = log;
+    this.horizon = horizon;
   }
 
   private wrong(rule: string, text: string): void {
@@ -214,27 +232,31 @@ class OrderCheck {
     const firsts = new Map<Deletion, KvOperation>();
     let isEnough = true;
     for (const deletion of deletions) {
-      const { revision, changes } = deletion;
       let first: KvOperation | null = null;
       for (const one of left) {
-        if (!this.fits(one, revision, changes)) continue;
+        if (!this.mayHaveDeleted(one, deletion)) continue;
         first = one;
         break;
       }
       if (first !== null) {
         left.delete(first);
         firsts.set(deletion, first);
-      } else if (!this.isElsewhere(revision, changes)) isEnough = false;
+      } else if (!this.isElsewhere(deletion.revision, deletion.changes)) isEnough = false;
     }
     const found = isEnough
       ? firsts
-      : matching(deletions, (at) => writers.filter((one) => this.fits(one, at.revision, at.changes)));
+      : matching(deletions, (deletion) => writers.filter((one) => this.mayHaveDeleted(one, deletion)));
     for (const deletion of deletions) {
       const { revision, changes } = deletion;
       const writer = found.get(deletion);
       if (writer !== undefined) this.writers.set(revision, writer);
       else if (!this.isElsewhere(revision, changes)) this.invented(revision, changes);
     }
+  }
+
+  /** Nobody knew of the revision before it was asked for; a put would tell by its value whose it is. */
+  private mayHaveDeleted(operation: KvOperation, { revision, changes }: Deletion): boolean {
+    return revision > this.horizon.before(operation.start) && this.fits(operation, revision, changes);
   }
 
   private fits(operation: KvOperation, revision: number, changes: readonly Change[]): boolean {
@@ -272,18 +294,8 @@ class OrderCheck {
   }
 
   /** Nothing stands behind what began after it had ended, and nothing is seen before it was asked for. */
-  realTime(watches: readonly WatchRecord[]): Horizon {
-    const known: { at: number; revision: number }[] = [];
-    for (const operation of this.operations) {
-      if (operation.outcome === 'ok') known.push({ at: operation.end, revision: operation.revision });
-    }
-    for (const watch of watches) {
-      for (const { at, events } of watch.responses) {
-        const last = events.at(-1);
-        if (last !== undefined) known.push({ at, revision: last.kv.mod });
-      }
-    }
-    const horizon = new Horizon(known);
+  realTime(watches: readonly WatchRecord[]): void {
+    const { horizon } = this;
     const writes = new Set(this.writers.values());
     for (const operation of this.operations) {
       if (operation.outcome !== 'ok' || operation.serializable || writes.has(operation)) continue;
@@ -303,7 +315,6 @@ class OrderCheck {
     }
     this.noForesight(watches);
     for (const end of this.leaseEnds) end.seenAt = horizon.reached(end.revision);
-    return horizon;
   }
 
   private noForesight(watches: readonly WatchRecord[]): void {

@@ -227,6 +227,16 @@ describe('locks and elections', () => {
   it('are observed in order and whole', () => {
     assert.deepEqual(rulesOf(changed(observed(9), null)), ['observed whole']);
     assert.deepEqual(rulesOf(changed(observed(10), null)), ['observed whole']);
+    const compacted = (revision: number): HistoryRecord => ({
+      type: 'compact',
+      revision,
+      start: at(10),
+      end: at(10) + 1,
+      outcome: 'ok',
+      error: '',
+    });
+    assert.deepEqual(rulesOf(changed(observed(9), null), [compacted(8)]), ['observed whole'], 'not overtaken');
+    assert.deepEqual(rulesOf(changed(observed(9), null), [compacted(9)]), [], 'the compaction may have overtaken it');
     const made = make();
     const places = [8, 9].map((mod) => made.parts.findIndex(observed(mod))) as [number, number];
     const [first, second] = places.map((place) => made.parts[place]) as [TenurePart, TenurePart];

@@ -267,7 +267,10 @@ class TenureCheck {
     }
   }
 
-  /** Observers see leaders in their order, and nothing is left out of what the same one proclaims. */
+  /**
+   * Observers see leaders in their order, and nothing is left out of what the same one proclaims, unless a compaction may
+   * have overtaken the observer where it had come to: then it looks at what is now, and goes on from there.
+   */
   observed(): void {
     const last = new Map<number, LeaderRecord>();
     for (const record of this.seen.leaders) {
@@ -286,7 +289,7 @@ class TenureCheck {
         .proclaimedAfter(life, before.mod)
         .filter((revision) => kv.create !== before.create || revision < kv.mod);
       const [first] = missed;
-      if (first === undefined || first <= this.compactedBefore(end)) continue;
+      if (first === undefined || before.mod < this.compactedBefore(end)) continue;
       this.wrong(
         'observed whole',
         `${name}: ${kv.key} at ${kv.mod} came, what ${before.key} said at ${first} never did`,

@@ -65,7 +65,7 @@ test('what is drawn for it has nothing to do with anything else, and differs fro
   const seeds = Array.from({ length: 200 }, (_unused, seed) => seed);
   const drawn = seeds.map((seed) => drawExtras(seed));
   const having = (name: keyof (typeof drawn)[number]): number => drawn.filter((one) => one[name] > 0).length;
-  for (const name of ['holders', 'recipeHolders', 'rotMs', 'upgradeMs'] as const) {
+  for (const name of ['holders', 'recipeHolders', 'observers', 'rotMs', 'upgradeMs'] as const) {
     assert.ok(having(name) > 20 && having(name) < 100, `${name}: ${having(name)} of 200`);
   }
   assert.deepEqual(drawExtras(7), drawExtras(7));

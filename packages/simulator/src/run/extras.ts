@@ -29,17 +29,18 @@ export function extraChance(seed: number, purpose: number): Prng {
 export function drawExtras(seed: number): Extras {
   return {
     ...NO_EXTRAS,
-    ...drawQueues(extraChance(seed, 1)),
+    ...drawQueues(extraChance(seed, 1), extraChance(seed, 7)),
     ...drawRot(extraChance(seed, 3)),
     ...drawUpgrades(extraChance(seed, 5)),
   };
 }
 
-function drawQueues(prng: Prng): Partial<Extras> {
+function drawQueues(prng: Prng, observing: Prng): Partial<Extras> {
   if (!prng.chance(0.35)) return {};
   return {
     holders: prng.pick([0, 2, 3]),
     recipeHolders: prng.pick([0, 2, 3]),
+    observers: observing.pick([0, 1, 2]),
     queues: prng.pick([1, 1, 2]),
   };
 }

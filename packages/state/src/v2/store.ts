@@ -74,10 +74,9 @@ export class V2Store {
   }
 
   /** What is at a path, or why nothing is. */
-  get(path: string): V2Node | V2Failure {
+  get(path: string, isRecursive = false): V2Node | V2Failure {
     const found = this.tree.find(cleanPath(path), this.counter);
-    this.stats.count('gets', !(found instanceof V2Failure));
-    return found;
+    return this.stats.note(isRecursive ? 'recursiveGets' : 'gets', found);
   }
 
   /** Changes that no client sees. */
@@ -112,7 +111,7 @@ export class V2Store {
       const event = this.event('expire', node);
       event.previous = node.show(this.nowMs());
       event.node.isDir = node.isDir;
-      this.stats.expired();
+      this.stats.expirations++;
       this.tell(event, this.tree.remove(node));
     }
   }

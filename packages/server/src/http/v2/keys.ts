@@ -83,7 +83,7 @@ export class V2Keys {
     const { world, replication, state, quarantine } = context;
     const answer = (): void => {
       if (quarantine.refusal !== null) return fail(quarantine.refusal);
-      const node = state.v2.get(request.path);
+      const node = state.v2.get(request.path, request.isRecursive);
       if (node instanceof V2Failure) {
         respondV2Error(exchange, headers, V2Error.of(node));
         return;
@@ -150,6 +150,7 @@ export class V2Keys {
       timer.cancel();
       hub.remove(watcher);
     };
+    state.v2.stats.watches++;
     hub.add(watcher);
   }
 }

@@ -171,6 +171,11 @@ export class V2Api {
     }
   }
 
+  /** Who waits for changes. */
+  get watchers(): number {
+    return this.hub.size;
+  }
+
   /** Ends all that waits. */
   close(): void {
     this.hub.close();
