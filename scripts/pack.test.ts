@@ -1,6 +1,6 @@
 /**
- * Goal: what is packed works where nothing else is: installed by npm in an empty folder, `npx etsd` runs a member and `npx
- * etsdctl` uses it. Method: exactly that, with the package that CI has just built, and npm's own cache for what it needs.
+ * Goal: what is packed works where nothing else is: installed by npm in an empty folder, `npx etsd` starts, runs a member, and
+ * `etsdctl` uses it. Method: exactly that, with the package that CI has just built, and npm's own cache for what it needs.
  */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
@@ -52,8 +52,9 @@ test('npx etsd runs a member from the package alone', {
         const answer = await fetch(`${client}/health`).catch(() => null);
         return answer?.ok === true ? true : null;
       });
-      assert.equal(run('npx', '--no', '--', 'etsdctl', '--endpoints', client, 'put', 'a', '1'), 'OK\n');
-      assert.equal(run('npx', '--no', '--', 'etsdctl', '--endpoints', client, 'get', 'a'), 'a\n1\n');
+      const ctl = join(folder, 'node_modules/.bin/etsdctl');
+      assert.equal(run(ctl, '--endpoints', client, 'put', 'a', '1'), 'OK\n');
+      assert.equal(run(ctl, '--endpoints', client, 'get', 'a'), 'a\n1\n');
     } finally {
       const ended = new Promise((resolve) => member.on('close', resolve));
       member.kill('SIGTERM');
