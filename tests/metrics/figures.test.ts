@@ -8,14 +8,12 @@ import { after, before, describe, it } from 'node:test';
 import { needsPeer } from '../support/binaries.ts';
 import { TestCluster } from '../support/cluster.ts';
 import type { Product } from '../support/server.ts';
+import { OUR_OWN } from './documented.ts';
 import { COUNTED_METHODS, runLoad } from './load.ts';
 import { type Family, parsePage, readPage, type Sample } from './pages.ts';
 
 /** What only a program in Go has; COMPAT.md lists them. */
 const OF_GO = /^go_(?!threads$)/;
-/** What only etsd has. */
-const OUR_OWN = /^(?:etsd_|nodejs_|go_threads$)/;
-
 /** What etcd shows only once something went wrong that need not go wrong here. */
 const BY_CHANCE = /^etcd_network_peer_received_failures_total$/;
 

@@ -116,7 +116,18 @@ test('ranges, transactions and watches have spans too, and what fails says so', 
     await client.kv.put('a', '2');
     await event;
     await until('all', () => named(collector.spans, 'etcdserverpb.KV/Put').length === 2);
-    const gets = named(collector.spans, 'etcdserverpb.KV/Range');
+    const headers = { traceparent: `00-${TRACE}-${PARENT}-01` };
+    await fetch(`${member.endpoint}/api/keys/a`, { headers });
+    await fetch(`${member.endpoint}/v3/kv/put`, { method: 'POST', headers, body: '{"key":"YQ==","value":"YQ=="}' });
+    const overHttp = (): ReceivedSpan[] => collector.spans.filter(({ parentId }) => parentId === PARENT);
+    await until('those over HTTP', () => overHttp().length === 2);
+    assert.deepEqual(
+      overHttp()
+        .map(({ name }) => name)
+        .sort(),
+      ['etcdserverpb.KV/Put', 'etcdserverpb.KV/Range'],
+    );
+    const gets = named(collector.spans, 'etcdserverpb.KV/Range').filter(({ parentId }) => parentId !== PARENT);
     assert.deepEqual(
       gets.map(({ attributes }) => attributes['rpc.response.status_code']),
       ['OK', 'OUT_OF_RANGE'],
@@ -129,7 +140,7 @@ test('ranges, transactions and watches have spans too, and what fails says so', 
     assert.deepEqual(below.sort(), ['answer', 'apply', 'raft']);
     // Each request is a trace of its own, since nobody asked for another.
     const roots = collector.spans.filter(({ parentId }) => parentId === '');
-    assert.equal(new Set(collector.spans.map(({ traceId }) => traceId)).size, roots.length);
+    assert.equal(new Set(collector.spans.map(({ traceId }) => traceId)).size, roots.length + 1);
   } finally {
     await member.close();
   }

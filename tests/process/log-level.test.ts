@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { NODE, ROOT } from '../support/binaries.ts';
+import { findPeerProgram, NODE, ROOT } from '../support/binaries.ts';
 import { eventually } from '../support/conditions.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { aloneIn, run, scratch } from './program.ts';
@@ -76,4 +76,25 @@ test('a log file is put aside while the member goes on, no line lost', async () 
     child.kill('SIGKILL');
     await once(child, 'exit');
   }
+});
+
+/** The line that says that a member serves, with times and places masked. */
+async function readyLine(product: 'etcd' | 'etsd'): Promise<string> {
+  const server = await startServer({ product });
+  try {
+    const line = server.logs.find((each) => each.includes('ready to serve client requests')) ?? '';
+    return line
+      .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z/, 'TIME')
+      .replace(/[a-z-]+\/[a-z0-9-]+\.(go:\d+|ts)/, 'PLACE');
+  } finally {
+    await server.dispose();
+  }
+}
+
+// Goal: what reads etcd's log reads ours. (Its other form, `--log-format=console`, came with 3.6.)
+const noPeer = findPeerProgram('etcd') === null ? 'needs a real etcd (PEER_ETCD_BIN)' : false;
+test('lines have the fields of etcd’s', { skip: noPeer }, async () => {
+  const [ours, theirs] = await Promise.all([readyLine('etsd'), readyLine('etcd')]);
+  assert.match(ours, /TIME.*PLACE/);
+  assert.equal(ours, theirs);
 });

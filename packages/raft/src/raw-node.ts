@@ -150,6 +150,11 @@ export class RawNode {
   get isOnlyVoter(): boolean {
     return this.raft.isOnlyVoter;
   }
+  /** Whom this member voted for in its term, `U64_ZERO` if nobody. */
+  get vote(): U64 {
+    return this.raft.vote;
+  }
+
   get transferee(): U64 {
     return this.raft.transferee;
   }

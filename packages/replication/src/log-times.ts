@@ -31,8 +31,16 @@ class Marks {
   /** The first mark at `index` or above, as a place for `timeAt`; −1 where it is forgotten or there is none yet. */
   find(index: number): number {
     let found = -1;
+    let foundIndex = Number.POSITIVE_INFINITY;
     const oldest = Math.max(0, this.count - BATCHES);
-    for (let at = this.count - 1; at >= oldest && (this.indexes[at & MASK] as number) >= index; at--) found = at;
+    for (let at = this.count - 1; at >= oldest; at--) {
+      const mark = this.indexes[at & MASK] as number;
+      if (mark < index) break;
+      // A higher one than came later: a new leader has replaced what it stands for.
+      if (mark >= foundIndex) continue;
+      found = at;
+      foundIndex = mark;
+    }
     // The oldest one may stand for entries long before it.
     return found === oldest && oldest > 0 ? -1 : found;
   }

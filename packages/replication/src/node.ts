@@ -12,7 +12,7 @@ import {
   type EtcdError,
   type Message,
 } from '@etsd/proto';
-import { FORWARDED, RAFT_DEFAULTS, type RaftTracer, RawNode, ROLE_NAMES } from '@etsd/raft';
+import { FORWARDED, PROBE, RAFT_DEFAULTS, type RaftTracer, RawNode, REPLICATE, ROLE_NAMES, SNAPSHOT } from '@etsd/raft';
 import type { Clock, Random, Timer, Timers } from '@etsd/runtime';
 import type { Applier, RequestKeyOf, SnapshotInstaller, Waiter } from './applier.ts';
 import type { StartState } from './bootstrap.ts';
@@ -79,6 +79,21 @@ export interface ReplicationOptions {
   /** Entries kept in memory behind a cut. Flag `experimental-snapshot-catchup-entries`. */
   readonly catchUpEntries?: number;
 }
+
+export interface RaftStatus {
+  readonly role: (typeof ROLE_NAMES)[number];
+  readonly vote: U64;
+  readonly transferee: U64;
+  readonly progress: readonly {
+    readonly id: U64;
+    readonly match: number;
+    readonly next: number;
+    readonly state: string;
+  }[];
+}
+
+/** As etcd's library calls the states of a follower. */
+const PROGRESS_NAMES = { [PROBE]: 'StateProbe', [REPLICATE]: 'StateReplicate', [SNAPSHOT]: 'StateSnapshot' };
 
 /** Is told when this member begins or ceases to lead, or hears of another leader. */
 export type LeadershipListener = (isLeader: boolean, leader: U64, term: number) => void;
@@ -277,6 +292,20 @@ export class ReplicationNode {
   }
   get readRoundsFailed(): number {
     return this.reads.failedTotal;
+  }
+
+  /** What an operator may want to know of raft; what a leader believes of the others is empty elsewhere. */
+  status(): RaftStatus {
+    const { raft } = this;
+    const progress = raft.isLeader
+      ? [...raft.progress.values()].map(({ id, match, next, state }) => ({
+          id,
+          match,
+          next,
+          state: PROGRESS_NAMES[state] as string,
+        }))
+      : [];
+    return { role: ROLE_NAMES[raft.role], vote: raft.vote, transferee: raft.transferee, progress };
   }
 
   /** How long the oldest write to the log that is not durable has taken so far, in milliseconds; 0 where there is none. */

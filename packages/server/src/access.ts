@@ -25,8 +25,8 @@ export interface AccessParts {
   readonly waitMs: number;
 }
 
-/** What of a call says who makes it. */
-export type Shown = Pick<ApiCall, 'header' | 'peerCommonName'>;
+/** What a caller shows of itself. */
+export type Credentials = Pick<ApiCall, 'header' | 'peerCommonName'>;
 
 /** A user's name, empty where there is none, and what said so. */
 export interface Identity {
@@ -73,7 +73,7 @@ export class Access {
   // ── who ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Who calls; nobody where no credentials are shown, and while authentication is off. */
-  callerOf(call: Shown): Caller | EtcdError {
+  callerOf(call: Credentials): Caller | EtcdError {
     const { auth } = this;
     if (!auth.enabled) return NOBODY;
     const token = tokenOf(call);
@@ -131,7 +131,7 @@ export class Access {
     return this.auth.user(caller.username) === undefined ? ErrPermissionDenied : null;
   }
 
-  rootError(call: Shown): EtcdError | null {
+  rootError(call: Credentials): EtcdError | null {
     if (!this.auth.enabled) return null;
     const caller = this.callerOf(call);
     return caller instanceof EtcdError ? caller : this.auth.adminError(caller.username, caller.authRevision);
@@ -209,7 +209,7 @@ export class Access {
 }
 
 /** As etcd's Go client and its gateway name it. */
-function tokenOf(call: Shown): string | undefined {
+function tokenOf(call: Credentials): string | undefined {
   const token = call.header('token');
   if (token !== undefined) return token;
   const authorization = call.header('authorization');

@@ -120,7 +120,7 @@ export class MeasuredApplier implements Applier {
   attachMetrics(registry: MetricRegistry): void {
     registry.labelledHistogram(
       'etcd_server_apply_duration_seconds',
-      'The latency distributions of v2 apply called by backend.',
+      'How long it took to apply an entry of the log, by kind of request.',
       () => {
         const views = new Map<string, DistributionView>();
         for (const [field, times] of this.times) {
@@ -136,7 +136,7 @@ export class MeasuredApplier implements Applier {
     registry.value(
       'counter',
       'etcd_server_slow_apply_total',
-      'The total number of slow apply requests (likely overloaded from slow disk).',
+      'Entries of the log whose application took longer than --warning-apply-duration.',
       () => this.slow,
     );
   }

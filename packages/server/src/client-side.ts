@@ -4,6 +4,7 @@ import type { World } from '@etsd/runtime';
 import type { GuardedServer } from './access.ts';
 import type { MemberConfig } from './config/config.ts';
 import { countedHandlers } from './http/counted-handler.ts';
+import type { DebugRoutes } from './http/debug-routes.ts';
 import type { HttpEdge, Misused } from './http/edge.ts';
 import { makeFiguresEdge, makeHttpEdge } from './http/make-edge.ts';
 import type { HttpMember } from './http/routes.ts';
@@ -24,6 +25,7 @@ export interface ClientSideParts {
   /** What the HTTP API tells beside a refusal for want of space. */
   readonly space: () => Readonly<Record<string, unknown>>;
   readonly misused: Misused;
+  readonly debug?: DebugRoutes;
 }
 
 /** What serves clients over plain HTTP. */
@@ -47,6 +49,7 @@ export function admitClients(parts: ClientSideParts): ClientSide {
     handlerOf: countedHandlers((path) => guarded.handlerOf(path), rpc),
     isAuthEnabled: parts.isAuthOn,
     space: parts.space,
+    debug: parts.debug ?? null,
   });
   serveHttp(rpc, edge);
   for (const listener of gate.listeners) rpc.adopt(listener);

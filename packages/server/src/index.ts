@@ -35,6 +35,7 @@ export type {
   MemberContext,
   TimerHandle,
 } from './context.ts';
+export type { CpuProfile, HeapProfile, Profiler } from './debug/profiler.ts';
 export type { LoopDelay } from './duties/loop-delay.ts';
 export { type ClusterOptions, EmbeddedCluster, startCluster } from './embed/start-cluster.ts';
 export { EmbeddedMember, type EmbedOptions, startMember } from './embed/start-member.ts';

@@ -37,7 +37,7 @@ export class MemberMetrics {
   constructor() {
     this.walSync = this.registry.histogram(
       'etcd_disk_wal_fsync_duration_seconds',
-      'The latency distributions of fsync called by WAL.',
+      'How long writes to the log took until they were on the disk.',
       DISK_BUCKETS,
     );
     this.walWrite = this.registry.histogram(
@@ -50,7 +50,7 @@ export class MemberMetrics {
     this.registry.value(
       'gauge',
       'etcd_disk_wal_write_bytes_total',
-      'Total number of bytes written in WAL.',
+      'Bytes written to the log since the start.',
       () => this.walBytes,
     );
   }
@@ -68,29 +68,25 @@ export class MemberMetrics {
     const gauge = (name: string, help: string, read: () => number): void => registry.value('gauge', name, help, read);
     const counter = (name: string, help: string, read: () => number): void =>
       registry.value('counter', name, help, read);
-    gauge('etcd_server_has_leader', 'Whether or not a leader exists. 1 is existence, 0 is not.', () =>
+    gauge('etcd_server_has_leader', '1 while this member knows a leader.', () =>
       replication.leader === U64_ZERO ? 0 : 1,
     );
-    gauge('etcd_server_is_leader', 'Whether or not this member is a leader. 1 if is, 0 otherwise.', () =>
-      replication.isLeader ? 1 : 0,
-    );
-    gauge('etcd_server_is_learner', 'Whether or not this member is a learner. 1 if is, 0 otherwise.', () =>
-      replication.isLearner ? 1 : 0,
-    );
-    counter('etcd_server_leader_changes_seen_total', 'The number of leader changes seen.', () => leaderChanges);
+    gauge('etcd_server_is_leader', '1 while this member leads.', () => (replication.isLeader ? 1 : 0));
+    gauge('etcd_server_is_learner', '1 while this member does not vote yet.', () => (replication.isLearner ? 1 : 0));
+    counter('etcd_server_leader_changes_seen_total', 'Changes of leader that this member saw.', () => leaderChanges);
     gauge(
       'etcd_server_proposals_committed_total',
-      'The total number of consensus proposals committed.',
+      'The index of the last entry of the log that is committed.',
       () => replication.commitIndex,
     );
     gauge(
       'etcd_server_proposals_applied_total',
-      'The total number of consensus proposals applied.',
+      'The index of the last entry of the log that was applied.',
       () => replication.appliedIndex,
     );
     gauge(
       'etcd_server_proposals_pending',
-      'The current number of pending proposals to commit.',
+      'Proposals of this member whose outcome is not known yet.',
       () => replication.pendingProposals,
     );
     counter(
@@ -124,31 +120,29 @@ export class MemberMetrics {
       'Learners that this member as leader did not make voters, by reason.',
       () => new Map([...this.promotions.failures].map(([reason, count]) => [`Reason="${labelText(reason)}"`, count])),
     );
-    gauge('etcd_server_quota_backend_bytes', 'Current backend storage quota size in bytes.', () =>
+    gauge('etcd_server_quota_backend_bytes', 'The quota of the store in bytes; 0 where there is none.', () =>
       Number.isFinite(quotaBytes) ? quotaBytes : 0,
     );
-    gauge(
-      'etcd_mvcc_db_total_size_in_bytes',
-      'Total size of the underlying database physically allocated in bytes.',
-      () => backend.sizeBytes(),
+    gauge('etcd_mvcc_db_total_size_in_bytes', 'Size of the file of the store.', () => backend.sizeBytes());
+    gauge('etcd_mvcc_db_total_size_in_use_in_bytes', 'What of the file of the store is taken by live data.', () =>
+      backend.inUseBytes(),
     );
-    gauge(
-      'etcd_mvcc_db_total_size_in_use_in_bytes',
-      'Total size of the underlying database logically in use in bytes.',
-      () => backend.inUseBytes(),
-    );
-    gauge('etcd_debugging_auth_revision', 'The current revision of auth store.', () => auth.revision);
-    gauge('etcd_debugging_mvcc_keys_total', 'Total number of keys.', () => store.count('\0', '\0', 0));
-    gauge('etcd_debugging_mvcc_current_revision', 'The current revision of store.', () => store.revision);
+    gauge('etcd_debugging_auth_revision', 'The revision of users, roles and permissions.', () => auth.revision);
+    gauge('etcd_debugging_mvcc_keys_total', 'Keys that exist.', () => store.count('\0', '\0', 0));
+    gauge('etcd_debugging_mvcc_current_revision', 'The revision of the last change.', () => store.revision);
     gauge(
       'etcd_debugging_mvcc_compact_revision',
-      'The revision of the last compaction in store.',
+      'The revision up to which history was compacted; -1 where it never was.',
       () => store.compactRevision,
     );
-    gauge('etcd_debugging_mvcc_watch_stream_total', 'Total number of watch streams.', () => hub.streamCount);
-    gauge('etcd_debugging_mvcc_watcher_total', 'Total number of watchers.', () => hub.watcherCount);
-    gauge('etcd_debugging_mvcc_slow_watcher_total', 'Total number of unsynced slow watchers.', () => hub.slowCount);
-    counter('etcd_debugging_mvcc_events_total', 'Total number of events sent by this member.', () => hub.eventsTotal);
+    gauge('etcd_debugging_mvcc_watch_stream_total', 'Streams that watches run on.', () => hub.streamCount);
+    gauge('etcd_debugging_mvcc_watcher_total', 'Watchers, those that are behind included.', () => hub.watcherCount);
+    gauge(
+      'etcd_debugging_mvcc_slow_watcher_total',
+      'Watchers that are behind and fed from history.',
+      () => hub.slowCount,
+    );
+    counter('etcd_debugging_mvcc_events_total', 'Events handed to watchers.', () => hub.eventsTotal);
     gauge(
       'etsd_wal_oldest_unfinished_sync_seconds',
       'Age of the oldest write to the log that is not durable yet; 0 if there is none.',
@@ -166,13 +160,13 @@ export class MemberMetrics {
     registry.labelled(
       'gauge',
       'etcd_server_version',
-      "Which version is running. 1 for 'server_version' label with current version.",
+      'The version of etcd that this member is compatible with.',
       one(`server_version="${PROTOCOL_VERSION}"`),
     );
     registry.labelled(
       'gauge',
       'etcd_cluster_version',
-      "Which version is running. 1 for 'cluster_version' label with current cluster version",
+      'The version that the members of the cluster have agreed on.',
       () => {
         const version = clusterVersion();
         return version === '' ? new Map() : new Map([[`cluster_version="${shownVersion(version)}"`, 1]]);
@@ -181,7 +175,7 @@ export class MemberMetrics {
     registry.labelled(
       'gauge',
       'etcd_server_id',
-      "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
+      'The id of the member, in hexadecimal digits.',
       one(`server_id="${replication.memberId.replace(/^0+/, '')}"`),
     );
     registry.labelled(

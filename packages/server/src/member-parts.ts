@@ -7,6 +7,7 @@ import type { WalOptions } from '@etsd/wal';
 import type { LevelSwitch } from './api/observe.ts';
 import type { CommandRunner } from './archive/sender.ts';
 import type { MemberConfig } from './config/config.ts';
+import type { Profiler } from './debug/profiler.ts';
 import type { LoopDelay } from './duties/loop-delay.ts';
 import type { KeyReader } from './encryption/member-keys.ts';
 import type { BcryptEngine } from './passwords.ts';
@@ -42,6 +43,8 @@ export interface MemberParts {
   readonly loopDelay: LoopDelay;
   /** Shown among the metrics, where there is a process of the member's own. */
   readonly process?: ProcessFigures;
+  /** Makes profiles of that process, where the operator allows it (`--enable-pprof`). */
+  readonly profiler?: Profiler;
   /** Called at most once, when the member cannot go on. */
   readonly fail: (error: unknown) => void;
   /** Makes the connections to other members; a simulated world has its own. */

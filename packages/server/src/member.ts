@@ -23,6 +23,7 @@ import type { MemberConfig } from './config/config.ts';
 import { isSecure } from './config/validate-tls.ts';
 import type { MemberContext } from './context.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
+import { makeDebugRoutes } from './debug/member-debug.ts';
 import { AutoCompaction } from './duties/auto-compaction.ts';
 import { CommitBatches } from './duties/commit-batches.ts';
 import { CompactionSlices } from './duties/compaction-slices.ts';
@@ -148,6 +149,7 @@ class RunningMember implements Member {
   private readonly services: Services;
   private readonly guard: MemberGuard;
   private readonly observation: MemberObservation;
+  private readonly access: Access;
   private readonly gates: Gates;
   private readonly links: PeerLinks;
   private readonly peers: PeerSide;
@@ -292,6 +294,7 @@ class RunningMember implements Member {
       appliedIndex: () => state.appliedIndex,
       waitMs: limits.requestTimeoutMs,
     });
+    this.access = access;
     this.guard = new MemberGuard({
       world,
       logger,
@@ -619,6 +622,7 @@ class RunningMember implements Member {
       isAuthOn: () => this.state.auth.enabled,
       space: () => this.space.explain(!this.state.auth.enabled),
       misused: this.misused,
+      debug: makeDebugRoutes(this.parts, this.replication, this.access),
     });
   }
 

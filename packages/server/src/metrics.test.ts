@@ -1,8 +1,30 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { MetricRegistry } from './metrics.ts';
+import { formatNumber, labelText, MetricRegistry } from './metrics.ts';
 
 describe('metrics', () => {
+  it('write numbers as Go does, so that bounds of buckets are the same text', () => {
+    const texts: readonly (readonly [number, string])[] = [
+      [0, '0'],
+      [-1, '-1'],
+      [0.1024, '0.1024'],
+      [0.0001, '0.0001'],
+      [0.00005, '5e-05'],
+      [999_999, '999999'],
+      [1_000_000, '1e+06'],
+      [1_048_576, '1.048576e+06'],
+      [2 ** 31, '2.147483648e+09'],
+      [1e100, '1e+100'],
+      [Number.POSITIVE_INFINITY, '+Inf'],
+      [Number.NaN, 'NaN'],
+    ];
+    for (const [value, text] of texts) assert.equal(formatNumber(value), text);
+  });
+
+  it('escape what ends a label', () => {
+    assert.equal(labelText('a"b\\c\nd'), 'a\\"b\\\\c\\nd');
+  });
+
   it('are written as Prometheus reads them, sorted by name, read when asked', () => {
     const registry = new MetricRegistry();
     let current = 1;

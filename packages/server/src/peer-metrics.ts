@@ -35,37 +35,37 @@ export function attachPeerMetrics(registry: MetricRegistry, links: MeasuredLinks
 
   gauge(
     'active_peers',
-    'The current number of active peer connections.',
+    '1 while the streams with that member are up.',
     each(both, (_counters, id) => (links.activeSince(id) === null ? 0 : 1)),
   );
   counter(
     'disconnected_peers_total',
-    'The total number of disconnected peers.',
+    'How often the streams with that member broke.',
     seen(both, (counters) => counters.disconnects),
   );
   counter(
     'peer_sent_bytes_total',
-    'The total number of bytes sent to peers.',
+    'Bytes sent to that member.',
     seen(to, (counters) => counters.sentBytes),
   );
   counter(
     'peer_received_bytes_total',
-    'The total number of bytes received from peers.',
+    'Bytes received from that member.',
     seen(from, (counters) => counters.receivedBytes),
   );
   counter(
     'peer_sent_failures_total',
-    'The total number of send failures from peers.',
+    'Messages that could not be sent to that member.',
     each(to, (counters) => counters.sentFailures),
   );
   counter(
     'peer_received_failures_total',
-    'The total number of receive failures from peers.',
+    'Failures of receiving from that member.',
     seen(from, (counters) => counters.receivedFailures),
   );
   registry.labelledHistogram(
     'etcd_network_peer_round_trip_time_seconds',
-    'Round-Trip-Time histogram between peers',
+    'How long a question to that member and its answer took.',
     each(to, (counters) => counters.roundTrips),
   );
   attachSnapshotMetrics(registry, { to, from, seen, seenTimes });
@@ -89,38 +89,38 @@ function attachSnapshotMetrics(registry: MetricRegistry, { to, from, seen, seenT
     label: (id: U64) => string,
     read: (counters: LinkCounters) => number,
   ): void => registry.labelled(type, `etcd_network_snapshot_${name}`, help, seen(label, read));
-  declare('counter', 'send_success', 'Total number of successful snapshot sends', to, (link) => link.snapshotsSent);
-  declare('counter', 'send_failures', 'Total number of snapshot send failures', to, (l) => l.snapshotSendFailures);
-  declare('gauge', 'send_inflights_total', 'Total number of inflight snapshot sends', to, (l) => l.snapshotsSending);
+  declare('counter', 'send_success', 'Snapshots sent to that member.', to, (link) => link.snapshotsSent);
   declare(
     'counter',
-    'receive_success',
-    'Total number of successful snapshot receives',
-    from,
-    (l) => l.snapshotsReceived,
+    'send_failures',
+    'Snapshots that could not be sent to that member.',
+    to,
+    (l) => l.snapshotSendFailures,
   );
+  declare('gauge', 'send_inflights_total', 'Snapshots on their way to that member.', to, (l) => l.snapshotsSending);
+  declare('counter', 'receive_success', 'Snapshots received from that member.', from, (l) => l.snapshotsReceived);
   declare(
     'counter',
     'receive_failures',
-    'Total number of snapshot receive failures',
+    'Snapshots from that member that did not arrive whole.',
     from,
     (link) => link.snapshotReceiveFailures,
   );
   declare(
     'gauge',
     'receive_inflights_total',
-    'Total number of inflight snapshot receives',
+    'Snapshots on their way from that member.',
     from,
     (link) => link.snapshotsReceiving,
   );
   registry.labelledHistogram(
     'etcd_network_snapshot_send_total_duration_seconds',
-    'Total latency distributions of v3 snapshot sends',
+    'How long sending a snapshot to that member took.',
     seenTimes(to, (link) => link.snapshotSendTimes),
   );
   registry.labelledHistogram(
     'etcd_network_snapshot_receive_total_duration_seconds',
-    'Total latency distributions of v3 snapshot receives',
+    'How long receiving a snapshot from that member took.',
     seenTimes(from, (link) => link.snapshotReceiveTimes),
   );
 }

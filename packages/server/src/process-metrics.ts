@@ -5,6 +5,8 @@ export interface ProcessFigures {
   residentBytes(): number;
   /** Of user and system together. */
   cpuSeconds(): number;
+  /** As it was started: program and arguments. */
+  readonly commandLine: readonly string[];
   /** Unix time. */
   readonly startSeconds: number;
   /** What only some systems tell; null elsewhere. */

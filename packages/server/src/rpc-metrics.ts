@@ -47,7 +47,7 @@ const TYPES: Readonly<Record<MethodKind, string>> = {
 };
 
 /** Services and methods of which there is nothing to see before they are used. */
-const SEEN_WHEN_USED = /^\/(?:v3lockpb\.Lock|v3electionpb\.Election|etcdserverpb\.KV\/RangeStream)/;
+const SEEN_WHEN_USED = /^\/(?:etsdpb\.|v3lockpb\.Lock|v3electionpb\.Election|etcdserverpb\.KV\/RangeStream)/;
 
 /** Shown by etcd and not served here: whoever calls it is refused, which etcd counts under no method either. */
 const UNSERVED = { path: '/grpc.health.v1.Health/List', service: 'grpc.health.v1.Health', name: 'List' };
@@ -87,19 +87,19 @@ export function attachRpcMetrics(registry: MetricRegistry, calls: MeasuredCalls,
   registry.value(
     'counter',
     'etcd_network_client_grpc_received_bytes_total',
-    'The total number of bytes received from grpc clients.',
+    'Bytes of the messages of clients, as they are without compression.',
     sum((figures) => figures.receivedBytes),
   );
   registry.value(
     'counter',
     'etcd_network_client_grpc_sent_bytes_total',
-    'The total number of bytes sent to grpc clients.',
+    'Bytes of the messages to clients, as they are without compression.',
     sum((figures) => figures.sentBytes),
   );
   registry.labelled(
     'counter',
     'etcd_server_client_requests_total',
-    'The total number of client requests per client version.',
+    'Calls by the version that the client says it was made for.',
     () => {
       const { unary, stream } = calls.callers;
       const of = (type: string, counts: typeof unary): [string, number][] =>
@@ -113,7 +113,7 @@ export function attachRpcMetrics(registry: MetricRegistry, calls: MeasuredCalls,
   registry.labelled(
     'counter',
     'etcd_network_server_stream_failures_total',
-    'The total number of stream failures from the local server.',
+    'Streams that ended because what the client sent could not be read.',
     () =>
       new Map(
         STREAMS.map(([path, api]): [string, number] => [
@@ -138,34 +138,19 @@ function attachCounts(registry: MetricRegistry, shown: () => Labelled[]): void {
           ]),
         ),
     );
-  counter('grpc_server_started_total', 'Total number of RPCs started on the server.', (figures) => figures.started);
-  counter(
-    'grpc_server_msg_received_total',
-    'Total number of RPC stream messages received on the server.',
-    (figures) => figures.received,
-  );
-  counter(
-    'grpc_server_msg_sent_total',
-    'Total number of gRPC stream messages sent by the server.',
-    (figures) => figures.sent,
-  );
-  registry.lines(
-    'counter',
-    'grpc_server_handled_total',
-    'Total number of RPCs completed on the server, regardless of success or failure.',
-    () => {
-      const lines: string[] = [];
-      for (const { figures, method, service, type } of shown()) {
-        for (const [code, name] of CODES.entries()) {
-          const count = formatNumber(figures.handled[code] as number);
-          lines.push(
-            `grpc_server_handled_total{grpc_code="${name}",${method},${service},grpc_type="${type}"} ${count}`,
-          );
-        }
+  counter('grpc_server_started_total', 'Calls that began.', (figures) => figures.started);
+  counter('grpc_server_msg_received_total', 'Messages of clients.', (figures) => figures.received);
+  counter('grpc_server_msg_sent_total', 'Messages to clients.', (figures) => figures.sent);
+  registry.lines('counter', 'grpc_server_handled_total', 'Calls that ended, by status.', () => {
+    const lines: string[] = [];
+    for (const { figures, method, service, type } of shown()) {
+      for (const [code, name] of CODES.entries()) {
+        const count = formatNumber(figures.handled[code] as number);
+        lines.push(`grpc_server_handled_total{grpc_code="${name}",${method},${service},grpc_type="${type}"} ${count}`);
       }
-      return lines;
-    },
-  );
+    }
+    return lines;
+  });
   const bytes = (name: string, help: string, read: (figures: MethodFigures) => number): void =>
     registry.labelled(
       'counter',
@@ -186,7 +171,7 @@ function attachTimes(registry: MetricRegistry, shown: () => Labelled[], timesAll
   if (timesAll) {
     registry.labelledHistogram(
       'grpc_server_handling_seconds',
-      'Histogram of response latency (seconds) of gRPC that had been application-level handled by the server.',
+      'How long calls took from their first byte to their end.',
       () =>
         new Map(
           shown().map(({ figures, method, service, type }) => [

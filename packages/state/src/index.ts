@@ -61,8 +61,8 @@ export {
 } from './v2/event.ts';
 export { HISTORY_EVENTS, V2History } from './v2/history.ts';
 export type { V2Node } from './v2/node.ts';
-export { type V2Kind, V2Stats } from './v2/stats.ts';
 export { type KeptKeys, keptKeys, putKeysFromSnapshot } from './v2/snapshot-json.ts';
+export { type V2Kind, V2Stats } from './v2/stats.ts';
 export { type V2Listener, type V2Outcome, V2Store } from './v2/store.ts';
 export { momentOf, momentOfMs, momentText } from './v2/time.ts';
 export { ClusterVersion, type ParsedVersion, parseVersion } from './version.ts';

@@ -12,6 +12,7 @@ import { memberStatus } from './notify/member-status.ts';
 import { openServiceManager } from './notify/open.ts';
 import { LogOutputs } from './outputs.ts';
 import { processFigures } from './process-figures.ts';
+import { startProfiler } from './profiler.ts';
 import { readSettings, type Settings } from './settings.ts';
 
 const EXIT_FAILURE = 1;
@@ -131,6 +132,7 @@ async function run(
       checkStore: checkLmdb,
       loopDelay: measureLoopDelay(),
       process: processFigures(),
+      ...(config.enablePprof ? { profiler: startProfiler() } : {}),
       startCommands: () => new CommandShell(),
       readKeys: ({ file, command }) => (file === '' ? runSecretCommand(command) : readSecretFile(file)),
       fail,

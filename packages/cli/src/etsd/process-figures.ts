@@ -16,6 +16,7 @@ export function processFigures(): ProcessFigures {
       const { system, user } = process.cpuUsage();
       return (system + user) / 1e6;
     },
+    commandLine: process.argv,
     startSeconds: Date.now() / 1000 - process.uptime(),
     system() {
       if (performance.now() - knownMs < FRESH_MS) return known;

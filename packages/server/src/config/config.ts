@@ -125,6 +125,7 @@ export interface MemberConfig {
   readonly enableV2: boolean;
   readonly gatewayClientCertAuth: boolean;
   readonly metrics: 'basic' | 'extensive';
+  readonly enablePprof: boolean;
   /** Applying an entry for longer than this is slow. */
   readonly warningApplyMs: number;
   readonly logLevel: LogLevel;
@@ -325,6 +326,7 @@ function assemble(values: ReadonlyMap<string, Value>, given: ReadonlyMap<string,
     enableV2: flag('enable-v2'),
     gatewayClientCertAuth: flag('gateway-client-cert-auth'),
     metrics: text('metrics') as 'basic' | 'extensive',
+    enablePprof: flag('enable-pprof'),
     warningApplyMs: count('warning-apply-duration'),
     logLevel: text('log-level') as LogLevel,
     logOutputs: list('log-outputs'),

@@ -365,7 +365,14 @@ export const OPTIONS: readonly Option[] = [
   ...ARCHIVE_OPTIONS,
   ...ENCRYPTION_OPTIONS,
 
-  option('Profiling and monitoring', 'default-only', 'boolean', 'enable-pprof', 'false', 'Serve profiles over HTTP.'),
+  option(
+    'Profiling and monitoring',
+    'active',
+    'boolean',
+    'enable-pprof',
+    'false',
+    'Serve profiles under /debug/pprof/; to root alone where authentication is on.',
+  ),
   option(
     'Profiling and monitoring',
     'active',

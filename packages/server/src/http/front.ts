@@ -1,9 +1,11 @@
 /** What every request to a client address passes, whatever it asks for: host names, origins, and which part answers. */
 import type { IncomingMessage } from 'node:http';
+import { gzip } from 'node:zlib';
 import { API_PREFIX, type HttpApi } from './api/api.ts';
+import { type DebugRoutes, PPROF_PREFIX } from './debug-routes.ts';
 import type { Gateway } from './gateway/gateway.ts';
 import { GATEWAY_PREFIX } from './gateway/gateway.ts';
-import { answerRoute, type HttpMember, type HttpPolicy, refusedHost } from './routes.ts';
+import { answerRoute, type HttpAnswer, type HttpMember, type HttpPolicy, refusedHost } from './routes.ts';
 import { type HandlerOf, V2_PREFIX, type V2Api } from './v2/v2-api.ts';
 import type { WebExchange } from './web-exchange.ts';
 
@@ -15,12 +17,15 @@ export interface FrontParts {
   readonly api: HttpApi | null;
   /** What is under /v2, and the methods it calls. */
   readonly v2?: { readonly api: V2Api; readonly handlerOf: HandlerOf } | null;
+  readonly debug?: DebugRoutes | null;
   /** Only what watches over a member is served: its figures and its health. */
   readonly figuresOnly?: boolean;
 }
 
 const NAME_IGNORED =
   'CommonName of client sending a request against gateway will be ignored and not used as expected\n';
+/** Answers shorter than this are not packed. */
+const PACKED_FROM = 4096;
 const TEXT_HEADERS = ['Content-Type', 'text/plain; charset=utf-8', 'X-Content-Type-Options', 'nosniff'];
 
 export class HttpFront {
@@ -89,15 +94,36 @@ export class HttpFront {
       gateway.serve(exchange, path, headers);
       return;
     }
+    const { debug } = this.parts;
+    if (exchange.method === 'GET' && debug?.takes(path) === true) {
+      if (`${path}/` === PPROF_PREFIX) redirect(exchange, headers, PPROF_PREFIX + url.query);
+      else debug.serve(exchange, path, url.query, headers);
+      return;
+    }
     if (this.parts.figuresOnly === true && !/^\/(?:metrics$|health$|livez|readyz)/.test(path)) {
       exchange.respond(404, TEXT_HEADERS, '404 page not found\n');
       return;
     }
     answerRoute(member, exchange.method, new URL(escapePath(path) + url.query, 'http://local')).then(
-      (answer) => exchange.respond(answer.status, [...headers, ...answer.headers.flat()], answer.body),
+      (answer) => respond(exchange, [...headers, ...answer.headers.flat()], answer),
       () => exchange.abort(),
     );
   }
+}
+
+/** A page of figures is long and shrinks to a tenth; whoever reads it says so that it can be packed, beside the event loop. */
+function respond(exchange: WebExchange, headers: readonly string[], { status, body }: HttpAnswer): void {
+  if (
+    body.length < PACKED_FROM ||
+    !/\bgzip\b(?!\s*;\s*q=0(?:\.0*)?(?:,|$))/.test(exchange.header('accept-encoding') ?? '')
+  ) {
+    exchange.respond(status, headers, body);
+    return;
+  }
+  gzip(body, { level: 1 }, (error, packed) => {
+    if (error === null) exchange.respond(status, [...headers, 'Content-Encoding', 'gzip'], packed);
+    else exchange.respond(status, headers, body);
+  });
 }
 
 /** Browsers are given a page to click on. */

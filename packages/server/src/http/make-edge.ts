@@ -2,6 +2,7 @@ import { errorFrom, type Logger } from '@etsd/base';
 import type { ApiHandler, ApiWorld } from '../context.ts';
 import { apiOperations, gatewayBodyBytes, gatewayValues, type Limits, REQUEST_OVERHEAD_BYTES } from '../limits.ts';
 import { HttpApi } from './api/api.ts';
+import type { DebugRoutes } from './debug-routes.ts';
 import { HttpEdge } from './edge.ts';
 import { HttpFront } from './front.ts';
 import { Gateway } from './gateway/gateway.ts';
@@ -28,6 +29,7 @@ export interface EdgeParts {
   readonly isAuthEnabled: () => boolean;
   /** What is told beside a refusal for want of space. */
   readonly space?: () => Readonly<Record<string, unknown>>;
+  readonly debug?: DebugRoutes | null;
   /** Told of connections that are cut for what they send. */
   readonly misused: (kind: string, peer: string, reason: string) => void;
 }
@@ -65,6 +67,7 @@ export function makeHttpEdge(parts: EdgeParts): HttpEdge {
     gateway: config.enableGrpcGateway ? gateway() : null,
     api: config.enableHttpApi ? api() : null,
     v2: v2 === null ? null : { api: v2, handlerOf },
+    debug: parts.debug ?? null,
   });
   return new HttpEdge(front, bodyBytesMax, parts.misused);
 }

@@ -95,6 +95,19 @@ describe('plain HTTP', () => {
     });
   }
 
+  it('packs a page of figures for whoever can unpack it, and for nobody else', async () => {
+    const page = 'etcd_x 1\n'.repeat(1000);
+    const member = Object.assign(new FakeMember(), { metricsPage: () => page });
+    const asked = (encoding: string): Promise<FakeExchange> =>
+      ask(member, { target: '/metrics', headers: { host: 'a', 'accept-encoding': encoding } });
+    const packed = await asked('br, gzip');
+    assert.equal(packed.answered('Content-Encoding'), 'gzip');
+    for (const encoding of ['', 'br', 'gzip;q=0']) {
+      const plain = await asked(encoding);
+      assert.deepEqual([plain.answered('Content-Encoding'), plain.text], [undefined, page], encoding);
+    }
+  });
+
   it('refuses other methods and says which it takes', async () => {
     const answer = await get(new FakeMember(), '/version', 'POST');
     assert.equal(answer.status, 405);

@@ -21,22 +21,22 @@ export class SnapshotMetrics {
   constructor(registry: MetricRegistry) {
     this.made = registry.histogram(
       'etcd_disk_backend_snapshot_duration_seconds',
-      'The latency distribution of backend snapshots.',
+      'How long it took to make a snapshot of the store.',
       SNAPSHOT_BUCKETS,
     );
     this.receivedSync = registry.histogram(
       'etcd_snap_db_fsync_duration_seconds',
-      'The latency distributions of fsyncing .snap.db file',
+      'How long a received snapshot took until it was on the disk.',
       DISK_BUCKETS,
     );
     this.received = registry.histogram(
       'etcd_snap_db_save_total_duration_seconds',
-      'The total latency distributions of v3 snapshot save',
+      'How long it took to receive a snapshot, sync and check it.',
       SAVE_BUCKETS,
     );
     this.fileSync = registry.histogram(
       'etcd_snap_fsync_duration_seconds',
-      'The latency distributions of fsync called by snap.',
+      'How long the small file of an installed snapshot took until it was on the disk.',
       DISK_BUCKETS,
     );
     this.fileSaved = registry.histogram(
@@ -47,7 +47,7 @@ export class SnapshotMetrics {
     registry.value(
       'gauge',
       'etcd_server_snapshot_apply_in_progress_total',
-      '1 if the server is applying the incoming snapshot. 0 if none.',
+      '1 while a snapshot of another member takes the place of the state.',
       () => (this.isInstalling ? 1 : 0),
     );
   }

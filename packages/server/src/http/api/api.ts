@@ -240,6 +240,7 @@ function credentialsOf(exchange: WebExchange, authorization: string | undefined,
     peerCommonName: passesIdentity ? exchange.peerCommonName : '',
     header(name) {
       if (name === 'authorization') return authorization;
+      if (name === 'traceparent') return exchange.header(name);
       return name === 'grpcgateway-accept' && !passesIdentity ? '' : undefined;
     },
   };

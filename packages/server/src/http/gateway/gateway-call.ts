@@ -89,6 +89,8 @@ export abstract class GatewayCall implements CallReceiver {
     if (name === 'authorization') return exchange.header(name) ?? exchange.header(METADATA_PREFIX + name);
     if (name === 'grpcgateway-accept') return this.parts.passesIdentity ? undefined : (exchange.header('accept') ?? '');
     if (name.startsWith(FORWARDED_PREFIX)) return exchange.header(name.slice(FORWARDED_PREFIX.length));
+    // As a caller by plain HTTP writes it, though it is no metadata there.
+    if (name === 'traceparent') return exchange.header(name) ?? exchange.header(METADATA_PREFIX + name);
     return exchange.header(METADATA_PREFIX + name);
   }
 
