@@ -1,8 +1,9 @@
 /**
- * What a flag costs: `node packages/bench/src/cost.ts --flags='--audit-log=/tmp/audit.log' [--row put-100] [--rounds 16]
- * [--seconds 1]`. Two members of etsd stand side by side, one without and one with the flags, and are loaded in turn, for a
- * moment each, which of them is first changing from round to round: what disturbs the machine disturbs both alike. Prints
- * the medians of the rounds' ratios (with / without) of throughput and of processor time per request, and their quartiles.
+ * What a flag costs: `node packages/bench/src/cost.ts --flags='--audit-log=/tmp/audit.log' [--row put-100] [--pairs 4]
+ * [--rounds 6] [--seconds 1]`. Two members of etsd stand side by side, one without and one with the flags, and are loaded in
+ * turn, for a moment each, which of them is first changing from round to round: what disturbs the machine disturbs both
+ * alike. Prints the medians of the rounds' ratios (with / without) of throughput and of processor time per request, and
+ * their quartiles. Run it with a flag that changes nothing, too: so much two equal members differ.
  */
 import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -20,11 +21,18 @@ interface Round {
   readonly cpuMicros: number;
 }
 
+interface Side {
+  readonly server: RunningServer;
+  load(seconds: number): Promise<Round>;
+  close(): void;
+}
+
 const { values } = parseArgs({
   options: {
     flags: { type: 'string', default: '' },
     row: { type: 'string', default: 'put-100' },
-    rounds: { type: 'string', default: '16' },
+    pairs: { type: 'string', default: '4' },
+    rounds: { type: 'string', default: '6' },
     seconds: { type: 'string', default: '1' },
     'work-dir': { type: 'string', default: tmpdir() },
   },
@@ -35,9 +43,7 @@ const { verb } = row;
 const dial = dialerOf(DEFAULT_OPTIONS);
 
 /** One member that stays, and the load on it for a moment. */
-async function side(
-  flags: readonly string[],
-): Promise<{ server: RunningServer; load(seconds: number): Promise<Round> }> {
+async function side(flags: readonly string[]): Promise<Side> {
   const server = await startServer(
     'etsd',
     { workDirectory: values['work-dir'], members: 1, tls: false, flags: [...flags] },
@@ -47,6 +53,9 @@ async function side(
   const channels = await openChannels(dial, options);
   return {
     server,
+    close() {
+      for (const channel of channels) channel.close();
+    },
     async load(seconds) {
       const before = server.cpuSeconds();
       const { perSecond, operations, errors, firstError } = await runVerb(verb, { ...options, seconds }, channels);
@@ -62,30 +71,39 @@ function quartiles(numbers: readonly number[]): string {
   return `${at(0.5)} (half of the rounds from ${at(0.25)} to ${at(0.75)})`;
 }
 
-const without = await side([]);
-const withFlags = await side(values.flags.split(' ').filter((flag) => flag !== ''));
-try {
-  for (const each of [without, withFlags]) await each.load(WARMUP_SECONDS);
-  const throughput: number[] = [];
-  const cpu: number[] = [];
-  const micros: number[] = [];
-  for (let round = 0; round < Number(values.rounds); round++) {
-    const order = round % 2 === 0 ? [without, withFlags] : [withFlags, without];
-    const results = new Map<object, Round>();
-    for (const each of order) results.set(each, await each.load(Number(values.seconds)));
-    const [base, more] = [results.get(without) as Round, results.get(withFlags) as Round];
-    throughput.push(more.perSecond / base.perSecond);
-    cpu.push(more.cpuMicros / base.cpuMicros);
-    micros.push(more.cpuMicros - base.cpuMicros);
-    console.error(
-      `${base.perSecond.toFixed(0)} → ${more.perSecond.toFixed(0)} a second, ${base.cpuMicros.toFixed(2)} → ${more.cpuMicros.toFixed(2)} µs`,
-    );
+const throughput: number[] = [];
+const cpu: number[] = [];
+const micros: number[] = [];
+
+/** One pair of members, fresh ones: two equal members differ by more than a flag costs, each for as long as it runs. */
+async function pair(isOther: boolean): Promise<void> {
+  const flags = values.flags.split(' ').filter((flag) => flag !== '');
+  const first = await side(isOther ? flags : []);
+  const second = await side(isOther ? [] : flags);
+  const [without, withFlags] = isOther ? [second, first] : [first, second];
+  try {
+    for (const each of [first, second]) await each.load(WARMUP_SECONDS);
+    for (let round = 0; round < Number(values.rounds); round++) {
+      const order = round % 2 === 0 ? [first, second] : [second, first];
+      const results = new Map<object, Round>();
+      for (const each of order) results.set(each, await each.load(Number(values.seconds)));
+      const [base, more] = [results.get(without) as Round, results.get(withFlags) as Round];
+      throughput.push(more.perSecond / base.perSecond);
+      cpu.push(more.cpuMicros / base.cpuMicros);
+      micros.push(more.cpuMicros - base.cpuMicros);
+      console.error(
+        `${base.perSecond.toFixed(0)} → ${more.perSecond.toFixed(0)} a second, ` +
+          `${base.cpuMicros.toFixed(2)} → ${more.cpuMicros.toFixed(2)} µs`,
+      );
+    }
+  } finally {
+    for (const each of [first, second]) each.close();
+    await first.server.stop();
+    await second.server.stop();
   }
-  console.log(`${values.row} with ${values.flags}, of without, ${values.rounds} rounds of ${values.seconds} s:`);
-  console.log(`  requests a second  ${quartiles(throughput)}`);
-  console.log(`  processor time     ${quartiles(cpu)}; in microseconds a request ${quartiles(micros)}`);
-} finally {
-  await without.server.stop();
-  await withFlags.server.stop();
 }
-process.exit(process.exitCode ?? 0);
+
+for (let count = 0; count < Number(values.pairs); count++) await pair(count % 2 === 1);
+console.log(`${values.row} with ${values.flags}, of without; ${values.pairs} pairs, ${values.rounds} rounds each:`);
+console.log(`  requests a second  ${quartiles(throughput)}`);
+console.log(`  processor time     ${quartiles(cpu)}; in microseconds a request ${quartiles(micros)}`);
