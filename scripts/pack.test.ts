@@ -1,10 +1,11 @@
 /**
  * Goal: what is packed works where nothing else is: installed by npm in an empty folder, `npx etsd` starts, runs a member, and
- * `etsdctl` uses it. Method: exactly that, with the package that CI has just built, and npm's own cache for what it needs.
+ * `etsdctl` uses it. Method: exactly that, with the package that CI has just built, by the steps of
+ * the Dockerfile, and npm's own cache for what it needs.
  */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
@@ -33,9 +34,20 @@ test('npx etsd runs a member from the package alone', {
   };
   try {
     run(process.execPath, join(ROOT, 'scripts/pack.ts'), '--out', join(ROOT, 'dist'));
-    const [tarball] = readdirSync(join(ROOT, 'dist')).filter((name) => /^etsd-.*\.tgz$/.test(name));
-    writeFileSync(join(folder, 'package.json'), '{"private":true}');
-    run('npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', join(ROOT, 'dist', tarball as string));
+    assert.equal(readdirSync(join(ROOT, 'dist')).filter((name) => /^etsd-.*\.tgz$/.test(name)).length, 1);
+    // In the words of the image's file, whose steps these are too.
+    const steps = readFileSync(join(ROOT, 'deploy/docker/Dockerfile'), 'utf8')
+      .replaceAll(/\\\n/g, ' ')
+      .split(/RUN|&&|\n/)
+      .map((step) => step.trim().replaceAll('/opt/etsd', folder))
+      .filter((step) => /^(?:npm install|ln) /.test(step));
+    assert.equal(steps.length, 2, steps.join('\n'));
+    for (const step of steps) {
+      const words = step.replace('npm install', 'npm install --prefer-offline');
+      const { status, stderr } = spawnSync('sh', ['-c', words], { cwd: ROOT, env, encoding: 'utf8', timeout: 240_000 });
+      assert.equal(status, 0, `${words}: ${stderr}`);
+    }
+    assert.match(run(join(folder, 'bin/etsd'), '--version'), /^etsd Version: /);
     const installed = join(folder, 'node_modules/etsd');
     const { man } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as { man: string[] };
     for (const page of man) assert.ok(existsSync(join(installed, page)), page);
