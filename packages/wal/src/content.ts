@@ -2,8 +2,10 @@
 import { errorFrom } from '@etsd/base';
 import { type Disk, type DiskCallback, type DiskFile, joinPath, type ReadCallback } from '@etsd/runtime';
 import { sealedHead } from './reader.ts';
+import { FRAME_HEAD_BYTES, readFrameHead } from './record.ts';
 import { type FoundFrame, SealedWindow } from './sealed-segment.ts';
 import type { SegmentName } from './segment.ts';
+import { isZero, SECTOR_BYTES } from './torn.ts';
 import { FileWindow } from './window.ts';
 
 /** Opens a segment for reading. An encrypted one reads as its content up to where it is whole, with zeros behind. */
@@ -18,6 +20,30 @@ export async function openContent(disk: Disk, directory: string, segment: Segmen
   } catch (error) {
     await file.close();
     throw error;
+  }
+}
+
+/**
+ * Where the records of a segment end that is not written any more. A full one is full of them; one that was cut early, for
+ * another key, has zeros behind, and is read through.
+ */
+export async function contentEnd(disk: Disk, directory: string, segment: SegmentName): Promise<number> {
+  const file = await openContent(disk, directory, segment);
+  try {
+    const window = new FileWindow(file, await file.size());
+    const rest = Math.min(SECTOR_BYTES, window.size);
+    await window.load(window.size - rest, rest);
+    if (!isZero(window.view(window.size - rest, rest))) return window.size;
+    let position = 0;
+    while (position + FRAME_HEAD_BYTES <= window.size) {
+      if (!window.holds(position, FRAME_HEAD_BYTES)) await window.load(position, FRAME_HEAD_BYTES);
+      const head = readFrameHead(window.piece, position - window.pieceStart);
+      if (head === null || head.recordBytes === 0) break;
+      position += FRAME_HEAD_BYTES + head.recordBytes + head.padding;
+    }
+    return position;
+  } finally {
+    await file.close();
   }
 }
 

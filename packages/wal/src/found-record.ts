@@ -54,7 +54,7 @@ export async function findBatch(window: SegmentWindow, from: number): Promise<nu
   const first = Math.ceil(from / 8) * 8;
   for (let start = first; start + MARK_BYTES <= window.size; start += READ_BYTES - MARK_BYTES) {
     const length = Math.min(READ_BYTES, window.size - start);
-    await window.load(start, length);
+    if (!window.holds(start, length)) await window.load(start, length);
     const bytes = window.view(start, length);
     for (let at = 0; at + MARK_BYTES <= length; at += 8) {
       if (at % EMPTY_BYTES.length === 0 && isEmptyAt(bytes, at)) at += EMPTY_BYTES.length - 8;

@@ -1,4 +1,4 @@
-export { openContent } from './content.ts';
+export { contentEnd, openContent } from './content.ts';
 export { SEGMENT_BYTES, SEGMENTS_MAX } from './limits.ts';
 export { type LogEnd, type RecordVisitor, readSegments } from './reader.ts';
 export { BatchBuffer, RecordEncoder, RecordType } from './record.ts';

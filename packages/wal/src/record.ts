@@ -28,7 +28,7 @@ export const FRAME_HEAD_BYTES = 8;
 const TYPE_AND_CRC_TAG_BYTES = 3;
 const CRC_BYTES_MAX = 5;
 
-/** Bytes that grow at the end and are used again and again. */
+/** Bytes that grow at the end and are used again and again; behind `length` there may be anything. */
 export class BatchBuffer {
   bytes: Buffer;
   /** Bytes in use. */
@@ -37,7 +37,7 @@ export class BatchBuffer {
   private readonly keptBytes: number;
 
   constructor(initialBytes: number, keptBytes: number) {
-    this.bytes = Buffer.alloc(initialBytes);
+    this.bytes = Buffer.allocUnsafeSlow(initialBytes);
     this.initialBytes = initialBytes;
     this.keptBytes = keptBytes;
   }
@@ -54,7 +54,7 @@ export class BatchBuffer {
   /** Empties the buffer, and gives its memory back if one batch out of the ordinary had blown it up. */
   reset(): void {
     this.length = 0;
-    if (this.bytes.length > this.keptBytes) this.bytes = Buffer.alloc(this.initialBytes);
+    if (this.bytes.length > this.keptBytes) this.bytes = Buffer.allocUnsafeSlow(this.initialBytes);
   }
 }
 

@@ -6,7 +6,7 @@
 import { crc32c } from '@etsd/base';
 
 /** What a disk writes wholly or not at all. */
-const SECTOR_BYTES = 512;
+export const SECTOR_BYTES = 512;
 
 /** In larger records, chance would explain too many unfinished writes by one changed byte: there it must be one bit. */
 const ANY_BYTE_MAX = 4096;

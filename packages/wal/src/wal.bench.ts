@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Entry, HardState } from '@etsd/proto';
+import { KeyRing, SealedDisk, Sealing, type World } from '@etsd/runtime';
 import { nodeWorld } from '@etsd/runtime/node';
 import { Wal, type WalOptions } from './index.ts';
 
@@ -21,8 +22,13 @@ interface Outcome {
 }
 
 /** `clients` proposals under way at any time, each followed by the next as soon as it is durable. */
-export async function run(root: string, clients: number, total: number, options: WalOptions): Promise<Outcome> {
-  const world = nodeWorld();
+export async function run(
+  root: string,
+  clients: number,
+  total: number,
+  options: WalOptions,
+  world: World = nodeWorld(),
+): Promise<Outcome> {
   let syncs = 0;
   const observer = { synced: () => void syncs++ };
   const wal = await Wal.create(world, join(root, `w${clients}-${Math.random()}`), Buffer.from('m'), {
@@ -66,14 +72,22 @@ export async function run(root: string, clients: number, total: number, options:
   };
 }
 
+/** The real world with a disk that encrypts. */
+function sealedWorld(): World {
+  const world = nodeWorld();
+  const keys = KeyRing.parse(Buffer.from(`bench ${world.random.bytes(32).toString('hex')}`), 'the benchmark');
+  return { ...world, disk: new SealedDisk(world.disk, new Sealing(keys, world.random)) };
+}
+
 if (import.meta.main) {
   const base = process.argv[2] ?? tmpdir();
   const rounds = Number(process.argv[3] ?? 2);
   mkdirSync(base, { recursive: true });
   const root = mkdtempSync(join(base, 'wal-bench-'));
-  const variants: [string, WalOptions][] = [
-    ['zeros ahead', { segmentBytes: 16e6 }],
-    ['sparse', { segmentBytes: 16e6, fillAheadBytes: 0 }],
+  const variants: [string, WalOptions, World][] = [
+    ['zeros ahead', { segmentBytes: 16e6 }, nodeWorld()],
+    ['encrypted', { segmentBytes: 16e6 }, sealedWorld()],
+    ['sparse', { segmentBytes: 16e6, fillAheadBytes: 0 }, nodeWorld()],
   ];
   try {
     for (let round = 0; round < rounds; round++) {
@@ -82,8 +96,8 @@ if (import.meta.main) {
         [100, 200_000],
         [1000, 300_000],
       ] as const) {
-        for (const [name, options] of variants) {
-          const result = await run(root, clients, total, options);
+        for (const [name, options, world] of variants) {
+          const result = await run(root, clients, total, options, world);
           console.log(
             `${name.padEnd(12)} ${String(clients).padStart(5)} clients  ${String(result.entriesPerSecond).padStart(7)}/s`,
             `${String(result.syncsPerSecond).padStart(5)} syncs/s  p50 ${result.p50Ms.toFixed(2)} ms  p99 ${result.p99Ms.toFixed(2)} ms`,

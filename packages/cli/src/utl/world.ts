@@ -11,9 +11,10 @@ export const sealing: Sealing = new Sealing(KeyRing.empty, machine.random);
 /** The machine this program runs on; shared, since it holds threads that must be ended once. */
 export const world: World & { readonly disk: SealedDisk } = { ...machine, disk: new SealedDisk(machine.disk, sealing) };
 
-/** Reads the keys that the flags name, if they name any. */
+/** Reads the keys that the flags name, if they name any; none are at hand otherwise. */
 export async function loadKeys(flags: FlagValues): Promise<void> {
   const source = keySource(flags.text('encryption-key-file'), flags.text('encryption-key-command'));
+  sealing.keys = KeyRing.empty;
   if (source === null) return;
   const content = await (source.file === '' ? runSecretCommand(source.command) : readSecretFile(source.file));
   sealing.keys = KeyRing.parse(content, sourceName(source));

@@ -1,6 +1,6 @@
 /** What of the log is still to be archived. */
-import { type Disk, joinPath } from '@etsd/runtime';
-import { listSegments, type SegmentName } from '@etsd/wal';
+import type { Disk } from '@etsd/runtime';
+import { contentEnd, listSegments, type SegmentName } from '@etsd/wal';
 import type { Stretch } from './chain-writer.ts';
 import type { PieceManifest } from './manifest.ts';
 
@@ -50,7 +50,7 @@ export async function pendingLog({ disk, walDirectory, last, tail, appliedIndex 
   for (const segment of segments) {
     if (segment.sequence < first.sequence) continue;
     const isEnd = segment.sequence < tail.sequence;
-    const to = isEnd ? await sizeOf(disk, walDirectory, segment) : tail.position;
+    const to = isEnd ? await contentEnd(disk, walDirectory, segment) : tail.position;
     const from = segment.sequence === first.sequence ? first.from : 0;
     if (from > to || (from === to && !isEnd)) continue;
     bytes += to - from;
@@ -77,8 +77,4 @@ function cut({ segment, from, to, isEnd }: Stretch): Stretch[] {
     at = end;
   } while (at < to);
   return pieces;
-}
-
-async function sizeOf(disk: Disk, directory: string, segment: SegmentName): Promise<number> {
-  return (await disk.stat(joinPath(directory, segment.name)))?.size ?? 0;
 }

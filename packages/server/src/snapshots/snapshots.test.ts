@@ -25,6 +25,7 @@ import {
   WalSnapshot,
   WatchResponse,
 } from '@etsd/proto';
+import { isSealed, KeyRing, SealedDisk, Sealing, type World } from '@etsd/runtime';
 import { nodeWorld } from '@etsd/runtime/node';
 import { digest, keptKeys, Lessor, MemberRecord, memberToJson, State, V2Failure } from '@etsd/state';
 import { decodeSnapshotFile, Wal } from '@etsd/wal';
@@ -52,7 +53,7 @@ class Side {
   readonly snapshots: MemberSnapshots;
   index = 0;
 
-  constructor(backend: Backend | null = null, options: StoreOptions = {}) {
+  constructor(backend: Backend | null = null, options: StoreOptions = {}, outside: World = world) {
     this.backend = backend ?? openLmdb(join(this.directory, 'store.mdb'), (error) => assert.fail(error));
     this.store = new Store(this.backend, options);
     this.store.open();
@@ -63,7 +64,7 @@ class Side {
     this.store.listener = this.hub;
     const { backend: b, store, lessor, state, directory } = this;
     const metrics = new SnapshotMetrics(new MetricRegistry());
-    const parts = { world, logger: silentLogger, directory, store, lessor, state, metrics };
+    const parts = { world: outside, logger: silentLogger, directory, store, lessor, state, metrics };
     this.snapshots = new MemberSnapshots({ ...parts, backend: b });
     this.snapshots.onReplaced = () => this.hub.storeReplaced();
   }
@@ -112,8 +113,8 @@ class Side {
   }
 }
 
-function leader(backend: Backend | null = null): Side {
-  const side = new Side(backend);
+function leader(backend: Backend | null = null, outside: World = world): Side {
+  const side = new Side(backend, {}, outside);
   side.addMember(A, [A]);
   side.addMember(B, [A, B]);
   side.grant(LEASE);
@@ -130,14 +131,17 @@ async function send(from: Side, to: Side, damage: (bytes: Buffer) => Buffer = (b
   const outgoing = await from.snapshots.source.open(message);
   const pieces: Buffer[] = [];
   for (let piece = await outgoing.read(); piece !== null; piece = await outgoing.read()) pieces.push(piece);
-  outgoing.close();
   const bytes = Buffer.concat(pieces);
   assert.equal(bytes.length, outgoing.size);
   const body = async function* (): AsyncGenerator<Buffer> {
     const damaged = damage(bytes);
     for (let at = 0; at < damaged.length; at += 5000) yield damaged.subarray(at, at + 5000);
   };
-  await to.snapshots.sink.receive(outgoing.message, body());
+  try {
+    await to.snapshots.sink.receive(outgoing.message, body());
+  } finally {
+    outgoing.close();
+  }
   return outgoing.message;
 }
 
@@ -147,6 +151,33 @@ function install(side: Side, message: Message): Promise<void> {
     side.snapshots.installer.install(snapshot, (error) => (error === null ? resolve() : reject(error)));
   });
 }
+
+test('with keys everything that lies in a file on the way is encrypted', async () => {
+  const keys = KeyRing.parse(Buffer.from(`a ${'0123456789abcdef'.repeat(4)}`), 'keys of the test');
+  const sealed = { ...world, disk: new SealedDisk(world.disk, new Sealing(keys, world.random)) };
+  const from = leader(new MemoryBackend(), sealed);
+  const to = new Side(new MemoryBackend(), {}, sealed);
+  const seen: string[] = [];
+  const look = ({ directory }: Side): void => {
+    for (const name of readdirSync(directory)) {
+      const bytes = readFileSync(join(directory, name));
+      assert.ok(isSealed(bytes) && !bytes.includes('value 29'), name);
+      seen.push(name.replace(/[0-9a-f]{16}|\d+/g, 'N'));
+    }
+  };
+  const message = await send(from, to, (bytes) => {
+    assert.ok(bytes.includes('value 29'));
+    look(from);
+    return bytes;
+  });
+  look(to);
+  await install(to, message);
+  look(to);
+  assert.deepEqual([...new Set(seen)].sort(), ['N-N.snap', 'N.snap.db', 'peer-N.snapshot.tmp']);
+  assert.equal(to.hash(), from.hash());
+  await from.close();
+  await to.close();
+});
 
 for (const kind of ['memory', 'lmdb'] as const) {
   const backend = () => (kind === 'memory' ? new MemoryBackend() : null);

@@ -31,6 +31,8 @@ export interface SimulateOptions {
   readonly faults?: readonly Fault[];
   /** Every line of the trace is kept, not only those about members and faults. */
   readonly keepsTrace?: boolean;
+  /** Is told when the torment is over. */
+  readonly calmed?: () => void;
 }
 
 /** What a run was about; a verdict about nothing is worth nothing. */
@@ -127,6 +129,7 @@ class Run {
       cluster.after(endMs, () => {});
       await simulation.runUntil(() => this.mustStop || cluster.nowMs >= endMs, limits);
       this.tormentCalls = shared.calls;
+      this.options.calmed?.();
       if (!this.mustStop) await this.rest();
     } catch (error) {
       cluster.broke('does not throw', String((error as Error).stack ?? error));
