@@ -86,6 +86,10 @@ export const ROWS: readonly Row[] = [
         p99('etsd_rpc_sampled_seconds', 'grpc_method'),
         '{{grpc_method}}',
       ]),
+      panel('Slow requests', 'ops', 'Those that the log tells of, with the time split by cause.', [
+        rate('etsd_slow_requests_total'),
+        '{{instance}}',
+      ]),
       panel(
         'Event loop held by a call',
         's',
@@ -213,6 +217,10 @@ export const ROWS: readonly Row[] = [
       panel('Revisions', 'short', 'Revisions that history holds: the newest less the last compacted.', [
         `etcd_debugging_mvcc_current_revision{${OF}} - (etcd_debugging_mvcc_compact_revision{${OF}} >= 0 or etcd_debugging_mvcc_compact_revision{${OF}} * 0)`,
         '{{instance}}',
+      ]),
+      panel('Largest prefixes', 'bytes', 'Keys and values below them, without history.', [
+        `topk(8, max by (prefix) (etsd_prefix_bytes{${OF}}))`,
+        '{{prefix}}',
       ]),
       panel('Leases', 'short', 'Leases that exist.', [`etsd_leases{${OF}}`, '{{instance}}']),
       panel('Archive behind', 's', 'How long ago everything had been archived.', [

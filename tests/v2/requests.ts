@@ -348,6 +348,12 @@ function beside(): Step[] {
     plain('GET', '/v2/auth'),
     plain('GET', '/version'),
     plain('GET', '/health'),
+    // From here on a majority is missing.
+    plain('POST', '/v2/members', { headers: JSON_TYPE, body: '{"peerURLs":["http://127.0.0.1:1"]}' }),
+    plain('POST', '/v2/members', { headers: JSON_TYPE, body: '{"peerURLs":["http://127.0.0.1:1"]}' }),
+    plain('GET', '/v2/members/leader'),
+    plain('GET', '/v2/machines'),
+    get('/', 'sorted=true'),
   ];
 }
 

@@ -47,7 +47,7 @@ const TYPES: Readonly<Record<MethodKind, string>> = {
 };
 
 /** Services and methods of which there is nothing to see before they are used. */
-const SEEN_WHEN_USED = /^\/(?:v3lockpb\.Lock|v3electionpb\.Election|etcdserverpb\.KV\/RangeStream)/;
+const SEEN_WHEN_USED = /^\/(?:etsdpb\.|v3lockpb\.Lock|v3electionpb\.Election|etcdserverpb\.KV\/RangeStream)/;
 
 /** Shown by etcd and not served here: whoever calls it is refused, which etcd counts under no method either. */
 const UNSERVED = { path: '/grpc.health.v1.Health/List', service: 'grpc.health.v1.Health', name: 'List' };

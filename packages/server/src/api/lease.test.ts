@@ -72,6 +72,7 @@ class Member {
       backend: { sizeBytes: () => this.backendBytes, inUseBytes: () => this.backendBytes, pendingBytes: 0 },
       state: { members: { isLearner: () => false }, alarms: { list: () => [] } },
       quarantine: { refusal: null, isAlarmed: false },
+      tracer: null,
     } as unknown as MemberContext;
     const guard = new LeaderGuard({ world, replication, electionMs: 1000 });
     registerLease({ context, quota: new Quota(context), lessor, expiry: this.expiry, guard, forwarder });

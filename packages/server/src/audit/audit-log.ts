@@ -7,7 +7,7 @@ import type { Access, Identity } from '../access.ts';
 import type { ApiCall, ApiHandler, ApiWorld } from '../context.ts';
 import type { AuditBuffer } from './audit-buffer.ts';
 import { LineHeads, LineWriter } from './line-writer.ts';
-import { type Describe, describer, type KeyStyle, keyWriter, plainPutKey } from './request-fields.ts';
+import { copyPlainPutKey, type Describe, describer, type KeyStyle, keyWriter } from './request-fields.ts';
 
 /** What is written, each level with all before it. */
 export const AUDIT_LEVELS = ['auth', 'admin', 'write', 'read', 'all'] as const;
@@ -51,6 +51,10 @@ export function levelOf(path: string): AuditLevel {
   return path.startsWith('/etcdserverpb.Auth/') ? 'auth' : 'admin';
 }
 
+/** Puts that may be under way without a further note made, and bytes of a key that are kept in one. */
+const PUTS_KEPT_MAX = 4096;
+const PLAIN_KEY_BYTES_MAX = 128;
+const NO_KEY = new Uint8Array(0);
 const PUT_PATH = '/etcdserverpb.KV/Put';
 const AUTHENTICATE_PATH = '/etcdserverpb.Auth/Authenticate';
 
@@ -59,6 +63,8 @@ export class AuditLog {
   refused = 0;
   readonly parts: AuditParts;
   private readonly lines: LineWriter;
+  /** What puts are noted in, used again and again: what lives until the log is synced is costly to collect. */
+  private readonly puts: Request[] = [];
 
   constructor(parts: AuditParts) {
     this.parts = parts;
@@ -82,9 +88,25 @@ export class AuditLog {
     const { access, world } = this.parts;
     const isLogin = handler.path === AUTHENTICATE_PATH;
     const identity = isLogin ? loginIdentity(bytes, start, end) : access.identify(call);
-    const plainKey = handler.isPlainPut ? plainPutKey(bytes, start, end) : null;
-    const fields = plainKey === null ? handler.describe(bytes, start, end) : '';
-    return new Request(handler, plainKey, fields, identity, world.clock.nowMs());
+    const nowMs = world.clock.nowMs();
+    if (handler.isPlainPut) {
+      const request = this.puts.pop() ?? new Request(handler, new Uint8Array(PLAIN_KEY_BYTES_MAX));
+      request.keyLength = copyPlainPutKey(bytes, start, end, request.key);
+      request.fields = request.keyLength < 0 ? handler.describe(bytes, start, end) : '';
+      request.identity = identity;
+      request.sinceMs = nowMs;
+      return request;
+    }
+    const request = new Request(handler, NO_KEY);
+    request.fields = handler.describe(bytes, start, end);
+    request.identity = identity;
+    request.sinceMs = nowMs;
+    return request;
+  }
+
+  /** The request's line is written, or never will be. */
+  release(request: Request): void {
+    if (request.handler.isPlainPut && this.puts.length < PUTS_KEPT_MAX) this.puts.push(request);
   }
 
   write(call: ApiCall, request: Request, code: number): void {
@@ -106,21 +128,22 @@ function loginIdentity(bytes: Buffer, start: number, end: number): Identity {
 class Request {
   readonly handler: AuditedHandler;
   /** The key of a put that shows nothing else and needs no escapes; then `fields` is empty. */
-  readonly plainKey: string | null;
-  readonly fields: string;
-  readonly identity: Identity;
-  readonly sinceMs: number;
+  readonly key: Uint8Array;
+  keyLength = -1;
+  fields = '';
+  identity: Identity = UNTOLD;
+  sinceMs = 0;
   /** Of a stream that refused what it was asked and goes on; -1 where it did not. */
   refusedCode = -1;
 
-  constructor(handler: AuditedHandler, plainKey: string | null, fields: string, identity: Identity, sinceMs: number) {
+  constructor(handler: AuditedHandler, key: Uint8Array) {
     this.handler = handler;
-    this.plainKey = plainKey;
-    this.fields = fields;
-    this.identity = identity;
-    this.sinceMs = sinceMs;
+    this.key = key;
   }
 }
+
+const UNTOLD: Identity = { user: '', by: 'nothing' };
+const NO_BYTES = Buffer.alloc(0);
 
 class AuditedHandler implements ApiHandler {
   readonly kind: 'unary' | 'stream';
@@ -134,6 +157,11 @@ class AuditedHandler implements ApiHandler {
   readonly describe: Describe;
   /** Told whatever comes of it; else refusals only. */
   private readonly isTold: boolean;
+  /** A request that is told only if it is refused, while its handler looks at it: most are answered then and there. */
+  private looked: ApiCall | null = null;
+  private bytes: Buffer = NO_BYTES;
+  private start = 0;
+  private end = 0;
 
   constructor(log: AuditLog, path: string, inner: ApiHandler) {
     this.kind = inner.kind;
@@ -159,6 +187,10 @@ class AuditedHandler implements ApiHandler {
       call.fail(GrpcCode.Unavailable, 'etsd: the audit log can not be written');
       return;
     }
+    if (!this.isTold && this.kind === 'unary') {
+      this.look(call, bytes, start, end);
+      return;
+    }
     const request = log.begin(call, this, bytes, start, end);
     call.audit = request;
     this.inner.message(call, bytes, start, end);
@@ -166,6 +198,18 @@ class AuditedHandler implements ApiHandler {
     // One line for each thing asked on a stream; how the stream ends is told where it was refused.
     const code = request.refusedCode < 0 ? GrpcCode.OK : request.refusedCode;
     if (this.isTold || isDenied(code, request)) log.write(call, request, code);
+  }
+
+  private look(call: ApiCall, bytes: Buffer, start: number, end: number): void {
+    this.looked = call;
+    this.bytes = bytes;
+    this.start = start;
+    this.end = end;
+    this.inner.message(call, bytes, start, end);
+    // What has to wait is noted as long as its bytes are here.
+    if (this.looked === call) call.audit = this.log.begin(call, this, bytes, start, end);
+    this.looked = null;
+    this.bytes = NO_BYTES;
   }
 
   halfClosed(call: ApiCall): void {
@@ -177,14 +221,24 @@ class AuditedHandler implements ApiHandler {
   }
 
   closed(call: ApiCall): void {
+    const { log } = this;
+    const code = call.outcome;
+    if (this.looked === call) {
+      this.looked = null;
+      if (mayBeDenied(code)) call.audit = log.begin(call, this, this.bytes, this.start, this.end);
+    }
     const request = call.audit;
     this.inner.closed?.(call);
     if (!(request instanceof Request)) return;
     call.audit = null;
-    const code = call.outcome;
     const isDue = this.kind === 'unary' && this.isTold;
-    if (isDue || isDenied(code, request)) this.log.write(call, request, code);
+    if (isDue || isDenied(code, request)) log.write(call, request, code);
+    log.release(request);
   }
+}
+
+function mayBeDenied(code: number): boolean {
+  return code === GrpcCode.InvalidArgument || code === GrpcCode.PermissionDenied || code === GrpcCode.Unauthenticated;
 }
 
 /** Refused for want of rights. Who shows no token at all is told by etcd that the request is not right. */

@@ -11,8 +11,9 @@ import { quoted } from './request-fields.ts';
 export interface LineOfRequest {
   readonly identity: Identity;
   readonly sinceMs: number;
-  /** A key that needs no escapes, the only thing to show; else null. */
-  readonly plainKey: string | null;
+  /** A key that needs no escapes, the only thing to show: its bytes, and how many; −1 where it is not so. */
+  readonly key: Uint8Array;
+  readonly keyLength: number;
   /** A member of the JSON object with a comma in front, or empty. */
   readonly fields: string;
 }
@@ -94,19 +95,19 @@ export class LineWriter {
   ): void {
     const { buffer } = this;
     const head = heads.of(peer, request.identity, commonName);
-    const shown = request.plainKey ?? request.fields;
-    const start = buffer.begin(REST_BYTES_MAX + head.length + shown.length);
+    const { fields, key, keyLength } = request;
+    const start = buffer.begin(REST_BYTES_MAX + head.length + fields.length + key.length);
     if (start < 0) return;
     const nowMs = this.clock.nowMs();
     const out = buffer.bytes;
     let at = this.writeTime(out, start, nowMs);
     out.set(head, at);
     at += head.length;
-    if (request.plainKey !== null) {
+    if (keyLength >= 0) {
       at = writeShort(out, at, KEY_HEAD);
-      at += (out as Buffer & Latin1Target).latin1Write(shown, at);
-      at = writeShort(out, at, KEY_TAIL);
-    } else if (shown !== '') at += (out as Buffer & Latin1Target).latin1Write(shown, at);
+      for (let index = 0; index < keyLength; index++) out[at + index] = key[index] as number;
+      at = writeShort(out, at + keyLength, KEY_TAIL);
+    } else if (fields !== '') at += (out as Buffer & Latin1Target).latin1Write(fields, at);
     at = writeShort(out, at, CODES[code] ?? Buffer.from(`,"code":"${code}","revision":`));
     at = writeNumber(out, at, revision);
     at = writeShort(out, at, TIME_TAIL);

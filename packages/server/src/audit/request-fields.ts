@@ -79,28 +79,28 @@ export function describer(path: string, write: KeyWriter): Describe {
 }
 
 /**
- * The key of a put as it stands between the quotes of JSON; null where it has to be described by `putFields`: it needs
- * escapes, is long, or the put has a lease.
+ * Copies the key of a put as it stands between the quotes of JSON; −1 where the put has to be described by `putFields`: its
+ * key needs escapes or is long, or it has a lease. Else the key's length.
  */
-export function plainPutKey(bytes: Buffer, start: number, end: number): string | null {
+export function copyPlainPutKey(bytes: Buffer, start: number, end: number, target: Uint8Array): number {
   try {
     putView.parse(bytes, start, end);
   } catch {
-    return null;
+    return -1;
   }
   const { keyStart, keyEnd } = putView;
-  if (putView.lease !== NO_LEASE || keyEnd - keyStart > PLAIN_KEY_BYTES_MAX) return null;
+  if (putView.lease !== NO_LEASE || keyEnd - keyStart > target.length) return -1;
   for (let at = keyStart; at < keyEnd; at++) {
     const byte = bytes[at] as number;
-    if (byte < 0x20 || byte > 0x7e || byte === QUOTE || byte === BACKSLASH) return null;
+    if (byte < 0x20 || byte > 0x7e || byte === QUOTE || byte === BACKSLASH) return -1;
+    target[at - keyStart] = byte;
   }
-  return (bytes as Buffer & { latin1Slice(start: number, end: number): string }).latin1Slice(keyStart, keyEnd);
+  return keyEnd - keyStart;
 }
 
 const putView = new PutRequestView();
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-export const PLAIN_KEY_BYTES_MAX = 256;
 
 function putFields(write: KeyWriter): Describe {
   const view = new PutRequestView();

@@ -11,9 +11,12 @@ import type { Abuse } from './abuse.ts';
 import { type Lane, laneOf, RANGE_PATH } from './method-lanes.ts';
 
 /** The lanes that wait, the one that is served first at the front. */
-export const WAITING_LANES = ['write', 'read', 'scan'] as const;
+export const WAITING_LANES = ['admin', 'write', 'read', 'scan'] as const;
+const WRITE = WAITING_LANES.indexOf('write');
+const READ = WAITING_LANES.indexOf('read');
+const SCAN = WAITING_LANES.indexOf('scan');
 /** Time a turn may have taken for a request of the lane to be served in it, in milliseconds. */
-const TURN_MS: readonly number[] = [20, 10, 5];
+const TURN_MS: readonly number[] = [40, 20, 10, 5];
 /** Time of a turn that is spent on requests that have waited, in milliseconds. */
 const CATCH_UP_MS = 10;
 /** Requests of a turn between two looks at the clock. */
@@ -58,8 +61,8 @@ class Waiting {
 
 export class Admission {
   /** Requests that had to wait, and that were refused, by lane. */
-  readonly deferred = [0, 0, 0];
-  readonly refused = [0, 0, 0];
+  readonly deferred = [0, 0, 0, 0];
+  readonly refused = [0, 0, 0, 0];
   /** Bytes of requests being served. */
   inflightBytes = 0;
   inflightRefused = 0;
@@ -98,11 +101,12 @@ export class Admission {
       this.world.timers.endOfTurn(this.turnEnds);
     } else if (this.seen % LOOK_EVERY === 0) this.elapsedMs = this.world.clock.nowMs() - this.turnSinceMs;
     if (this.elapsedMs > (TURN_MS[lane] as number)) return true;
-    if (lane === 0 && this.isLogBehind) return true;
+    if (lane === WRITE && this.isLogBehind) return true;
     if (this.waiting === 0) return false;
     // Writes that the log holds up are no reason for others to wait.
-    for (let above = lane > 0 && this.isLogBehind ? 1 : 0; above <= lane; above++) {
-      if ((this.queues[above] as RingQueue<Waiting>).length > 0) return true;
+    for (let above = 0; above <= lane; above++) {
+      if ((this.queues[above] as RingQueue<Waiting>).length === 0) continue;
+      if (above !== WRITE || !this.isLogBehind) return true;
     }
     return false;
   }
@@ -169,14 +173,14 @@ export class Admission {
     for (let lane = 0; lane < this.queues.length; lane++) {
       const queue = this.queues[lane] as RingQueue<Waiting>;
       for (let served = 0; queue.length > 0; ) {
-        if (lane === 0 && this.isLogBehind) break;
+        if (lane === WRITE && this.isLogBehind) break;
         const nowMs = this.world.clock.nowMs();
         if (served > 0 && nowMs - startMs > CATCH_UP_MS) break;
         if (this.next(lane, nowMs)) served++;
       }
     }
     if (this.waiting > 0) {
-      const writes = (this.queues[0] as RingQueue<Waiting>).length;
+      const writes = (this.queues[WRITE] as RingQueue<Waiting>).length;
       if (this.seen === 0 && (this.waiting > writes || !this.isLogBehind)) {
         // Another turn comes soon, whether or not anything else does. (For the log the timer looks.)
         this.seen = 1;
@@ -271,8 +275,6 @@ class AdmittedHandler implements ApiHandler {
   }
 }
 
-const READ = WAITING_LANES.indexOf('read');
-const SCAN = WAITING_LANES.indexOf('scan');
 const view = new RangeRequestView();
 
 /** Whether the range names one key. What can not be read is refused at once by its handler: let it. */

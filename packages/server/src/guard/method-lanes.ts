@@ -4,8 +4,8 @@
  *
  * | lane    | what                                                            | under overload                     |
  * | ------- | --------------------------------------------------------------- | ---------------------------------- |
- * | `first` | leases (without them locks are lost), health                    | never waits, never counted         |
- * | `admin` | members, maintenance, users, streams (watches), compaction | never waits                  |
+ * | `first` | leases (without them locks are lost), health, open streams      | never waits                        |
+ * | `admin` | members, maintenance, users, compaction                         | waits after 40 ms of a turn        |
  * | `write` | puts, deletions, transactions, logins, locks, elections              | waits after 20 ms of a turn        |
  * | `read`  | ranges of one key                                               | waits after 10 ms                  |
  * | `scan`  | all other ranges                                                | waits after 5 ms                   |

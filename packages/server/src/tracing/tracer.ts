@@ -1,3 +1,4 @@
+import { EMPTY } from '@etsd/base';
 import type { EntryWatcher, LogTimes } from '@etsd/replication';
 import type { ApiCall } from '../context.ts';
 import { type Attributes, SpanKind } from './otlp.ts';
@@ -7,6 +8,8 @@ import type { SpanExporter } from './span-exporter.ts';
 /** Requests of this member whose entries are on their way, at a time. */
 const OWN_MAX = 4096;
 const MILLION = 1_000_000;
+/** Bytes drawn at a time for ids: each drawing costs as much as all the rest of a span. */
+const DRAWN_BYTES = 4096;
 
 export interface TracerParts {
   readonly random: { bytes(count: number): Buffer };
@@ -35,6 +38,8 @@ export class Tracer implements EntryWatcher {
   current: SpanContext | null = null;
   readonly exporter: SpanExporter;
   private readonly parts: TracerParts;
+  private drawn: Buffer = EMPTY;
+  private drawnAt = 0;
   /** Gathers up to a million, which is one request. */
   private due = 0;
   /** Spans of this member's own requests that have entries in the log. */
@@ -55,11 +60,20 @@ export class Tracer implements EntryWatcher {
     this.due += this.parts.rate;
     if (this.due < MILLION) return null;
     this.due -= MILLION;
-    return new SpanContext(this.parts.random.bytes(TRACE_ID_BYTES), this.spanId());
+    return new SpanContext(this.draw(TRACE_ID_BYTES), this.spanId());
   }
 
   private spanId(): Buffer {
-    return this.parts.random.bytes(SPAN_ID_BYTES);
+    return this.draw(SPAN_ID_BYTES);
+  }
+
+  private draw(bytes: number): Buffer {
+    if (this.drawnAt + bytes > this.drawn.length) {
+      this.drawn = this.parts.random.bytes(DRAWN_BYTES);
+      this.drawnAt = 0;
+    }
+    this.drawnAt += bytes;
+    return this.drawn.subarray(this.drawnAt - bytes, this.drawnAt);
   }
 
   /** The entry with the mark of the span in which it is proposed, if it is and there is room for it. */

@@ -27,9 +27,12 @@ const A = '00000000000000aa';
 const B = '00000000000000bb';
 const NO_METRICS = { isInstalling: false, ...observers() };
 
-function observers(): Record<'made' | 'received' | 'receivedSync' | 'fileSync', { observe(value: number): void }> {
+function observers(): Record<
+  'made' | 'received' | 'receivedSync' | 'fileSync' | 'fileSaved',
+  { observe(value: number): void }
+> {
   const none = { observe: (): void => {} };
-  return { made: none, received: none, receivedSync: none, fileSync: none };
+  return { made: none, received: none, receivedSync: none, fileSync: none, fileSaved: none };
 }
 
 /** The parts of a member that hold state, on a simulated machine; entries are applied by hand. */
