@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { DatagramReceiver, loadSocketCalls } from '../../packages/cli/src/etsd/notify/datagram.ts';
@@ -16,14 +17,16 @@ import { aloneIn, scratch } from './program.ts';
 const isElsewhere = process.platform !== 'linux' && 'datagrams of Linux';
 const PATIENCE_MS = 60_000;
 
+const ETSD = join(ROOT, 'packages/cli/bin/etsd.ts');
+
 /** Starts the program as systemd would, with these flags. */
-async function startNotified(flags: readonly string[]) {
+async function startNotified(flags: readonly string[], script = ETSD, env: Record<string, string> = {}) {
   const folder = scratch();
   const path = join(folder, 'notify');
   const receiver = new DatagramReceiver(await loadSocketCalls(), path);
-  const child = spawn(NODE, [join(ROOT, 'packages/cli/bin/etsd.ts'), ...flags], {
+  const child = spawn(NODE, [script, ...flags], {
     stdio: 'ignore',
-    env: { ...process.env, NOTIFY_SOCKET: path, WATCHDOG_USEC: '400000' },
+    env: { ...process.env, ...env, NOTIFY_SOCKET: path, WATCHDOG_USEC: '400000' },
   });
   const ended = new Promise<NodeJS.Signals | number | null>((resolve) => {
     child.on('close', (code, signal) => resolve(signal ?? code));
@@ -100,5 +103,38 @@ test('why it does not start is its status', { skip: isElsewhere, timeout: 180_00
     assert.ok(!waiting.heard.includes('READY=1'));
   } finally {
     waiting.dispose();
+  }
+});
+
+test('the watchdog hears nothing while the disk hangs', { skip: isElsewhere, timeout: 180_000 }, async () => {
+  const folder = scratch();
+  const port = await freePort();
+  const control = join(folder, 'delay');
+  const script = join(ROOT, 'tests/chaos/slow-disk-member.ts');
+  const flags = await aloneIn(join(folder, 'data'), port);
+  const service = await startNotified(flags, script, { CHAOS_DISK_DELAY: control });
+  const client = new Client(`127.0.0.1:${port}`);
+  let isOver = false;
+  try {
+    await service.until('READY=1');
+    await service.until('WATCHDOG=1');
+    // Longer than an election, after which the disk counts as one that hangs.
+    writeFileSync(control, '2500');
+    // More than one, for the first may be done before the disk is slow.
+    const writing = (async () => {
+      for (; !isOver; ) await client.call('KV/Put', { key: Buffer.from('a'), value: Buffer.from('1') }, PATIENCE_MS);
+    })();
+    await service.until(/^STATUS=.*the disk of the log hangs$/);
+    const told = service.heard.length;
+    writeFileSync(control, '0');
+    await service.until('WATCHDOG=1');
+    // The first ping comes together with the news that the disk works again.
+    assert.match(service.heard.slice(told)[0] ?? '', /^STATUS=(?!.*hangs)/);
+    isOver = true;
+    await writing;
+  } finally {
+    isOver = true;
+    client.close();
+    service.dispose();
   }
 });
