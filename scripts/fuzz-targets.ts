@@ -43,12 +43,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   },
   { name: 'wal', reads: 'files of the log', file: 'packages/wal/src/reader.fuzz.test.ts', pattern: 'log' },
   { name: 'snap', reads: 'snapshot files', file: 'packages/wal/src/reader.fuzz.test.ts', pattern: 'snapshot' },
-  {
-    name: 'sealed-wal',
-    reads: 'encrypted files of the log',
-    file: 'packages/wal/src/sealed-segment.test.ts',
-    pattern: 'changed',
-  },
+  { name: 'sealed-wal', reads: 'encrypted files of the log', file: 'packages/wal/src/sealed-segment.fuzz.test.ts' },
   { name: 'sealed', reads: 'key rings, encrypted files', file: 'packages/runtime/src/sealed/sealed.fuzz.test.ts' },
   {
     name: 'boltfile',

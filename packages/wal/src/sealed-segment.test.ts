@@ -6,96 +6,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CorruptionError, Prng } from '@etsd/base';
-import { Entry, HardState } from '@etsd/proto';
-import { joinPath, KeyRing, SEAL_HEAD_BYTES, SealedDisk, Sealing, type World } from '@etsd/runtime';
-import { type SimMachine, SimUniverse } from '@etsd/runtime/sim';
-import { forSeeds, mutate } from '@etsd/testkit';
-import { listSegments, surveyLog, Wal } from './index.ts';
-
-const DIRECTORY = '/d/wal';
-const OPTIONS = { segmentBytes: 4096, fillAheadBytes: 0, segmentsMax: 100 };
-const START = { index: 0, term: 0 };
-const SECRET = 'nobody is to find this';
-const METADATA = Buffer.from('whose log this is');
-
-function ring(...ids: readonly string[]): KeyRing {
-  const lines = ids.map((id) => `${id} ${Buffer.from(id.repeat(32)).subarray(0, 31).toString('hex')}00\n`);
-  return KeyRing.parse(Buffer.from(lines.join('')), 'keys of the test');
-}
-
-function encrypted({ world }: SimMachine, keys: KeyRing): World {
-  return { ...world, disk: new SealedDisk(world.disk, new Sealing(keys, world.random)) };
-}
-
-function entryAt(index: number): Entry {
-  return Entry.create({ term: 1, index, data: Buffer.from(`${SECRET} ${index} `.repeat(10)) });
-}
-
-async function save(wal: Wal, first: number, last: number): Promise<void> {
-  for (let index = first; index <= last; index++) {
-    const state = HardState.create({ term: 1, vote: '00000000000000aa', commit: index - 1 });
-    await new Promise<void>((resolve, reject) => {
-      wal.save(state, [entryAt(index)], 0, 1, (error) => (error === null ? resolve() : reject(error)));
-    });
-  }
-}
-
-/** A log of these entries, on a disk of its own. */
-class Log {
-  readonly universe = new SimUniverse(1);
-  readonly machine = this.universe.addMachine('m');
-
-  run<T>(work: Promise<T>): Promise<T> {
-    return this.universe.simulation.runToEnd(work);
-  }
-
-  async write(last: number, world: World): Promise<void> {
-    const make = async (): Promise<void> => {
-      await world.disk.makeDirectory('/d');
-      const wal = await Wal.create(world, DIRECTORY, METADATA, OPTIONS);
-      await save(wal, 1, last);
-      await wal.close();
-    };
-    await this.run(make());
-  }
-
-  /** Opens it, says how many entries it holds, all of them as written, and closes it after `go`. */
-  open(world: World, go: (wal: Wal) => Promise<void> = async () => {}): Promise<number> {
-    const look = async (): Promise<number> => {
-      const { wal, entries, metadata } = await Wal.open(world, DIRECTORY, START, OPTIONS);
-      assert.deepEqual(metadata, METADATA);
-      for (const [at, entry] of entries.entries()) assert.deepEqual(Entry.encode(entry), Entry.encode(entryAt(at + 1)));
-      await go(wal);
-      await wal.close();
-      return entries.length;
-    };
-    return this.run(look());
-  }
-
-  async names(): Promise<string[]> {
-    return (await this.run(listSegments(this.machine.world.disk, DIRECTORY))).map(({ name }) =>
-      joinPath(DIRECTORY, name),
-    );
-  }
-
-  peek(path: string): Buffer {
-    return this.machine.medium.peek(path);
-  }
-
-  poke(path: string, bytes: Buffer): void {
-    this.machine.medium.poke(path, bytes);
-  }
-}
-
-/** Where the frames of a segment stand; the last is where the next one would. */
-function framesOf(bytes: Buffer): number[] {
-  const places = [SEAL_HEAD_BYTES];
-  for (let at = SEAL_HEAD_BYTES; at + 4 <= bytes.length && bytes.readUInt32LE(at) > 0; ) {
-    at += Math.ceil((bytes.readUInt32LE(at) + 36) / 8) * 8;
-    places.push(at);
-  }
-  return places;
-}
+import { KeyRing, SealedDisk, Sealing, type World } from '@etsd/runtime';
+import { surveyLog, type Wal } from './index.ts';
+import { DIRECTORY, encrypted, framesOf, Log, METADATA, ring, SECRET, save } from './testing/sealed-log.ts';
 
 test('what is written is read again and nowhere to be seen', async () => {
   const log = new Log();
@@ -227,32 +140,6 @@ test('a survey finds what is intact behind damage', async () => {
   const [before, behind] = survey.ranges;
   assert.equal(damage?.intactFrom, (before?.last ?? 0) + 2, 'one entry is lost');
   assert.deepEqual([before?.first, behind?.first, behind?.last], [1, damage?.intactFrom, 40]);
-});
-
-test('a changed encrypted log is a first part of itself, or refused with the place', async () => {
-  const log = new Log();
-  const world = (): World => encrypted(log.machine, ring('a'));
-  await log.write(30, world());
-  const names = await log.names();
-  const files = new Map(names.map((name) => [name, log.peek(name)]));
-  const counts = { whole: 0, part: 0, refused: 0 };
-  await forSeeds(600, async (prng) => {
-    for (const name of await log.names()) if (!files.has(name)) await log.run(log.machine.world.disk.remove(name));
-    for (const [name, bytes] of files) log.poke(name, bytes);
-    const name = prng.chance(0.5) ? (names.at(-1) as string) : prng.pick(names);
-    log.poke(name, mutate(prng, files.get(name) as Buffer));
-    try {
-      counts[(await log.open(world())) === 30 ? 'whole' : 'part']++;
-    } catch (error) {
-      if (!(error instanceof CorruptionError)) throw error;
-      assert.match(error.where, /\.wal( at byte \d+)?$/);
-      assert.ok(error.advice !== '');
-      counts.refused++;
-    }
-    log.machine.kill();
-  });
-  console.log(JSON.stringify(counts));
-  if (process.env['FUZZ_SEED'] === undefined) assert.ok(counts.whole > 5 && counts.refused > 100);
 });
 
 test('one bit that turns over in what is acknowledged is always found', async () => {
