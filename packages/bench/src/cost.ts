@@ -1,9 +1,10 @@
 /**
  * What a flag costs: `node packages/bench/src/cost.ts --flags='--audit-log=/tmp/audit.log' [--row put-100] [--pairs 4]
- * [--rounds 6] [--seconds 1]`. Two members of etsd stand side by side, one without and one with the flags, and are loaded in
- * turn, for a moment each, which of them is first changing from round to round: what disturbs the machine disturbs both
- * alike. Prints the medians of the rounds' ratios (with / without) of throughput and of processor time per request, and
- * their quartiles. Run it with a flag that changes nothing, too: so much two equal members differ.
+ * [--rounds 6] [--seconds 1]`; or a change of the program, with `--base` naming a checkout from before it. Two members of
+ * etsd stand side by side, one without and one with it, and are loaded in turn, for a moment each, which of them is first
+ * changing from round to round: what disturbs the machine disturbs both alike. Prints the medians of the rounds' ratios
+ * (with / without) of throughput and of processor time per request, and their quartiles. Run it with a flag that changes
+ * nothing, too: so much two equal members differ.
  */
 import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -30,6 +31,7 @@ interface Side {
 const { values } = parseArgs({
   options: {
     flags: { type: 'string', default: '' },
+    base: { type: 'string' },
     row: { type: 'string', default: 'put-100' },
     pairs: { type: 'string', default: '4' },
     rounds: { type: 'string', default: '6' },
@@ -43,10 +45,10 @@ const { verb } = row;
 const dial = dialerOf(DEFAULT_OPTIONS);
 
 /** One member that stays, and the load on it for a moment. */
-async function side(flags: readonly string[]): Promise<Side> {
+async function side(flags: readonly string[], tree?: string): Promise<Side> {
   const server = await startServer(
     'etsd',
-    { workDirectory: values['work-dir'], members: 1, tls: false, flags: [...flags] },
+    { workDirectory: values['work-dir'], members: 1, tls: false, flags, tree },
     dial,
   );
   const options = optionsOf(row as NonNullable<typeof row>, server.endpoints, 0, PRELOADED_KEYS);
@@ -78,8 +80,8 @@ const micros: number[] = [];
 /** One pair of members, fresh ones: two equal members differ by more than a flag costs, each for as long as it runs. */
 async function pair(isOther: boolean): Promise<void> {
   const flags = values.flags.split(' ').filter((flag) => flag !== '');
-  const first = await side(isOther ? flags : []);
-  const second = await side(isOther ? [] : flags);
+  const first = await (isOther ? side(flags) : side([], values.base));
+  const second = await (isOther ? side([], values.base) : side(flags));
   const [without, withFlags] = isOther ? [second, first] : [first, second];
   try {
     for (const each of [first, second]) await each.load(WARMUP_SECONDS);
@@ -104,6 +106,7 @@ async function pair(isOther: boolean): Promise<void> {
 }
 
 for (let count = 0; count < Number(values.pairs); count++) await pair(count % 2 === 1);
-console.log(`${values.row} with ${values.flags}, of without; ${values.pairs} pairs, ${values.rounds} rounds each:`);
+const what = [values.base === undefined ? '' : 'this tree', values.flags].filter((part) => part !== '').join(' with ');
+console.log(`${values.row}, ${what}, of without; ${values.pairs} pairs, ${values.rounds} rounds each:`);
 console.log(`  requests a second  ${quartiles(throughput)}`);
 console.log(`  processor time     ${quartiles(cpu)}; in microseconds a request ${quartiles(micros)}`);

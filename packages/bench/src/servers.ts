@@ -31,10 +31,11 @@ export function findEtcd(): string | null {
   return null;
 }
 
-function commandOf(name: ServerName): string[] {
-  if (name === 'etsd') {
-    return [process.execPath, join(import.meta.dirname, '..', '..', 'cli', 'bin', 'etsd.ts')];
-  }
+/** The checkout this file is part of. */
+const OWN_TREE = join(import.meta.dirname, '..', '..', '..');
+
+function commandOf(name: ServerName, tree: string): string[] {
+  if (name === 'etsd') return [process.execPath, join(tree, 'packages', 'cli', 'bin', 'etsd.ts')];
   const etcd = findEtcd();
   if (etcd === null) throw new Error('no etcd found: set PEER_ETCD_BIN to the program or put it in PATH');
   return [etcd];
@@ -205,6 +206,8 @@ export interface ServerSettings {
   tls: boolean;
   /** For all members, behind the flags both servers get anyway. */
   flags: readonly string[];
+  /** Another checkout of etsd, whose member is started. */
+  tree?: string | undefined;
 }
 
 /** A certificate signed by itself, and the flags that make a server use it. */
@@ -229,7 +232,7 @@ export async function startServer(name: ServerName, settings: ServerSettings, di
   const cluster = members.map((member) => `${member.name}=${member.peer}`).join(',');
   const tlsFlags = settings.tls ? makeCertificate(directory) : [];
   const commands = members.map((member) => [
-    ...commandOf(name),
+    ...commandOf(name, settings.tree ?? OWN_TREE),
     `--name=${member.name}`,
     `--data-dir=${join(directory, member.name)}`,
     `--listen-client-urls=${member.client}`,
