@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { needsPeer } from '../support/binaries.ts';
+import { eventually } from '../support/conditions.ts';
 import { startServer } from '../support/server.ts';
 import { compare } from './golden.ts';
+import { ask } from './http.ts';
 import { POLICY_FLAGS, policySteps, type Step, steps } from './requests.ts';
 
 const skip = needsPeer('etcd');
@@ -10,6 +12,13 @@ const skip = needsPeer('etcd');
 async function compareAll(context: TestContext, all: readonly Step[], flags: string[]): Promise<void> {
   const servers = await Promise.all([startServer({ product: 'etcd', flags }), startServer({ product: 'etsd', flags })]);
   try {
+    // Decided a moment after the start, and part of what is compared.
+    for (const { clientPort } of servers) {
+      await eventually(30_000, 'a version of the cluster', async () => {
+        const { body } = await ask(clientPort, { method: 'GET', path: '/version', headers: { host: 'good.example' } });
+        return String(body).includes('not_decided') ? null : true;
+      });
+    }
     const { compared, differences } = await compare(all, servers[0].clientPort, servers[1].clientPort);
     context.diagnostic(`${compared} requests compared`);
     const report = differences.map(({ asked, left, right }) => `── ${asked}\netcd: ${left}\netsd: ${right}`);

@@ -35,7 +35,7 @@ export type LaneName = keyof typeof encoded;
 
 /** From the lowest lane, which is sent first, to the highest, and how many of each. */
 const SENT: readonly (readonly [lane: LaneName, path: string, count: number])[] = [
-  ['scan', '/etcdserverpb.KV/Range', 2000],
+  ['scan', '/etcdserverpb.KV/Range', 6000],
   ['read', '/etcdserverpb.KV/Range', 4000],
   ['write', '/etcdserverpb.KV/Txn', 4000],
   ['admin', '/etcdserverpb.Cluster/MemberList', 4000],

@@ -1,4 +1,4 @@
-import { type Disk, joinPath, removeGradually, type World } from '@etsd/runtime';
+import { type Disk, hasCode, joinPath, removeGradually, type World } from '@etsd/runtime';
 
 /** A snapshot that was received, under etcd's name for it: the index it stands at, in hexadecimal. */
 const RECEIVED = /^([0-9a-f]{16})\.snap\.db$/;
@@ -42,7 +42,13 @@ export async function removeReceived(
     const digits = RECEIVED.exec(name)?.[1];
     if (digits === undefined || Number.parseInt(digits, 16) > index) continue;
     const leaving = temporaryPath(directory, `leaving-${digits}`);
-    await disk.rename(joinPath(directory, name), leaving);
+    try {
+      await disk.rename(joinPath(directory, name), leaving);
+    } catch (error) {
+      // Whoever receives the next one removes it, too, while it is installed.
+      if (hasCode(error, 'ENOENT')) continue;
+      throw error;
+    }
     await removeGradually(world, leaving);
   }
 }
