@@ -25,7 +25,7 @@ import {
 import { BATCH_BYTES_KEPT } from './limits.ts';
 import { BatchBuffer, FRAME_HEAD_BYTES } from './record.ts';
 import { isZero, sectorEnd, unwrittenSector } from './torn.ts';
-import { FileWindow, type SegmentWindow } from './window.ts';
+import { FileWindow, HeldPiece, type SegmentWindow } from './window.ts';
 
 const OVERHEAD_BYTES = FRAME_HEAD_BYTES + NONCE_BYTES + TAG_BYTES;
 /** Head, position, the tag before. */
@@ -147,7 +147,7 @@ export interface FoundFrame {
 }
 
 /** The plain content of an encrypted segment, from its beginning on, as if it stood in the file alone, with zeros behind. */
-export class SealedWindow implements SegmentWindow {
+export class SealedWindow extends HeldPiece implements SegmentWindow {
   readonly size = Number.POSITIVE_INFINITY;
   readonly head: SealedHead;
   torn: string | null = null;
@@ -159,35 +159,17 @@ export class SealedWindow implements SegmentWindow {
   private readonly path: string;
   private readonly raw: FileWindow;
   private readonly parts: FrameParts;
-  private bytes: Buffer = Buffer.alloc(0);
-  private start = 0;
   private isEnded = false;
   /** Where in the content the frames in memory begin, and where they stand. */
   private places: { content: number; position: number }[] = [];
 
   constructor(raw: FileWindow, head: SealedHead) {
+    super();
     this.path = raw.file.path;
     this.raw = raw;
     this.head = head;
     this.parts = new FrameParts(head);
     head.bytes.copy(this.tag, 0, SEAL_HEAD_BYTES - TAG_BYTES);
-  }
-
-  holds(position: number, length: number): boolean {
-    return position >= this.start && position + length <= this.start + this.bytes.length;
-  }
-
-  view(position: number, length: number): Buffer {
-    const at = position - this.start;
-    return this.bytes.subarray(at, at + length);
-  }
-
-  get piece(): Buffer {
-    return this.bytes;
-  }
-
-  get pieceStart(): number {
-    return this.start;
   }
 
   /** Length of the file. */

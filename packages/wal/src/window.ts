@@ -18,17 +18,10 @@ export interface SegmentWindow {
   place(position: number): number;
 }
 
-/** Reads a file in large pieces and hands out stretches of it; every piece is a buffer of its own. */
-export class FileWindow implements SegmentWindow {
-  readonly size: number;
-  readonly file: DiskFile;
-  private bytes = Buffer.alloc(0);
-  private start = 0;
-
-  constructor(file: DiskFile, size: number) {
-    this.file = file;
-    this.size = size;
-  }
+/** The piece in memory, for windows to put theirs into. */
+export class HeldPiece {
+  protected bytes: Buffer = Buffer.alloc(0);
+  protected start = 0;
 
   holds(position: number, length: number): boolean {
     return position >= this.start && position + length <= this.start + this.bytes.length;
@@ -45,6 +38,18 @@ export class FileWindow implements SegmentWindow {
 
   get pieceStart(): number {
     return this.start;
+  }
+}
+
+/** Reads a file in large pieces and hands out stretches of it; every piece is a buffer of its own. */
+export class FileWindow extends HeldPiece implements SegmentWindow {
+  readonly size: number;
+  readonly file: DiskFile;
+
+  constructor(file: DiskFile, size: number) {
+    super();
+    this.file = file;
+    this.size = size;
   }
 
   place(position: number): number {

@@ -5,6 +5,7 @@
 import { AuthenticateRequest, GrpcCode } from '@etsd/proto';
 import type { Access, Identity } from '../access.ts';
 import type { ApiCall, ApiHandler, ApiWorld } from '../context.ts';
+import { PassingHandler } from '../passing-handler.ts';
 import type { AuditBuffer } from './audit-buffer.ts';
 import { LineHeads, LineWriter } from './line-writer.ts';
 import { copyPlainPutKey, type Describe, describer, type KeyStyle, keyWriter } from './request-fields.ts';
@@ -145,15 +146,13 @@ class Request {
 const UNTOLD: Identity = { user: '', by: 'nothing' };
 const NO_BYTES = Buffer.alloc(0);
 
-class AuditedHandler implements ApiHandler {
-  readonly kind: 'unary' | 'stream';
+class AuditedHandler extends PassingHandler {
   readonly path: string;
   /** Parts of lines that are the same for all requests of a client to this method. */
   readonly heads: LineHeads;
   /** Whether keys of puts are written as they are. */
   readonly isPlainPut: boolean;
   private readonly log: AuditLog;
-  private readonly inner: ApiHandler;
   readonly describe: Describe;
   /** Told whatever comes of it; else refusals only. */
   private readonly isTold: boolean;
@@ -164,23 +163,18 @@ class AuditedHandler implements ApiHandler {
   private end = 0;
 
   constructor(log: AuditLog, path: string, inner: ApiHandler) {
-    this.kind = inner.kind;
+    super(inner);
     this.path = path;
     const name = path.slice(1).replace(/^[a-z0-9.]*\./, '');
     this.heads = new LineHeads(`Z","member":"${log.parts.member}","rpc":"${name}","user":`);
     this.log = log;
-    this.inner = inner;
     const { level, keys } = log.parts;
     this.describe = describer(path, keyWriter(keys));
     this.isPlainPut = path === PUT_PATH && keys === 'escaped';
     this.isTold = AUDIT_LEVELS.indexOf(levelOf(path)) <= AUDIT_LEVELS.indexOf(level);
   }
 
-  opened(call: ApiCall): void {
-    this.inner.opened?.(call);
-  }
-
-  message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
+  override message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
     const { log } = this;
     if (log.isStuck && call.isOpen) {
       log.refused++;
@@ -212,15 +206,7 @@ class AuditedHandler implements ApiHandler {
     this.bytes = NO_BYTES;
   }
 
-  halfClosed(call: ApiCall): void {
-    this.inner.halfClosed?.(call);
-  }
-
-  drained(call: ApiCall): void {
-    this.inner.drained?.(call);
-  }
-
-  closed(call: ApiCall): void {
+  override closed(call: ApiCall): void {
     const { log } = this;
     const code = call.outcome;
     if (this.looked === call) {

@@ -4,6 +4,7 @@ import { EtcdError, GrpcCode } from '@etsd/proto';
 import { hostOf } from '@etsd/rpc';
 import type { Access } from '../access.ts';
 import type { ApiCall, ApiHandler } from '../context.ts';
+import { PassingHandler } from '../passing-handler.ts';
 import type { Abuse } from './abuse.ts';
 import { laneOf } from './method-lanes.ts';
 
@@ -133,36 +134,17 @@ export class RateLimits {
   }
 }
 
-class RatedHandler implements ApiHandler {
-  readonly kind: 'unary' | 'stream';
+class RatedHandler extends PassingHandler {
   private readonly rates: RateLimits;
-  private readonly inner: ApiHandler;
 
   constructor(rates: RateLimits, inner: ApiHandler) {
-    this.kind = inner.kind;
+    super(inner);
     this.rates = rates;
-    this.inner = inner;
   }
 
-  opened(call: ApiCall): void {
-    this.inner.opened?.(call);
-  }
-
-  message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
+  override message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
     const refused = this.rates.refusal(call);
     if (refused === null) this.inner.message(call, bytes, start, end);
     else if (call.isOpen) call.fail(refused.code, refused.message);
-  }
-
-  halfClosed(call: ApiCall): void {
-    this.inner.halfClosed?.(call);
-  }
-
-  drained(call: ApiCall): void {
-    this.inner.drained?.(call);
-  }
-
-  closed(call: ApiCall): void {
-    this.inner.closed?.(call);
   }
 }

@@ -1,40 +1,18 @@
 import type { CallersByHeader, MethodFigures } from '@etsd/rpc';
-import type { ApiCall, ApiHandler, CallFigures } from '../context.ts';
+import type { ApiHandler, CallFigures } from '../context.ts';
+import { PassingHandler } from '../passing-handler.ts';
 import { isStream } from '../rpc-metrics.ts';
 
 /** A handler as calls find it that do not come over gRPC: they are counted among the method's all the same. */
-export class CountedHandler implements ApiHandler, CallFigures {
-  readonly kind: 'unary' | 'stream';
+export class CountedHandler extends PassingHandler implements CallFigures {
   readonly figures: CallFigures = this;
-  private readonly inner: ApiHandler;
   private readonly method: MethodFigures;
   private readonly callers: { calls: number };
 
   constructor(inner: ApiHandler, method: MethodFigures, callers: CallersByHeader) {
-    this.kind = inner.kind;
-    this.inner = inner;
+    super(inner);
     this.method = method;
     this.callers = callers.of(isStream(method.path) ? 'stream' : 'unary', undefined);
-  }
-
-  opened(call: ApiCall): void {
-    this.inner.opened?.(call);
-  }
-
-  message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
-    this.inner.message(call, bytes, start, end);
-  }
-
-  halfClosed(call: ApiCall): void {
-    this.inner.halfClosed?.(call);
-  }
-
-  closed(call: ApiCall): void {
-    this.inner.closed?.(call);
-  }
-
-  drained(call: ApiCall): void {
-    this.inner.drained?.(call);
   }
 
   begin(): void {

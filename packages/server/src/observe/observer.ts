@@ -8,6 +8,7 @@ import { hostOf } from '@etsd/rpc';
 import type { Guard } from '../access.ts';
 import { levelOf } from '../audit/audit-log.ts';
 import type { ApiCall, ApiHandler, ApiWorld } from '../context.ts';
+import { PassingHandler } from '../passing-handler.ts';
 import { prefixOf, shownPrefix } from '../space/largest-prefixes.ts';
 import { SpanKind } from '../tracing/otlp.ts';
 import type { SpanContext } from '../tracing/span-context.ts';
@@ -193,9 +194,7 @@ function shortened(key: string): string {
   return prefix === key ? shownPrefix(key) : `${shownPrefix(prefix)}...`;
 }
 
-export class ObservedHandler implements ApiHandler {
-  readonly kind: 'unary' | 'stream';
-  readonly inner: ApiHandler;
+export class ObservedHandler extends PassingHandler {
   readonly service: string;
   readonly method: string;
   /** Without package: `KV/Put`. */
@@ -207,8 +206,7 @@ export class ObservedHandler implements ApiHandler {
   private readonly usage: UsageMeter;
 
   constructor(observer: Observer, path: string, inner: ApiHandler) {
-    this.kind = inner.kind;
-    this.inner = inner;
+    super(inner);
     const slash = path.lastIndexOf('/');
     this.service = path.slice(1, slash);
     this.method = path.slice(slash + 1);
@@ -221,11 +219,7 @@ export class ObservedHandler implements ApiHandler {
     this.usage = observer.parts.usage;
   }
 
-  opened(call: ApiCall): void {
-    this.inner.opened?.(call);
-  }
-
-  message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
+  override message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
     this.usage.count(call, this.find, this.isWrite, bytes, start, end);
     if (this.kind === 'stream') {
       this.observer.asked(this, call, bytes, start, end);
@@ -235,15 +229,7 @@ export class ObservedHandler implements ApiHandler {
     this.inner.message(call, bytes, start, end);
   }
 
-  halfClosed(call: ApiCall): void {
-    this.inner.halfClosed?.(call);
-  }
-
-  drained(call: ApiCall): void {
-    this.inner.drained?.(call);
-  }
-
-  closed(call: ApiCall): void {
+  override closed(call: ApiCall): void {
     this.inner.closed?.(call);
     const { notes } = call;
     if (!(notes instanceof RequestTrace)) return;
@@ -252,22 +238,15 @@ export class ObservedHandler implements ApiHandler {
   }
 }
 
-class ProposingHandler implements ApiHandler {
-  readonly kind: 'unary' | 'stream';
+class ProposingHandler extends PassingHandler {
   private readonly tracer: Tracer;
-  private readonly inner: ApiHandler;
 
   constructor(tracer: Tracer, inner: ApiHandler) {
-    this.kind = inner.kind;
+    super(inner);
     this.tracer = tracer;
-    this.inner = inner;
   }
 
-  opened(call: ApiCall): void {
-    this.inner.opened?.(call);
-  }
-
-  message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
+  override message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
     const { notes } = call;
     this.tracer.current = notes instanceof RequestTrace ? notes.span : null;
     try {
@@ -275,17 +254,5 @@ class ProposingHandler implements ApiHandler {
     } finally {
       this.tracer.current = null;
     }
-  }
-
-  halfClosed(call: ApiCall): void {
-    this.inner.halfClosed?.(call);
-  }
-
-  drained(call: ApiCall): void {
-    this.inner.drained?.(call);
-  }
-
-  closed(call: ApiCall): void {
-    this.inner.closed?.(call);
   }
 }
