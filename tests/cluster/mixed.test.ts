@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { Prng } from '@etsd/base';
 import { type RunOptions, run } from '../differential/runner.ts';
 import { needsPeer } from '../support/binaries.ts';
-import type { ClusterMember, TestCluster } from '../support/cluster.ts';
+import type { ClusterMember, Status, TestCluster } from '../support/cluster.ts';
+import { eventually } from '../support/conditions.ts';
 import type { Product } from '../support/server.ts';
 import { ClusterSide, prepareMixed } from './cluster-side.ts';
 
@@ -29,11 +30,17 @@ function acts(side: ClusterSide, note: (text: string) => void): NonNullable<RunO
     // What etcd 3.5 replays after a crash may come out differently (see the differential test); this leaves it nothing.
     if (product === 'etcd') await cluster.client(away).expect('Maintenance/Defragment', {});
     await away.kill();
-    // Entries that leave the store as it is, so that the log behind the one who is away is sure to be cut.
-    for (let count = 0; count < 60; count++) {
-      await cluster.ask('Lease/LeaseGrant', { ID: '424242', TTL: '1000' }, /already exists/);
-      await cluster.ask('Lease/LeaseRevoke', { ID: '424242' }, /not found/);
-    }
+    const leader = await cluster.agreed();
+    const { index } = (await cluster.status(leader, 10_000)) as Status;
+    // Entries that leave the store as it is, until the log behind the one who is away is cut: a leader of ours keeps what a
+    // follower lacks for as long as it takes the follower for one that answers.
+    await eventually(60_000, 'the log behind the one who is away is cut', async () => {
+      for (let count = 0; count < 20; count++) {
+        await cluster.ask('Lease/LeaseGrant', { ID: '424242', TTL: '1000' }, /already exists/);
+        await cluster.ask('Lease/LeaseRevoke', { ID: '424242' }, /not found/);
+      }
+      return firstIndex(await cluster.agreed()) > index + 1 || null;
+    });
     await cluster.agreed();
     note(`${product} is away`);
   };
@@ -65,6 +72,15 @@ function acts(side: ClusterSide, note: (text: string) => void): NonNullable<RunO
 /** Whether the last start of a member was followed by the install of a snapshot, by what both products log. */
 function cameBySnapshot(member: ClusterMember): boolean {
   return member.logs.slice(-member.lineCount).some((line) => /applied snapshot/.test(line));
+}
+
+/** The first index a member's log still holds, by what both products log when they cut it; 0 if it never did. */
+function firstIndex(member: ClusterMember): number {
+  const cuts = member.logs.map((line) =>
+    /"cut the log".*"firstIndex":(\d+)|"compacted Raft logs","compact-index":(\d+)/.exec(line),
+  );
+  const last = cuts.findLast((cut) => cut !== null);
+  return Number(last?.[1] ?? last?.[2] ?? 0);
 }
 
 async function hashesAreEqual(cluster: TestCluster): Promise<void> {
