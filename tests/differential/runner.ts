@@ -208,6 +208,10 @@ class Runner {
       if (Number(request['revision']) <= this.compactRevision) request = { revision: String(this.revision) };
       if (this.revision === this.compactRevision) return;
     }
+    if (method === 'Maintenance/HashKV' && (await this.isKeylessCompaction(Number(request['revision'])))) {
+      if (this.revision === this.compactRevision) return;
+      request = { revision: String(this.revision) };
+    }
     let [left, right] = await this.ask(method, request);
     this.tally(method, left.code);
     // A server that ends takes a moment to be seen to have ended.
@@ -290,6 +294,19 @@ class Runner {
     for (const client of this.clients) client.close();
     await act();
     this.connect();
+  }
+
+  /** Where no key is left at the revision of a compaction, etcd has a hash of it that differs from everybody else's (COMPAT.md). */
+  private async isKeylessCompaction(revision: number): Promise<boolean> {
+    if (revision !== this.compactRevision || revision === 0) return false;
+    const everything = {
+      key: Buffer.from([0]),
+      range_end: Buffer.from([0]),
+      revision: String(revision),
+      count_only: true,
+    };
+    const [{ response }] = await this.ask('KV/Range', everything);
+    return response !== null && Number(response['count'] ?? 0) === 0;
   }
 
   private async restart(hard: boolean): Promise<void> {

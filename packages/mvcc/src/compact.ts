@@ -58,8 +58,9 @@ export class Compaction {
     const { index, backend } = this.source;
     if (this.hash !== null) {
       if (!this.hash.slice(budget * HASH_BYTES_PER_RECORD)) return false;
-      const { hash, hashRevision, compactRevision } = this.hash;
-      this.hashes.add(new KnownHash(hash, hashRevision, compactRevision));
+      const { hash, hashRevision, compactRevision, keepsOnlyDeletions } = this.hash;
+      // Who has yet to get here computes another one for these revisions, and would be taken for damaged.
+      if (!keepsOnlyDeletions) this.hashes.add(new KnownHash(hash, hashRevision, compactRevision));
       this.hash = null;
     }
     if (!this.inPass) {

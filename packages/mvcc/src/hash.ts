@@ -94,6 +94,13 @@ export class KvHash implements KvHashJob {
   private keepsAny: boolean | null = null;
   /** The slot from which on a key is looked for; −1 where nobody has to know. */
   private slotAt = -1;
+  /** A compaction asks that keeps a deletion made at the revision. */
+  private keepsDeletion = false;
+  /**
+   * Such deletions are all that it keeps, and what is below the compacted revision was left out because of them: nobody
+   * else's hash of this revision does, as to a reader no key exists.
+   */
+  keepsOnlyDeletions = false;
 
   /**
    * `release` is called once, at the end: until then the index must keep what a reader at `compactRevision` sees.
@@ -129,13 +136,16 @@ export class KvHash implements KvHashJob {
 
   /** Goes on looking whether any key exists at the revision; true once that is known. */
   private lookForKeys(slots: number): boolean {
-    const { index, slotAt } = this;
-    const found = index.hasKeysAt(this.hashRevision, this.beforeCompaction, slotAt, slotAt + slots);
-    if (!found && slotAt + slots < index.slotsEnd) {
-      this.slotAt += slots;
+    const { hashRevision, index, slotAt } = this;
+    const end = slotAt + slots;
+    const found = index.hasKeysAt(hashRevision, false, slotAt, end);
+    if (!found && this.beforeCompaction) this.keepsDeletion ||= index.hasKeysAt(hashRevision, true, slotAt, end);
+    if (!found && end < index.slotsEnd) {
+      this.slotAt = end;
       return false;
     }
-    this.keepsAny = found;
+    this.keepsOnlyDeletions = !found && this.keepsDeletion;
+    this.keepsAny = found || this.keepsDeletion;
     this.slotAt = -1;
     return true;
   }

@@ -50,4 +50,11 @@ export const REGRESSIONS: readonly Regression[] = [
     found:
       'the operator forgot a member whose addition was refused, and took an I/O error for damage: no quorum was left',
   },
+  {
+    seed: 105777,
+    seconds: 5,
+    plan: {},
+    found:
+      'a compaction at the deletion of the last key gave a hash that members which were yet to get there did not have',
+  },
 ];
