@@ -1,7 +1,8 @@
 /**
- * Attackers and other clients sit at machines of their own. Here the member gets processors of its own, before an attack and
- * meanwhile: what they take to attack, and to measure, is not what is to be measured. Where there are only two, attacker
- * and clients share one, and he runs when nobody else wants to.
+ * Attackers and other clients sit at machines of their own: what they take to attack, and to measure, is not what is to be
+ * measured. Here the attacker gets one processor, on which he runs when nobody else wants to, so that he takes from nobody
+ * but by what the kernel does for him; the clients are beside him, or have one too, before an attack and meanwhile. The
+ * member has the others, and where there are only two, both: its threads for the disk go where the event loop is not.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -21,7 +22,7 @@ export function standApart(): Places | undefined {
   if (order.length < 2) return undefined;
   const [his, second] = order as [number, number];
   const clients = order.length > 2 ? second : his;
-  const member = order.filter((processor) => processor !== his && processor !== clients);
+  const member = order.length > 2 ? order.slice(2) : order;
   const move = (to: readonly number[]): boolean =>
     spawnSync('taskset', ['-a', '-c', '-p', to.join(','), String(process.pid)]).status === 0;
   if (!move([clients])) return undefined;

@@ -4,7 +4,7 @@
  * logins ride in their writes, a few in each, so that no write waits for a sync that only logins needed; else they go in
  * groups, a group now and then, all of it in one sync.
  *
- *     add ─▶ waiting ─┬─ others write: a few of them in each of their writes, 800 a second
+ *     add ─▶ waiting ─┬─ others write: a few of them in each of their writes, 1,600 a second
  *                     └─ nobody writes: a group every eight milliseconds
  */
 import { RingQueue } from '@etsd/base';
@@ -15,7 +15,7 @@ const GROUP = 16;
 /** … and the time from one group to the next, in milliseconds: two thousand logins a second. */
 const GROUP_EVERY_MS = 8;
 /** Logins a millisecond while others write. What was not used is kept up to a group's worth. */
-const RIDERS_PER_MS = 0.8;
+const RIDERS_PER_MS = 1.6;
 /** Nobody writes if there was no write for so long. */
 const ALONE_MS = 20;
 
