@@ -11,4 +11,4 @@ export {
 export { PAGE_SIZE } from './limits.ts';
 export type { Page } from './page.ts';
 export { BoltBucket, BoltFile, type BoltOptions, LeafCursor, PageSet } from './reader.ts';
-export { BoltWriter, type BoltWriterOptions } from './writer.ts';
+export { type BoltPlace, BoltWriter, type BoltWriterOptions } from './writer.ts';
