@@ -72,6 +72,12 @@ function named(commands: readonly Command[], word: string): Command | null {
   return beginning.length === 1 ? (beginning[0] as Command) : null;
 }
 
+/** Both, but of a name that is in both only the one behind: a command below another has its own word for it. */
+export function overlaid(flags: readonly Flag[], added: readonly Flag[]): Flag[] {
+  const names = new Set(added.map((flag) => flag.name));
+  return [...flags.filter((flag) => !names.has(flag.name)), ...added];
+}
+
 /** Finds the command. Throws `Failure` for a first word that is none. */
 export function findCommand(program: Program, all: readonly string[]): Found {
   let { commands } = program;
@@ -97,12 +103,12 @@ export function findCommand(program: Program, all: readonly string[]): Found {
     words = [...words.slice(0, at), ...words.slice(at + 1)];
     command = next;
     path.push(next.name);
-    ownFlags = [
-      ...ownFlags.filter((flag) => path.length > 1 && flag !== HELP_FLAG),
-      ...(next.sharedFlags ?? []),
-      ...(next.flags ?? []),
-    ];
-    flags = [...flags, ...(next.sharedFlags ?? []), ...(next.flags ?? [])];
+    const added = [...(next.sharedFlags ?? []), ...(next.flags ?? [])];
+    ownFlags = overlaid(
+      ownFlags.filter((flag) => path.length > 1 && flag !== HELP_FLAG),
+      added,
+    );
+    flags = overlaid(flags, added);
     commands = next.commands ?? [];
   }
   return { command, path, flags, ownFlags, words };
