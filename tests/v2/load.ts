@@ -37,7 +37,7 @@ class Client {
   done = 0;
   private readonly socket: Socket;
   private readonly request: Buffer;
-  private rest = Buffer.alloc(0);
+  private rest: Buffer = Buffer.alloc(0);
   private isAsking = true;
   private finished: (error: Error | null) => void = () => {};
 

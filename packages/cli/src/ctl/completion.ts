@@ -1,7 +1,6 @@
 /** Completion scripts. They hold the words themselves, so that a tab costs no start of this program. */
 import type { Command, Program } from './command.ts';
-import type { Flag } from './flags.ts';
-import { overlaid } from './tree.ts';
+import { type Flag, overlaid } from './flags.ts';
 
 interface Entry {
   /** The words that lead here, '' for the top. */

@@ -2,7 +2,7 @@
 import type { Command, Program } from './command.ts';
 import { completionScript, SHELLS } from './completion.ts';
 import { Failure } from './failure.ts';
-import { type Flag, nearest } from './flags.ts';
+import { type Flag, nearest, overlaid } from './flags.ts';
 import { HELP_FLAG } from './global-flags.ts';
 import { globalOptions } from './help.ts';
 
@@ -70,12 +70,6 @@ function named(commands: readonly Command[], word: string): Command | null {
   if (exact !== undefined) return exact;
   const beginning = commands.filter((command) => command.name.startsWith(word));
   return beginning.length === 1 ? (beginning[0] as Command) : null;
-}
-
-/** Both, but of a name that is in both only the one behind: a command below another has its own word for it. */
-export function overlaid(flags: readonly Flag[], added: readonly Flag[]): Flag[] {
-  const names = new Set(added.map((flag) => flag.name));
-  return [...flags.filter((flag) => !names.has(flag.name)), ...added];
 }
 
 /** Finds the command. Throws `Failure` for a first word that is none. */

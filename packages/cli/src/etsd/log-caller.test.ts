@@ -13,5 +13,5 @@ test('a line tells where in the source it was written', () => {
   logger.setLevel('warn');
   const callers = lines.map((line) => (JSON.parse(line) as { caller: string }).caller);
   assert.match(callers[0] ?? '', /^cli\/etsd\/log-caller\.test\.ts:12$/);
-  assert.match(callers[1] ?? '', /^cli\/etsd\/log-caller\.test\.ts:13$/, 'what the logger says itself is its caller\'s');
+  assert.match(callers[1] ?? '', /^cli\/etsd\/log-caller\.test\.ts:13$/, "what the logger says itself is its caller's");
 });
