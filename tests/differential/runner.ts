@@ -77,6 +77,7 @@ class Runner {
   private watches: Watches | null = null;
   private revision = 1;
   private compactRevision = 0;
+  private compactRevisionAtCrash = -1;
   private timeSlack: number;
   private readonly counts = new Map<string, number>();
 
@@ -199,8 +200,11 @@ class Runner {
       // etcd 3.5 would lose such a key for good, and end itself when a watcher asks for its previous value (COMPAT.md).
       if (this.watches?.remakesKey(Number(request['revision'])) === true) return;
     }
-    // The hash that a compaction computed, also one at 0, is kept in memory only: who was restarted computes another one.
-    if (method === 'Maintenance/HashKV' && this.options.rightSide !== undefined) {
+    // The hash that a compaction computed, also one at 0, is kept in memory only: who was restarted computes another one,
+    // unless the compaction was so close before a crash that it is carried out again.
+    const mayDiffer =
+      this.options.rightSide !== undefined || Number(request['revision']) === this.compactRevisionAtCrash;
+    if (method === 'Maintenance/HashKV' && mayDiffer) {
       if (Number(request['revision']) <= this.compactRevision) request = { revision: String(this.revision) };
       if (this.revision === this.compactRevision) return;
     }
@@ -289,6 +293,7 @@ class Runner {
   }
 
   private async restart(hard: boolean): Promise<void> {
+    if (hard) this.compactRevisionAtCrash = this.compactRevision;
     await this.watches?.end();
     // etcd 3.5 replays after a crash what its database had not committed, and a transaction that had been refused for
     // reading a compacted revision may then succeed. A defragmentation commits, so that it has nothing to replay.

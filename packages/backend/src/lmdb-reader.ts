@@ -216,7 +216,10 @@ export class LmdbReader implements BackendReader {
    * the checksum kept beside them. Throws a `CorruptionError` at the first thing that is wrong.
    */
   async check(pause: () => Promise<void>): Promise<StoreCheck> {
-    const used = new Uint8Array(this.meta.lastPage + 1);
+    // The number of the last page is only as good as the file; what lies behind its end is never read.
+    const used = new Uint8Array(
+      Math.max(2, Math.min(this.meta.lastPage + 1, Math.ceil(this.fileBytes / this.pageBytes))),
+    );
     used[0] = 1;
     used[1] = 1;
     this.used = used;
@@ -313,6 +316,7 @@ export class LmdbReader implements BackendReader {
       if (entry < FIRST_PAGE || entry + run - 1 > this.meta.lastPage) {
         throw this.damage(`page ${entry} is listed as free, the last one is ${this.meta.lastPage}`, leaf.number);
       }
+      if (free.length + run > this.meta.lastPage) throw this.damage('pages are listed as free twice', leaf.number);
       for (let page = entry; page < entry + run; page++) free.push(page);
       run = 1;
     }

@@ -52,7 +52,6 @@ export {
   REQUEST_OVERHEAD_BYTES,
 } from './limits.ts';
 export { LineLogger, type LogSink } from './log-lines.ts';
-export { runMember } from './member.ts';
 export type { Member, MemberParts } from './member-parts.ts';
 export type { BcryptEngine } from './passwords.ts';
 export type { PeerLinks } from './peers.ts';
@@ -63,6 +62,7 @@ export { type ClosableReader, type Migration, type MigrationOptions, migrateFrom
 export { type Inspection, type InspectOptions, inspectDirectory } from './rescue/inspect.ts';
 export { planRecovery, type RecoverOptions, type RecoveryPlan, recoverMember } from './rescue/recover.ts';
 export { migrateToEtcd } from './rescue/to-etcd.ts';
+export { runMember } from './run-member.ts';
 export { MemberSnapshots, type MemberSnapshotsParts } from './snapshots/member-snapshots.ts';
 export { type RecoverParts, recoverInstalledSnapshot } from './snapshots/recover.ts';
 export {

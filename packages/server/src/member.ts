@@ -1,43 +1,40 @@
 import type { Backend } from '@etsd/backend';
 import { U64_ZERO, u64ToHex } from '@etsd/base';
 import type { Store } from '@etsd/mvcc';
-import { AlarmType, HeaderTemplate } from '@etsd/proto';
+import { HeaderTemplate } from '@etsd/proto';
 import { HttpTransport, type HttpTransportOptions, type OpenedLog, ReplicationNode } from '@etsd/replication';
 import { RpcServer } from '@etsd/rpc';
-import type { TlsOptions, World } from '@etsd/runtime';
+import type { TlsOptions } from '@etsd/runtime';
 import type { State } from '@etsd/state';
 import { Access, GuardedServer } from './access.ts';
 import { registerObserve } from './api/observe.ts';
 import { MeasuredApplier } from './apply-metrics.ts';
 import type { Archiver } from './archive/archiver.ts';
 import { LogTail } from './archive/log-stretches.ts';
-import { openArchive, startCommands } from './archive/member-archive.ts';
+import { openArchive } from './archive/member-archive.ts';
 import type { CommandRunner } from './archive/sender.ts';
 import type { AuditSink } from './audit/audit-buffer.ts';
-import { bcryptCost, openTokens } from './auth-parts.ts';
-import { checkFirstStart } from './bootstrap/first-start.ts';
+import { bcryptCost } from './auth-parts.ts';
 import { openLog, type StartingLog } from './bootstrap/open-log.ts';
 import { MemberRemovedError } from './bootstrap/removed.ts';
 import { admitClients, type ClientSide, showFigures } from './client-side.ts';
-import type { MemberConfig } from './config/config.ts';
 import { isSecure } from './config/validate-tls.ts';
 import type { MemberContext } from './context.ts';
-import { type DataDirectory, openDataDirectory } from './data-directory.ts';
+import type { DataDirectory } from './data-directory.ts';
 import { makeDebugRoutes } from './debug/member-debug.ts';
 import { AutoCompaction } from './duties/auto-compaction.ts';
 import { CommitBatches } from './duties/commit-batches.ts';
 import { CompactionSlices } from './duties/compaction-slices.ts';
-import { DiskSpace } from './duties/disk-space.ts';
 import { DurableIndex } from './duties/durable-index.ts';
 import { versionRefusal } from './duties/version-rules.ts';
-import { MemberKeys } from './encryption/member-keys.ts';
+import type { MemberKeys } from './encryption/member-keys.ts';
 import { Abuse } from './guard/abuse.ts';
-import { MemberGuard, openAuditSink } from './guard/member-guard.ts';
+import { MemberGuard } from './guard/member-guard.ts';
 import type { HttpMember } from './http/routes.ts';
 import { httpMember } from './http-member.ts';
 import { MemberIntegrity } from './integrity/member-integrity.ts';
 import { COMMIT_OPERATIONS_MAX, COMPACTION_SLICE_MS } from './limits.ts';
-import { Gate, withBoundPorts } from './listeners.ts';
+import type { Gate } from './listeners.ts';
 import { type FullDisk, logPlace, type OpenedData, openData, placesOf } from './member-data.ts';
 import { memberLimits, rpcLimits } from './member-limits.ts';
 import { MemberMetrics } from './member-metrics.ts';
@@ -48,17 +45,13 @@ import { attachPeerMetrics } from './peer-metrics.ts';
 import { type PeerLinks, PeerSide } from './peers.ts';
 import { attachProcessMetrics } from './process-metrics.ts';
 import { publishMember } from './publish.ts';
-import { clearNoSpace, isNoSpaceRaised, raiseNoSpace } from './quota.ts';
 import { attachRpcMetrics, CLIENT_VERSION_HEADER, isStream } from './rpc-metrics.ts';
 import { registerServices, type Services } from './services.ts';
 import { MemberSnapshots } from './snapshots/member-snapshots.ts';
 import { SnapshotMetrics } from './snapshots/snapshot-metrics.ts';
-import { HeldAlarm } from './space/held-alarm.ts';
-import { LargestPrefixes } from './space/largest-prefixes.ts';
-import { attachSpaceMetrics } from './space/space-metrics.ts';
-import { SpaceWatch } from './space/space-watch.ts';
+import { MemberSpace } from './space/member-space.ts';
 import { attachTlsMetrics } from './tls/figures.ts';
-import { openTlsSides, type TlsSides } from './tls/open-sides.ts';
+import type { TlsSides } from './tls/open-sides.ts';
 import type { Tokens } from './tokens.ts';
 import { attachV2Metrics } from './v2-metrics.ts';
 import { MIN_CLUSTER_VERSION, PROTOCOL_VERSION } from './version.ts';
@@ -70,45 +63,8 @@ const PREFIXES_TOLD = 5;
 /** A member that learns of its removal goes on this many heartbeats. */
 const REMOVED_DELAY_TICKS = 10;
 
-/**
- * Runs one member made of these parts; resolves when clients are served. Rejects with an `OperatorError` on what the
- * operator can mend.
- */
-export async function runMember(given: MemberParts): Promise<Member> {
-  const { world: plainWorld, logger } = given;
-  const keys = await MemberKeys.open(given);
-  const world = keys?.world ?? plainWorld;
-  const tls = await openTlsSides(world, given.config, logger);
-  const gates = await bindGates(world, given.config, tls);
-  const config = withBoundPorts(given.config, gates.clients);
-  const parts: MemberParts = { ...given, world, config };
-  try {
-    await checkFirstStart(parts);
-    // Keys that can not be used are told before anything is made on disk.
-    const tokens = await openTokens(world, logger, config.authToken, config.authTokenTtlSeconds);
-    const auditSink = await openAuditSink(world, config.guard.audit);
-    const directory = await openDataDirectory(world, config, logger, parts.loadBackend);
-    let commands: CommandRunner | null = null;
-    try {
-      commands = startCommands(parts);
-      const member = await RunningMember.open(parts, directory, gates, { tokens, auditSink, commands, keys });
-      await member.serve();
-      return member;
-    } catch (error) {
-      commands?.close();
-      await directory.lock.release();
-      throw error;
-    }
-  } catch (error) {
-    keys?.stop();
-    await gates.clients.close();
-    await gates.peers.close();
-    throw error;
-  }
-}
-
 /** What is opened before anything is made on disk, since it may be wrong. */
-interface Openings {
+export interface Openings {
   readonly tokens: Tokens;
   readonly auditSink: AuditSink | null;
   readonly commands: CommandRunner | null;
@@ -116,27 +72,18 @@ interface Openings {
 }
 
 /** The addresses of a member. */
-interface Gates {
+export interface Gates {
   readonly tls: TlsSides;
   readonly clients: Gate;
   readonly peers: Gate;
-}
-
-async function bindGates(world: World, config: MemberConfig, tls: TlsSides): Promise<Gates> {
-  const peers = await Gate.forPeers(world, config, tls.peers);
-  try {
-    return { tls, peers, clients: await Gate.forClients(world, config, tls.clients) };
-  } catch (error) {
-    await peers.close();
-    throw error;
-  }
 }
 
 function versionOf({ serverVersion = PROTOCOL_VERSION }: MemberParts): string {
   return serverVersion;
 }
 
-class RunningMember implements Member {
+/** A member with all its parts: made by `open`, at work from `serve` on. */
+export class RunningMember implements Member {
   readonly replication: ReplicationNode;
   private readonly parts: MemberParts;
   private readonly keys: MemberKeys | null;
@@ -156,11 +103,8 @@ class RunningMember implements Member {
   private readonly snapshots: MemberSnapshots;
   private readonly compactions: CompactionSlices;
   private readonly commits: CommitBatches;
-  private readonly diskSpace: DiskSpace;
   private readonly integrity: MemberIntegrity;
-  private readonly heldAlarm: HeldAlarm;
-  private readonly prefixes: LargestPrefixes;
-  private readonly space: SpaceWatch;
+  private readonly space: MemberSpace;
   private readonly archiver: Archiver | null;
   private autoCompaction: AutoCompaction | null = null;
   private clients: ClientSide | null = null;
@@ -333,30 +277,19 @@ class RunningMember implements Member {
       quarantine: this.integrity.quarantine,
       tracer: this.observation.tracer,
     };
-    this.diskSpace = new DiskSpace({
-      places: placesOf(config, directory),
-      freeBytes: (path) => world.disk.freeBytes(path),
-      nowMs: () => world.clock.nowMs(),
-      every: (ms, callback) => world.timers.every(ms, callback, { ref: false }),
+    this.space = new MemberSpace({
+      world,
       logger,
+      config,
+      context,
+      state,
       backend,
-      isRaised: () => isNoSpaceRaised(context),
-      raise: (done) => raiseNoSpace(context, { done, fail: done }),
+      places: placesOf(config, directory),
+      heldPath: `${directory.memberDirectory}/nospace-held`,
+      counted: () => this.observation.tally.largest(PREFIXES_TOLD),
+      compact: (revision, done) => this.services.compact(revision, done),
     });
-    fullDisk.noticed = () => this.diskSpace.refused();
-    this.heldAlarm = new HeldAlarm({
-      disk: world.disk,
-      path: `${directory.memberDirectory}/nospace-held`,
-      alarms: state.alarms,
-      memberId: this.replication.memberId,
-      logger,
-    });
-    this.prefixes = new LargestPrefixes({
-      store,
-      after: (ms, callback) => world.timers.after(ms, callback, { ref: false }),
-      nowMs: () => world.clock.nowMs(),
-    });
-    this.space = this.watchSpace(context);
+    fullDisk.noticed = () => this.space.disk.refused();
     this.peers = new PeerSide({
       links: this.links,
       gate: gates.peers,
@@ -371,7 +304,7 @@ class RunningMember implements Member {
       context,
       peers: this.peers,
       links: this.links,
-      diskSpace: this.diskSpace,
+      diskSpace: this.space.disk,
       lessor,
       snapshots: this.snapshots.forClients,
       compactions: this.compactions,
@@ -391,7 +324,7 @@ class RunningMember implements Member {
       fail: parts.fail,
     });
     const { tally, usage } = this.observation;
-    registerObserve({ context, usage, tally, space: this.space, levels: parts.levels ?? null });
+    registerObserve({ context, usage, tally, space: this.space.watch, levels: parts.levels ?? null });
     this.integrity.onChange = (isQuarantined) => {
       this.services.health.set(!isQuarantined);
       if (isQuarantined) this.services.watch.endAll();
@@ -435,7 +368,7 @@ class RunningMember implements Member {
     });
     metrics.store.attach(store, backend, this.services.watch.hub, this.services.expiry);
     attachRpcMetrics(metrics.registry, this.rpc, config.metrics === 'extensive');
-    attachSpaceMetrics(metrics.registry, this.space, () => !state.auth.enabled);
+    this.space.attachMetrics(metrics.registry);
     this.observation.attachMetrics(metrics.registry);
     attachV2Metrics(metrics.registry, state.v2.stats, () => this.services.v2?.watchers ?? 0);
     this.integrity.attachMetrics(metrics.registry);
@@ -486,32 +419,6 @@ class RunningMember implements Member {
     }
   }
 
-  private watchSpace(context: MemberContext): SpaceWatch {
-    const { world, config, logger } = this.parts;
-    const { backend, replication, state, store } = this;
-    return new SpaceWatch({
-      quotaBytes: context.limits.quotaBytes,
-      backend,
-      every: (ms, callback) => world.timers.every(ms, callback, { ref: false }),
-      nowMs: () => world.clock.nowMs(),
-      logger,
-      prefixes: this.prefixes,
-      counted: () => this.observation.tally.largest(PREFIXES_TOLD),
-      alarm: () => ({
-        isRaised: isNoSpaceRaised(context),
-        isHeld: state.alarms.isHeld(replication.memberId, AlarmType.NOSPACE),
-      }),
-      isDiskLow: () => this.diskSpace.isLow,
-      clear: (done) => clearNoSpace(context, { done: () => done(undefined), fail: (error) => done(error.message) }),
-      revision: () => store.revision,
-      compactRevision: () => store.compactRevision,
-      isCompacting: () => store.compacting,
-      compact: (revision, done) => this.services.compact(revision, done),
-      compactsUnasked: config.upkeep.compactOnNoSpace,
-      defragmentPercent: config.upkeep.autoDefragmentPercent,
-    });
-  }
-
   private connect(opened: OpenedLog, tls: TlsOptions | null): PeerLinks {
     const { world, config, logger, connectPeers } = this.parts;
     const options: HttpTransportOptions = {
@@ -560,7 +467,7 @@ class RunningMember implements Member {
   async serve(): Promise<void> {
     const { config, logger } = this.parts;
     if (this.isRestarted && config.initialCorruptCheck) await this.services.duties.initialCheck();
-    await this.heldAlarm.open();
+    await this.space.open();
     await this.integrity.open();
     this.replication.start();
     this.showFigures();
@@ -568,7 +475,6 @@ class RunningMember implements Member {
     this.services.duties.start();
     this.peers.open();
     await this.untilLeaderKnown();
-    this.diskSpace.start();
     this.space.start();
     this.observation.start();
     const publishing = {
@@ -620,7 +526,7 @@ class RunningMember implements Member {
       member: this.shown,
       v2: this.services.v2,
       isAuthOn: () => this.state.auth.enabled,
-      space: () => this.space.explain(!this.state.auth.enabled),
+      space: () => this.space.explain(),
       misused: this.misused,
       debug: makeDebugRoutes(this.parts, this.replication, this.access),
     });
@@ -665,16 +571,14 @@ class RunningMember implements Member {
     this.observation.stop();
     this.compactions.stop();
     this.commits.stop();
-    this.diskSpace.stop();
     this.space.stop();
     this.integrity.stop();
-    this.prefixes.stop();
     await this.peers.close();
     this.gates.tls.clients?.stop();
     this.gates.tls.peers?.stop();
     await this.replication.stop();
     this.snapshots.stop();
-    await this.heldAlarm.settled();
+    await this.space.settled();
     await this.archiver?.stop();
     await this.backend.close();
     await this.directory.lock.release();

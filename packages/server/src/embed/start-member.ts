@@ -7,8 +7,8 @@ import type { Timers, World } from '@etsd/runtime';
 import { inProcessPath, LocalNetwork, type ManualClock, MemoryDisk, OwnedTimers } from '@etsd/runtime/memory';
 import { nodeWorld, readSecretFile, runSecretCommand } from '@etsd/runtime/node';
 import { buildConfig, type RawConfig } from '../config/config.ts';
-import { runMember } from '../member.ts';
 import type { Member, MemberParts } from '../member-parts.ts';
+import { runMember } from '../run-member.ts';
 
 export interface EmbedOptions {
   /** Where its data rests, to be found again by the next start. Without it everything is in memory and goes with it. */
