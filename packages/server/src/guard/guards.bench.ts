@@ -5,6 +5,7 @@ import { FakeWorld } from '../api/surroundings.fixture.ts';
 import { AuditBuffer } from '../audit/audit-buffer.ts';
 import { AuditLog } from '../audit/audit-log.ts';
 import type { ApiCall, ApiHandler } from '../context.ts';
+import { RequestTrace } from '../observe/request-trace.ts';
 import { Abuse } from './abuse.ts';
 import { Admission } from './admission.ts';
 
@@ -17,13 +18,16 @@ world.clock.wallMs = () => Date.now();
 const turns: (() => void)[] = [];
 world.timers.endOfTurn = (fn) => void turns.push(fn);
 
+/** As the observer leaves it, which stands before all of them. */
+const trace = new RequestTrace(world.clock);
+
 /** A call with only what guards look at. */
 class BenchCall {
   context: unknown = null;
   guard: unknown = null;
   guardBytes = 0;
   audit: unknown = null;
-  notes: ApiCall['notes'] = null;
+  notes: ApiCall['notes'] = trace;
   outcome = -1;
   readonly isOpen = true;
   readonly peerCommonName = '';
