@@ -32,8 +32,9 @@ import { startServer } from './servers.ts';
 
 /** Seconds for which each is loaded before it counts: code is compiled, files are made. */
 const WARMUP_SECONDS = 3;
-/** How long a signal may take. */
+/** How long a signal may take, and the load behind it that does not count: the one before each moment is the same. */
 const SWITCH_MS = 20;
+const SETTLING_SECONDS = 0.1;
 const CONTROL = 'control: nothing changed';
 const COLLECTOR_PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
 
@@ -55,8 +56,8 @@ interface Round {
 interface Side {
   readonly variant: string | null;
   load(seconds: number): Promise<Load>;
-  /** Switches on or off what is measured. */
-  turn(): Promise<void>;
+  /** Switches on or off what is measured; on at first. */
+  turn(isOn: boolean): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -104,11 +105,13 @@ async function side(variant: string | null, flags: readonly string[], tree?: str
   const server = await startServer('etsd', settings, dial);
   const options = optionsOf(row as NonNullable<typeof row>, server.endpoints, 0, PRELOADED_KEYS);
   const channels = await openChannels(dial, options);
+  let isOn = true;
   const isScraped = values.scrape && flags.length > 0;
   return {
     variant,
-    async turn() {
-      if (variant !== CONTROL) server.signal('SIGWINCH');
+    async turn(wanted) {
+      if (variant !== CONTROL && wanted !== isOn) server.signal('SIGWINCH');
+      isOn = wanted;
       await new Promise((done) => setTimeout(done, SWITCH_MS));
     },
     async close() {
@@ -174,20 +177,19 @@ async function runSwitched(variants: readonly [string, string][], collector: str
     }
     for (const each of sides) {
       await each.load(WARMUP_SECONDS);
-      await each.turn();
+      await each.turn(false);
       await each.load(WARMUP_SECONDS / 3);
-      await each.turn();
     }
     for (let count = 0; count < Number(values.rounds); count++) {
       for (const each of sides) {
-        // On, off, off, on: what drifts with time cancels.
-        const first = await each.load(seconds);
-        await each.turn();
-        const second = mean(await each.load(seconds), await each.load(seconds));
-        await each.turn();
-        const both = mean(first, await each.load(seconds));
-        rounds.push({ row: values.row, variant: each.variant as string, group, without: second, with: both });
-        console.error(`${each.variant}: off ${second.perSecond.toFixed(0)}, on ${both.perSecond.toFixed(0)}`);
+        // On, off, off, on, or the other way round: what drifts with time cancels.
+        await each.load(seconds);
+        for (const isOn of count % 2 === 0 ? [true, false] : [false, true]) {
+          const [one, other] = [await moment(each, isOn, seconds), await moment(each, !isOn, seconds)];
+          const [on, without] = isOn ? [one, other] : [other, one];
+          rounds.push({ row: values.row, variant: each.variant as string, group, without, with: on });
+          console.error(`${each.variant}: off ${without.perSecond.toFixed(0)}, on ${on.perSecond.toFixed(0)}`);
+        }
       }
     }
   } finally {
@@ -196,11 +198,11 @@ async function runSwitched(variants: readonly [string, string][], collector: str
   return rounds;
 }
 
-function mean(one: Load, other: Load): Load {
-  return {
-    perSecond: (one.perSecond + other.perSecond) / 2,
-    cpuMicros: (one.cpuMicros + other.cpuMicros) / 2,
-  };
+/** One moment of a member, after others like it. */
+async function moment(side: Side, isOn: boolean, seconds: number): Promise<Load> {
+  await side.turn(isOn);
+  await side.load(SETTLING_SECONDS);
+  return side.load(seconds);
 }
 
 function split(flags: string, collector: string, place: number): string[] {
