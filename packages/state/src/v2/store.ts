@@ -2,6 +2,7 @@ import type { V2Request } from '@etsd/proto';
 import { V2Code, V2Event, V2Failure, V2Shown } from './event.ts';
 import { V2History } from './history.ts';
 import type { V2Node } from './node.ts';
+import { V2Reading } from './reading.ts';
 import { deleteEvent, putEvent, putIndex, readEvents, readIndex, type V2Backend } from './records.ts';
 import { V2Stats } from './stats.ts';
 import { expiryOf } from './time.ts';
@@ -77,6 +78,18 @@ export class V2Store {
   get(path: string, isRecursive = false): V2Node | V2Failure {
     const found = this.tree.find(cleanPath(path), this.counter);
     return this.stats.note(isRecursive ? 'recursiveGets' : 'gets', found);
+  }
+
+  /** Begins to tell of a node; `closeReading` ends it. */
+  openReading(node: V2Node, isRecursive: boolean): V2Reading {
+    const reading = new V2Reading(node, isRecursive, this.nowMs());
+    this.tree.readings.add(reading);
+    return reading;
+  }
+
+  /** It is told, or nobody listens any more. */
+  closeReading(reading: V2Reading): void {
+    this.tree.readings.delete(reading);
   }
 
   /** Changes that no client sees. */
