@@ -13,6 +13,7 @@
  * ```
  */
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import { CorruptionError } from '@etsd/base';
 import type { BackendReader, Visit } from './backend.ts';
 import { type Bucket, STORED_BUCKETS } from './buckets.ts';
@@ -105,6 +106,7 @@ interface Leaf {
 export class LmdbReader implements BackendReader {
   readonly path: string;
   private readonly fd: number;
+  private readonly isFrozen: boolean;
   private readonly fileBytes: number;
   private readonly meta: Meta;
   private readonly pageBytes: number = 4096;
@@ -122,23 +124,28 @@ export class LmdbReader implements BackendReader {
   private overflow = 0;
   private seen = 0;
 
-  /** Throws a `CorruptionError` where the beginning of the file is damaged. */
-  constructor(path: string) {
+  /**
+   * Throws a `CorruptionError` where the beginning of the file is damaged. `frozenFd` is a file that is in use meanwhile
+   * (`Backend.freezeFile`), and stays open.
+   */
+  constructor(path: string, frozenFd = -1) {
     this.path = path;
-    this.fd = openSync(path, 'r');
+    this.isFrozen = frozenFd >= 0;
+    this.fd = this.isFrozen ? frozenFd : openSync(path, 'r');
     try {
+      this.meta = this.isFrozen ? this.steadyMeta() : this.pickMeta();
+      // Behind the metas: a file that is in use grows.
       this.fileBytes = fstatSync(this.fd).size;
-      this.meta = this.pickMeta();
       this.pageBytes = this.meta.pageBytes;
       this.tables = this.readTables();
     } catch (error) {
-      closeSync(this.fd);
+      this.close();
       throw error;
     }
   }
 
   close(): void {
-    closeSync(this.fd);
+    if (!this.isFrozen) closeSync(this.fd);
   }
 
   /** What the engine noted about the file under this key, or null. */
@@ -205,7 +212,10 @@ export class LmdbReader implements BackendReader {
    * the checksum kept beside them. Throws a `CorruptionError` at the first thing that is wrong.
    */
   async check(pause: () => Promise<void>): Promise<StoreCheck> {
-    const used = new Uint8Array(this.meta.lastPage + 1);
+    // The number of the last page is only as good as the file; what lies behind its end is never read.
+    const used = new Uint8Array(
+      Math.max(2, Math.min(this.meta.lastPage + 1, Math.ceil(this.fileBytes / this.pageBytes))),
+    );
     used[0] = 1;
     used[1] = 1;
     this.used = used;
@@ -302,6 +312,7 @@ export class LmdbReader implements BackendReader {
       if (entry < FIRST_PAGE || entry + run - 1 > this.meta.lastPage) {
         throw this.damage(`page ${entry} is listed as free, the last one is ${this.meta.lastPage}`, leaf.number);
       }
+      if (free.length + run > this.meta.lastPage) throw this.damage('pages are listed as free twice', leaf.number);
       for (let page = entry; page < entry + run; page++) free.push(page);
       run = 1;
     }
@@ -325,14 +336,28 @@ export class LmdbReader implements BackendReader {
     if (head.readUInt32LE(HEAD_BYTES) !== MAGIC)
       throw this.damage("it is not a file of etsd's store: it does not begin as one", 0);
     if (!isPageSize) throw this.damage(`a page size of ${pageBytes} bytes`, 0);
-    if (this.fileBytes < 2 * pageBytes) throw this.damage('the file ends within its first two pages', 0);
+    if (fstatSync(this.fd).size < 2 * pageBytes) throw this.damage('the file ends within its first two pages', 0);
     const [first, second, flushed] = this.readMetas(pageBytes);
     if (first === null || second === null) throw this.damage('one of the two first pages is none of a store', 0);
-    const bootId = ownBootId();
-    let picked = pick(first, second, bootId);
-    if (flushed !== null) picked = pick(picked, flushed, bootId);
+    let picked: Meta;
+    if (this.isFrozen) picked = first.transaction >= second.transaction ? first : second;
+    else {
+      const bootId = ownBootId();
+      picked = pick(first, second, bootId);
+      if (flushed !== null) picked = pick(picked, flushed, bootId);
+    }
     if (picked.lastPage < 1) throw this.damage('the first pages are not those of a store', 0);
     return picked;
+  }
+
+  /** While somebody writes: what is read twice and is the same was not being written. */
+  private steadyMeta(): Meta {
+    let before = this.pickMeta();
+    for (;;) {
+      const meta = this.pickMeta();
+      if (isDeepStrictEqual(meta, before)) return meta;
+      before = meta;
+    }
   }
 
   private readMetas(pageBytes: number): [Meta | null, Meta | null, Meta | null] {

@@ -22,6 +22,9 @@ const FREELIST_PAGE = 2;
 /** Both metas are valid and say the same, as in the copies that bbolt makes of a file. */
 const TRANSACTION = 2;
 
+/** Where a file is written: a disk, or whatever takes its bytes in order. */
+export type BoltPlace = Pick<Disk, 'open' | 'remove' | 'syncDirectory'>;
+
 export interface BoltWriterOptions {
   /** Bytes; a power of two. */
   readonly pageSize?: number;
@@ -42,7 +45,7 @@ export interface BoltWriterOptions {
  */
 export class BoltWriter {
   readonly path: string;
-  private readonly disk: Disk;
+  private readonly disk: BoltPlace;
   private readonly file: DiskFile;
   private readonly pageSize: number;
   private readonly chunks: ChunkQueue;
@@ -54,7 +57,7 @@ export class BoltWriter {
   private bucket: Buffer | null = null;
   private isFinished = false;
 
-  private constructor(disk: Disk, file: DiskFile, pageSize: number) {
+  private constructor(disk: BoltPlace, file: DiskFile, pageSize: number) {
     this.disk = disk;
     this.file = file;
     this.path = file.path;
@@ -67,7 +70,7 @@ export class BoltWriter {
   }
 
   /** Makes the file, which must not exist. */
-  static async create(disk: Disk, path: string, options: BoltWriterOptions = {}): Promise<BoltWriter> {
+  static async create(disk: BoltPlace, path: string, options: BoltWriterOptions = {}): Promise<BoltWriter> {
     return new BoltWriter(
       disk,
       await disk.open(path, 'create', { sealed: options.isSealed ?? false }),

@@ -27,7 +27,7 @@ import { type Schedule, scheduleOf, shrink } from './run/shrink.ts';
 import { type SimulateOptions, type SimulateResult, simulate } from './run/simulate.ts';
 
 const SECONDS = 30;
-const BENCH = { from: 1, to: 12, seconds: 20, warmUps: 4 };
+const BENCH = { from: 1, to: 12, seconds: 60, warmUps: 4 };
 
 const { values } = parseArgs({
   options: {

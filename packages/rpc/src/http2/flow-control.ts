@@ -1,5 +1,5 @@
 import { RingQueue } from '@etsd/base';
-import type { Connection } from './connection.ts';
+import type { ConnectionLife } from './connection-life.ts';
 import { ErrorCode } from './errors.ts';
 import { DEFAULT_WINDOW } from './frame.ts';
 import type { Stream } from './stream.ts';
@@ -9,7 +9,7 @@ import type { Stream } from './stream.ts';
  * messages take. (The windows towards the other side are numbers at the connection and its streams.)
  */
 export class ReceiveFlow {
-  private readonly connection: Connection;
+  private readonly connection: ConnectionLife;
   private window: number;
   private credit = 0;
   /** Bytes of half-received messages. */
@@ -20,7 +20,7 @@ export class ReceiveFlow {
   /** How many of the waiting have ended meanwhile and are only still in the queue. */
   private gone = 0;
 
-  constructor(connection: Connection) {
+  constructor(connection: ConnectionLife) {
     this.connection = connection;
     this.window = Math.max(connection.limits.connectionWindowBytes, DEFAULT_WINDOW);
   }

@@ -79,10 +79,10 @@ export function describer(path: string, write: KeyWriter): Describe {
 }
 
 /**
- * Copies the key of a put as it stands between the quotes of JSON; −1 where the put has to be described by `putFields`: its
- * key needs escapes or is long, or it has a lease. Else the key's length.
+ * Writes the key of a put as it stands between the quotes of JSON; −1 where the put has to be described by `putFields`: there
+ * is no room for its key, or it has a lease. Else the length of the text.
  */
-export function copyPlainPutKey(bytes: Buffer, start: number, end: number, target: Uint8Array): number {
+export function writePutKey(bytes: Buffer, start: number, end: number, target: Uint8Array): number {
   try {
     putView.parse(bytes, start, end);
   } catch {
@@ -90,17 +90,37 @@ export function copyPlainPutKey(bytes: Buffer, start: number, end: number, targe
   }
   const { keyStart, keyEnd } = putView;
   if (putView.lease !== NO_LEASE || keyEnd - keyStart > target.length) return -1;
+  let to = 0;
   for (let at = keyStart; at < keyEnd; at++) {
     const byte = bytes[at] as number;
-    if (byte < 0x20 || byte > 0x7e || byte === QUOTE || byte === BACKSLASH) return -1;
-    target[at - keyStart] = byte;
+    if (byte >= 0x20 && byte < 0x7f && byte !== QUOTE && byte !== BACKSLASH) target[to++] = byte;
+    else to = writeEscape(byte, target, to);
   }
-  return keyEnd - keyStart;
+  return to <= target.length ? to : -1;
+}
+
+/** As `escaped` has it; what is behind the end of the target is lost. */
+function writeEscape(byte: number, target: Uint8Array, at: number): number {
+  let to = at;
+  target[to++] = BACKSLASH;
+  if (byte === QUOTE) target[to++] = QUOTE;
+  else {
+    target[to++] = BACKSLASH;
+    target[to++] = byte === BACKSLASH ? BACKSLASH : LETTER_X;
+    target[to++] = byte === BACKSLASH ? BACKSLASH : hexDigit(byte >> 4);
+    if (byte !== BACKSLASH) target[to++] = hexDigit(byte & 15);
+  }
+  return to;
+}
+
+function hexDigit(digit: number): number {
+  return digit < 10 ? 0x30 + digit : 0x57 + digit;
 }
 
 const putView = new PutRequestView();
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+const LETTER_X = 0x78;
 
 function putFields(write: KeyWriter): Describe {
   const view = new PutRequestView();

@@ -4,10 +4,9 @@
  */
 import { type Backend, type BackendReader, BUCKETS, type Bucket } from '@etsd/backend';
 import { CorruptionError, OperatorError } from '@etsd/base';
-import { type BoltFile, BoltWriter, checkBoltFile } from '@etsd/boltfile';
+import { type BoltFile, type BoltPlace, BoltWriter, checkBoltFile } from '@etsd/boltfile';
 import { isRevisionKey, isTombstoneKey } from '@etsd/mvcc';
 import { KeyValueView } from '@etsd/proto';
-import type { Disk } from '@etsd/runtime';
 
 /** What is moved between two looks at the clock: about half a millisecond of the event loop. */
 const SLICE_RECORDS = 200;
@@ -39,7 +38,7 @@ export interface WriteOptions {
  */
 export async function writeStoreToBolt(
   source: BackendReader,
-  disk: Disk,
+  disk: BoltPlace,
   path: string,
   { pause, isDurable, isSealed = false }: WriteOptions,
 ): Promise<number> {

@@ -36,6 +36,7 @@ export abstract class LeaseOwner extends Worker {
   protected async renewLease(lease: string): Promise<LeaseAnswer> {
     const start = this.client.nowMs;
     const answer = await this.keepAlive(idOf(lease));
+    this.told(outcomeOf(answer));
     const ttl = answer.bytes === null ? 0 : LeaseKeepAliveResponse.decode(answer.bytes).TTL;
     const stands = answer.code !== StatusCode.OK || ttl > 0;
     return { isKnown: this.noted('renew', lease, start, answer, ttl), stands };

@@ -35,12 +35,15 @@ export class RecipeHolder extends Worker {
     const number = prng.below(plan.queues);
     try {
       const lease = await client.leases.hold(prng.between(1, 3));
+      this.told('ok');
       const held = this.holds(lease);
       await (prng.chance(0.5)
         ? this.lock(client, `lock/${number}`, lease, held)
         : this.lead(client, `poll/${number}`, lease, held));
-      if (prng.chance(0.5)) await lease.release();
-      else {
+      if (prng.chance(0.5)) {
+        await lease.release();
+        this.told('ok');
+      } else {
         held.lostAt = Math.min(held.lostAt, this.client.nowMs);
         await lease.abandon();
       }
@@ -89,7 +92,7 @@ export class RecipeHolder extends Worker {
       const tenure = await wait(patience.signal);
       const { revision } = tenure;
       const end = this.client.nowMs;
-      shared.calls++;
+      this.told('ok');
       shared.tenures++;
       shared.records.push({ type: 'tenure', name, key: keyFromBytes(tenure.key), revision, start, end });
       this.detail(`has ${name} as of ${revision}`);
@@ -102,6 +105,7 @@ export class RecipeHolder extends Worker {
   private async giveUp(tenure: Tenure): Promise<void> {
     this.shared.records.push({ type: 'given up', key: keyFromBytes(tenure.key), start: this.client.nowMs });
     await tenure.release();
+    this.told('ok');
   }
 
   private async lock(client: EtcdClient, name: string, lease: HeldLease, held: HeldRecord): Promise<void> {
@@ -149,11 +153,11 @@ export class RecipeHolder extends Worker {
     let revision = 0;
     try {
       revision = await write();
-      shared.calls++;
     } catch (error) {
       if (!(error instanceof EtcdError)) throw error;
       outcome = error instanceof LostError || error === ErrElectionNotLeader ? 'failed' : 'unknown';
     }
+    this.told(outcome);
     shared.records.push({ type: 'fenced', key, value, start, end: this.client.nowMs, outcome, revision });
     this.detail(`${key}=${value} → ${outcome}`);
     return outcome === 'ok';
@@ -162,6 +166,7 @@ export class RecipeHolder extends Worker {
   private async ask(client: EtcdClient, name: string): Promise<void> {
     const start = this.client.nowMs;
     const kv = await leader(client, name);
+    this.told('ok');
     const end = this.client.nowMs;
     const said = kv === null ? null : keyRecord(kv);
     this.shared.records.push({ type: 'leader', name, stream: 0, kv: said, revision: 0, start, end });

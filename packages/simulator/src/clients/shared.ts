@@ -15,8 +15,10 @@ export class Shared {
   recorded = 1;
   /** The newest revision that was compacted, 0 for none. */
   compacted = 0;
-  /** Requests that were answered, whatever the answer was. */
+  /** Requests that came to an end, whatever it was: an answer, a lost connection, patience that ran out. */
   calls = 0;
+  /** Those among them after which their client knew what had come of them. */
+  answers = 0;
   /** Writes among them that were done. */
   writes = 0;
   /** Locks and elections that somebody was told are its own. */

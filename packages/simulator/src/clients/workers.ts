@@ -1,10 +1,10 @@
 import type { Prng } from '@etsd/base';
 import { AuthenticateRequest, AuthenticateResponse } from '@etsd/proto';
 import type { SimMachine } from '@etsd/runtime/sim';
-import type { KeyRecord, KvOperation, Step } from '../checkers/history.ts';
+import type { KeyRecord, KvOperation, Outcome, Step } from '../checkers/history.ts';
 import type { SimMember } from '../cluster/member.ts';
 import { OPERATION_KINDS, type OperationKind, type Plan } from '../run/plan.ts';
-import { type Answer, range, SimClient } from './client.ts';
+import { type Answer, outcomeOf, range, SimClient } from './client.ts';
 import type { Wish } from './kv-codec.ts';
 import type { Shared } from './shared.ts';
 
@@ -58,7 +58,7 @@ export abstract class Worker {
     const { shared } = this;
     const operation = await this.client.kv(this.number, this.member, wish, DEADLINE_MS);
     shared.records.push(operation);
-    this.told(operation.outcome, operation.error);
+    this.told(operation.outcome);
     const { trace } = shared.cluster;
     if (trace.keepsAll) trace.detail(this.name, describe(operation));
     if (operation.outcome === 'ok' && !operation.serializable) {
@@ -71,15 +71,17 @@ export abstract class Worker {
 
   protected async call(path: string, request: Buffer, timeoutMs = DEADLINE_MS): Promise<Answer> {
     const answer = await this.client.call(this.member, path, request, timeoutMs);
-    this.told(answer.code === 0 ? 'ok' : 'unknown', answer.message);
+    this.told(outcomeOf(answer));
     const outcome = answer.code === 0 ? 'ok' : `${answer.code} ${answer.message}`;
     this.shared.cluster.trace.detail(this.name, `${this.member.name} ${path.split('/').at(-1)} → ${outcome}`);
     if (answer.code !== 0) await this.logInIfAsked(answer.message);
     return answer;
   }
 
-  private told(outcome: string, error: string): void {
-    if (outcome !== 'unknown' || error !== '') this.shared.calls++;
+  /** Counts a request that came to an end. */
+  protected told(outcome: Outcome): void {
+    this.shared.calls++;
+    if (outcome !== 'unknown') this.shared.answers++;
   }
 
   /** Gets a token where the answer says that one is needed, or a newer one. */

@@ -29,6 +29,8 @@ export interface BenchResult {
   /** On everything: also on the peace behind it, and on judging. */
   readonly cpuSeconds: number;
   readonly operations: number;
+  /** Of those, whose client was told what had come of them. */
+  readonly answers: number;
   readonly faults: number;
 }
 
@@ -43,7 +45,15 @@ export async function bench({ seeds, seconds, warmUps, print }: BenchOptions): P
   for (let round = 0; round < warmUps; round++) {
     for (const [seed, pauseMs] of pauses) pauses.set(seed, await calibrated(seed, seconds, pauseMs));
   }
-  const total = { runs: 0, simulatedSeconds: 0, tormentCpuSeconds: 0, cpuSeconds: 0, operations: 0, faults: 0 };
+  const total = {
+    runs: 0,
+    simulatedSeconds: 0,
+    tormentCpuSeconds: 0,
+    cpuSeconds: 0,
+    operations: 0,
+    answers: 0,
+    faults: 0,
+  };
   for (const [seed, pauseMs] of pauses) {
     const before = process.cpuUsage();
     let torment = 0;
@@ -65,17 +75,18 @@ export async function bench({ seeds, seconds, warmUps, print }: BenchOptions): P
     total.tormentCpuSeconds += torment;
     total.cpuSeconds += cpu;
     total.operations += stats.tormentCalls;
+    total.answers += stats.tormentAnswers;
     total.faults += met;
   }
   return total;
 }
 
 export function describeBench(result: BenchResult): string {
-  const { runs, simulatedSeconds, tormentCpuSeconds, cpuSeconds, operations, faults } = result;
+  const { runs, simulatedSeconds, tormentCpuSeconds, cpuSeconds, operations, answers, faults } = result;
   return (
     `${runs} runs of three members, ${faults} faults: ${(simulatedSeconds / tormentCpuSeconds).toFixed(1)} simulated seconds ` +
     `a CPU second, ${(simulatedSeconds / cpuSeconds).toFixed(1)} with peace and judging, ` +
-    `${(operations / simulatedSeconds).toFixed(0)} operations a simulated second, ` +
+    `${(operations / simulatedSeconds).toFixed(0)} operations a simulated second (${((100 * answers) / operations).toFixed(0)} % answered), ` +
     `${((tormentCpuSeconds * 1e6) / operations).toFixed(0)} µs an operation`
   );
 }

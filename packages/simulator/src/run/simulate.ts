@@ -40,8 +40,10 @@ export interface RunStats {
   readonly simulatedMs: number;
   readonly events: number;
   readonly calls: number;
-  /** Those among them that were answered before there was peace. */
+  /** Those among them that came to an end before there was peace. */
   readonly tormentCalls: number;
+  /** Those of which somebody told what had come of them. */
+  readonly tormentAnswers: number;
   readonly terms: number;
   readonly entries: number;
   readonly traceLines: number;
@@ -103,6 +105,7 @@ class Run {
   private readonly workers: Promise<void>[] = [];
   private machines = 0;
   private tormentCalls = 0;
+  private tormentAnswers = 0;
   /** One watch over everything at each member. */
   private readonly recorders = new Map<string, Watcher>();
   private watchers: Watcher[] = [];
@@ -129,6 +132,7 @@ class Run {
       cluster.after(endMs, () => {});
       await simulation.runUntil(() => this.mustStop || cluster.nowMs >= endMs, limits);
       this.tormentCalls = shared.calls;
+      this.tormentAnswers = shared.answers;
       this.options.calmed?.();
       if (!this.mustStop) await this.rest();
     } catch (error) {
@@ -255,6 +259,7 @@ class Run {
         events: simulation.eventCount,
         calls: shared.calls,
         tormentCalls: this.tormentCalls,
+        tormentAnswers: this.tormentAnswers,
         terms: cluster.observer.terms,
         entries: Math.max(0, cluster.observer.appliedMax),
         traceLines: cluster.trace.count,
