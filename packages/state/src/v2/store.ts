@@ -1,5 +1,6 @@
 import type { V2Request } from '@etsd/proto';
 import { V2Code, V2Event, V2Failure, V2Shown } from './event.ts';
+import { digestEvent, type NumberDigest } from './event-digest.ts';
 import { V2History } from './history.ts';
 import type { V2Node } from './node.ts';
 import { V2Reading } from './reading.ts';
@@ -28,6 +29,8 @@ export type V2Outcome = V2Event | V2Failure;
  */
 export class V2Store {
   listener: V2Listener | null = null;
+  /** Told of every change, for what members compare. */
+  digest: NumberDigest | null = null;
   /** Milliseconds of the wall clock, for the seconds that answers show. */
   nowMs: () => number = () => 0;
   readonly history = new V2History();
@@ -261,6 +264,8 @@ export class V2Store {
     this.counter++;
     const forgotten = this.history.add(this.counter, event);
     if (forgotten !== 0) deleteEvent(this.backend, forgotten);
-    if (event !== null) putEvent(this.backend, this.counter, event);
+    if (event === null) return;
+    putEvent(this.backend, this.counter, event);
+    if (this.digest !== null) digestEvent(this.digest, event);
   }
 }
