@@ -31,6 +31,8 @@ function runSteps(): Counts {
 
 /** Simulated time on fresh seeds. */
 process.env['SIMULATE_MINUTES'] ??= '120';
+/** Requests of random users that etcd and etsd are asked to judge: half a minute of two processors. */
+process.env['ETSD_TEST_AUTH_COUNT'] ??= '50000';
 
 const steps = runSteps();
 const tests = steps.failed > 0 ? { passed: 0, failed: 0, skipped: 0 } : await runTests([]);

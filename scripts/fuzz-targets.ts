@@ -51,6 +51,17 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
     file: 'packages/boltfile/src/reader.fuzz.test.ts',
   },
   {
+    name: 'store',
+    reads: "the store's file, as it is looked at before it is opened",
+    file: 'packages/backend/src/lmdb-reader.fuzz.test.ts',
+  },
+  {
+    name: 'readers',
+    reads:
+      'requests to the API of etcd 2, lists of revoked certificates, manifests of archives, headers that name a trace',
+    file: 'packages/server/src/readers.fuzz.test.ts',
+  },
+  {
     name: 'settings',
     reads: 'YAML files, command lines, environments, lines of etsdctl',
     file: 'packages/cli/src/parsers.fuzz.test.ts',

@@ -1,10 +1,12 @@
 /**
- * Many logins at the default cost of bcrypt, and what they do to others: `node tests/auth/logins.ts [--logins 10000]
+ * Many logins at the default cost of bcrypt, and what they do to others, whose clients are processes of their own: `node tests/auth/logins.ts [--logins 10000]
  * [--users 100] [--servers etcd,etsd] [--seconds 60]`. For each server, in one run: the puts of other clients alone, one
  * login of each user, then all logins with the same puts beside. Prints logins a second and the puts' 99th percentile.
  */
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { AuthenticateRequest, AuthenticateResponse, PutRequest } from '@etsd/proto';
+import { AuthenticateRequest, PutRequest } from '@etsd/proto';
 import { GrpcChannel, Metadata } from '@etsd/rpc';
 import { nodeWorld } from '@etsd/runtime/node';
 import { type Product, startServer, type TestServer } from '../support/server.ts';
@@ -36,24 +38,83 @@ const AUTHENTICATE = '/etcdserverpb.Auth/Authenticate';
 
 export async function measureLogins(product: Product, load: LoginLoad): Promise<LoginResult> {
   const server = await startServer({ product, flags: [...(load.flags ?? [])] });
+  const clients = new LoginClients(server.clientPort, load);
+  try {
+    const token = await prepare(server, load.users);
+    const puts = new Puts(new GrpcChannel(nodeWorld(), { host: '127.0.0.1', port: server.clientPort }), token);
+    await puts.run(1);
+    const quietP99Ms = await puts.run(load.quietSeconds);
+    await clients.verify();
+    let isBusy = true;
+    const beside = puts.runWhile(() => isBusy);
+    const { done, seconds } = await clients.run();
+    isBusy = false;
+    const busyP99Ms = await beside;
+    puts.close();
+    return { product, logins: done, loginsPerSecond: done / seconds, quietP99Ms, busyP99Ms };
+  } finally {
+    clients.end();
+    await server.dispose();
+  }
+}
+
+interface LoginOrder {
+  readonly port: number;
+  readonly load: LoginLoad;
+}
+
+interface LoginsDone {
+  readonly done: number;
+  readonly seconds: number;
+}
+
+/** The clients that log in, in a process of their own: what they take is not what the others feel of the server. */
+class LoginClients {
+  private readonly child: ChildProcess;
+
+  constructor(port: number, load: LoginLoad) {
+    this.child = fork(fileURLToPath(import.meta.url), ['--clients', JSON.stringify({ port, load })]);
+  }
+
+  /** One login of each user. */
+  async verify(): Promise<void> {
+    await this.ask('verify');
+  }
+
+  async run(): Promise<LoginsDone> {
+    return (await this.ask('run')) as LoginsDone;
+  }
+
+  private ask(what: string): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.child.once('exit', (code) => reject(new Error(`the clients that log in ended with ${code}`)));
+      this.child.once('message', resolve);
+      this.child.send(what);
+    });
+  }
+
+  end(): void {
+    this.child.removeAllListeners('exit');
+    this.child.kill('SIGKILL');
+  }
+}
+
+function serveOrders({ port, load }: LoginOrder): void {
   const world = nodeWorld();
-  const address = { host: '127.0.0.1', port: server.clientPort };
-  const channels = Array.from({ length: CONNECTIONS }, () => new GrpcChannel(world, address));
-  const login = async (index: number): Promise<string> => {
+  const channels = Array.from({ length: CONNECTIONS }, () => new GrpcChannel(world, { host: '127.0.0.1', port }));
+  const login = async (index: number): Promise<void> => {
     const user = index % load.users;
     const request = AuthenticateRequest.create({ name: `user-${user}`, password: `password-${user}` });
     const channel = channels[index % CONNECTIONS] as GrpcChannel;
-    const answer = await channel.unary(AUTHENTICATE, AuthenticateRequest.encode(request), { timeoutMs: 120_000 });
-    return AuthenticateResponse.decode(answer).token;
+    await channel.unary(AUTHENTICATE, AuthenticateRequest.encode(request), { timeoutMs: 120_000 });
   };
-  try {
-    const token = await prepare(server, load.users);
-    const puts = new Puts(new GrpcChannel(world, address), token);
-    await puts.run(1);
-    const quietP99Ms = await puts.run(load.quietSeconds);
+  const verify = async (): Promise<null> => {
     for (let user = 0; user < load.users; user += 4) {
       await Promise.all([0, 1, 2, 3].map((more) => login(Math.min(load.users - 1, user + more))));
     }
+    return null;
+  };
+  const run = async (): Promise<LoginsDone> => {
     let begun = 0;
     let done = 0;
     const started = performance.now();
@@ -64,18 +125,13 @@ export async function measureLogins(product: Product, load: LoginLoad): Promise<
         done++;
       }
     });
-    let busy = true;
-    const beside = puts.runWhile(() => busy);
     await Promise.all(workers);
-    const seconds = (performance.now() - started) / 1000;
-    busy = false;
-    const busyP99Ms = await beside;
-    puts.close();
-    return { product, logins: done, loginsPerSecond: done / seconds, quietP99Ms, busyP99Ms };
-  } finally {
-    for (const channel of channels) channel.close();
-    await server.dispose();
-  }
+    return { done, seconds: (performance.now() - started) / 1000 };
+  };
+  process.on('message', (what) => {
+    void (what === 'run' ? run() : verify()).then((result) => process.send?.(result));
+  });
+  process.on('disconnect', () => process.exit(0));
 }
 
 /** Users with a password each, and root's token. */
@@ -138,7 +194,8 @@ class Puts {
   }
 }
 
-if (import.meta.main) {
+if (process.argv[2] === '--clients') serveOrders(JSON.parse(process.argv[3] as string) as LoginOrder);
+else if (import.meta.main) {
   const { values } = parseArgs({
     options: {
       logins: { type: 'string', default: '10000' },

@@ -1,10 +1,16 @@
-import { Client, type Message, type Outcome } from '../support/client.ts';
+import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { GrpcChannel, Metadata, RpcError } from '@etsd/rpc';
+import { nodeWorld } from '@etsd/runtime/node';
+import { Client, canonical, type Message, methodOf, type Outcome } from '../support/client.ts';
 import { type Product, startServer, type TestServer } from '../support/server.ts';
 import { type Ask, ROLES, USERS } from './requests.ts';
 
 /** A request that takes longer is lost; a machine may be busy with other things for a while. */
 const PATIENCE_MS = 120_000;
 const STREAM_MS = 10_000;
+/** Nothing has to outlive the machine, and what is decided does not depend on how long a disk takes. */
+const DATA_ROOT = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
 /** A server with users, its authentication on. */
 export class Side {
@@ -12,10 +18,13 @@ export class Side {
   /** Of each user; the empty name is nobody's. */
   readonly tokens = new Map<string, string>();
   private readonly server: TestServer;
+  /** For tens of thousands of requests: it takes a tenth of what the other client does. */
+  private readonly channel: GrpcChannel;
 
   private constructor(server: TestServer) {
     this.server = server;
     this.client = new Client(server.address);
+    this.channel = new GrpcChannel(nodeWorld(), { host: '127.0.0.1', port: server.clientPort });
   }
 
   /** What the server has printed. */
@@ -25,7 +34,7 @@ export class Side {
 
   /** Root with all rights, the users with none. */
   static async start(product: Product, flags: readonly string[] = []): Promise<Side> {
-    const side = new Side(await startServer({ product, flags: ['--bcrypt-cost=4', ...flags] }));
+    const side = new Side(await startServer({ product, dataRoot: DATA_ROOT, flags: ['--bcrypt-cost=4', ...flags] }));
     try {
       await side.setUp();
     } catch (error) {
@@ -56,7 +65,7 @@ export class Side {
   async decide(user: string, ask: Ask): Promise<string> {
     const token = this.tokens.get(user);
     const headers = token === undefined ? {} : { token };
-    if (ask.stream !== true) return told(await this.client.call(ask.method, ask.message, PATIENCE_MS, headers));
+    if (ask.stream !== true) return await this.decideOne(ask, headers);
     const stream = this.client.stream(ask.method, headers);
     try {
       stream.send(ask.message);
@@ -68,6 +77,18 @@ export class Side {
       return answer === undefined ? told(stream.ended as Outcome) : `0 ${answer['cancel_reason'] ?? ''}`;
     } finally {
       stream.cancel();
+    }
+  }
+
+  private async decideOne({ method, message }: Ask, headers: Readonly<Record<string, string>>): Promise<string> {
+    const { path, requestSerialize } = methodOf(method);
+    const bytes = requestSerialize(canonical(message));
+    try {
+      await this.channel.unary(path, bytes, { metadata: Metadata.of(headers), timeoutMs: PATIENCE_MS });
+      return '0 ';
+    } catch (error) {
+      if (!(error instanceof RpcError)) throw error;
+      return `${error.code} ${error.message}`;
     }
   }
 
@@ -85,6 +106,7 @@ export class Side {
 
   async dispose(): Promise<void> {
     this.client.close();
+    this.channel.close();
     await this.server.dispose();
   }
 }

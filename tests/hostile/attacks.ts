@@ -1,25 +1,27 @@
 /**
  * Attacks a member over TLS in all the ways we know, one after the other, and says what became of its other clients.
  *
- *     node tests/hostile/attacks.ts [--seconds 10] [--attack hello-flood,rapid-reset] [--size 10000] [--plain] [--list]
+ *     node tests/hostile/attacks.ts [--seconds 10] [--rounds 1] [--attack hello-flood,rapid-reset] [--size 10000] [--plain] [--list]
  *
- * Ends with status 1 where the member did not hold: other clients' 99th percentile more than doubled, memory grew beyond
+ * A round is a quiet time and an attack of that length; of several rounds the medians count. Ends with status 1 where the member did not hold: other clients' 99th percentile more than doubled, memory grew beyond
  * its bound, a request of theirs failed, or the attack was not to be seen in metrics and log.
  */
-import { spawnSync } from 'node:child_process';
-import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { type BattleReport, battle, isCounted } from './attacks/battle.ts';
+import { standApart } from './attacks/apart.ts';
+import { type BattleReport, battle, isCounted, joinReports } from './attacks/battle.ts';
 import { leaveField, prepareField, season } from './attacks/field.ts';
 import { ATTACKS, type Attack } from './attacks/kinds.ts';
 
 const GROWTH_MAX_MIB = 250;
 /** Waits shorter than this are noise of the machine. */
 const NOISE_MS = 2;
+/** From the end of an attack to the next quiet time: what was open has been closed, debts are forgiven. */
+const REST_MS = 1500;
 
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '10' },
+    rounds: { type: 'string', default: '1' },
     attack: { type: 'string', default: '' },
     size: { type: 'string', default: '10000' },
     rate: { type: 'string', default: '200' },
@@ -61,35 +63,36 @@ if (values.list) {
   for (const { name, what } of ATTACKS) process.stdout.write(`${name.padEnd(20)} ${what}\n`);
   process.exit(0);
 }
-/**
- * An attacker sits at a machine of his own. Here he gets a processor of his own, and the member and its clients the
- * others, before and meanwhile: what he takes to attack is not what is to be measured, and a low priority alone would still
- * let him run for a tick of the scheduler before those he attacks, and before the kernel's own threads.
- */
-function aside(): readonly string[] | undefined {
-  const processors = cpus().length;
-  if (processors < 2) return undefined;
-  const theirs = spawnSync('taskset', ['-a', '-c', '-p', `0-${processors - 2}`, String(process.pid)]);
-  return theirs.status === 0 ? ['-c', String(processors - 1)] : undefined;
-}
 
-const apart = aside();
+const apart = standApart();
 const names = values.attack === '' ? [] : values.attack.split(',');
 const chosen = ATTACKS.filter(({ name }) => names.length === 0 || names.includes(name));
+apart?.toMember();
 const field = await prepareField({ tls: !values.plain, perSecond: Number(values.rate) });
+apart?.toClients();
+const attackMs = Number(values.seconds) * 1000;
+const rounds = new Map<Attack, BattleReport[]>(chosen.map((attack) => [attack, []]));
 let lost = 0;
 try {
   await season(field);
-  for (const attack of chosen) {
-    const attackMs = Number(values.seconds) * 1000;
-    const report = await battle(field, attack, {
-      quietMs: attackMs,
-      attackMs,
-      size: Number(values.size),
-      ...(apart === undefined ? {} : { apart }),
-    });
+  for (let round = 0; round < Number(values.rounds); round++) {
+    for (const [attack, reports] of rounds) {
+      const report = await battle(field, attack, {
+        restMs: REST_MS,
+        quietMs: attackMs,
+        attackMs,
+        size: Number(values.size),
+        ...(apart === undefined ? {} : { apart: apart.attacker }),
+      });
+      reports.push(report);
+      show(report, faults(report, attack));
+    }
+  }
+  if (Number(values.rounds) > 1) process.stdout.write('\nmedians:\n');
+  for (const [attack, reports] of rounds) {
+    const report = joinReports(reports);
     const found = faults(report, attack);
-    show(report, found);
+    if (reports.length > 1) show(report, found);
     if (found.length > 0) lost++;
   }
 } finally {

@@ -97,7 +97,7 @@ export async function page(channel: GrpcChannel, from: Buffer, limit: number): P
 
 /** Puts at a steady rate, whatever their answers do; the latency counts from the moment a put was due. */
 export class SteadyPuts {
-  readonly latencies = new Histogram();
+  latencies = new Histogram();
   private readonly channel: GrpcChannel;
   private readonly perSecond: number;
   private readonly keys: number;
@@ -134,6 +134,13 @@ export class SteadyPuts {
       });
       call.sendLast(PutRequest.encode(PutRequest.create({ key, value: this.value })));
     }
+  }
+
+  /** What was counted so far; counting begins anew. */
+  take(): Histogram {
+    const { latencies } = this;
+    this.latencies = new Histogram();
+    return latencies;
   }
 
   async stop(): Promise<Histogram> {

@@ -25,7 +25,8 @@ export class MeasuredServer {
     this.probeFile = probeFile;
   }
 
-  static async start(product: Product, flags: string[] = []): Promise<MeasuredServer> {
+  /** In a data directory of its own, or the one that is given, which is kept. */
+  static async start(product: Product, flags: string[] = [], dataDir = ''): Promise<MeasuredServer> {
     const port = await freePort();
     const probeFile = join(tmpdir(), `etsd-probe-${process.pid}-${port}.json`);
     const env = { NODE_OPTIONS: `--import ${join(import.meta.dirname, 'probe.ts')}`, ETSD_PROBE_FILE: probeFile };
@@ -33,6 +34,7 @@ export class MeasuredServer {
       {
         product,
         readyMs: 120_000,
+        ...(dataDir === '' ? {} : { dataDir }),
         flags: ['--quota-backend-bytes', String(8 * 1024 * MIB), '--log-level', 'warn', ...flags],
         env: product === 'etsd' ? env : {},
       },

@@ -11,11 +11,14 @@ export interface SnapshotRead {
   readonly firstSeconds: number;
 }
 
-/** A whole snapshot; its checksum is checked, its bytes are counted. */
-export function readSnapshot(address: string): Promise<SnapshotRead> {
+/** A whole snapshot; its checksum is checked, its bytes are counted. `begun` is called when the first piece has come. */
+export function readSnapshot(address: string, begun: () => void = () => {}): Promise<SnapshotRead> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL(import.meta.url), { workerData: { address } });
-    worker.once('message', resolve);
+    worker.on('message', (message: SnapshotRead | null) => {
+      if (message === null) begun();
+      else resolve(message);
+    });
     worker.once('error', reject);
   });
 }
@@ -32,7 +35,10 @@ if (parentPort !== null) {
   await new Promise<void>((resolve, reject) => {
     const call = channel.start('/etcdserverpb.Maintenance/Snapshot', {
       message(_call, message, start, end) {
-        if (bytes === 0) firstSeconds = (performance.now() - startedMs) / 1000;
+        if (bytes === 0) {
+          firstSeconds = (performance.now() - startedMs) / 1000;
+          parentPort?.postMessage(null);
+        }
         const { blob, remainingBytes } = SnapshotResponse.decode(message, start, end);
         if (left === 0) {
           last = Buffer.from(blob);

@@ -27,6 +27,16 @@ function findIn(folders: readonly string[], name: string): string | null {
   return null;
 }
 
+/** The server of etcd 3.4 from the folder PEER_ETCD_34_BIN; null if there is none. */
+export function findPeer34(): string | null {
+  return findIn([process.env['PEER_ETCD_34_BIN'] ?? ''], 'etcd');
+}
+
+/** For `skip:` of a test that needs that: false when it is there, else the reason to print. */
+export function needsPeer34(): string | false {
+  return findPeer34() === null ? 'real etcd 3.4 not found in PEER_ETCD_34_BIN' : false;
+}
+
 /** For `skip:` of a test that needs real etcd: false when it is there, else the reason to print. */
 export function needsPeer(...names: string[]): string | false {
   const missing = names.filter((name) => findPeerProgram(name) === null);

@@ -44,7 +44,7 @@ function schema(): PackageDefinition {
  * an empty `range_end` that is written for an open one in calls that do not go through the log. In a comparison an empty
  * value is a choice of its `oneof` and stays.
  */
-function canonical(message: Message): Message {
+export function canonical(message: Message): Message {
   const out: Message = {};
   for (const [name, value] of Object.entries(message)) {
     if (Buffer.isBuffer(value)) {

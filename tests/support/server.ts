@@ -2,15 +2,15 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, mkdtempSync, rmSync, type WriteStream } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findPeerProgram, NODE, ROOT } from './binaries.ts';
+import { findPeer34, findPeerProgram, NODE, ROOT } from './binaries.ts';
 import { Client } from './client.ts';
 import { Signal } from './conditions.ts';
 import { freePort } from './ports.ts';
 
 export { freePort } from './ports.ts';
 
-/** Which store a test runs against: real etcd, or ours. */
-export type Product = 'etcd' | 'etsd';
+/** Which store a test runs against: real etcd, the one before it, or ours. */
+export type Product = 'etcd' | 'etcd-3.4' | 'etsd';
 
 export interface ServerOptions {
   product: Product;
@@ -126,9 +126,8 @@ export class TestServer {
     const clientUrl = `http://127.0.0.1:${this.clientPort}`;
     const peerUrl = `http://127.0.0.1:${this.peerPort}`;
     const { name, advertisePeerUrl, initialCluster, state, token } = this.membership;
-    const program = this.product === 'etcd' ? [findPeerProgram('etcd') ?? 'etcd'] : [NODE, this.script];
     return [
-      ...program,
+      ...this.program(),
       ...['--name', name, '--data-dir', join(this.dataDir, 'member.etcd')],
       ...['--listen-client-urls', clientUrl, '--advertise-client-urls', clientUrl],
       ...['--listen-peer-urls', peerUrl, '--initial-advertise-peer-urls', advertisePeerUrl],
@@ -138,6 +137,11 @@ export class TestServer {
       ...this.flags,
       ...this.extraFlags,
     ];
+  }
+
+  private program(): string[] {
+    if (this.product === 'etsd') return [NODE, this.script];
+    return [(this.product === 'etcd' ? findPeerProgram('etcd') : findPeer34()) ?? this.product];
   }
 
   /** Starts the process without waiting for anything. */

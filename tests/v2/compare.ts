@@ -1,6 +1,6 @@
 /** The same requests to both products; what belongs to one cluster or one moment is masked, the rest must be equal. */
 import { type Answered, ask } from '../gateway/http.ts';
-import type { Step } from './requests.ts';
+import { nameOf, type Step } from './requests.ts';
 
 export interface Difference {
   readonly asked: string;
@@ -50,9 +50,7 @@ export async function compare(all: readonly Step[], leftPort: number, rightPort:
   const differences: Difference[] = [];
   for (const step of all) {
     const [left, right] = await Promise.all([answerOf(leftPort, step), answerOf(rightPort, step)]);
-    const { method, path, body = '' } = step;
-    const what = body.length > 100 ? `${body.length} bytes` : String(body);
-    if (left !== right) differences.push({ asked: `${method} ${path.slice(0, 200)} ${what}`, left, right });
+    if (left !== right) differences.push({ asked: nameOf(step), left, right });
   }
   return differences;
 }

@@ -1,4 +1,4 @@
-/** `node tests/v2/main.ts [--left etcd] [--right etsd]`: the golden test by hand; prints every difference. */
+/** `node tests/v2/main.ts [--left etcd|etcd-3.4] [--right etsd]`: the golden test by hand; prints every difference. */
 import { parseArgs } from 'node:util';
 import { type Product, startServer } from '../support/server.ts';
 import { compare } from './compare.ts';

@@ -348,7 +348,12 @@ function beside(): Step[] {
     plain('GET', '/v2/auth'),
     plain('GET', '/version'),
     plain('GET', '/health'),
-    // From here on a majority is missing.
+  ];
+}
+
+/** From here on a majority is missing. */
+function withoutMajority(): Step[] {
+  return [
     plain('POST', '/v2/members', { headers: JSON_TYPE, body: '{"peerURLs":["http://127.0.0.1:1"]}' }),
     plain('POST', '/v2/members', { headers: JSON_TYPE, body: '{"peerURLs":["http://127.0.0.1:1"]}' }),
     plain('GET', '/v2/members/leader'),
@@ -357,10 +362,44 @@ function beside(): Step[] {
   ];
 }
 
-/** All of them. */
-export function steps(): Step[] {
+/** A directory is updated, which changes its index in etcd 3.4 and fails in 3.5. */
+const UPDATES = [put('/foo', 'dir=true', 'prevExist=true'), put('/foo', 'dir=true&ttl=100', 'prevExist=true')];
+
+function withMajority(): Step[] {
   return [...keys(), ...trees(), ...queues(), ...times(), ...wrong(), ...names(), ...watches(), ...beside()];
 }
+
+/** All of them. */
+export function steps(): Step[] {
+  return [...withMajority(), ...withoutMajority()];
+}
+
+/** As the log of differences names a request. */
+export function nameOf({ method, path, body = '' }: Step): string {
+  return `${method} ${path.slice(0, 200)} ${body.length > 100 ? `${body.length} bytes` : String(body)}`;
+}
+
+/** The same, but what changes the tree in etcd 3.4 alone is left out, so that both trees stay equal. */
+export function steps34(): Step[] {
+  const left = new Set(UPDATES.map(nameOf));
+  return steps().filter((step) => !left.has(nameOf(step)));
+}
+
+/** What was left out, behind the making of a directory. */
+export function updates34(): Step[] {
+  return [put('/foo', 'dir=true'), ...UPDATES];
+}
+
+/** Requests that etcd 3.4 answers otherwise than 3.5, which is what a member claims to be, and what its answer ends with. */
+export const UNLIKE_34: ReadonlyMap<string, RegExp> = new Map([
+  ['GET /version ', /\{"etcdserver":"3\.4\.\d+","etcdcluster":"3\.4\.0"\}$/],
+  ['GET /health ', /\{"health":"true"\}$/],
+  [nameOf(UPDATES[0] as Step), /^200\n.*\{"action":"update","node":\{"key":"\/foo","dir":true,"modifiedIndex"/s],
+  [
+    nameOf(UPDATES[1] as Step),
+    /^200\n.*\{"action":"update","node":\{"key":"\/foo","dir":true,"expiration":"-","ttl":100,/s,
+  ],
+]);
 
 /** What a member answers that does not serve this API: nothing is there. */
 export function stepsWithout(): Step[] {

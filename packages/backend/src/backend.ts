@@ -25,6 +25,17 @@ export interface BackendSnapshot extends BackendReader {
 }
 
 /**
+ * The store's own file, held in a state that has everything that was written before: what `LmdbReader` finds when it opens
+ * it, now or later, stays as it is until this is closed.
+ */
+export interface FrozenFile {
+  readonly path: string;
+  /** Of this process, open for reading; also for its other threads. */
+  readonly fd: number;
+  close(): void;
+}
+
+/**
  * Ordered buckets on disk, for a state machine whose own log is what makes writes durable.
  *
  * ```
@@ -90,6 +101,12 @@ export interface Backend extends BackendReader {
 
   /** Freezes the present state, including what is not yet in the file. */
   snapshot(): BackendSnapshot;
+
+  /**
+   * Commits, waits until the file has all that, and holds it. Null where there is no file, or nobody but the engine could
+   * read it. Rejects where the file has no room for what was written.
+   */
+  freezeFile(): Promise<FrozenFile | null>;
 
   /** Size of the file, as quotas count it. */
   sizeBytes(): number;

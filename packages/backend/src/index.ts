@@ -1,4 +1,4 @@
-export type { Backend, BackendObserver, BackendReader, BackendSnapshot, Visit } from './backend.ts';
+export type { Backend, BackendObserver, BackendReader, BackendSnapshot, FrozenFile, Visit } from './backend.ts';
 export {
   BUCKETS,
   type Bucket,

@@ -122,7 +122,7 @@ export class LmdbFile {
   readonly root: RootDatabase<Buffer, string>;
   readonly tables: Table[];
   /** The file, whatever its name is by then. */
-  private readonly fd: number;
+  readonly fd: number;
   /** The engine's own table. */
   private system!: Table;
   /** Of all records in the file; null in one that was made without. */
@@ -133,7 +133,7 @@ export class LmdbFile {
   constructor(path: string) {
     this.path = path;
     // LMDB would create the file readable for everybody.
-    this.fd = openSync(path, 'a', 0o600);
+    this.fd = openSync(path, 'a+', 0o600);
     this.root = loadEngine().open<Buffer, string>({
       path,
       noSubdir: true,

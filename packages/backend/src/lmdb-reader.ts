@@ -13,6 +13,7 @@
  * ```
  */
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import { CorruptionError } from '@etsd/base';
 import type { BackendReader, Visit } from './backend.ts';
 import { type Bucket, STORED_BUCKETS } from './buckets.ts';
@@ -105,11 +106,15 @@ interface Leaf {
 export class LmdbReader implements BackendReader {
   readonly path: string;
   private readonly fd: number;
+  private readonly isFrozen: boolean;
+  /** For windows and for large values, of a reader that only scans. */
+  private readonly memory: Buffer | null;
+  private largeMemory: Buffer = Buffer.alloc(0);
   private readonly fileBytes: number;
   private readonly meta: Meta;
   private readonly pageBytes: number = 4096;
   private readonly tables: ReadonlyMap<string, Table>;
-  private window = Buffer.alloc(0);
+  private window: Buffer = Buffer.alloc(0);
   private windowStart = 0;
   /** Of the page on which `find` found what it looked for. */
   private foundTransaction = 0;
@@ -122,23 +127,29 @@ export class LmdbReader implements BackendReader {
   private overflow = 0;
   private seen = 0;
 
-  /** Throws a `CorruptionError` where the beginning of the file is damaged. */
-  constructor(path: string) {
+  /**
+   * Throws a `CorruptionError` where the beginning of the file is damaged. `frozenFd` is a file that is in use meanwhile
+   * (`Backend.freezeFile`), and stays open.
+   */
+  constructor(path: string, frozenFd = -1) {
     this.path = path;
-    this.fd = openSync(path, 'r');
+    this.isFrozen = frozenFd >= 0;
+    this.memory = this.isFrozen ? Buffer.allocUnsafeSlow(WINDOW_BYTES) : null;
+    this.fd = this.isFrozen ? frozenFd : openSync(path, 'r');
     try {
+      this.meta = this.isFrozen ? this.steadyMeta() : this.pickMeta();
+      // Behind the metas: a file that is in use grows.
       this.fileBytes = fstatSync(this.fd).size;
-      this.meta = this.pickMeta();
       this.pageBytes = this.meta.pageBytes;
       this.tables = this.readTables();
     } catch (error) {
-      closeSync(this.fd);
+      this.close();
       throw error;
     }
   }
 
   close(): void {
-    closeSync(this.fd);
+    if (!this.isFrozen) closeSync(this.fd);
   }
 
   /** What the engine noted about the file under this key, or null. */
@@ -205,7 +216,10 @@ export class LmdbReader implements BackendReader {
    * the checksum kept beside them. Throws a `CorruptionError` at the first thing that is wrong.
    */
   async check(pause: () => Promise<void>): Promise<StoreCheck> {
-    const used = new Uint8Array(this.meta.lastPage + 1);
+    // The number of the last page is only as good as the file; what lies behind its end is never read.
+    const used = new Uint8Array(
+      Math.max(2, Math.min(this.meta.lastPage + 1, Math.ceil(this.fileBytes / this.pageBytes))),
+    );
     used[0] = 1;
     used[1] = 1;
     this.used = used;
@@ -302,6 +316,7 @@ export class LmdbReader implements BackendReader {
       if (entry < FIRST_PAGE || entry + run - 1 > this.meta.lastPage) {
         throw this.damage(`page ${entry} is listed as free, the last one is ${this.meta.lastPage}`, leaf.number);
       }
+      if (free.length + run > this.meta.lastPage) throw this.damage('pages are listed as free twice', leaf.number);
       for (let page = entry; page < entry + run; page++) free.push(page);
       run = 1;
     }
@@ -325,14 +340,28 @@ export class LmdbReader implements BackendReader {
     if (head.readUInt32LE(HEAD_BYTES) !== MAGIC)
       throw this.damage("it is not a file of etsd's store: it does not begin as one", 0);
     if (!isPageSize) throw this.damage(`a page size of ${pageBytes} bytes`, 0);
-    if (this.fileBytes < 2 * pageBytes) throw this.damage('the file ends within its first two pages', 0);
+    if (fstatSync(this.fd).size < 2 * pageBytes) throw this.damage('the file ends within its first two pages', 0);
     const [first, second, flushed] = this.readMetas(pageBytes);
     if (first === null || second === null) throw this.damage('one of the two first pages is none of a store', 0);
-    const bootId = ownBootId();
-    let picked = pick(first, second, bootId);
-    if (flushed !== null) picked = pick(picked, flushed, bootId);
+    let picked: Meta;
+    if (this.isFrozen) picked = first.transaction >= second.transaction ? first : second;
+    else {
+      const bootId = ownBootId();
+      picked = pick(first, second, bootId);
+      if (flushed !== null) picked = pick(picked, flushed, bootId);
+    }
     if (picked.lastPage < 1) throw this.damage('the first pages are not those of a store', 0);
     return picked;
+  }
+
+  /** While somebody writes: what is read twice and is the same was not being written. */
+  private steadyMeta(): Meta {
+    let before = this.pickMeta();
+    for (;;) {
+      const meta = this.pickMeta();
+      if (isDeepStrictEqual(meta, before)) return meta;
+      before = meta;
+    }
   }
 
   private readMetas(pageBytes: number): [Meta | null, Meta | null, Meta | null] {
@@ -395,7 +424,8 @@ export class LmdbReader implements BackendReader {
     if (place.page === -1) return;
     const isLeaf = place.level === table.depth;
     const number = place.page;
-    const page = this.page(number, isLeaf ? LEAF : BRANCH);
+    const read = this.page(number, isLeaf ? LEAF : BRANCH);
+    const page = this.isFrozen && !isLeaf ? Buffer.from(read) : read;
     const count = this.countOf(page, number);
     if (isLeaf) {
       this.leaves++;
@@ -415,6 +445,8 @@ export class LmdbReader implements BackendReader {
   }
 
   private checkOrder(table: Table, page: Buffer, count: number, { page: number, low, high }: Place): void {
+    // What members are served from is checked when it is opened, and now and then.
+    if (this.isFrozen) return;
     const leaf = { page, number };
     let before: Buffer | null = null;
     for (let index = 0; index < count; index++) {
@@ -458,14 +490,28 @@ export class LmdbReader implements BackendReader {
     this.lastRead = number + bytes / pageBytes - 1;
     if (position < this.windowStart || position + bytes > this.windowStart + this.window.length) {
       const wanted = Math.min(Math.max(bytes, isNext ? WINDOW_BYTES : bytes), this.fileBytes - position);
-      // Not used again: pages that were handed out are views of it.
-      this.window = Buffer.allocUnsafeSlow(wanted);
+      // Not used again, unless each page is done with before the next one is read: others are views of it.
+      const { memory } = this;
+      this.window = memory === null ? Buffer.allocUnsafeSlow(wanted) : memory.subarray(0, wanted);
       this.windowStart = position;
       const got = readSync(this.fd, this.window, 0, wanted, position);
       if (got < bytes) throw this.damage('the file became shorter while it was read', number);
     }
     const start = position - this.windowStart;
     return this.window.subarray(start, start + bytes);
+  }
+
+  /** Beside the window, in which the page of the record lies. */
+  private readLarge(number: number, bytes: number): Buffer {
+    const { pageBytes, lastPage } = this.meta;
+    if (number < FIRST_PAGE || number + bytes / pageBytes - 1 > lastPage)
+      throw this.damage(`page ${number} is asked for, the last one is ${lastPage}`, number);
+    if (this.largeMemory.length < bytes) this.largeMemory = Buffer.allocUnsafeSlow(bytes);
+    const large = this.largeMemory.subarray(0, bytes);
+    if (readSync(this.fd, large, 0, bytes, number * pageBytes) < bytes)
+      throw this.damage('the file became shorter while it was read', number);
+    this.lastRead = number + bytes / pageBytes - 1;
+    return large;
   }
 
   private countOf(page: Buffer, number: number): number {
@@ -512,7 +558,7 @@ export class LmdbReader implements BackendReader {
     if (pages !== Math.floor((HEAD_BYTES - 1 + size) / pageBytes) + 1) {
       throw this.damage(`record ${index} of the page, of ${size} bytes, is said to fill ${pages} pages`, number);
     }
-    const bytes = this.read(first, pages * pageBytes);
+    const bytes = this.isFrozen ? this.readLarge(first, pages * pageBytes) : this.read(first, pages * pageBytes);
     const isSound = u64(bytes, 0) === first && bytes.readUInt16LE(18) === OVERFLOW && bytes.readUInt32LE(20) === pages;
     if (!isSound) throw this.damage('the page is not the first one of a large value', first);
     if (this.used !== null) {

@@ -2,7 +2,7 @@ import { existsSync, linkSync, mkdirSync, renameSync, rmSync, statSync } from 'n
 import { open as openDirectory } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { assert, errorFrom, faultPoint, keyFromBytes, OperatorError, RingQueue } from '@etsd/base';
-import type { Backend, BackendObserver, BackendSnapshot, Visit } from './backend.ts';
+import type { Backend, BackendObserver, BackendSnapshot, FrozenFile, Visit } from './backend.ts';
 import type { Batch } from './batch.ts';
 import { type Bucket, bucketIndex } from './buckets.ts';
 import { mergeScan } from './layer.ts';
@@ -307,11 +307,8 @@ export class LmdbBackend implements Backend {
 
   snapshot(): BackendSnapshot {
     this.commit();
-    const file = this.file;
     const batches = this.overlay.inFlight.slice();
-    const transaction = file.root.useReadTransaction();
-    this.openSnapshots.set(file, (this.openSnapshots.get(file) ?? 0) + 1);
-    let open = true;
+    const { file, transaction, close } = this.hold();
     return {
       get: (bucket, key) => {
         const index = bucketIndex(bucket);
@@ -323,16 +320,37 @@ export class LmdbBackend implements Backend {
         const index = bucketIndex(bucket);
         mergeScan(layersOf(batches, index), file.base(index, transaction), from, to, visit);
       },
-      close: () => {
-        if (!open) return;
-        open = false;
-        transaction.done();
-        const left = (this.openSnapshots.get(file) as number) - 1;
-        if (left > 0) this.openSnapshots.set(file, left);
-        else this.openSnapshots.delete(file);
-        void this.closeRetired();
-      },
+      close,
     };
+  }
+
+  async freezeFile(): Promise<FrozenFile> {
+    await this.committedNow();
+    const { file, close } = this.hold();
+    return { path: file.path, fd: file.fd, close };
+  }
+
+  /** Keeps the file, and what its present transaction shows. */
+  private hold(): {
+    file: LmdbFile;
+    transaction: ReturnType<LmdbFile['root']['useReadTransaction']>;
+    close: () => void;
+  } {
+    const { file } = this;
+    const transaction = file.root.useReadTransaction();
+    this.openSnapshots.set(file, (this.openSnapshots.get(file) ?? 0) + 1);
+    let open = true;
+    const close = (): void => {
+      if (!open) return;
+      open = false;
+      // A file that is closed has let everything go.
+      if (!this.closed) transaction.done();
+      const left = (this.openSnapshots.get(file) as number) - 1;
+      if (left > 0) this.openSnapshots.set(file, left);
+      else this.openSnapshots.delete(file);
+      void this.closeRetired();
+    };
+    return { file, transaction, close };
   }
 
   sizeBytes(): number {

@@ -257,6 +257,10 @@ export class MemoryBackend implements Backend {
     switched();
   }
 
+  freezeFile(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
   async close(): Promise<void> {
     await this.flush();
     this.closed = true;

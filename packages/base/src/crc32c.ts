@@ -60,3 +60,33 @@ export function crc32c(bytes: Uint8Array, start = 0, end = bytes.length, seed = 
   for (; at < stop; at++) crc = (crc >>> 8) ^ (t[(crc ^ w.getUint8(at)) & 255] as number);
   return ~crc >>> 0;
 }
+
+/** The polynomial, and x^8 in the same order of bits: the highest coefficient is the lowest bit. */
+const POLYNOMIAL = 0x82f63b78 | 0;
+const X_8 = 0x00800000;
+const X_0 = 0x80000000 | 0;
+
+/** The product of two polynomials modulo ours. */
+function product(a: number, b: number): number {
+  let sum = 0;
+  let shifted = b;
+  for (let bit = 31; bit >= 0; bit--) {
+    if ((a >>> bit) & 1) sum ^= shifted;
+    shifted = shifted & 1 ? (shifted >>> 1) ^ POLYNOMIAL : shifted >>> 1;
+  }
+  return sum;
+}
+
+/**
+ * The checksum of two things one behind the other out of those of each, the second of which has `length` bytes: so that
+ * several threads can take parts of one checksum.
+ */
+export function crc32cJoined(first: number, second: number, length: number): number {
+  let power = X_8;
+  let shift = X_0;
+  for (let left = length; left > 0; left = Math.floor(left / 2)) {
+    if (left % 2 === 1) shift = product(power, shift);
+    power = product(power, power);
+  }
+  return (product(shift, first) ^ second) >>> 0;
+}

@@ -10,7 +10,7 @@ export {
   prefixEnd,
   successor,
 } from './bytes.ts';
-export { crc32c } from './crc32c.ts';
+export { crc32c, crc32cJoined } from './crc32c.ts';
 export { CorruptionError, errorChain, errorFrom, OperatorError } from './errors.ts';
 export { FAULT_POINTS, type FaultPoint, faultPoint, listenToFaultPoints } from './fault-point.ts';
 export { cutGradually } from './gradual-cut.ts';

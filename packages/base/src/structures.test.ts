@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'node:test';
 import { setChecked } from './assert.ts';
-import { crc32c } from './crc32c.ts';
+import { crc32c, crc32cJoined } from './crc32c.ts';
 import { errorChain, OperatorError } from './errors.ts';
 import { Heap, type HeapNode } from './heap.ts';
 import { BufferPool } from './pool.ts';
@@ -97,6 +97,13 @@ describe('ShardedMap', () => {
 });
 
 describe('crc32c', () => {
+  it('of two things together is made of those of each', () => {
+    const bytes = Buffer.from(Array.from({ length: 5000 }, (_, i) => Math.imul(i, 0x9e3779b1) >>> 24));
+    for (const cut of [0, 1, 7, 255, 256, 2500, 4999, 5000]) {
+      const joined = crc32cJoined(crc32c(bytes, 0, cut), crc32c(bytes, cut), bytes.length - cut);
+      assert.equal(joined, crc32c(bytes), `cut at ${cut}`);
+    }
+  });
   it('gives the check value of the polynomial', () => assert.equal(crc32c(Buffer.from('123456789')), 0xe3069283));
 
   it('can be continued at any cut, and equals the bitwise definition (seed 9)', () => {

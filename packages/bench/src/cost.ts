@@ -1,41 +1,78 @@
 /**
- * What a flag costs: `node packages/bench/src/cost.ts --flags='--audit-log=/tmp/audit.log' [--row put-100] [--pairs 4]
- * [--rounds 6] [--seconds 1]`; or a change of the program, with `--base` naming a checkout from before it. Two members of
- * etsd stand side by side, one without and one with it, and are loaded in turn, for a moment each, which of them is first
- * changing from round to round: what disturbs the machine disturbs both alike. Prints the medians of the rounds' ratios
- * (with / without) of throughput and of processor time per request, and their quartiles. Run it with a flag that changes
- * nothing, too: so much two equal members differ.
+ * What a flag costs: `node packages/bench/src/cost.ts --flags='--audit-log=/tmp/audit.log' --control [--row put-100]
+ * [--pairs 4] [--rounds 6] [--seconds 1]`; `--flags` may be given several times, each is a member of its own. Or what a
+ * change of the program costs, with `--base` naming a checkout from before it. A group of members of etsd stands side by
+ * side, one with nothing, one for each `--flags`, and with `--control` another one with nothing. They are loaded in turn, for
+ * a moment each, and which of them is first changes from round to round: what disturbs the machine disturbs all alike. Then
+ * comes a fresh group (`--pairs`: how many), since two equal members differ, each for as long as it runs.
+ *
+ * Printed are, of each group's median of rounds (with / without), the median and the quartiles, of throughput and of
+ * processor time a request; and the quartiles of all rounds. The control shows by how much equal members differ, so what of
+ * the rest is the method's own error. `--results FILE` adds the rounds to a file and prints what all in it say.
+ *
+ * With `--switch FILE` the members with flags are compared with themselves instead: FILE is loaded into them and, at every
+ * SIGWINCH, switches off or on what is to be measured (`tests/scale/watching-switch.ts`: all that watches requests). Each
+ * round is two moments with and two without. What two equal processes differ by, which is more than any flag costs, is not in
+ * the way then; `--control` is a member with the same flags that is not switched.
+ *
+ * `{collector}` in flags stands for the address of a collector of spans that takes everything, `{side}` for a number that
+ * is another one for each member; `--scrape` has the page of metrics of members with flags read once a round.
  */
+import { appendFileSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { type MethodHandler, RpcServer } from '@etsd/rpc';
+import { nodeWorld } from '@etsd/runtime/node';
 import { dialerOf } from './dial.ts';
 import { DEFAULT_OPTIONS } from './options.ts';
 import { optionsOf, PRELOADED_KEYS, selectRows } from './rows.ts';
 import { openChannels, runVerb } from './run.ts';
-import { type RunningServer, startServer } from './servers.ts';
+import { startServer } from './servers.ts';
 
 /** Seconds for which each is loaded before it counts: code is compiled, files are made. */
 const WARMUP_SECONDS = 3;
+/** How long a signal may take, and the load behind it that does not count: the one before each moment is the same. */
+const SWITCH_MS = 20;
+const SETTLING_SECONDS = 0.1;
+const CONTROL = 'control: nothing changed';
+const COLLECTOR_PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
 
-interface Round {
+interface Load {
   readonly perSecond: number;
   readonly cpuMicros: number;
 }
 
+/** One round of one member with flags beside the one without. */
+interface Round {
+  readonly row: string;
+  readonly variant: string;
+  /** Tells groups apart. */
+  readonly group: string;
+  readonly without: Load;
+  readonly with: Load;
+}
+
 interface Side {
-  readonly server: RunningServer;
-  load(seconds: number): Promise<Round>;
-  close(): void;
+  readonly variant: string | null;
+  load(seconds: number): Promise<Load>;
+  /** Switches on or off what is measured; on at first. */
+  turn(isOn: boolean): Promise<void>;
+  close(): Promise<void>;
 }
 
 const { values } = parseArgs({
   options: {
-    flags: { type: 'string', default: '' },
+    flags: { type: 'string', multiple: true, default: [] },
     base: { type: 'string' },
+    control: { type: 'boolean', default: false },
     row: { type: 'string', default: 'put-100' },
     pairs: { type: 'string', default: '4' },
     rounds: { type: 'string', default: '6' },
     seconds: { type: 'string', default: '1' },
+    switch: { type: 'string' },
+    scrape: { type: 'boolean', default: false },
+    results: { type: 'string' },
     'work-dir': { type: 'string', default: tmpdir() },
   },
 });
@@ -44,69 +81,182 @@ if (row === undefined || row.verb === 'restart') throw new Error(`no load ${valu
 const { verb } = row;
 const dial = dialerOf(DEFAULT_OPTIONS);
 
+/** Takes all spans; its address. */
+async function startCollector(): Promise<{ address: string; close(): Promise<void> }> {
+  const server = new RpcServer(nodeWorld());
+  const handler: MethodHandler = {
+    kind: 'unary',
+    message(call) {
+      call.send(Buffer.alloc(0));
+      call.end();
+    },
+  };
+  server.handle(COLLECTOR_PATH, handler);
+  const listener = await server.listen({ host: '127.0.0.1', port: 0 });
+  const { address } = listener;
+  if (!('port' in address)) throw new Error('the collector has no port');
+  return { address: `127.0.0.1:${address.port}`, close: async () => listener.close() };
+}
+
 /** One member that stays, and the load on it for a moment. */
-async function side(flags: readonly string[], tree?: string): Promise<Side> {
-  const server = await startServer(
-    'etsd',
-    { workDirectory: values['work-dir'], members: 1, tls: false, flags, tree },
-    dial,
-  );
+async function side(variant: string | null, flags: readonly string[], tree?: string): Promise<Side> {
+  const nodeFlags = values.switch === undefined ? [] : [`--import=${resolve(values.switch)}`];
+  const settings = { workDirectory: values['work-dir'], members: 1, tls: false, flags, tree, nodeFlags };
+  const server = await startServer('etsd', settings, dial);
   const options = optionsOf(row as NonNullable<typeof row>, server.endpoints, 0, PRELOADED_KEYS);
   const channels = await openChannels(dial, options);
+  let isOn = true;
+  const isScraped = values.scrape && flags.length > 0;
   return {
-    server,
-    close() {
+    variant,
+    async turn(wanted) {
+      if (variant !== CONTROL && wanted !== isOn) server.signal('SIGWINCH');
+      isOn = wanted;
+      await new Promise((done) => setTimeout(done, SWITCH_MS));
+    },
+    async close() {
       for (const channel of channels) channel.close();
+      await server.stop();
     },
     async load(seconds) {
       const before = server.cpuSeconds();
+      const page = isScraped ? fetch(`${server.endpoints[0]}/metrics`).then((response) => response.text()) : null;
       const { perSecond, operations, errors, firstError } = await runVerb(verb, { ...options, seconds }, channels);
       if (errors > 0) throw new Error(`${errors} requests failed: ${firstError}`);
+      await page;
       return { perSecond, cpuMicros: ((server.cpuSeconds() - before) * 1e6) / operations };
     },
   };
 }
 
-function quartiles(numbers: readonly number[]): string {
-  const sorted = [...numbers].sort((left, right) => left - right);
-  const at = (part: number): string => (sorted[Math.round((sorted.length - 1) * part)] as number).toFixed(3);
-  return `${at(0.5)} (half of the rounds from ${at(0.25)} to ${at(0.75)})`;
-}
-
-const throughput: number[] = [];
-const cpu: number[] = [];
-const micros: number[] = [];
-
-/** One pair of members, fresh ones: two equal members differ by more than a flag costs, each for as long as it runs. */
-async function pair(isOther: boolean): Promise<void> {
-  const flags = values.flags.split(' ').filter((flag) => flag !== '');
-  const first = await (isOther ? side(flags) : side([], values.base));
-  const second = await (isOther ? side([], values.base) : side(flags));
-  const [without, withFlags] = isOther ? [second, first] : [first, second];
+/** Starts a group of members, the place of the one without flags changing from group to group, and loads them in turn. */
+async function runGroup(number: number, variants: readonly [string, string][], collector: string): Promise<Round[]> {
+  const starts = [
+    () => side(null, [], values.base),
+    ...variants.map(([name, flags], place) => () => {
+      const tree = name === CONTROL ? values.base : undefined;
+      return side(name, split(flags, collector, place), tree);
+    }),
+  ];
+  const sides: Side[] = [];
+  const rounds: Round[] = [];
+  const group = `${Date.now()}`;
   try {
-    for (const each of [first, second]) await each.load(WARMUP_SECONDS);
-    for (let round = 0; round < Number(values.rounds); round++) {
-      const order = round % 2 === 0 ? [first, second] : [second, first];
-      const results = new Map<object, Round>();
-      for (const each of order) results.set(each, await each.load(Number(values.seconds)));
-      const [base, more] = [results.get(without) as Round, results.get(withFlags) as Round];
-      throughput.push(more.perSecond / base.perSecond);
-      cpu.push(more.cpuMicros / base.cpuMicros);
-      micros.push(more.cpuMicros - base.cpuMicros);
+    for (let place = 0; place < starts.length; place++) {
+      sides.push(await (starts[(place + number) % starts.length] as () => Promise<Side>)());
+    }
+    for (const each of sides) await each.load(WARMUP_SECONDS);
+    for (let count = 0; count < Number(values.rounds); count++) {
+      const turn = [...sides.slice(count % sides.length), ...sides.slice(0, count % sides.length)];
+      const order = count % 2 === 0 ? turn : turn.reverse();
+      const loads = new Map<string | null, Load>();
+      for (const each of order) loads.set(each.variant, await each.load(Number(values.seconds)));
+      const without = loads.get(null) as Load;
+      for (const [variant] of variants) {
+        rounds.push({ row: values.row, variant, group, without, with: loads.get(variant) as Load });
+      }
       console.error(
-        `${base.perSecond.toFixed(0)} → ${more.perSecond.toFixed(0)} a second, ` +
-          `${base.cpuMicros.toFixed(2)} → ${more.cpuMicros.toFixed(2)} µs`,
+        [...loads].map(([name, { perSecond }]) => `${name ?? 'nothing'} ${perSecond.toFixed(0)}`).join(' | '),
       );
     }
   } finally {
-    for (const each of [first, second]) each.close();
-    await first.server.stop();
-    await second.server.stop();
+    for (const each of sides) await each.close();
   }
+  return rounds;
 }
 
-for (let count = 0; count < Number(values.pairs); count++) await pair(count % 2 === 1);
-const what = [values.base === undefined ? '' : 'this tree', values.flags].filter((part) => part !== '').join(' with ');
-console.log(`${values.row}, ${what}, of without; ${values.pairs} pairs, ${values.rounds} rounds each:`);
-console.log(`  requests a second  ${quartiles(throughput)}`);
-console.log(`  processor time     ${quartiles(cpu)}; in microseconds a request ${quartiles(micros)}`);
+/** Starts members with flags, and loads each with all on and with all off. */
+async function runSwitched(variants: readonly [string, string][], collector: string): Promise<Round[]> {
+  const rounds: Round[] = [];
+  const group = `${Date.now()}`;
+  const sides: Side[] = [];
+  const seconds = Number(values.seconds);
+  try {
+    for (const [place, [name, flags]] of variants.entries()) {
+      sides.push(await side(name, split(flags, collector, place)));
+    }
+    for (const each of sides) {
+      await each.load(WARMUP_SECONDS);
+      await each.turn(false);
+      await each.load(WARMUP_SECONDS / 3);
+    }
+    for (let count = 0; count < Number(values.rounds); count++) {
+      for (const each of sides) {
+        // On, off, off, on, or the other way round: what drifts with time cancels.
+        await each.load(seconds);
+        for (const isOn of count % 2 === 0 ? [true, false] : [false, true]) {
+          const [one, other] = [await moment(each, isOn, seconds), await moment(each, !isOn, seconds)];
+          const [on, without] = isOn ? [one, other] : [other, one];
+          rounds.push({ row: values.row, variant: each.variant as string, group, without, with: on });
+          console.error(`${each.variant}: off ${without.perSecond.toFixed(0)}, on ${on.perSecond.toFixed(0)}`);
+        }
+      }
+    }
+  } finally {
+    for (const each of sides) await each.close();
+  }
+  return rounds;
+}
+
+/** One moment of a member, after others like it. */
+async function moment(side: Side, isOn: boolean, seconds: number): Promise<Load> {
+  await side.turn(isOn);
+  await side.load(SETTLING_SECONDS);
+  return side.load(seconds);
+}
+
+function split(flags: string, collector: string, place: number): string[] {
+  const text = flags.replaceAll('{collector}', collector).replaceAll('{side}', String(place));
+  return text.split(' ').filter((flag) => flag !== '');
+}
+
+function part(numbers: readonly number[], share: number): number {
+  const sorted = [...numbers].sort((left, right) => left - right);
+  const at = (sorted.length - 1) * share;
+  const low = sorted[Math.floor(at)] as number;
+  return low + ((sorted[Math.ceil(at)] as number) - low) * (at - Math.floor(at));
+}
+
+function quartiles(numbers: readonly number[]): string {
+  const [low, middle, high] = [0.25, 0.5, 0.75].map((share) => part(numbers, share).toFixed(3));
+  return `${middle} (${low} … ${high})`;
+}
+
+function told(rounds: readonly Round[], ratio: (round: Round) => number): string {
+  const groups = Object.values(Object.groupBy(rounds, ({ group }) => group)) as Round[][];
+  const medians = groups.map((group) => part(group.map(ratio), 0.5));
+  return `${quartiles(medians)}   all rounds ${quartiles(rounds.map(ratio))}`;
+}
+
+/** Lines about all rounds of one variant. */
+function summary(name: string, rounds: readonly Round[]): string {
+  const groups = new Set(rounds.map(({ group }) => group)).size;
+  return [
+    `${name} (${groups} groups, ${rounds.length} rounds)`,
+    `  requests a second  ${told(rounds, (round) => round.with.perSecond / round.without.perSecond)}`,
+    `  processor time     ${told(rounds, (round) => round.with.cpuMicros / round.without.cpuMicros)}`,
+    `  µs a request       ${told(rounds, (round) => round.with.cpuMicros - round.without.cpuMicros)}`,
+  ].join('\n');
+}
+
+const variants: [string, string][] = values.flags.map((flags) => [flags, flags]);
+if (values.base !== undefined && variants.length === 0) variants.push(['this tree', '']);
+if (values.control) variants.push([CONTROL, values.switch === undefined ? '' : (values.flags.at(-1) ?? '')]);
+const collector = await startCollector();
+const rounds: Round[] = [];
+for (let number = 0; number < Number(values.pairs); number++) {
+  const run =
+    values.switch === undefined
+      ? runGroup(number, variants, collector.address)
+      : runSwitched(variants, collector.address);
+  rounds.push(...(await run));
+}
+await collector.close();
+if (values.results !== undefined) {
+  appendFileSync(values.results, rounds.map((round) => `${JSON.stringify(round)}\n`).join(''));
+  const lines = readFileSync(values.results, 'utf8').trim().split('\n');
+  rounds.splice(0, rounds.length, ...lines.map((line) => JSON.parse(line) as Round));
+}
+const byName = Object.groupBy(rounds, ({ row: load, variant }) => `${load}, ${variant}`);
+console.log('With, in parts of without: the median of the groups, and the quartiles.');
+for (const [name, some] of Object.entries(byName)) console.log(summary(name, some as Round[]));

@@ -205,6 +205,12 @@ export class Page {
     return this.bytes.subarray(start, start + this.keySize(index));
   }
 
+  /** Where a key lies, without a view of it. */
+  span(index: number): { readonly bytes: Buffer; readonly start: number; readonly end: number } {
+    const start = this.keyStarts[index] as number;
+    return { bytes: this.bytes, start, end: start + this.keySize(index) };
+  }
+
   /** A leaf's; a view that stays valid as long as somebody holds it. */
   value(index: number): Buffer {
     const start = (this.keyStarts[index] as number) + this.keySize(index);

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { CorruptionError, type Prng } from '@etsd/base';
 import { forSeeds, mutate } from '@etsd/testkit';
 import { checkBoltFile } from './check.ts';
+import { LeafScan } from './leaf-scan.ts';
 import { ELEMENT, type Meta, PAGE_HEADER, readMeta, writeMeta } from './page.ts';
 import { BoltFile } from './reader.ts';
 import { NO_PAUSE, numberedKey, pathIn, withDirectory, writeFile } from './testing/files.ts';
@@ -34,6 +35,7 @@ test('a damaged file is read, or refused with the page; never anything else', as
       try {
         const file = await BoltFile.open(disk, path, { reusesMemory: prng.chance(0.5) });
         try {
+          scanAll(file, readFileSync(path), prng.between(1, 20));
           await checkBoltFile(file, NO_PAUSE);
         } finally {
           await file.close();
@@ -46,6 +48,17 @@ test('a damaged file is read, or refused with the page; never anything else', as
     assert.ok(refused > 300, `${refused} were refused`);
   });
 });
+
+/** The buckets that have pages, in parts. */
+function scanAll({ meta, path }: BoltFile, bytes: Buffer, count: number): void {
+  const scanned = { path, pageSize: meta.pageSize, pageCount: meta.pageCount };
+  const scan = new LeafScan(scanned, (target, position) => bytes.copy(target, 0, position));
+  for (const part of scan.split({ page: meta.rootPage, low: null, high: null }, count)) scan.digest(part);
+  for (let page = 2; page < meta.pageCount; page += 7) {
+    const below = new LeafScan(scanned, (target, position) => bytes.copy(target, 0, position));
+    for (const part of below.split({ page, low: null, high: null }, count)) below.digest(part);
+  }
+}
 
 /** Damage behind the checksums: in page headers, elements, and in the numbers of a meta that is otherwise right. */
 function aimed(prng: Prng, whole: Buffer): Buffer {

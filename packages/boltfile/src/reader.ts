@@ -9,7 +9,8 @@ const META_SPAN = 2 * 65_536;
 
 /** Marks pages as seen: a tree that reaches a page twice is no tree, and may be endless. */
 export class PageSet {
-  private readonly bits: Uint8Array;
+  /** One for each page, the lowest bit of a byte first. */
+  readonly bits: Uint8Array;
   count = 0;
 
   constructor(pageCount: number) {

@@ -22,11 +22,16 @@ const FREELIST_PAGE = 2;
 /** Both metas are valid and say the same, as in the copies that bbolt makes of a file. */
 const TRANSACTION = 2;
 
+/** Where a file is written: a disk, or whatever takes its bytes in order. */
+export type BoltPlace = Pick<Disk, 'open' | 'remove' | 'syncDirectory'>;
+
 export interface BoltWriterOptions {
   /** Bytes; a power of two. */
   readonly pageSize?: number;
   /** Whether the file is encrypted where the disk encrypts. */
   readonly isSealed?: boolean;
+  /** What is written has the right size and the right first two pages, and nothing else of records. */
+  readonly onlyMeasures?: boolean;
 }
 
 /**
@@ -42,7 +47,7 @@ export interface BoltWriterOptions {
  */
 export class BoltWriter {
   readonly path: string;
-  private readonly disk: Disk;
+  private readonly disk: BoltPlace;
   private readonly file: DiskFile;
   private readonly pageSize: number;
   private readonly chunks: ChunkQueue;
@@ -54,24 +59,25 @@ export class BoltWriter {
   private bucket: Buffer | null = null;
   private isFinished = false;
 
-  private constructor(disk: Disk, file: DiskFile, pageSize: number) {
+  private constructor(disk: BoltPlace, file: DiskFile, pageSize: number, onlyMeasures: boolean) {
     this.disk = disk;
     this.file = file;
     this.path = file.path;
     this.pageSize = pageSize;
     this.chunks = new ChunkQueue(file, FREELIST_PAGE * pageSize, pageSize);
-    this.leaf = new LeafBuilder(pageSize);
+    this.leaf = new LeafBuilder(pageSize, onlyMeasures);
     this.buckets = new LeafBuilder(pageSize);
     const offset = this.chunks.reserve(pageSize);
     writePageHeader(this.chunks.buffer, offset, this.takePages(1), FREELIST, 0, 0);
   }
 
   /** Makes the file, which must not exist. */
-  static async create(disk: Disk, path: string, options: BoltWriterOptions = {}): Promise<BoltWriter> {
+  static async create(disk: BoltPlace, path: string, options: BoltWriterOptions = {}): Promise<BoltWriter> {
     return new BoltWriter(
       disk,
       await disk.open(path, 'create', { sealed: options.isSealed ?? false }),
       options.pageSize ?? PAGE_SIZE,
+      options.onlyMeasures ?? false,
     );
   }
 

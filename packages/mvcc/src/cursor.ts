@@ -1,7 +1,7 @@
 import { assert, isEmptyRange, type Key, OPEN_END, successor } from '@etsd/base';
 import { ErrCompacted, type EtcdError } from '@etsd/proto';
 import type { Leaf } from './key-tree.ts';
-import { count, hasFilters, passesFilters, type RangeOptions, type RangeSource } from './range.ts';
+import { count, hasFilters, passesFilters, type RangeOptions, type RangeSource, SORT_DESCEND } from './range.ts';
 
 /** Where a cursor brings the records it reads. */
 export interface RecordSink {
@@ -9,9 +9,13 @@ export interface RecordSink {
   record(record: Buffer): void;
 }
 
+/** What `read` found: nothing that is wanted, or that nothing more is. */
+const NOTHING = 0;
+const ENOUGH = -1;
+
 /**
- * A large range in the order of its keys, read piece by piece over many turns of the event loop, all at the revision at
- * which it was opened. While it is open the store keeps what that revision sees; it must be closed.
+ * A large range in the order of its keys, or in the opposite one where the options say SORT_DESCEND, read piece by piece
+ * over many turns of the event loop, all at the revision at which it was opened. While it is open the store keeps what that revision sees; it must be closed.
  */
 export class RangeCursor {
   /** The records of the last piece; a new array each time. */
@@ -30,7 +34,8 @@ export class RangeCursor {
   private readonly options: RangeOptions;
   private readonly filtered: boolean;
   private readonly release: () => void;
-  /** Where to go on; null once all was seen. */
+  private readonly isDescending: boolean;
+  /** Where to go on: with this key, or with the one before where it is descending; null once all was seen. */
   private from: Key | null;
   private limitLeft: number;
   /** Whether the count is known without walking to the end. */
@@ -55,7 +60,8 @@ export class RangeCursor {
     this.filtered = hasFilters(options);
     this.release = release;
     this.generation = source.generation;
-    this.from = isEmptyRange(key, this.rangeEnd) ? null : key;
+    this.isDescending = options.sortOrder === SORT_DESCEND;
+    this.from = this.beginning();
     this.limitLeft = options.limit > 0 ? options.limit : Number.POSITIVE_INFINITY;
     // In the present the tree knows; a past revision has to be counted key by key.
     this.counted = revision === source.readRevision;
@@ -70,10 +76,14 @@ export class RangeCursor {
     this.records = [];
     if (this.from === null) return this.finish();
     if (this.generation !== this.source.generation && this.isLost()) return this.finish();
-    const { index } = this.source;
     const { countOnly } = this.options;
     if (this.counted && (countOnly || (this.limitLeft === 0 && !this.filtered))) return this.finish();
-    let leaf: Leaf | null = index.seek(this.from);
+    return this.isDescending ? this.walkBack(this.from, bytes, keys, sink) : this.walk(this.from, bytes, keys, sink);
+  }
+
+  private walk(from: Key, bytes: number, keys: number, sink: RecordSink | null): boolean {
+    const { index } = this.source;
+    let leaf: Leaf | null = index.seek(from);
     let at = index.tree.index;
     let bytesLeft = bytes;
     let keysLeft = keys;
@@ -84,32 +94,68 @@ export class RangeCursor {
           this.from = index.keyOf(leaf.slot(at));
           return false;
         }
-        if (!index.at(leaf.slot(at), this.revision)) continue;
-        if (!this.counted) this.count++;
-        if (countOnly) continue;
-        if (this.limitLeft === 0 && !this.filtered) {
-          this.more = true;
-          continue;
-        }
-        const { foundMain, foundSub } = index;
-        const record =
-          sink === null ? this.source.recordCopy(foundMain, foundSub) : this.source.recordView(foundMain, foundSub);
-        if (this.filtered && !passesFilters(record, this.options)) continue;
-        if (this.limitLeft === 0) {
-          this.more = true;
-          if (this.counted) return this.finish();
-          continue;
-        }
-        this.limitLeft--;
-        if (sink === null) this.records.push(record);
-        else sink.record(record);
-        bytesLeft -= record.length;
+        const taken = this.read(leaf.slot(at), sink);
+        if (taken === ENOUGH) return this.finish();
+        bytesLeft -= taken;
       }
       if (end < leaf.length) break;
       leaf = leaf.next;
       at = 0;
     }
     return this.finish();
+  }
+
+  private walkBack(below: Key, bytes: number, keys: number, sink: RecordSink | null): boolean {
+    const { index } = this.source;
+    const { tree } = index;
+    index.seekBack(below);
+    let bytesLeft = bytes;
+    let keysLeft = keys;
+    do {
+      const { leaf } = tree;
+      const first = tree.countBelow(leaf, this.key);
+      for (let at = tree.index - 1; at >= first; at--) {
+        if (bytesLeft <= 0 || keysLeft-- <= 0) {
+          this.from = successor(index.keyOf(leaf.slot(at)));
+          return false;
+        }
+        const taken = this.read(leaf.slot(at), sink);
+        if (taken === ENOUGH) return this.finish();
+        bytesLeft -= taken;
+      }
+      if (first > 0) break;
+    } while (tree.previousLeaf());
+    return this.finish();
+  }
+
+  /** Looks at one key, counts it and takes its record: its length, or that there was `NOTHING`, or `ENOUGH`. */
+  private read(slot: number, sink: RecordSink | null): number {
+    const { options, source } = this;
+    const { index } = source;
+    if (!index.at(slot, this.revision)) return NOTHING;
+    if (!this.counted) this.count++;
+    if (options.countOnly) return NOTHING;
+    if (this.limitLeft === 0 && !this.filtered) {
+      this.more = true;
+      return NOTHING;
+    }
+    const { foundMain, foundSub } = index;
+    const record = sink === null ? source.recordCopy(foundMain, foundSub) : source.recordView(foundMain, foundSub);
+    if (this.filtered && !passesFilters(record, options)) return NOTHING;
+    if (this.limitLeft === 0) {
+      this.more = true;
+      return this.counted ? ENOUGH : NOTHING;
+    }
+    this.limitLeft--;
+    if (sink === null) this.records.push(record);
+    else sink.record(record);
+    return record.length;
+  }
+
+  /** Where the walk begins; null where there is nothing to see. */
+  private beginning(): Key | null {
+    if (isEmptyRange(this.key, this.rangeEnd)) return null;
+    return this.isDescending ? this.rangeEnd : this.key;
   }
 
   /** Whether the state that the store has now was compacted beyond this revision. */
@@ -125,10 +171,10 @@ export class RangeCursor {
     this.isKept = true;
   }
 
-  /** Begins again at the first key. Only for a cursor that is kept; the next end will close it. */
+  /** Begins again. Only for a cursor that is kept; the next end will close it. */
   rewind(): void {
     assert(this.isOpen && this.isKept, 'only a kept cursor begins again');
-    this.from = isEmptyRange(this.key, this.rangeEnd) ? null : this.key;
+    this.from = this.beginning();
     this.limitLeft = this.options.limit > 0 ? this.options.limit : Number.POSITIVE_INFINITY;
     if (!this.counted) this.count = 0;
     this.isKept = false;

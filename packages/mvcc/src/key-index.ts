@@ -1,4 +1,4 @@
-import { assert, type Key } from '@etsd/base';
+import { assert, type Key, OPEN_END } from '@etsd/base';
 import { KeyPool } from './key-pool.ts';
 import { KeyTree, type Leaf, type SlotKeys } from './key-tree.ts';
 import { NO_LIST, RevisionLists } from './revision-lists.ts';
@@ -296,6 +296,12 @@ export class KeyIndex implements SlotKeys {
   seek(key: Key): Leaf {
     this.tree.locate(key);
     return this.tree.leaf;
+  }
+
+  /** Goes behind the last key < `key`, or behind the last of all: from there the caller walks back, leaf by leaf. */
+  seekBack(key: Key): void {
+    if (key === OPEN_END) this.tree.locateEnd();
+    else this.tree.locate(key);
   }
 
   private takeSlot(): number {

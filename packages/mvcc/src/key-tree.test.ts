@@ -84,6 +84,19 @@ class Harness implements SlotKeys {
     }
     assert.deepEqual(walked, keys);
     assert.equal(below, keys.filter((key) => key < bound).length);
+    tree.locate(bound);
+    assert.deepEqual(this.walkBack(), keys.filter((key) => key < bound).reverse());
+    tree.locateEnd();
+    assert.deepEqual(this.walkBack(), keys.toReversed());
+  }
+
+  private walkBack(): Key[] {
+    const { tree } = this;
+    const walked: Key[] = [];
+    do {
+      for (let i = tree.index - 1; i >= 0; i--) walked.push(this.keyOf(tree.leaf.slot(i)));
+    } while (tree.previousLeaf());
+    return walked;
   }
 }
 

@@ -148,6 +148,39 @@ export class KeyTree {
     return this.keys.compareKey(slot, key, node.skip) === 0 ? slot : -1;
   }
 
+  /** Goes behind the last key of all. */
+  locateEnd(): void {
+    this.goToLast(this.root, 0);
+  }
+
+  /** From where `locate` or `locateEnd` went to behind the last key of the leaf before; false where there is none. */
+  previousLeaf(): boolean {
+    let depth = this.path.length - 1;
+    while (depth >= 0 && this.pathIndexes[depth] === 0) depth--;
+    if (depth < 0) return false;
+    const child = (this.pathIndexes[depth] as number) - 1;
+    this.pathIndexes[depth] = child;
+    this.goToLast((this.path[depth] as Inner).children[child] as Node, depth + 1);
+    return true;
+  }
+
+  private goToLast(from: Node, fromDepth: number): void {
+    let node = from;
+    let depth = fromDepth;
+    while (!node.isLeaf) {
+      const child = node.children.length - 1;
+      this.path[depth] = node;
+      this.pathIndexes[depth] = child;
+      depth++;
+      node = node.children[child] as Node;
+    }
+    this.path.length = depth;
+    this.pathIndexes.length = depth;
+    this.leaf = node;
+    this.index = node.length;
+    this.located = null;
+  }
+
   /** The first place in a leaf whose key is ≥ `key`, which belongs there. */
   private searchLeaf(leaf: Leaf, key: Key): number {
     const { ints, base, skip } = leaf;

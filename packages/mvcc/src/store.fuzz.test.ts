@@ -116,7 +116,7 @@ class Run {
     const { random, store, model } = this;
     const open = this.cursors;
     if (open.length < 3 && random.chance(0.5)) {
-      const options = { ...this.options(), sortOrder: 0, sortTarget: 0 };
+      const options = { ...this.options(), sortOrder: random.pick([0, 2]), sortTarget: 0 };
       const key = this.key();
       const end = this.rangeEnd();
       const expected = model.range(key, end, options);

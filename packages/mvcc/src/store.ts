@@ -377,8 +377,8 @@ export class Store {
   }
 
   /**
-   * Opens a cursor over a range in the order of keys; sort orders are not looked at. The revision (0: now) is the one
-   * of the options.
+   * Opens a cursor over a range in the order of keys, descending where the options say so; sort targets are not looked at.
+   * The revision (0: now) is the one of the options.
    */
   openCursor(key: Key, rangeEnd: Key, options: RangeOptions): RangeCursor | EtcdError {
     this.figures.ranges++;

@@ -25,6 +25,7 @@ export {
   memberContext,
 } from './membership.ts';
 export { type LeadershipListener, ReplicationNode, type ReplicationOptions } from './node.ts';
+export { PassingApplier } from './passing-applier.ts';
 export type { TlsDial } from './peers/http-client.ts';
 export {
   HttpTransport,

@@ -69,6 +69,26 @@ test('proposals of a turn share one write, and those that come while the disk wo
   assert.equal(single.applier.batches - before.batches, 2, 'three writes in one sync are applied as one batch');
 });
 
+// Goal: what can wait for others' proposals costs no sync, and is not asked for where nobody proposed.
+test('what accompanies writes is part of the write that others caused', () => {
+  const single = new Single().started();
+  const before = { syncs: single.log.syncs, batches: single.applier.batches };
+  const companions: RecordingWaiter[] = [];
+  single.node.accompanyWrites(() => companions.push(single.propose('companion')));
+  assert.equal(single.read().outcome, 'done');
+  single.time.advance(1000);
+  single.settle();
+  assert.equal(companions.length, 0);
+  const others = ['a', 'b'].map((text) => single.propose(text));
+  single.settle();
+  assert.deepEqual(
+    [...others, ...companions].map((waiter) => waiter.outcome),
+    ['a', 'b', 'companion'],
+  );
+  assert.equal(single.log.syncs - before.syncs, 1);
+  assert.equal(single.applier.batches - before.batches, 1);
+});
+
 test('a read needs no turn where everything committed is applied, and waits for what is being applied otherwise', () => {
   const single = new Single();
   single.node.start();

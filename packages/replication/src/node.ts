@@ -11,6 +11,7 @@ import {
   ErrUnhealthy,
   type EtcdError,
   type Message,
+  MessageType,
 } from '@etsd/proto';
 import { FORWARDED, PROBE, RAFT_DEFAULTS, type RaftTracer, RawNode, REPLICATE, ROLE_NAMES, SNAPSHOT } from '@etsd/raft';
 import type { Clock, Random, Timer, Timers } from '@etsd/runtime';
@@ -144,6 +145,9 @@ export class ReplicationNode {
   private knownTerm = -1;
   private wasLeader = false;
   private isStopped = false;
+  /** Somebody's proposals of this turn are about to be written. */
+  private isAboutToWrite = false;
+  private readonly companions: (() => void)[] = [];
   /** The committed part of the log that was found at the start is not applied yet. */
   private isFresh = true;
 
@@ -208,6 +212,7 @@ export class ReplicationNode {
       installed: (index) => this.cutter.restartAt(index),
       timers: world.timers,
       clock: world.clock,
+      aboutToRun: () => this.askCompanions(),
       stateChanged: () => this.stateChanged(),
       failed: (error) => this.failed(error),
     });
@@ -371,7 +376,23 @@ export class ReplicationNode {
       return;
     }
     this.place(data, this.tickCount, waiter);
+    this.isAboutToWrite = true;
     this.pump.schedule();
+  }
+
+  /**
+   * `companion` is called at the end of each turn in which this member or, where it leads, another proposed something,
+   * before that is written: what it proposes is part of the same write, and of the same sync. For what can wait for
+   * somebody else's proposal, so that nobody waits for its.
+   */
+  accompanyWrites(companion: () => void): void {
+    this.companions.push(companion);
+  }
+
+  private askCompanions(): void {
+    if (!this.isAboutToWrite) return;
+    for (const companion of this.companions) companion();
+    this.isAboutToWrite = false;
   }
 
   /**
@@ -480,6 +501,7 @@ export class ReplicationNode {
     if (this.isStopped) return;
     try {
       this.raft.step(message);
+      if (message.type === MessageType.MsgProp) this.isAboutToWrite = true;
     } catch (error) {
       // A broken promise of the other member, or of our own disk: nothing that the connection could be blamed for.
       this.pump.fail(error instanceof Error ? error : new Error(String(error)));

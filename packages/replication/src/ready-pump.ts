@@ -33,6 +33,8 @@ export interface PumpParts {
   readonly installed: (index: number) => void;
   readonly timers: Timers;
   readonly clock: Clock;
+  /** At the end of a turn, before what was asked of raft in it is done: the last moment to ask for more. */
+  readonly aboutToRun: () => void;
   /** Role, term or leader may have changed. */
   readonly stateChanged: () => void;
   /** What the state machine or the disk did makes going on unsafe. Called at most once. */
@@ -104,6 +106,7 @@ export class ReadyPump {
   }
 
   private readonly runScheduled = (): void => {
+    if (!this.isStopped) this.parts.aboutToRun();
     this.isScheduled = false;
     this.run();
   };

@@ -36,5 +36,5 @@ export {
   SealKind,
 } from './sealed/sealing.ts';
 export type { Timer, TimerOptions, Timers } from './timers.ts';
-export type { Workers } from './workers.ts';
+export type { Talk, TalkListener, ThreadParts, Workers } from './workers.ts';
 export type { World } from './world.ts';

@@ -1,5 +1,5 @@
-import { type ConfChange, type ConfChangeV2, type ConfState, type EtcdError, RaftRequestField } from '@etsd/proto';
-import type { Applier, Waiter } from '@etsd/replication';
+import { type EtcdError, RaftRequestField } from '@etsd/proto';
+import { type Applier, PassingApplier, type Waiter } from '@etsd/replication';
 import { type DistributionView, doubled, Histogram, type MetricRegistry } from './metrics.ts';
 
 /** Upper bounds in seconds: from a tenth of a millisecond, doubled. */
@@ -34,37 +34,36 @@ class Outcome implements Waiter {
   }
 }
 
+/** Of one kind of request. */
+class ApplyTimes {
+  readonly succeeded = new Histogram(APPLY_BUCKETS);
+  readonly failed = new Histogram(APPLY_BUCKETS);
+}
+
 /**
  * Stands between the log and what applies it, and counts how long each kind of request took. Whether a request failed is
  * known where somebody waits for it: on the member that proposed it.
  */
-export class MeasuredApplier implements Applier {
+export class MeasuredApplier extends PassingApplier {
   /** Entries that took longer than they should. */
   slow = 0;
-  private readonly inner: Applier;
   private readonly source: FieldSource;
   private readonly slowMs: number;
   private readonly outcome = new Outcome();
-  /** By field: succeeded, failed. */
-  private readonly times = new Map<number, readonly [Histogram, Histogram]>();
+  private readonly byField = new Map<number, ApplyTimes>();
+  /** Those of the kind that was applied last: mostly the next one is of the same. */
+  private times = new ApplyTimes();
+  private timesField = NO_FIELD;
   private field = NO_FIELD;
   private hasFailed = false;
 
   constructor(inner: Applier, source: FieldSource, slowMs: number) {
-    this.inner = inner;
+    super(inner);
     this.source = source;
     this.slowMs = slowMs;
   }
 
-  get appliedIndex(): number {
-    return this.inner.appliedIndex;
-  }
-
-  get confState(): ConfState | null {
-    return this.inner.confState;
-  }
-
-  apply(index: number, term: number, data: Buffer, waiter: Waiter | null): void {
+  override apply(index: number, term: number, data: Buffer, waiter: Waiter | null): void {
     const { inner, outcome } = this;
     outcome.hasFailed = false;
     if (waiter === null) inner.apply(index, term, data, null);
@@ -77,44 +76,24 @@ export class MeasuredApplier implements Applier {
     this.hasFailed = outcome.hasFailed;
   }
 
-  took(ms: number): void {
+  override took(ms: number): void {
     if (ms > this.slowMs) this.slow++;
-    if (this.field === NO_FIELD) return;
-    let times = this.times.get(this.field);
-    if (times === undefined) {
-      times = [new Histogram(APPLY_BUCKETS), new Histogram(APPLY_BUCKETS)];
-      this.times.set(this.field, times);
-    }
-    times[this.hasFailed ? 1 : 0].observe(ms / 1000);
+    const { field } = this;
+    if (field === NO_FIELD) return;
+    if (field !== this.timesField) this.turnTo(field);
+    if (this.hasFailed) this.times.failed.observe(ms / 1000);
+    else this.times.succeeded.observe(ms / 1000);
     this.field = NO_FIELD;
   }
 
-  applyEmpty(index: number, term: number): void {
-    this.inner.applyEmpty(index, term);
-  }
-
-  applyConfChange(
-    index: number,
-    term: number,
-    change: ConfChange,
-    toRaft: (change: ConfChange | null) => ConfState,
-    waiter: Waiter | null,
-  ): void {
-    this.inner.applyConfChange(index, term, change, toRaft, waiter);
-  }
-
-  applyWideChange(
-    index: number,
-    term: number,
-    change: ConfChangeV2,
-    toRaft: (change: ConfChangeV2 | null) => ConfState,
-    waiter: Waiter | null,
-  ): void {
-    this.inner.applyWideChange(index, term, change, toRaft, waiter);
-  }
-
-  batchEnd(): void {
-    this.inner.batchEnd();
+  private turnTo(field: number): void {
+    let times = this.byField.get(field);
+    if (times === undefined) {
+      times = new ApplyTimes();
+      this.byField.set(field, times);
+    }
+    this.times = times;
+    this.timesField = field;
   }
 
   attachMetrics(registry: MetricRegistry): void {
@@ -123,11 +102,13 @@ export class MeasuredApplier implements Applier {
       'How long it took to apply an entry of the log, by kind of request.',
       () => {
         const views = new Map<string, DistributionView>();
-        for (const [field, times] of this.times) {
+        for (const [field, { succeeded, failed }] of this.byField) {
           const [op, version] = field === V2_FIELD ? ['PUT', 'v2'] : [OPERATIONS.get(field) ?? 'unknown', 'v3'];
-          for (const [place, histogram] of times.entries()) {
-            const view = histogram.view();
-            if (view.count > 0) views.set(`op="${op}",success="${place === 0}",version="${version}"`, view);
+          for (const [success, view] of [
+            [true, succeeded.view()],
+            [false, failed.view()],
+          ] as const) {
+            if (view.count > 0) views.set(`op="${op}",success="${success}",version="${version}"`, view);
           }
         }
         return views;

@@ -114,6 +114,8 @@ export interface ApiReplication {
   readonly appliedIndex: number;
   /** Puts an entry into the log; the waiter hears the result of applying it, or why that can not be known. */
   propose(data: Buffer, waiter: ApiWaiter): void;
+  /** Calls `companion` before others' proposals are written: what it proposes costs no sync of its own. */
+  accompanyWrites(companion: () => void): void;
   /** The same if this member leads and can take it at once; else false, and it reaches nobody. */
   proposeAsLeader(data: Buffer, waiter: ApiWaiter): boolean;
   /** Answers once everything committed before this call is applied here; possibly before it returns. */

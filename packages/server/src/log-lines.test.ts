@@ -5,7 +5,7 @@ import { LineLogger } from './log-lines.ts';
 function capture(format: 'json' | 'console'): { lines: string[]; logger: LineLogger } {
   const lines: string[] = [];
   const sink = { write: (line: string) => void lines.push(line), wallMs: () => Date.UTC(2026, 0, 2, 3, 4, 5, 678) };
-  return { lines, logger: new LineLogger(sink, 'info', format, 'a/b.ts') };
+  return { lines, logger: new LineLogger(sink, 'info', format, () => 'a/b.ts') };
 }
 
 describe('log lines', () => {

@@ -14,9 +14,10 @@ export class LineLogger implements Logger {
   private threshold: number;
   private readonly sink: LogSink;
   private readonly format: 'json' | 'console';
-  private readonly caller: string;
+  private readonly caller: () => string;
 
-  constructor(sink: LogSink, level: LogLevel, format: 'json' | 'console', caller = 'etsd') {
+  /** `caller`: the place in the source that writes a line, asked once for each line that is written. */
+  constructor(sink: LogSink, level: LogLevel, format: 'json' | 'console', caller: () => string = () => 'etsd') {
     this.sink = sink;
     this.threshold = LOG_LEVELS.indexOf(level);
     this.format = format;
@@ -47,10 +48,10 @@ export class LineLogger implements Logger {
     const time = new Date(this.sink.wallMs()).toISOString().replace('Z', '000Z');
     if (this.format === 'console') {
       const rest = fields === undefined ? '' : `\t${toJson(fields)}`;
-      this.sink.write(`${time}\t${level}\t${this.caller}\t${message}${rest}\n`);
+      this.sink.write(`${time}\t${level}\t${this.caller()}\t${message}${rest}\n`);
       return;
     }
-    const head = toJson({ level, ts: time, caller: this.caller, msg: message });
+    const head = toJson({ level, ts: time, caller: this.caller(), msg: message });
     const tail = fields === undefined ? '' : toJson(fields).slice(1, -1);
     this.sink.write(`${head.slice(0, -1)}${tail === '' ? '' : ','}${tail}}\n`);
   }

@@ -70,6 +70,8 @@ export class TxnResult {
   revision = 0;
   succeeded = false;
   ops: OpResult[] = NO_OPS;
+  /** What it read is more than an answer may have; records are missing here. It was applied as any other. */
+  isTooLarge = false;
 }
 
 /** Of an alarm request. */

@@ -257,6 +257,38 @@ test('a transaction of reads answers the same with and without the log', () => {
   assert.equal(read.revision, logged.revision);
 });
 
+// Goal: however often a transaction asks for everything, what is held for its answer is bounded, and its writes count.
+test('a transaction that reads too much is applied, and reads no further', () => {
+  const bench = new Bench();
+  txn(bench, { success: [put('a', 'x'.repeat(1000)), put('b', 'x'.repeat(1000))] });
+  bench.state.txn.answerBytesMax = 5000;
+  let ranges = 0;
+  const { store } = bench;
+  const original = store.range.bind(store);
+  store.range = (...args) => {
+    ranges++;
+    return original(...args);
+  };
+  const all = { rangeEnd: bytes('\0') };
+  const most = Array.from({ length: 100 }, () => range('a', all));
+  const fits = txn(bench, { success: [range('a', all), range('a', all)] }).result as TxnResult;
+  assert.deepEqual([fits.isTooLarge, ranges], [false, 2]);
+  const { isTooLarge, ops } = txn(bench, { success: [...most, put('c', '1')] }).result as TxnResult;
+  assert.deepEqual([isTooLarge, ops.length, ranges], [true, 0, 5]);
+  assert.equal(store.lookup('c', 0), true);
+  txn(bench, { success: [...most, remove('a', { ...all, prevKv: true })] });
+  assert.equal(store.lookup('a', 0), false);
+  txn(bench, { success: [put('a', 'x'.repeat(9000))] });
+  const { isTooLarge: isLarge, ops: keys } = bench.state.txn.read(
+    TxnRequest.create({ success: [range('a', { keysOnly: true }), range('a', { keysOnly: true })] }),
+  ) as TxnResult;
+  assert.deepEqual(
+    [isLarge, keys.map((op) => op.count)],
+    [false, [1, 1]],
+    'values that are not asked for do not count',
+  );
+});
+
 // Goal: whoever nobody waits for is applied all the same; only the results are not gathered.
 test('applying without a waiter has the same effects', () => {
   const waited = new Bench();

@@ -11,10 +11,12 @@ import {
   ErrNoSpace,
   type EtcdError,
   KeyValueView,
+  keyValueWithoutValueSize,
   type PutRequest,
   type RangeRequest,
   type RequestOp,
   TxnRequest,
+  writeKeyValueWithoutValue,
 } from '@etsd/proto';
 import type { Alarms } from './alarms.ts';
 import type { KvApplier } from './kv.ts';
@@ -22,6 +24,11 @@ import type { LeasePort, RangeAnswer, RangeQuery, StorePort } from './ports.ts';
 import { NO_OPS, OpResult, TxnResult, type Waiter } from './results.ts';
 
 const NO_RECORDS: Buffer[] = [];
+/**
+ * Bytes of records in the answer of one transaction. Each of its 128 operations may ask for everything there is, and all
+ * of it stands in memory until the answer is written.
+ */
+const ANSWER_BYTES_MAX = 512 * 2 ** 20;
 const COMPARE_ALL: RangeQuery = {
   limit: 0,
   revision: 0,
@@ -41,6 +48,7 @@ const COMPARE_ALL: RangeQuery = {
  * transaction fails as a whole or not at all.
  */
 export class TxnApplier {
+  answerBytesMax = ANSWER_BYTES_MAX;
   private readonly store: StorePort;
   private readonly leases: LeasePort;
   private readonly alarms: Alarms;
@@ -51,6 +59,8 @@ export class TxnApplier {
   /** Outcome of the compares of the transaction and of the nested ones on its path, in the order they are met. */
   private path: boolean[] = [];
   private pathAt = 0;
+  /** What the answer may have yet; below zero it has too much, and nothing more is read for it. */
+  private bytesLeft = 0;
 
   constructor(store: StorePort, leases: LeasePort, alarms: Alarms, kv: KvApplier) {
     this.store = store;
@@ -72,10 +82,7 @@ export class TxnApplier {
       return;
     }
     this.store.begin();
-    this.pathAt = 0;
-    const result = this.result;
-    result.succeeded = this.path[0] as boolean;
-    result.ops = this.run(request, waiter !== null);
+    const result = this.runAll(request, waiter !== null);
     result.revision = this.store.end();
     waiter?.done(result);
     result.ops = NO_OPS;
@@ -85,12 +92,26 @@ export class TxnApplier {
   read(request: TxnRequest): TxnResult | EtcdError {
     const error = this.prepare(request);
     if (error !== null) return error;
-    this.pathAt = 0;
-    const result = this.result;
-    result.succeeded = this.path[0] as boolean;
-    result.ops = this.run(request, true);
+    const result = this.runAll(request, true);
     result.revision = this.store.revision;
     return result;
+  }
+
+  private runAll(request: TxnRequest, wantResults: boolean): TxnResult {
+    const { result } = this;
+    this.pathAt = 0;
+    this.bytesLeft = this.answerBytesMax;
+    result.succeeded = this.path[0] as boolean;
+    result.ops = this.run(request, wantResults);
+    result.isTooLarge = this.bytesLeft < 0;
+    if (result.isTooLarge) result.ops = NO_OPS;
+    return result;
+  }
+
+  /** The records, unless the answer has too much with them. */
+  private kept(records: Buffer[]): Buffer[] {
+    for (const record of records) this.bytesLeft -= record.length;
+    return this.bytesLeft < 0 ? NO_RECORDS : records;
   }
 
   private refusal(request: TxnRequest): EtcdError | null {
@@ -169,7 +190,9 @@ export class TxnApplier {
       const result = new OpResult('delete');
       const key = keyFromBytes(request.key);
       const rangeEnd = keyFromBytes(request.rangeEnd);
-      if (request.prevKv && wantResults) result.records = this.kv.recordsIn(key, rangeEnd);
+      if (request.prevKv && wantResults && this.bytesLeft >= 0) {
+        result.records = this.kept(this.kv.recordsIn(key, rangeEnd));
+      }
       result.count = this.kv.deleteKeys(key, rangeEnd);
       result.revision = this.store.readRevision;
       return result;
@@ -185,10 +208,13 @@ export class TxnApplier {
 
   private runRange(request: RangeRequest): OpResult {
     const result = new OpResult('range');
+    if (this.bytesLeft < 0) return result;
     const answer = this.answer;
     // Cannot fail: checkRange was passed, and within the transaction the revision only grows.
     this.store.range(keyFromBytes(request.key), keyFromBytes(request.rangeEnd), request, answer);
-    result.records = answer.records;
+    const { records } = answer;
+    // Values that are not asked for are let go at once.
+    result.records = this.kept(request.keysOnly ? records.map(withoutValue) : records);
     result.count = answer.count;
     result.more = answer.more;
     result.keysOnly = request.keysOnly;
@@ -279,6 +305,12 @@ export class TxnApplier {
         return decide(compare.result, 0);
     }
   }
+}
+
+function withoutValue(record: Buffer): Buffer {
+  const bytes = Buffer.allocUnsafe(keyValueWithoutValueSize(record, 0, record.length));
+  writeKeyValueWithoutValue(bytes, 0, record, 0, record.length);
+  return bytes;
 }
 
 /** Puts at this level only, which is how etcd up to 3.6 counts what a transaction would add. */

@@ -40,18 +40,20 @@ const SHOWN =
   /^(etsd_abuse_total|etsd_tls_handshakes_refused_total|etsd_client_connections|etsd_tls_handshakes_pending)/;
 
 export interface BattleOptions {
+  /** Before the quiet time: what was before has no part in it. */
+  readonly restMs?: number;
   readonly quietMs: number;
   readonly attackMs: number;
   /** Where the attack has not shown in the metrics by then it goes on until it has, up to this long. */
   readonly attackMaxMs?: number;
   readonly size: number;
-  /** What `taskset` needs to be told before the attacker's command, so that it has a processor of its own. */
+  /** The command that runs another on a processor of its own. */
   readonly apart?: readonly string[];
 }
 
 export async function battle(field: Battlefield, attack: Attack, options: BattleOptions): Promise<BattleReport> {
   const { server, bystander, target } = field;
-  await bystander.watch(200);
+  await bystander.watch(options.restMs ?? 200);
   const before = await bystander.watch(options.quietMs);
   const countedBefore = await figures(field);
   const rssBefore = residentMiB(server.pid);
@@ -61,7 +63,7 @@ export async function battle(field: Battlefield, attack: Attack, options: Battle
   }, 100);
   const attacker = fork(fileURLToPath(new URL('./attacker.ts', import.meta.url)), {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    ...(options.apart === undefined ? {} : { execPath: 'taskset', execArgv: [...options.apart, process.execPath] }),
+    ...(options.apart === undefined ? {} : runBy([...options.apart, process.execPath])),
   });
   const ended = new Promise((resolve) => attacker.once('exit', resolve));
   let meanwhile: Waits;
@@ -106,6 +108,34 @@ export async function battle(field: Battlefield, attack: Attack, options: Battle
     growthMiB: peak - rssBefore,
     counted,
     lines: server.logs.filter((line) => line.includes(target.from) && attack.countedAs.test(line)).length,
+  };
+}
+
+function runBy([execPath, ...execArgv]: readonly string[]): { execPath?: string; execArgv: string[] } {
+  return { ...(execPath === undefined ? {} : { execPath }), execArgv };
+}
+
+/** Several rounds of one attack as one: medians of what is measured, sums of what is counted, the most of memory. */
+export function joinReports(rounds: readonly BattleReport[]): BattleReport {
+  const [first] = rounds;
+  if (first === undefined) throw new Error('no round to report');
+  const median = (of: (report: BattleReport) => number): number => quantile(Float64Array.from(rounds, of).sort(), 0.5);
+  const counted = new Map<string, number>();
+  for (const round of rounds) {
+    for (const [label, count] of round.counted) counted.set(label, (counted.get(label) ?? 0) + count);
+  }
+  return {
+    name: first.name,
+    putMs: [median(({ putMs }) => putMs[0]), median(({ putMs }) => putMs[1])],
+    readMs: [median(({ readMs }) => readMs[0]), median(({ readMs }) => readMs[1])],
+    requests: rounds.reduce((sum, { requests }) => sum + requests, 0),
+    failures: rounds.flatMap(({ failures }) => failures),
+    loopCpu: median(({ loopCpu }) => loopCpu),
+    loopWait: median(({ loopWait }) => loopWait),
+    attackerCpu: median(({ attackerCpu }) => attackerCpu),
+    growthMiB: Math.max(...rounds.map(({ growthMiB }) => growthMiB)),
+    counted,
+    lines: Math.max(...rounds.map(({ lines }) => lines)),
   };
 }
 

@@ -1,6 +1,6 @@
 /** Completion scripts. They hold the words themselves, so that a tab costs no start of this program. */
 import type { Command, Program } from './command.ts';
-import type { Flag } from './flags.ts';
+import { type Flag, overlaid } from './flags.ts';
 
 interface Entry {
   /** The words that lead here, '' for the top. */
@@ -14,8 +14,8 @@ function entriesOf(commands: readonly Command[], globals: readonly Flag[]): Entr
   const walk = (list: readonly Command[], path: string, inherited: readonly Flag[]): void => {
     for (const command of list) {
       const at = path === '' ? command.name : `${path} ${command.name}`;
-      const shared = [...inherited, ...(command.sharedFlags ?? [])];
-      entries.push({ path: at, commands: command.commands ?? [], flags: [...shared, ...(command.flags ?? [])] });
+      const shared = overlaid(inherited, command.sharedFlags ?? []);
+      entries.push({ path: at, commands: command.commands ?? [], flags: overlaid(shared, command.flags ?? []) });
       walk(command.commands ?? [], at, shared);
     }
   };

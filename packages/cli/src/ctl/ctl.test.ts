@@ -130,6 +130,9 @@ describe('help', () => {
         assert.ok(stdout.startsWith(`${command.summary}.\n`));
         assert.match(stdout, new RegExp(`Usage:\\n  ${program.name} ${path.join(' ')}`));
         for (const flag of command.flags ?? []) assert.ok(stdout.includes(`--${flag.name}=`), flag.name);
+        // A flag that a command has from the one above it, and means in its own way, is listed once.
+        const listed = [...stdout.matchAll(/^ {2,6}(?:-\w, )? *--([a-z0-9-]+)=/gm)].map(([, name]) => name);
+        assert.deepEqual(listed, [...new Set(listed)], `${path.join(' ')}: a flag is listed twice`);
         for (const [, example] of command.examples ?? []) {
           assert.ok(example.startsWith(path[0] as string), `${example} is no example of ${path.join(' ')}`);
           const known = [...program.globalFlags, ...(command.flags ?? [])].map((flag) => flag.name).concat('cluster');

@@ -17,6 +17,12 @@ export function flag(name: string, kind: FlagKind, fallback: string, help: strin
   return short === undefined ? { name, kind, fallback, help } : { name, kind, fallback, help, short };
 }
 
+/** Both, but of a name that is in both only the one behind: a command below another has its own word for it. */
+export function overlaid(flags: readonly Flag[], added: readonly Flag[]): Flag[] {
+  const names = new Set(added.map((flag) => flag.name));
+  return [...flags.filter((flag) => !names.has(flag.name)), ...added];
+}
+
 /** The values of the flags of one command, checked when they were given. */
 export class FlagValues {
   private readonly flags: ReadonlyMap<string, Flag>;

@@ -2,7 +2,7 @@
 import type { Command, Program } from './command.ts';
 import { completionScript, SHELLS } from './completion.ts';
 import { Failure } from './failure.ts';
-import { type Flag, nearest } from './flags.ts';
+import { type Flag, nearest, overlaid } from './flags.ts';
 import { HELP_FLAG } from './global-flags.ts';
 import { globalOptions } from './help.ts';
 
@@ -97,12 +97,12 @@ export function findCommand(program: Program, all: readonly string[]): Found {
     words = [...words.slice(0, at), ...words.slice(at + 1)];
     command = next;
     path.push(next.name);
-    ownFlags = [
-      ...ownFlags.filter((flag) => path.length > 1 && flag !== HELP_FLAG),
-      ...(next.sharedFlags ?? []),
-      ...(next.flags ?? []),
-    ];
-    flags = [...flags, ...(next.sharedFlags ?? []), ...(next.flags ?? [])];
+    const added = [...(next.sharedFlags ?? []), ...(next.flags ?? [])];
+    ownFlags = overlaid(
+      ownFlags.filter((flag) => path.length > 1 && flag !== HELP_FLAG),
+      added,
+    );
+    flags = overlaid(flags, added);
     commands = next.commands ?? [];
   }
   return { command, path, flags, ownFlags, words };

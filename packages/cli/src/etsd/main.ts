@@ -7,6 +7,7 @@ import { type Arguments, parseArguments, UsageError } from './arguments.ts';
 import { CommandShell } from './command-shell.ts';
 import { etsdCompletion } from './completion.ts';
 import { flagHelp, USAGE } from './help.ts';
+import { logCaller } from './log-caller.ts';
 import { measureLoopDelay } from './loop-delay.ts';
 import { memberStatus } from './notify/member-status.ts';
 import { openServiceManager } from './notify/open.ts';
@@ -40,7 +41,7 @@ export async function main(words: readonly string[], world: World = nodeWorld())
     process.stdout.write(versionText());
     return;
   }
-  const startLogger = new LineLogger(new LogOutputs(['default']), 'info', 'json', 'etsd/main.ts');
+  const startLogger = new LineLogger(new LogOutputs(['default']), 'info', 'json', logCaller);
   const settings = checkedSettings(args, words, startLogger);
   if (settings !== undefined) await run(settings, words, world);
 }
@@ -82,7 +83,7 @@ async function run(
   words: readonly string[],
   world: World,
 ): Promise<void> {
-  const logger = new LineLogger(outputs, config.logLevel, config.logFormat, 'etsd/main.ts');
+  const logger = new LineLogger(outputs, config.logLevel, config.logFormat, logCaller);
   logger.log('info', 'Running: ', { args: ['etsd', ...words] });
   for (const variable of unknownVariables) {
     logger.log('warn', 'unrecognized environment variable', { 'environment-variable': variable });

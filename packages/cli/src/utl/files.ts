@@ -8,6 +8,7 @@ import { LmdbBackend, StoreLoader } from '@etsd/backend/lmdb';
 import { CorruptionError, type LogFields, type Logger, type LogLevel, OPEN_END, OperatorError } from '@etsd/base';
 import { BoltFile } from '@etsd/boltfile';
 import { type KvHashResult, Store } from '@etsd/mvcc';
+import { EtcdError } from '@etsd/proto';
 import { nodeWorld } from '@etsd/runtime/node';
 import {
   loadStoreFile,
@@ -26,8 +27,10 @@ import { formatSize } from '../ctl/go.ts';
 import { jsonObject, jsonText } from '../ctl/go-json.ts';
 import type { Compat, View } from '../ctl/view.ts';
 import { field, textField } from '../ctl/views/fields.ts';
+import { digestBucket } from './bucket-digest.ts';
+import { hashFile } from './hash-file.ts';
 import { withPlainFile } from './plain-file.ts';
-import { world } from './world.ts';
+import { threadModule, world } from './world.ts';
 
 export { world } from './world.ts';
 
@@ -75,7 +78,12 @@ export function fileArgument(context: Context, command: string): string {
 
 /** Since 3.6 the keys are those that a reader would find, and the version of the storage is told. */
 export async function snapshotStatus(path: string, compat: Compat): Promise<View> {
-  const summary = await withFile(path, (file) => summariseSnapshot(file, pause));
+  // Threads read the file itself; what is encrypted they could not.
+  const summary = await withFile(path, (file) =>
+    world.disk.sealing.isOn
+      ? summariseSnapshot(file, pause)
+      : summariseSnapshot(file, pause, (bucket) => digestBucket(file, bucket)),
+  );
   if (compat === '3.5') return statusView(summary, null);
   return await withStore(path, (store, backend) => {
     const version = backend.get('meta', META_STORAGE_VERSION)?.toString() ?? '';
@@ -112,8 +120,13 @@ function statusView({ hash, revision, totalKeys, totalSize }: SnapshotSummary, v
 // ── hashkv ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** HashKV of the keys in a file, as a member that has them would compute it. */
-export function hashSnapshot(path: string, revision: number): Promise<View> {
-  return withStore(path, async (store) => {
+export async function hashSnapshot(path: string, revision: number): Promise<View> {
+  if (!world.disk.sealing.isOn) {
+    const hash = await withFile(path, (file) => hashFile(file, revision));
+    if (hash instanceof EtcdError) throw new Failure(ExitCode.ERROR, hash.message);
+    if (hash !== null) return hashView(hash);
+  }
+  return await withStore(path, async (store) => {
     const job = store.hashKv(revision);
     if (job instanceof Error) throw new Failure(ExitCode.ERROR, job.message);
     while (!job.slice(HASH_SLICE_BYTES)) await pause();
@@ -254,10 +267,9 @@ export function openLoader(path: string): Promise<StoreLoader> {
 
 /** The checksum of a file, in another thread. */
 async function digestOf(path: string, bytes: number): Promise<Uint8Array> {
-  const url = new URL('./file-digest.ts', import.meta.url).href;
   const { workers } = nodeWorld();
   try {
-    return (await workers.run(url, 'fileDigest', [path, bytes])) as Uint8Array;
+    return (await workers.run(threadModule('file-digest'), 'fileDigest', [path, bytes])) as Uint8Array;
   } finally {
     await workers.close();
   }

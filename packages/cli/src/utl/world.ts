@@ -19,3 +19,11 @@ export async function loadKeys(flags: FlagValues): Promise<void> {
   const content = await (source.file === '' ? runSecretCommand(source.command) : readSecretFile(source.file));
   sealing.keys = KeyRing.parse(content, sourceName(source));
 }
+
+/** From source these files are TypeScript, in a published package JavaScript. */
+const EXTENSION = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+
+/** Where a module of this folder is that is to run in a thread of its own. */
+export function threadModule(name: string): string {
+  return new URL(`./${name}.${EXTENSION}`, import.meta.url).href;
+}

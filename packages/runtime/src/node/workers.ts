@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { RingQueue } from '@etsd/base';
-import type { Workers } from '../workers.ts';
+import type { Talk, TalkListener, Workers } from '../workers.ts';
 
 /** At most this many threads; more work waits its turn. They only ever do what may take long. */
 const THREADS_MAX = 2;
@@ -85,8 +85,43 @@ class Thread {
   }
 }
 
+/** One thread that somebody talks to. */
+class TalkingThread implements Talk {
+  private readonly worker: Worker;
+  private readonly gone: () => void;
+  private isOver = false;
+
+  constructor(workerData: unknown, listener: TalkListener, gone: (thread: TalkingThread) => void) {
+    this.worker = new Worker(new URL(`./talk-thread.${EXTENSION}`, import.meta.url), { workerData });
+    this.worker.unref();
+    this.gone = () => gone(this);
+    const ended = (error: Error | null): void => {
+      if (this.isOver) return;
+      this.isOver = true;
+      this.gone();
+      listener.ended(error);
+    };
+    this.worker.on('message', (message: unknown) => {
+      if (!this.isOver) listener.heard(message);
+    });
+    this.worker.on('error', ended);
+    this.worker.on('exit', () => ended(null));
+  }
+
+  say(message: unknown): void {
+    this.worker.postMessage(message);
+  }
+
+  async close(): Promise<void> {
+    this.isOver = true;
+    this.gone();
+    await this.worker.terminate();
+  }
+}
+
 export class NodeWorkers implements Workers {
   private threads: Thread[] = [];
+  private readonly talks = new Set<TalkingThread>();
   private readonly waiting = new RingQueue<Job>();
   private isClosed = false;
 
@@ -103,12 +138,18 @@ export class NodeWorkers implements Workers {
     });
   }
 
+  talk(moduleUrl: string, exportName: string, args: readonly unknown[], listener: TalkListener): Talk {
+    const thread = new TalkingThread({ moduleUrl, exportName, args }, listener, (gone) => this.talks.delete(gone));
+    this.talks.add(thread);
+    return thread;
+  }
+
   async close(): Promise<void> {
     this.isClosed = true;
     for (let job = this.waiting.take(); job !== undefined; job = this.waiting.take()) {
       job.reject(new Error('the workers are closed'));
     }
-    await Promise.all(this.threads.map((thread) => thread.end()));
+    await Promise.all([...this.threads.map((thread) => thread.end()), ...[...this.talks].map((talk) => talk.close())]);
   }
 
   /** Gives waiting jobs to idle threads. */

@@ -54,6 +54,9 @@ test('random numbers stay in their bounds, across more than one block', () => {
   }
   assert.ok(low > 2200 && low < 2800, `${low} of 5000 below one half`);
   assert.equal(world.random.bytes(33).length, 33);
+  const drawn = new Set<string>();
+  for (let i = 0; i < 1000; i++) drawn.add(world.random.bytes(16).toString('hex'));
+  assert.equal(drawn.size, 1000, 'no bytes are given out twice');
 });
 
 test('workers give results and errors, more at a time than there are threads, and take buffers over', async () => {

@@ -28,6 +28,10 @@ export class SimWorkers implements Workers {
     });
   }
 
+  talk(): null {
+    return null;
+  }
+
   close(): Promise<void> {
     return Promise.resolve();
   }

@@ -142,6 +142,7 @@ class AuthService {
     this.logins = logins;
     this.passwords = passwords;
     this.pace = new LoginPace(context.world);
+    context.replication.accompanyWrites(() => this.pace.ride());
   }
 
   /** A method whose request goes into the log as it is. */

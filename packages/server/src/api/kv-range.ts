@@ -1,5 +1,5 @@
 import { EMPTY, type Key } from '@etsd/base';
-import type { RangeCursor, RangeOptions, RangeResult, RecordSink, Store } from '@etsd/mvcc';
+import type { RangeCursor, RangeOptions, RecordSink, Store } from '@etsd/mvcc';
 import {
   ErrCompacted,
   ErrEmptyKey,
@@ -114,7 +114,6 @@ class RangeHandler implements ApiHandler {
   private readonly free: RangeWaiter[] = [];
   private readonly one: Buffer[] = [EMPTY];
   private readonly measure = new Measure();
-  private readonly result: RangeResult = { records: [], count: 0, more: false };
 
   constructor(context: MemberContext, large: LargeRanges) {
     this.context = context;
@@ -228,14 +227,6 @@ class RangeHandler implements ApiHandler {
   private serveMany(call: ApiCall, query: RangeWaiter): void {
     const { store, context } = this;
     const revision = store.revision;
-    if (isTail(query) && (query.revision <= 0 || query.revision === revision)) {
-      // The last few keys: the index finds them without going over the others.
-      store.range(query.key, query.rangeEnd, query, this.result);
-      const { records, more, count } = this.result;
-      this.result.records = [];
-      this.answer(call, revision, records, query.keysOnly, more, count);
-      return;
-    }
     const plan = planOf(query);
     const cursor = store.openCursor(query.key, query.rangeEnd, plan.reading);
     if (cursor instanceof Error) {
@@ -307,15 +298,3 @@ class RangeHandler implements ApiHandler {
 }
 
 const NO_RECORDS: readonly Buffer[] = [];
-
-/** Whether only some last keys are wanted, greatest first. */
-function isTail(query: RangeWaiter): boolean {
-  return (
-    query.sortOrder === SortOrder.DESCEND &&
-    query.sortTarget === SortTarget.KEY &&
-    query.limit > 0 &&
-    query.limit <= FIRST_SLICE_KEYS &&
-    !query.countOnly &&
-    !query.isFiltered
-  );
-}

@@ -1,10 +1,12 @@
-import { EtcdError, RaftRequestField, TxnRequest } from '@etsd/proto';
+import { EtcdError, GrpcCode, RaftRequestField, TxnRequest } from '@etsd/proto';
 import type { TxnResult } from '@etsd/state';
 import type { ApiCall, ApiHandler, ApiWaiter, MemberContext } from '../context.ts';
 import type { Quota } from '../quota.ts';
 import { canonical, failCall, failUnreadable, proposeRequest, refusal } from './guards.ts';
 import { txnResponseSize, writeTxnResponse } from './txn-response.ts';
 import { checkTxn, isReadOnly, isSerializable, txnCost } from './txn-rules.ts';
+
+const ErrAnswerTooLarge = new EtcdError(GrpcCode.ResourceExhausted, 'etsd: the answer of the transaction is too large');
 
 export function registerTxn({ context, quota }: { context: MemberContext; quota: Quota }): void {
   context.rpc.handle('/etcdserverpb.KV/Txn', new TxnHandler(context, quota));
@@ -115,6 +117,10 @@ function answerRead(context: MemberContext, call: ApiCall, request: TxnRequest):
 
 function answerTxn(context: MemberContext, call: ApiCall, result: TxnResult): void {
   if (call.notes !== null) call.notes.answering();
+  if (result.isTooLarge) {
+    failCall(call, ErrAnswerTooLarge);
+    return;
+  }
   const { header, limits, replication } = context;
   const term = replication.term;
   const size = txnResponseSize(result, header, term);

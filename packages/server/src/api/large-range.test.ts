@@ -59,6 +59,8 @@ const QUERIES: [name: string, request: Partial<RangeRequest>][] = [
   ['filtered, with a limit', { minModRevision: 1000, limit: 1500 }],
   ['keys from the end', { sortOrder: SortOrder.DESCEND }],
   ['a few keys from the end', { sortOrder: SortOrder.DESCEND, limit: 7 }],
+  ['keys from the end, in the past', { sortOrder: SortOrder.DESCEND, revision: 3000, limit: 1500 }],
+  ['keys from the end, filtered', { sortOrder: SortOrder.DESCEND, minModRevision: 1000, limit: 1500 }],
   ['by revision', { sortTarget: SortTarget.MOD, sortOrder: SortOrder.DESCEND }],
   ['by revision, few', { sortTarget: SortTarget.MOD, sortOrder: SortOrder.DESCEND, limit: 10 }],
   ['by value', { sortTarget: SortTarget.VALUE, sortOrder: SortOrder.ASCEND }],
@@ -168,6 +170,7 @@ test('unread large ranges wait with almost nothing in memory', () => {
 for (const [name, request] of [
   ['in the order of keys', {}],
   ['sorted', { sortTarget: SortTarget.VALUE }],
+  ['from the end', { sortOrder: SortOrder.DESCEND, limit: 10 }],
   ['of one key', { key: bytes('k1'), rangeEnd: bytes('') }],
 ] as const) {
   test(`many ranges asked for at once take no memory while they wait: ${name}`, () => {

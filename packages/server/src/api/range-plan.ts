@@ -9,9 +9,9 @@ export interface RangeQuestion extends RangeOptions {
 
 /** How a range is read and what is done with its records. */
 export interface RangePlan {
-  /** What the cursor is asked for; its limit is the request's only where the order of keys is the one wanted. */
+  /** What the cursor is asked for; its limit and order are the request's only where it is keys that are ordered. */
   readonly reading: RangeOptions;
-  /** Field to sort by afterwards, or -1 where the order of keys is the one wanted. */
+  /** Field to sort by afterwards, or -1 where the cursor's order is the one wanted. */
   readonly sortTarget: number;
   readonly sortOrder: number;
   /** Of the request; applied after sorting. */
@@ -26,20 +26,21 @@ export interface RangePlan {
 export function planOf(query: RangeQuestion): RangePlan {
   const byKey = query.sortTarget === SortTarget.KEY;
   const { limit, keysOnly } = query;
-  if (query.countOnly || (byKey && query.sortOrder !== SortOrder.DESCEND)) {
-    return { reading: copyOf(query, limit), sortTarget: -1, sortOrder: 0, limit, keysOnly };
+  if (query.countOnly || byKey) {
+    return { reading: copyOf(query, limit, query.sortOrder), sortTarget: -1, sortOrder: 0, limit, keysOnly };
   }
   const cutFirst = query.sortOrder === SortOrder.NONE && !query.isFiltered && limit > 0;
   const sortOrder = query.sortOrder === SortOrder.NONE ? SortOrder.ASCEND : query.sortOrder;
-  return { reading: copyOf(query, cutFirst ? limit + 1 : 0), sortTarget: query.sortTarget, sortOrder, limit, keysOnly };
+  const reading = copyOf(query, cutFirst ? limit + 1 : 0, SortOrder.NONE);
+  return { reading, sortTarget: query.sortTarget, sortOrder, limit, keysOnly };
 }
 
 /** The query outlives its waiter, which goes back to the pool. */
-function copyOf(query: RangeOptions, limit: number): RangeOptions {
+function copyOf(query: RangeOptions, limit: number, sortOrder: number): RangeOptions {
   return {
     limit,
     revision: query.revision,
-    sortOrder: 0,
+    sortOrder,
     sortTarget: 0,
     countOnly: query.countOnly,
     minModRevision: query.minModRevision,

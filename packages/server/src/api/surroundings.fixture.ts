@@ -244,6 +244,12 @@ export class FakeReplication implements ApiReplication {
     this.proposals.push({ data: Buffer.from(data), waiter });
   }
 
+  readonly companions: (() => void)[] = [];
+
+  accompanyWrites(companion: () => void): void {
+    this.companions.push(companion);
+  }
+
   /** Leads, and hands over: takes nothing. */
   isHandingOver = false;
 

@@ -48,9 +48,10 @@ export class AuditBuffer {
     this.spare = Buffer.allocUnsafeSlow(bytes);
   }
 
-  /** Nothing can be written at present, or soon could not be. */
-  get isStuck(): boolean {
-    return this.isBroken || this.filling.length - this.used < Math.min(STRICT_ROOM_BYTES, this.filling.length >> 2);
+  /** Nothing can be written at present, or soon could not be, with so many bytes on their way here. */
+  lacks(bytes: number): boolean {
+    const room = this.filling.length - this.used - bytes;
+    return this.isBroken || room < Math.min(STRICT_ROOM_BYTES, this.filling.length >> 2);
   }
 
   /** Where the next line goes, once `begin` has said that there is room. */

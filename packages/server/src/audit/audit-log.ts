@@ -5,10 +5,11 @@
 import { AuthenticateRequest, GrpcCode } from '@etsd/proto';
 import type { Access, Identity } from '../access.ts';
 import type { ApiCall, ApiHandler, ApiWorld } from '../context.ts';
+import { RequestTrace } from '../observe/request-trace.ts';
 import { PassingHandler } from '../passing-handler.ts';
 import type { AuditBuffer } from './audit-buffer.ts';
-import { LineHeads, LineWriter } from './line-writer.ts';
-import { copyPlainPutKey, type Describe, describer, type KeyStyle, keyWriter } from './request-fields.ts';
+import { LineHeads, type LineOfRequest, LineWriter } from './line-writer.ts';
+import { type Describe, describer, type KeyStyle, keyWriter, writePutKey } from './request-fields.ts';
 
 /** What is written, each level with all before it. */
 export const AUDIT_LEVELS = ['auth', 'admin', 'write', 'read', 'all'] as const;
@@ -27,6 +28,7 @@ export interface AuditParts {
 }
 
 const READS = new Set([
+  ...['/etsd.V2/Get', '/etsd.V2/List', '/etsd.V2/Wait'],
   '/etcdserverpb.KV/Range',
   '/etcdserverpb.KV/RangeStream',
   '/etcdserverpb.Watch/Watch',
@@ -41,7 +43,7 @@ const READS = new Set([
   '/v3electionpb.Election/Observe',
   '/etsdpb.Observe/Usage',
 ]);
-const WRITES = ['/etcdserverpb.KV/', '/etcdserverpb.Lease/', '/v3lockpb.', '/v3electionpb.'];
+const WRITES = ['/etsd.V2/', '/etcdserverpb.KV/', '/etcdserverpb.Lease/', '/v3lockpb.', '/v3electionpb.'];
 
 /** From which level on a method is told; refusals for want of rights are told on every level. */
 export function levelOf(path: string): AuditLevel {
@@ -52,9 +54,12 @@ export function levelOf(path: string): AuditLevel {
   return path.startsWith('/etcdserverpb.Auth/') ? 'auth' : 'admin';
 }
 
-/** Puts that may be under way without a further note made, and bytes of a key that are kept in one. */
+/** Puts that may be under way without a further note made, and bytes of a key's text that are kept in one. */
 const PUTS_KEPT_MAX = 4096;
-const PLAIN_KEY_BYTES_MAX = 128;
+const PUT_KEY_BYTES_MAX = 192;
+/** Requests whose lines wait for the end of the turn, and what room a strict log keeps for each, in bytes. */
+const WAITING_MAX = 512;
+const WAITING_LINE_BYTES = 512;
 const NO_KEY = new Uint8Array(0);
 const PUT_PATH = '/etcdserverpb.KV/Put';
 const AUTHENTICATE_PATH = '/etcdserverpb.Auth/Authenticate';
@@ -66,14 +71,22 @@ export class AuditLog {
   private readonly lines: LineWriter;
   /** What puts are noted in, used again and again: what lives until the log is synced is costly to collect. */
   private readonly puts: Request[] = [];
+  /** Requests that are over: their lines are made while nobody waits for an answer. The first so many places count. */
+  private readonly waiting: Request[] = [];
+  private waitingCount = 0;
 
   constructor(parts: AuditParts) {
     this.parts = parts;
     this.lines = new LineWriter(parts.world.clock, parts.buffer);
   }
 
+  /** Whether a strict log takes no request now. */
   get isStuck(): boolean {
-    return this.parts.strict && this.parts.buffer.isStuck;
+    const { buffer, strict } = this.parts;
+    if (!strict || !buffer.lacks(this.waitingCount * WAITING_LINE_BYTES)) return false;
+    // How much room they take is known when they are made.
+    this.flush();
+    return buffer.lacks(0);
   }
 
   guard(path: string, handler: ApiHandler): ApiHandler {
@@ -89,31 +102,61 @@ export class AuditLog {
     const { access, world } = this.parts;
     const isLogin = handler.path === AUTHENTICATE_PATH;
     const identity = isLogin ? loginIdentity(bytes, start, end) : access.identify(call);
-    const nowMs = world.clock.nowMs();
-    if (handler.isPlainPut) {
-      const request = this.puts.pop() ?? new Request(handler, new Uint8Array(PLAIN_KEY_BYTES_MAX));
-      request.keyLength = copyPlainPutKey(bytes, start, end, request.key);
-      request.fields = request.keyLength < 0 ? handler.describe(bytes, start, end) : '';
-      request.identity = identity;
-      request.sinceMs = nowMs;
-      return request;
-    }
-    const request = new Request(handler, NO_KEY);
-    request.fields = handler.describe(bytes, start, end);
+    const request = handler.isPlainPut ? (this.puts.pop() ?? newPut(handler)) : new Request(handler, NO_KEY);
+    request.keyLength = handler.isPlainPut ? writePutKey(bytes, start, end, request.key) : -1;
+    request.fields = request.keyLength < 0 ? handler.describe(bytes, start, end) : '';
     request.identity = identity;
-    request.sinceMs = nowMs;
+    const { notes } = call;
+    request.sinceMs = notes instanceof RequestTrace ? notes.receivedMs : world.clock.nowMs();
     return request;
   }
 
-  /** The request's line is written, or never will be. */
+  /** The request is over and never told. */
   release(request: Request): void {
     if (request.handler.isPlainPut && this.puts.length < PUTS_KEPT_MAX) this.puts.push(request);
   }
 
-  write(call: ApiCall, request: Request, code: number): void {
-    const { revision } = this.parts;
-    this.lines.write(request.handler.heads, request, call.peer, call.peerCommonName, code, revision());
+  /** Tells of a request on a stream that goes on. */
+  tell(call: ApiCall, request: Request, code: number): void {
+    this.outcome(call, request, code);
+    this.flush();
+    this.lines.write(request.handler.heads, request);
   }
+
+  /** Tells of a request that is over; its line may be made later, behind the answers of this turn. */
+  tellLast(call: ApiCall, request: Request, code: number): void {
+    this.outcome(call, request, code);
+    this.waiting[this.waitingCount++] = request;
+    if (this.waitingCount === 1) this.parts.world.timers.endOfTurn(this.turnEnds);
+    else if (this.waitingCount === WAITING_MAX) this.flush();
+  }
+
+  private outcome(call: ApiCall, request: Request, code: number): void {
+    const { revision, world } = this.parts;
+    const { notes } = call;
+    request.peer = call.peer;
+    request.commonName = call.peerCommonName;
+    request.endMs = notes instanceof RequestTrace ? notes.finishedMs : world.clock.nowMs();
+    request.code = code;
+    request.revision = revision();
+  }
+
+  /** Makes the lines that wait. */
+  flush(): void {
+    const { lines, waiting, waitingCount } = this;
+    this.waitingCount = 0;
+    for (let place = 0; place < waitingCount; place++) {
+      const request = waiting[place] as Request;
+      lines.write(request.handler.heads, request);
+      this.release(request);
+    }
+  }
+
+  private readonly turnEnds = (): void => this.flush();
+}
+
+function newPut(handler: AuditedHandler): Request {
+  return new Request(handler, new Uint8Array(PUT_KEY_BYTES_MAX));
 }
 
 /** Who a login says it is: whether that is so, its code tells. */
@@ -126,14 +169,19 @@ function loginIdentity(bytes: Buffer, start: number, end: number): Identity {
 }
 
 /** A request that is being served, or the last one of a stream. */
-class Request {
+class Request implements LineOfRequest {
   readonly handler: AuditedHandler;
-  /** The key of a put that shows nothing else and needs no escapes; then `fields` is empty. */
+  /** The key of a put that shows nothing else, as text between quotes; then `fields` is empty. */
   readonly key: Uint8Array;
   keyLength = -1;
   fields = '';
   identity: Identity = UNTOLD;
+  peer = '';
+  commonName = '';
   sinceMs = 0;
+  endMs = 0;
+  code = 0;
+  revision = 0;
   /** Of a stream that refused what it was asked and goes on; -1 where it did not. */
   refusedCode = -1;
 
@@ -150,7 +198,7 @@ class AuditedHandler extends PassingHandler {
   readonly path: string;
   /** Parts of lines that are the same for all requests of a client to this method. */
   readonly heads: LineHeads;
-  /** Whether keys of puts are written as they are. */
+  /** Whether keys of puts are written as text. */
   readonly isPlainPut: boolean;
   private readonly log: AuditLog;
   readonly describe: Describe;
@@ -191,7 +239,7 @@ class AuditedHandler extends PassingHandler {
     if (this.kind === 'unary' || call.audit !== request || !call.isOpen) return;
     // One line for each thing asked on a stream; how the stream ends is told where it was refused.
     const code = request.refusedCode < 0 ? GrpcCode.OK : request.refusedCode;
-    if (this.isTold || isDenied(code, request)) log.write(call, request, code);
+    if (this.isTold || isDenied(code, request)) log.tell(call, request, code);
   }
 
   private look(call: ApiCall, bytes: Buffer, start: number, end: number): void {
@@ -218,8 +266,8 @@ class AuditedHandler extends PassingHandler {
     if (!(request instanceof Request)) return;
     call.audit = null;
     const isDue = this.kind === 'unary' && this.isTold;
-    if (isDue || isDenied(code, request)) log.write(call, request, code);
-    log.release(request);
+    if (isDue || isDenied(code, request)) log.tellLast(call, request, code);
+    else log.release(request);
   }
 }
 

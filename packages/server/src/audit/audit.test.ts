@@ -10,7 +10,7 @@ import type { ApiHandler } from '../context.ts';
 import { AuditBuffer, type AuditSink } from './audit-buffer.ts';
 import { AUDIT_LEVELS, type AuditLevel, AuditLog, levelOf } from './audit-log.ts';
 import { FileSink } from './file-sink.ts';
-import { describer, keyWriter, quoted } from './request-fields.ts';
+import { describer, keyWriter, quoted, writePutKey } from './request-fields.ts';
 
 /** Keeps what it is given, and answers when told to. */
 class HeldSink implements AuditSink {
@@ -110,6 +110,26 @@ test('keys are written so that a line stays a line of ASCII, and can be read bac
     assert.match(quoted(text), /^[ -~]*$/);
     JSON.parse(quoted(text));
   });
+});
+
+// Goal: the way of most puts, without strings, shows what the general one shows, and leaves to it what it has no room for.
+test('keys of puts are written byte by byte as by the general way', async () => {
+  const general = describer('/etcdserverpb.KV/Put', keyWriter('escaped'));
+  const target = Buffer.alloc(64);
+  const lengths = new Set<boolean>();
+  await forSeeds(300, (prng: Prng) => {
+    const isText = prng.below(2) === 0;
+    const key = prng.bytes(prng.below(isText ? 70 : 20)).map((byte) => (isText ? 0x20 + (byte % 0x5f) : byte));
+    const lease = prng.below(5) === 0 ? '0000000000000001' : '0000000000000000';
+    const bytes = PutRequest.encode(PutRequest.create({ key: Buffer.from(key), value: Buffer.from('secret'), lease }));
+    const text = general(bytes, 0, bytes.length);
+    const length = writePutKey(bytes, 0, bytes.length, target);
+    const fits = text.length - ',"request":{"key":""}'.length <= target.length && lease.endsWith('0');
+    lengths.add(fits);
+    assert.equal(length >= 0, fits);
+    if (fits) assert.equal(`,"request":{"key":"${target.toString('latin1', 0, length)}"}`, text);
+  });
+  assert.equal(lengths.size, 2);
 });
 
 test('a request that is long shows its beginning', () => {

@@ -1,6 +1,9 @@
 /**
  * Lines of the audit log, written byte by byte to where they wait for the disk. Most of a line is the same for all that a
- * client asks of a method, and is kept as bytes; a line made as a string and copied cost a put twice as much.
+ * client asks of a method in a second, and is kept as bytes:
+ *
+ *     {"time":"2026-11-21T17:23:29.   666   Z","member":…,"peer":"10.0.0.7:48478","request":{"key":"   app/1   "}
+ *     └───────────────── head, with room for the milliseconds, copied at once ──────────────────┘
  */
 import { GrpcCode } from '@etsd/proto';
 import type { Identity } from '../access.ts';
@@ -10,8 +13,15 @@ import { quoted } from './request-fields.ts';
 /** What is told of a request, behind who asked what. */
 export interface LineOfRequest {
   readonly identity: Identity;
+  readonly peer: string;
+  /** In the client's certificate; empty where there is none. */
+  readonly commonName: string;
+  /** When it came and when it was over, by the monotonic clock. */
   readonly sinceMs: number;
-  /** A key that needs no escapes, the only thing to show: its bytes, and how many; −1 where it is not so. */
+  readonly endMs: number;
+  readonly code: number;
+  readonly revision: number;
+  /** A key as it stands between quotes, where it is the only thing to show, and its bytes; −1 where it is not so. */
   readonly key: Uint8Array;
   readonly keyLength: number;
   /** A member of the JSON object with a comma in front, or empty. */
@@ -21,52 +31,75 @@ export interface LineOfRequest {
 /** Clients remembered for one method. */
 const HEADS_MAX = 4096;
 
+/** `{"time":"2026-11-21T17:23:29.`, and the milliseconds behind it. */
+const SECOND_BYTES = 29;
+const TIME_BYTES = SECOND_BYTES + 3;
+const KEY_HEAD = ',"request":{"key":"';
+
 class Head {
   readonly identity: Identity;
+  readonly peer: string;
   readonly commonName: string;
+  /** From the beginning of the line to where a key begins. */
   readonly bytes: Buffer;
+  /** The second that stands in `bytes`, as the writer counts them. */
+  second = 0;
 
-  constructor(identity: Identity, commonName: string, bytes: Buffer) {
+  constructor(line: LineOfRequest, what: string) {
+    const { identity, peer, commonName } = line;
     this.identity = identity;
+    this.peer = peer;
     this.commonName = commonName;
-    this.bytes = bytes;
+    const name = commonName === '' ? '' : `,"cn":${quoted(commonName)}`;
+    const text = `${what}${quoted(identity.user)},"by":"${identity.by}"${name},"peer":"${peer}"${KEY_HEAD}`;
+    this.bytes = Buffer.from(' '.repeat(TIME_BYTES) + text, 'latin1');
+  }
+
+  isOf({ identity, peer, commonName }: LineOfRequest): boolean {
+    const own = this.identity;
+    if (peer !== this.peer || commonName !== this.commonName) return false;
+    return identity === own || (identity.user === own.user && identity.by === own.by);
   }
 }
 
-/** From the end of the time to the client's address, by that address, for one method. */
+/** The heads of lines about one method, by the client's address. */
 export class LineHeads {
   private readonly what: string;
   private readonly byPeer = new Map<string, Head>();
+  private last: Head | null = null;
 
+  /** `what`: the line from behind the time to where the user's name begins. */
   constructor(what: string) {
     this.what = what;
   }
 
-  of(peer: string, identity: Identity, commonName: string): Buffer {
-    const known = this.byPeer.get(peer);
-    if (
-      known !== undefined &&
-      known.identity.user === identity.user &&
-      known.identity.by === identity.by &&
-      known.commonName === commonName
-    )
-      return known.bytes;
-    const name = commonName === '' ? '' : `,"cn":${quoted(commonName)}`;
-    const text = `${this.what}${quoted(identity.user)},"by":"${identity.by}"${name},"peer":"${peer}"`;
-    const bytes = Buffer.from(text, 'latin1');
-    if (this.byPeer.size >= HEADS_MAX) this.byPeer.clear();
-    this.byPeer.set(peer, new Head(identity, commonName, bytes));
-    return bytes;
+  of(line: LineOfRequest): Head {
+    const { byPeer, last } = this;
+    // Requests of one connection come together.
+    if (last?.isOf(line)) return last;
+    let head = byPeer.get(line.peer);
+    if (head === undefined || !head.isOf(line)) {
+      head = new Head(line, this.what);
+      if (byPeer.size >= HEADS_MAX) byPeer.clear();
+      byPeer.set(line.peer, head);
+    }
+    this.last = head;
+    return head;
   }
 }
 
-const CODES: readonly Buffer[] = Object.keys(GrpcCode).map((name) => Buffer.from(`,"code":"${name}","revision":`));
-const KEY_HEAD = Buffer.from(',"request":{"key":"');
+const CODES: readonly Buffer[] = Object.keys(GrpcCode).map((name) => Buffer.from(codeText(`"${name}"`)));
 const KEY_TAIL = Buffer.from('"}');
 const TIME_TAIL = Buffer.from(',"us":');
-/** What a line takes at most besides its head and its fields: time, code, two numbers. */
-const REST_BYTES_MAX = 160;
+/** What a line takes at most besides its head and its fields: code, two numbers. */
+const REST_BYTES_MAX = 128;
 const ZERO = 0x30;
+/** Numbers below are divided by ten with whole numbers only. */
+const SMALL_MAX = 0x7fff_ffff;
+
+function codeText(code: string): string {
+  return `,"code":${code},"revision":`;
+}
 
 /** Text of one byte a character, without looking at the kind of encoding. */
 interface Latin1Target {
@@ -76,63 +109,57 @@ interface Latin1Target {
 export class LineWriter {
   private readonly clock: { nowMs(): number; wallMs(): number };
   private readonly buffer: AuditBuffer;
-  /** When the present second of the wall clock began, by the monotonic one, and how its lines begin. */
+  /** When the present second of the wall clock began, by the monotonic one; its number here; how its lines begin. */
   private secondAtMs = Number.NaN;
-  private second: Buffer = Buffer.alloc(0);
+  private secondNumber = 0;
+  private second: Buffer = Buffer.alloc(SECOND_BYTES);
 
   constructor(clock: { nowMs(): number; wallMs(): number }, buffer: AuditBuffer) {
     this.clock = clock;
     this.buffer = buffer;
   }
 
-  write(
-    heads: LineHeads,
-    request: LineOfRequest,
-    peer: string,
-    commonName: string,
-    code: number,
-    revision: number,
-  ): void {
+  write(heads: LineHeads, line: LineOfRequest): void {
     const { buffer } = this;
-    const head = heads.of(peer, request.identity, commonName);
-    const { fields, key, keyLength } = request;
-    const start = buffer.begin(REST_BYTES_MAX + head.length + fields.length + key.length);
+    const head = heads.of(line);
+    const { fields, key, keyLength } = line;
+    const start = buffer.begin(REST_BYTES_MAX + head.bytes.length + fields.length + Math.max(0, keyLength));
     if (start < 0) return;
-    const nowMs = this.clock.nowMs();
+    const ms = this.timed(line.endMs);
+    if (head.second !== this.secondNumber) {
+      head.bytes.set(this.second);
+      head.second = this.secondNumber;
+    }
     const out = buffer.bytes;
-    let at = this.writeTime(out, start, nowMs);
-    out.set(head, at);
-    at += head.length;
+    out.set(head.bytes, start);
+    writeThree(out, start + SECOND_BYTES, ms);
+    let at = start + head.bytes.length;
     if (keyLength >= 0) {
-      at = writeShort(out, at, KEY_HEAD);
       for (let index = 0; index < keyLength; index++) out[at + index] = key[index] as number;
       at = writeShort(out, at + keyLength, KEY_TAIL);
-    } else if (fields !== '') at += (out as Buffer & Latin1Target).latin1Write(fields, at);
-    at = writeShort(out, at, CODES[code] ?? Buffer.from(`,"code":"${code}","revision":`));
-    at = writeNumber(out, at, revision);
+    } else {
+      at -= KEY_HEAD.length;
+      if (fields !== '') at += (out as Buffer & Latin1Target).latin1Write(fields, at);
+    }
+    at = writeShort(out, at, CODES[line.code] ?? Buffer.from(codeText(`"${line.code}"`)));
+    at = writeNumber(out, at, line.revision);
     at = writeShort(out, at, TIME_TAIL);
-    at = writeNumber(out, at, Math.max(0, Math.round((nowMs - request.sinceMs) * 1000)));
+    at = writeNumber(out, at, Math.max(0, Math.round((line.endMs - line.sinceMs) * 1000)));
     out[at++] = 0x7d;
     buffer.end(at);
   }
 
-  /** RFC 3339 with milliseconds, the wall clock looked at once a second; without the Z. */
-  private writeTime(out: Buffer, start: number, nowMs: number): number {
-    let ms = Math.floor(nowMs - this.secondAtMs);
-    if (!(ms >= 0 && ms < 1000)) {
-      const wallMs = this.clock.wallMs();
-      const second = Math.floor(wallMs / 1000) * 1000;
-      this.secondAtMs = nowMs - (wallMs - second);
-      this.second = Buffer.from(`{"time":"${new Date(second).toISOString().slice(0, 20)}`, 'latin1');
-      ms = Math.floor(wallMs - second);
-    }
-    let at = writeShort(out, start, this.second);
-    const hundreds = Math.floor(ms / 100);
-    const tens = Math.floor(ms / 10) % 10;
-    out[at++] = ZERO + hundreds;
-    out[at++] = ZERO + tens;
-    out[at++] = ZERO + (ms % 10);
-    return at;
+  /** Finds the second, the wall clock looked at once in it; the milliseconds in it. */
+  private timed(nowMs: number): number {
+    const ms = Math.floor(nowMs - this.secondAtMs);
+    if (ms >= 0 && ms < 1000) return ms;
+    // What `nowMs` says is over by a turn at most.
+    const wallMs = this.clock.wallMs() - (this.clock.nowMs() - nowMs);
+    const second = Math.floor(wallMs / 1000) * 1000;
+    this.secondAtMs = nowMs - (wallMs - second);
+    this.secondNumber++;
+    this.second = Buffer.from(`{"time":"${new Date(second).toISOString().slice(0, 20)}`, 'latin1');
+    return Math.floor(wallMs - second);
   }
 }
 
@@ -141,6 +168,14 @@ function writeShort(out: Buffer, start: number, bytes: Buffer): number {
   const { length } = bytes;
   for (let index = 0; index < length; index++) out[start + index] = bytes[index] as number;
   return start + length;
+}
+
+function writeThree(out: Buffer, at: number, number: number): void {
+  const hundreds = (number / 100) | 0;
+  const tens = (number / 10) | 0;
+  out[at] = ZERO + hundreds;
+  out[at + 1] = ZERO + (tens - hundreds * 10);
+  out[at + 2] = ZERO + (number - tens * 10);
 }
 
 /** A whole number in decimal digits; below zero with its sign. */
@@ -153,11 +188,18 @@ function writeNumber(out: Buffer, start: number, number: number): number {
   }
   let digits = 1;
   for (let bound = 10; bound <= left; bound *= 10) digits++;
-  at += digits;
-  for (let place = at - 1; digits > 0; digits--, place--) {
+  const end = at + digits;
+  let place = end - 1;
+  for (; left > SMALL_MAX; place--) {
     const tenth = Math.floor(left / 10);
     out[place] = ZERO + (left - tenth * 10);
     left = tenth;
   }
-  return at;
+  let small = left | 0;
+  for (; place >= at; place--) {
+    const tenth = (small / 10) | 0;
+    out[place] = ZERO + (small - tenth * 10);
+    small = tenth;
+  }
+  return end;
 }

@@ -3,7 +3,8 @@
  * passwords among them and whatever is added to the schema one day, never gets out. A test fills every field of every
  * request and looks at what comes through.
  */
-import { METHODS, type MessageClass, PutRequestView, RangeRequestView } from '@etsd/proto';
+import { METHODS, type MessageClass, PutRequestView, RangeRequestView, V2Request } from '@etsd/proto';
+import { KEYS_ROOT } from '@etsd/state';
 
 /** How keys are written. `escaped`: as text, other bytes as `\xNN`. `omit`: not at all. */
 export type KeyStyle = 'escaped' | 'base64' | 'omit';
@@ -74,15 +75,17 @@ export type Describe = (bytes: Buffer, start: number, end: number) => string;
 export function describer(path: string, write: KeyWriter): Describe {
   if (path === '/etcdserverpb.KV/Put') return putFields(write);
   if (path === '/etcdserverpb.KV/Range' || path === '/etcdserverpb.KV/RangeStream') return rangeFields(write);
+  if (path === '/etsd.V2/Change') return v2ChangeFields(write);
+  if (path.startsWith('/etsd.V2/')) return (bytes, start, end) => `,"request":{"key":${write(bytes, start, end)}}`;
   const type = METHODS.find((method) => method.path === path)?.request;
   return type === undefined ? () => '' : anyFields(type, write);
 }
 
 /**
- * Copies the key of a put as it stands between the quotes of JSON; −1 where the put has to be described by `putFields`: its
- * key needs escapes or is long, or it has a lease. Else the key's length.
+ * Writes the key of a put as it stands between the quotes of JSON; −1 where the put has to be described by `putFields`: there
+ * is no room for its key, or it has a lease. Else the length of the text.
  */
-export function copyPlainPutKey(bytes: Buffer, start: number, end: number, target: Uint8Array): number {
+export function writePutKey(bytes: Buffer, start: number, end: number, target: Uint8Array): number {
   try {
     putView.parse(bytes, start, end);
   } catch {
@@ -90,17 +93,37 @@ export function copyPlainPutKey(bytes: Buffer, start: number, end: number, targe
   }
   const { keyStart, keyEnd } = putView;
   if (putView.lease !== NO_LEASE || keyEnd - keyStart > target.length) return -1;
+  let to = 0;
   for (let at = keyStart; at < keyEnd; at++) {
     const byte = bytes[at] as number;
-    if (byte < 0x20 || byte > 0x7e || byte === QUOTE || byte === BACKSLASH) return -1;
-    target[at - keyStart] = byte;
+    if (byte >= 0x20 && byte < 0x7f && byte !== QUOTE && byte !== BACKSLASH) target[to++] = byte;
+    else to = writeEscape(byte, target, to);
   }
-  return keyEnd - keyStart;
+  return to <= target.length ? to : -1;
+}
+
+/** As `escaped` has it; what is behind the end of the target is lost. */
+function writeEscape(byte: number, target: Uint8Array, at: number): number {
+  let to = at;
+  target[to++] = BACKSLASH;
+  if (byte === QUOTE) target[to++] = QUOTE;
+  else {
+    target[to++] = BACKSLASH;
+    target[to++] = byte === BACKSLASH ? BACKSLASH : LETTER_X;
+    target[to++] = byte === BACKSLASH ? BACKSLASH : hexDigit(byte >> 4);
+    if (byte !== BACKSLASH) target[to++] = hexDigit(byte & 15);
+  }
+  return to;
+}
+
+function hexDigit(digit: number): number {
+  return digit < 10 ? 0x30 + digit : 0x57 + digit;
 }
 
 const putView = new PutRequestView();
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+const LETTER_X = 0x78;
 
 function putFields(write: KeyWriter): Describe {
   const view = new PutRequestView();
@@ -112,6 +135,19 @@ function putFields(write: KeyWriter): Describe {
     }
     const lease = view.lease === NO_LEASE ? '' : `,"lease":"${view.lease}"`;
     return `,"request":{"key":${write(bytes, view.keyStart, view.keyEnd)}${lease}}`;
+  };
+}
+
+/** Of an entry of etcd 2 what is done and to which key; neither values nor what they were compared with. */
+function v2ChangeFields(write: KeyWriter): Describe {
+  return (bytes, start, end) => {
+    try {
+      const { method, path } = V2Request.decode(bytes, start, end);
+      const key = Buffer.from(path.slice(KEYS_ROOT.length) || '/');
+      return `,"request":{"method":${quoted(method)},"key":${write(key, 0, key.length)}}`;
+    } catch {
+      return '';
+    }
   };
 }
 

@@ -60,3 +60,37 @@ test('a login now and then does not wait', () => {
     pace.ended();
   }
 });
+
+// Goal: while others write, no sync is made for logins alone; and they neither stop for it nor crowd into one write.
+test('while others write, logins ride in their writes, 1,600 a second', () => {
+  const world = new FakeWorld();
+  const pace = new LoginPace(world);
+  pace.ride();
+  const logins = Array.from({ length: 100 }, () => new Login());
+  const begun = () => logins.filter((login) => login.begun > 0).length;
+  for (const login of logins) pace.add(login);
+  assert.equal(begun(), 0, 'somebody writes: no group of their own');
+  const ride = (): number => {
+    const before = begun();
+    pace.ride();
+    const riders = begun() - before;
+    for (let rider = 0; rider < riders; rider++) pace.ended();
+    return riders;
+  };
+  assert.equal(ride(), 16, 'what was not used before, no more than a group');
+  world.advance(1.5625);
+  assert.equal(ride(), 2);
+  world.advance(1.5625);
+  assert.equal(ride(), 3, 'the other half is not lost');
+  assert.equal(ride(), 0, 'a second write in the same moment');
+  world.advance(10);
+  assert.equal(ride(), 16);
+  world.advance(19.5);
+  assert.equal(begun(), 37, 'nobody wrote for a while, but may still');
+  world.advance(2);
+  assert.equal(begun(), 53, 'nobody writes any more: a group');
+  pace.ride();
+  for (let login = 0; login < 16; login++) pace.ended();
+  world.advance(8);
+  assert.equal(begun(), 69, 'the write of a group is nobody else’s');
+});

@@ -132,6 +132,7 @@ export class MemberGuard {
 
   async stop(): Promise<void> {
     this.admission?.stop();
+    this.audit?.flush();
     await this.buffer?.stop();
   }
 }

@@ -65,8 +65,8 @@ export class Observer implements Guard {
   }
 
   finished(handler: ObservedHandler, call: ApiCall, trace: RequestTrace): void {
-    const { slowMs, world } = this.parts;
-    const nowMs = world.clock.nowMs();
+    const { slowMs } = this.parts;
+    const { finishedMs: nowMs } = trace;
     if (trace.span !== null) this.makeSpans(handler, call, trace, trace.span, nowMs);
     if (handler.isTimed && nowMs - trace.receivedMs > slowMs) this.tell(handler, call, trace, nowMs);
     if (this.free.length < FREE_MAX) this.free.push(trace);
@@ -230,9 +230,13 @@ export class ObservedHandler extends PassingHandler {
   }
 
   override closed(call: ApiCall): void {
-    this.inner.closed?.(call);
     const { notes } = call;
-    if (!(notes instanceof RequestTrace)) return;
+    if (!(notes instanceof RequestTrace)) {
+      this.inner.closed?.(call);
+      return;
+    }
+    notes.finishedMs = this.observer.parts.world.clock.nowMs();
+    this.inner.closed?.(call);
     call.notes = null;
     this.observer.finished(this, call, notes);
   }

@@ -7,6 +7,8 @@ export class RequestTrace implements CallNotes {
   receivedMs = 0;
   /** Its handler was given it. */
   startedMs = 0;
+  /** It is over. */
+  finishedMs = 0;
   /** What it reads was up to date; `NaN` where it reads nothing, or waits still. */
   readableMs = Number.NaN;
   /** Its answer began to be made; `NaN` where it is not traced. */

@@ -5,13 +5,15 @@ import type { Store } from '@etsd/mvcc';
 import type { World } from '@etsd/runtime';
 import type { Lessor, State } from '@etsd/state';
 import { MemberSnapshotInstaller } from './installer.ts';
+import { pacer } from './pace.ts';
 import { MemberSnapshotSink } from './sink.ts';
 import { SnapshotFiles } from './snapshot-files.ts';
 import type { SnapshotMetrics } from './snapshot-metrics.ts';
 import { MemberSnapshotSource } from './source.ts';
+import { StoreStreams } from './store-streams.ts';
 
 export interface MemberSnapshotsParts {
-  readonly world: Pick<World, 'clock' | 'disk' | 'timers'>;
+  readonly world: Pick<World, 'clock' | 'disk' | 'timers' | 'workers'>;
   readonly logger: Logger;
   /** `member/snap`, which exists. */
   readonly directory: string;
@@ -26,7 +28,9 @@ export interface MemberSnapshotsParts {
 
 export class MemberSnapshots {
   /** What clients are sent (`Maintenance.Snapshot`); separate from the peers', so that slow clients keep nobody waiting. */
-  readonly forClients: SnapshotFiles;
+  readonly forClients: StoreStreams;
+  /** The same by way of a file, where there is no other. */
+  readonly clientFiles: SnapshotFiles;
   readonly source: MemberSnapshotSource;
   readonly sink: MemberSnapshotSink;
   readonly installer: MemberSnapshotInstaller;
@@ -37,7 +41,8 @@ export class MemberSnapshots {
     const { world, logger, directory, backend, state, metrics } = parts;
     const isBusy = parts.isBusy ?? ((): boolean => false);
     const shared = { world, logger, directory, backend, metrics, isBusy, saveProgress: () => state.saveProgress() };
-    this.forClients = new SnapshotFiles({ ...shared, prefix: 'client', isPaced: true, hasKeys: false });
+    this.clientFiles = new SnapshotFiles({ ...shared, prefix: 'client', isPaced: true, hasKeys: false });
+    this.forClients = new StoreStreams({ ...shared, files: this.clientFiles, newPace: () => pacer(world, isBusy) });
     this.source = new MemberSnapshotSource(
       new SnapshotFiles({ ...shared, prefix: 'peer', isPaced: false, hasKeys: true }),
       shared,
@@ -46,8 +51,9 @@ export class MemberSnapshots {
     this.installer = new MemberSnapshotInstaller({ ...parts, replaced: () => this.onReplaced?.() });
   }
 
-  /** An installation under way is given up, so that the backend can be closed. The log must be stopped before. */
+  /** What is being installed or sent is given up, so that the backend can be closed. The log must be stopped before. */
   stop(): void {
     this.installer.stop();
+    this.forClients.stop();
   }
 }

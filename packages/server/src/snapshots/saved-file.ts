@@ -1,7 +1,7 @@
 /** What `snapshot save` leaves on the operator's disk: a bbolt file, and behind it the SHA-256 of its bytes. */
 import { createHash } from 'node:crypto';
-import { crc32c, OperatorError } from '@etsd/base';
-import type { BoltFile } from '@etsd/boltfile';
+import { crc32c, crc32cJoined, OperatorError } from '@etsd/base';
+import type { BoltBucket, BoltFile, LeafDigest } from '@etsd/boltfile';
 import type { Disk } from '@etsd/runtime';
 import type { Pause } from './store-file.ts';
 
@@ -92,25 +92,46 @@ export interface SnapshotSummary {
 const LEAVES_AT_ONCE = 16;
 const TWO_32 = 0x1_0000_0000;
 
+/** What a bucket holds, by whatever way it is read: here, or by threads (`LeafScan`). */
+export type BucketDigestOf = (bucket: BoltBucket) => Promise<LeafDigest>;
+
 /** What a snapshot holds, read whole and checked on the way. */
-export async function summariseSnapshot(file: BoltFile, pause: Pause): Promise<SnapshotSummary> {
+export async function summariseSnapshot(
+  file: BoltFile,
+  pause: Pause,
+  digestOf: BucketDigestOf = (bucket) => digestBucket(file, bucket, pause),
+): Promise<SnapshotSummary> {
   let hash = 0;
   let revision = 0;
   let totalKeys = 0;
-  let leaves = 0;
   for (const bucket of await file.buckets()) {
-    const isKeys = bucket.name.toString('latin1') === 'key';
     hash = crc32c(bucket.name, 0, bucket.name.length, hash);
-    const cursor = file.leaves(bucket);
-    for (let leaf = await cursor.next(); leaf !== null; leaf = await cursor.next()) {
-      for (let index = 0; index < leaf.count; index++) {
-        hash = crc32c(leaf.bytes, leaf.start(index), leaf.end(index), hash);
-      }
-      totalKeys += leaf.count;
-      const last = leaf.key(leaf.count - 1);
-      if (isKeys && last.length >= 8) revision = last.readUInt32BE(0) * TWO_32 + last.readUInt32BE(4);
-      if (++leaves % LEAVES_AT_ONCE === 0) await pause();
+    const { crc, bytes, records, lastKey } = await digestOf(bucket);
+    hash = crc32cJoined(hash, crc, bytes);
+    totalKeys += records;
+    if (bucket.name.toString('latin1') === 'key' && lastKey !== null && lastKey.length >= 8) {
+      const last = Buffer.from(lastKey);
+      revision = last.readUInt32BE(0) * TWO_32 + last.readUInt32BE(4);
     }
   }
   return { hash, revision, totalKeys, totalSize: file.size };
+}
+
+async function digestBucket(file: BoltFile, bucket: BoltBucket, pause: Pause): Promise<LeafDigest> {
+  let [crc, bytes, records, leaves] = [0, 0, 0, 0];
+  let firstKey: Buffer | null = null;
+  let lastKey: Buffer | null = null;
+  const cursor = file.leaves(bucket);
+  for (let leaf = await cursor.next(); leaf !== null; leaf = await cursor.next()) {
+    for (let index = 0; index < leaf.count; index++) {
+      const [start, end] = [leaf.start(index), leaf.end(index)];
+      crc = crc32c(leaf.bytes, start, end, crc);
+      bytes += end - start;
+    }
+    records += leaf.count;
+    firstKey ??= Buffer.from(leaf.key(0));
+    lastKey = Buffer.from(leaf.key(leaf.count - 1));
+    if (++leaves % LEAVES_AT_ONCE === 0) await pause();
+  }
+  return { crc, bytes, records, firstKey, lastKey };
 }

@@ -5,13 +5,11 @@ import { type KeptKeys, keptKeys } from '@etsd/state';
 import { PIECE_BYTES } from '../api/snapshot.ts';
 import { temporaryPath } from './file-names.ts';
 import { type FrozenState, readFrozenState, v2ChangesOf } from './frozen-state.ts';
+import { type Pace, pacer } from './pace.ts';
 import type { SnapshotMetrics } from './snapshot-metrics.ts';
 import { writeStoreToBolt } from './store-file.ts';
 import { pauser } from './turns.ts';
 
-/** While others are busy: bytes of a piece, and the time it is given in milliseconds. A tenth of what can be sent. */
-const BUSY_PIECE_BYTES = 64 * 1024;
-const BUSY_PIECE_MS = 2;
 /** Room that a snapshot must leave on the disk. */
 const SPARE_BYTES = 64 * 1024 * 1024;
 /** Files that exist at a time: each is as large as the store. */
@@ -43,7 +41,7 @@ interface OpenSnapshot {
   readonly file: DiskFile;
   readonly release: () => void;
   /** Says when it is time for a piece, and its bytes at most. */
-  readonly pace: () => Promise<number>;
+  readonly pace: Pace;
 }
 
 /** A bbolt file of the state of one moment. Must be closed, which removes it. */
@@ -55,7 +53,7 @@ export class SnapshotFile {
   readonly keys: KeptKeys | null;
   private readonly file: DiskFile;
   private readonly release: () => void;
-  private readonly pace: () => Promise<number>;
+  private readonly pace: Pace;
   private position = 0;
   private isReading = false;
   private isClosed = false;
@@ -177,16 +175,9 @@ export class SnapshotFiles {
     return new SnapshotFile({ size, state, keys, file, release, pace: this.pacer() });
   }
 
-  private pacer(): () => Promise<number> {
+  private pacer(): Pace {
     const { world, isBusy, isPaced } = this.parts;
-    let lastMs = Number.NEGATIVE_INFINITY;
-    return async () => {
-      if (!isPaced || !isBusy()) return PIECE_BYTES;
-      const waitMs = lastMs + BUSY_PIECE_MS - world.clock.nowMs();
-      if (waitMs > 0) await new Promise<void>((resolve) => void world.timers.after(waitMs, resolve));
-      lastMs = world.clock.nowMs();
-      return BUSY_PIECE_BYTES;
-    };
+    return isPaced ? pacer(world, isBusy) : () => Promise.resolve(PIECE_BYTES);
   }
 
   private async checkRoom(): Promise<void> {

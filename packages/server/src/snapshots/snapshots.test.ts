@@ -223,7 +223,7 @@ for (const kind of ['memory', 'lmdb'] as const) {
       const from = leader(backend());
       const { revision } = from.store;
       const hash = from.hash();
-      const taking = from.snapshots.forClients.take();
+      const taking = from.snapshots.clientFiles.take();
       let isTaken = false;
       void taking.then(() => {
         isTaken = true;
@@ -234,7 +234,7 @@ for (const kind of ['memory', 'lmdb'] as const) {
       }
       (await taking)?.close();
       const to = new Side(backend());
-      const before = await from.snapshots.forClients.take();
+      const before = await from.snapshots.clientFiles.take();
       assert.ok(before !== null && before.state.index === from.index);
       before.close();
       const first = await taking;
@@ -479,7 +479,7 @@ test('a member that is stopped while it installs keeps its old state, and the fi
 
 test('no more than three files exist at a time, and nobody waits for one that is not wanted any more', async () => {
   const from = leader();
-  const files = from.snapshots.forClients;
+  const files = from.snapshots.clientFiles;
   const names = () => readdirSync(from.directory).filter((name) => name.endsWith('.snapshot.tmp'));
   const held = [await files.take(), await files.take(), await files.take()];
   assert.equal(names().length, 3);

@@ -1,6 +1,6 @@
 import { crc32c, type U64 } from '@etsd/base';
 import type { ConfChange, ConfChangeV2, ConfState, Entry, Message } from '@etsd/proto';
-import type { Applier, Waiter } from '@etsd/replication';
+import { type Applier, PassingApplier, type Waiter } from '@etsd/replication';
 import type { Releases } from './releases.ts';
 
 /** One entry as some leader's log had it. */
@@ -140,27 +140,18 @@ export interface AppliedVersion {
 }
 
 /** Stands between the log and the state of one life of a member. */
-export class ObservedApplier implements Applier {
-  private readonly inner: AppliedState;
+export class ObservedApplier extends PassingApplier<AppliedState> {
   private readonly observer: Observer;
   private readonly who: string;
   private readonly confDigest = Buffer.alloc(0);
 
   constructor(inner: AppliedState, observer: Observer, who: string) {
-    this.inner = inner;
+    super(inner);
     this.observer = observer;
     this.who = who;
   }
 
-  get appliedIndex(): number {
-    return this.inner.appliedIndex;
-  }
-
-  get confState(): ConfState | null {
-    return this.inner.confState;
-  }
-
-  apply(index: number, term: number, data: Buffer, waiter: Waiter | null): void {
+  override apply(index: number, term: number, data: Buffer, waiter: Waiter | null): void {
     this.observer.applies(this.who, index, term, crc32c(data));
     const { inner } = this;
     const isNew = inner.appliedIndex < index;
@@ -170,12 +161,12 @@ export class ObservedApplier implements Applier {
     if (this.observer.releases !== null) this.observer.settles(this.who, index, inner.version);
   }
 
-  applyEmpty(index: number, term: number): void {
+  override applyEmpty(index: number, term: number): void {
     this.observer.applies(this.who, index, term, crc32c(this.confDigest));
-    this.inner.applyEmpty(index, term);
+    super.applyEmpty(index, term);
   }
 
-  applyConfChange(
+  override applyConfChange(
     index: number,
     term: number,
     change: ConfChange,
@@ -183,10 +174,10 @@ export class ObservedApplier implements Applier {
     waiter: Waiter | null,
   ): void {
     this.observer.applies(this.who, index, term, crc32c(Buffer.from(`${change.type} ${change.nodeId}`)));
-    this.inner.applyConfChange(index, term, change, toRaft, waiter);
+    super.applyConfChange(index, term, change, toRaft, waiter);
   }
 
-  applyWideChange(
+  override applyWideChange(
     index: number,
     term: number,
     change: ConfChangeV2,
@@ -194,10 +185,6 @@ export class ObservedApplier implements Applier {
     waiter: Waiter | null,
   ): void {
     this.observer.applies(this.who, index, term, crc32c(change.context));
-    this.inner.applyWideChange(index, term, change, toRaft, waiter);
-  }
-
-  batchEnd(): void {
-    this.inner.batchEnd();
+    super.applyWideChange(index, term, change, toRaft, waiter);
   }
 }
