@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, rmSync, statSync, truncateSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, rmSync, statSync, truncateSync, writeSync } from 'node:fs';
 import { get } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { makeSmallDisk, removeSmallDisk } from '@etsd/testkit';
 import { Client, type Message, type Outcome } from '../support/client.ts';
 import { eventually } from '../support/conditions.ts';
 import { startServer, type TestServer } from '../support/server.ts';
@@ -118,24 +117,10 @@ test('the NOSPACE alarm, and the way out of it', { skip }, async () => {
   }
 });
 
-/** A small file system in memory; null where we may not mount one. */
-function smallDisk(megabytes: number): string | null {
-  const folder = mkdtempSync(join(tmpdir(), 'small-disk-'));
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', folder], { stdio: 'ignore' });
-    return folder;
-  } catch {
-    rmSync(folder, { recursive: true });
-    return null;
-  }
-}
-
-const disk = skip === false ? smallDisk(240) : null;
+const disk = skip === false ? makeSmallDisk(240) : null;
 
 after(() => {
-  if (disk === null) return;
-  execFileSync('umount', ['-l', disk], { stdio: 'ignore' });
-  rmSync(disk, { recursive: true, force: true });
+  if (disk !== null) removeSmallDisk(disk);
 });
 
 /** Writes a file until the disk is full. */
@@ -263,6 +248,90 @@ test('a disk that is nearly full', {
     assert.equal((await client.call('KV/Put', { key: Buffer.from('no'), value })).code, 8);
     rmSync(join(root, 'filler'));
     await recover(client);
+    await assertKept(client, { 'before/': before.accepted });
+  } finally {
+    client.close();
+    await server.dispose();
+    rmSync(join(root, 'filler'), { force: true });
+  }
+});
+
+/** Names of the log's segments, in order. */
+function segmentsOf(server: TestServer): string[] {
+  const directory = join(server.dataDir, 'member.etcd', 'member', 'wal');
+  return readdirSync(directory).filter((name) => name.endsWith('.wal'));
+}
+
+const DELETE_BYTES = 1_200_000;
+/** Longer than any of them takes where there is room, also on a machine that has other things to do. */
+const DELETE_MS = 60_000;
+
+/** Deletes what is not there, under keys so long that the log grows by them; how many were acknowledged. */
+async function lengthen(client: Client, most: number, timeoutMs = DELETE_MS): Promise<number> {
+  const name = Buffer.alloc(DELETE_BYTES, 'd');
+  for (let deletes = 0; deletes < most; deletes++) {
+    const outcome = await client.call('KV/DeleteRange', { key: name }, timeoutMs);
+    if (outcome.code !== 0) return deletes;
+  }
+  return most;
+}
+
+const skipLog = skipFull || (PRODUCT === 'etcd' && 'etcd ends');
+const SEGMENT_BYTES = 64_000_000;
+/** So many that the next one, or the one after it, is in the next segment. */
+const TO_THE_END = Math.floor(SEGMENT_BYTES / DELETE_BYTES);
+
+// Goal: the log comes to the end of a segment on a disk that is full: the alarm stands, deleting goes on into the next
+// segment, for which room was made in time, and nothing that was acknowledged is missing, then or after a restart.
+test('a disk that is full when the log needs its next segment', { skip: skipLog }, async () => {
+  const root = disk as string;
+  const server = await startServer({ product: PRODUCT, dataRoot: root });
+  let client = new Client(server.address);
+  try {
+    const before = await fill(client, 'before/', 5);
+    assert.equal(await lengthen(client, TO_THE_END), TO_THE_END);
+    assert.equal(segmentsOf(server).length, 1);
+    occupy(join(root, 'filler'));
+    const during = await fill(client, 'during/', 30);
+    assert.equal(during.refused?.code, 8, server.tail(3));
+    assert.equal(await lengthen(client, 6), 6);
+    assert.equal(segmentsOf(server).length, 2, 'the log has gone on to its next segment');
+    assert.deepEqual(
+      (await alarmsOf(client)).map((alarm) => alarm['alarm']),
+      ['NOSPACE'],
+    );
+    assert.ok(server.isRunning, server.tail());
+    rmSync(join(root, 'filler'));
+    await recover(client);
+    await assertKept(client, { 'before/': before.accepted, 'during/': during.accepted });
+    await server.kill();
+    await server.start();
+    client.close();
+    client = new Client(server.address);
+    await assertAlive(server);
+    await assertKept(client, { 'before/': before.accepted, 'during/': during.accepted });
+  } finally {
+    client.close();
+    await server.dispose();
+    rmSync(join(root, 'filler'), { force: true });
+  }
+});
+
+// Goal: where not even the log has room any more, whoever writes is told nothing good, the member lives, and it goes on by
+// itself as soon as there is room.
+test('a disk that has no room for the log', { skip: skipLog }, async () => {
+  const root = disk as string;
+  const server = await startServer({ product: PRODUCT, dataRoot: root });
+  const client = new Client(server.address);
+  try {
+    const before = await fill(client, 'before/', 5);
+    occupy(join(root, 'filler'));
+    assert.ok((await lengthen(client, TO_THE_END, 3000)) < TO_THE_END, 'the log has room without end');
+    assert.ok(server.isRunning, server.tail());
+    rmSync(join(root, 'filler'));
+    await recover(client);
+    assert.equal(await lengthen(client, 3), 3);
+    assert.equal(server.run, 1, 'it was not started again');
     await assertKept(client, { 'before/': before.accepted });
   } finally {
     client.close();

@@ -151,6 +151,7 @@ test('what is written is in no file, outlives a kill, and is refused when it was
       words.join(' '),
     );
   }
+  assert.match((await utl('doctor', place.member, ...keyed)).text, /^ {2}encrypted with "one": \S+\.wal$/m);
   const restored = join(place.path, 'restored');
   assert.equal((await utl('restore', '--archive-dir', place.archive, '--data-dir', restored, ...keyed)).exit, 0);
   assert.match((await utl('encryption', 'status', restored)).text, /^key "one": \d+ files\nplain: 0 files\n$/m);

@@ -1,25 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, test } from 'node:test';
+import { makeSmallDisk, removeSmallDisk } from '@etsd/testkit';
 import { LmdbBackend } from './lmdb.ts';
 
-const disk = mkdtempSync(join(tmpdir(), 'etsd-full-'));
-let isMounted = false;
-before(() => {
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64m', 'tmpfs', disk], { stdio: 'ignore' });
-    isMounted = true;
-  } catch {
-    // The tests say so.
-  }
-});
-after(() => {
-  if (isMounted) execFileSync('umount', ['-l', disk], { stdio: 'ignore' });
-  rmSync(disk, { recursive: true, force: true });
-});
+const small = makeSmallDisk(64);
+const disk = small ?? '';
+const isMounted = small !== null;
+after(() => removeSmallDisk(disk));
 
 const filler = join(disk, 'filler');
 

@@ -2,4 +2,5 @@ export { Command, parseTranscript, runTranscript } from './datadriven.ts';
 export { forSeeds, mutate } from './fuzz.ts';
 export { GoldenDisk } from './golden-disk.ts';
 export { assertSameShape } from './shapes.ts';
+export { makeSmallDisk, removeSmallDisk, sweepSmallDisks } from './small-disk.ts';
 export { matchSnapshot } from './snapshot.ts';

@@ -137,14 +137,51 @@ test('a failure while a new segment is opened is one like any other', async () =
   const outcomes = new Outcomes();
   saveOne(wal, 1, outcomes);
   for (let index = 2; index < 20; index++) {
-    if (index === 12) machine.diskFaults.capacityBytes = 0;
+    if (index === 12) machine.diskFaults.writeErrorRate = 1;
     saveOne(wal, index, outcomes);
     await simulation.runUntil(() => outcomes.errors.length === index);
   }
-  assert.match(wal.failure?.message ?? '', /ENOSPC/);
+  assert.match(wal.failure?.message ?? '', /EIO/);
   assert.ok(outcomes.errors.slice(0, 10).every((error) => error === null));
   assert.equal(outcomes.errors.at(-1), wal.failure);
   await simulation.runToEnd(wal.close());
+});
+
+test('a full disk is waited for, within a segment and between two; with room everything is there', async () => {
+  let complaints = 0;
+  const observer = { synced: (): void => {}, outOfSpace: () => void complaints++ };
+  for (const segmentBytes of [512, 64 * 1024]) {
+    const { machine, simulation, wal } = await setUp({ segmentBytes, observer, fillAheadBytes: 0 });
+    const outcomes = new Outcomes();
+    for (let index = 1; index <= 40; index++) {
+      complaints = 0;
+      const isFull = index > 5;
+      if (isFull) machine.diskFaults.capacityBytes = machine.medium.allocatedBytes();
+      saveOne(wal, index, outcomes);
+      await simulation.runFor(3500);
+      // There may have been room in what is allocated.
+      assert.ok(outcomes.errors.length === index || complaints > 1, 'whoever waits says so');
+      assert.ok(outcomes.errors.length >= index - 1);
+      machine.diskFaults.capacityBytes = Number.POSITIVE_INFINITY;
+      await simulation.runUntil(() => outcomes.errors.length === index);
+    }
+    assert.ok(outcomes.errors.every((error) => error === null));
+    assert.equal(wal.failure, null);
+    machine.crash();
+    const log = await simulation.runToEnd(readLog(machine.world.disk, '/d/wal', { index: 0, term: 0 }));
+    assert.equal(log.entries.length, 40);
+  }
+});
+
+test('a log that is closed waits for room no longer', async () => {
+  const { machine, simulation, wal } = await setUp({ fillAheadBytes: 0 });
+  const outcomes = new Outcomes();
+  machine.diskFaults.capacityBytes = 0;
+  saveOne(wal, 1, outcomes);
+  await simulation.runFor(2500);
+  assert.equal(outcomes.errors.length, 0);
+  await simulation.runToEnd(wal.close());
+  assert.match(outcomes.errors[0]?.message ?? '', /ENOSPC/);
 });
 
 test('the observer is told of each write; a slow one is logged', async () => {

@@ -3,7 +3,16 @@
  * (nothing is acknowledged before it is durable) is kept here: a callback of `save` without an error is the promise that
  * the entries can be read back after any crash.
  */
-import { assert, CorruptionError, faultPoint, type Logger, OperatorError, silentLogger, U64_ZERO } from '@etsd/base';
+import {
+  assert,
+  CorruptionError,
+  EMPTY,
+  faultPoint,
+  type Logger,
+  OperatorError,
+  silentLogger,
+  U64_ZERO,
+} from '@etsd/base';
 import { type Entry, HardState, WalSnapshot } from '@etsd/proto';
 import {
   type DiskCallback,
@@ -158,6 +167,9 @@ export class Wal implements BatchSink {
   private headBytes = 0;
   private batch: Batch | null = null;
   private batchDone: DiskCallback | null = null;
+  /** Of the batch being written, as it lies on the disk. */
+  private startedBytes: Buffer = EMPTY;
+  private startedLength = 0;
   private startedMs = 0;
   private purging: Promise<void> = Promise.resolve();
   private isClosed = false;
@@ -394,8 +406,42 @@ export class Wal implements BatchSink {
     const batch = this.batch as Batch;
     this.startedMs = this.world.clock.nowMs();
     const { bytes, length } = this.sealer === null ? batch : this.sealer.seal(batch, this.batchPosition);
-    this.tail.file.write(bytes, 0, length, this.batchPosition, this.batchWritten);
+    this.startedBytes = bytes;
+    this.startedLength = length;
+    this.tail.file.write(bytes, 0, length, this.batchPosition, this.batchTaken);
   };
+
+  /** What the disk had no room for is written again, as it was, until it has: nothing of it was promised to anybody. */
+  private readonly batchTaken = (error: Error | null): void => {
+    if (error === null || !this.waitsForRoom(error)) this.batchWritten(error);
+    else this.world.timers.after(FULL_RETRY_MS, this.writeAgain);
+  };
+
+  private readonly writeAgain = (): void => {
+    this.tail.file.write(this.startedBytes, 0, this.startedLength, this.batchPosition, this.batchTaken);
+  };
+
+  /**
+   * Whether an error says no more than that there is no room. Nobody is told of a write then, good or bad: this member is one
+   * with a disk that hangs. A log that is being closed does not wait.
+   */
+  private waitsForRoom(error: unknown): boolean {
+    if (this.isClosed || !hasCode(error, 'ENOSPC')) return false;
+    this.settings.fill.outOfSpace();
+    return true;
+  }
+
+  /** Does it as often as it takes to find room. */
+  private async withRoom<T>(work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!this.waitsForRoom(error)) throw error;
+      }
+      await new Promise<void>((resolve) => void this.world.timers.after(FULL_RETRY_MS, resolve));
+    }
+  }
 
   /** What a batch takes of its segment. */
   private bytesOnDisk(batch: Batch): number {
@@ -463,16 +509,18 @@ export class Wal implements BatchSink {
    */
   private async cut(batch: Batch, segment: SegmentName): Promise<void> {
     const { disk, clock } = this.world;
-    if (this.prepared === null) this.prepareNext();
-    const { tail, lock, path } = await (this.prepared as Promise<PreparedSegment>);
+    const { tail, lock, path } = await this.withRoom(() => {
+      if (this.prepared === null) this.prepareNext();
+      return this.prepared as Promise<PreparedSegment>;
+    });
     const finalPath = joinPath(this.directory, segment.name);
     faultPoint('wal.cut.before');
     this.sealer = this.sealing === null ? null : SegmentSealer.begin(this.sealing, segment.name);
     const { bytes, length } = this.sealer === null ? batch : this.sealer.seal(batch, 0);
     await new Promise<void>((resolve) => tail.filler.claim(length, resolve));
     this.startedMs = clock.nowMs();
-    await writeAt(tail.file, bytes, length, 0);
-    await disk.rename(path, finalPath);
+    await this.withRoom(() => writeAt(tail.file, bytes, length, 0));
+    await this.withRoom(() => disk.rename(path, finalPath));
     if (this.settings.durable) await disk.syncDirectory(this.directory);
     const old = this.tail;
     this.tail = tail;

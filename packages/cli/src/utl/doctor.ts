@@ -1,11 +1,12 @@
 /** `etsdutl doctor`: what is wrong with a data directory, and what is safe to do about it. */
-import { type Finding, type Inspection, judge, repairDirectory } from '@etsd/server';
+import { type Finding, type Inspection, judge, repairDirectory, type StoredFile, sealedFiles } from '@etsd/server';
 import type { Command } from '../ctl/command.ts';
 import type { Context } from '../ctl/context.ts';
 import { badArguments, ExitCode, Silent } from '../ctl/failure.ts';
 import { flag } from '../ctl/flags.ts';
-import { jsonObject, jsonText } from '../ctl/go-json.ts';
+import { jsonArray, jsonObject, jsonText } from '../ctl/go-json.ts';
 import type { View } from '../ctl/view.ts';
+import { describeFile } from './encryption.ts';
 import { StderrLogger, world } from './files.ts';
 import { describeDirectory, inspect, inspectionJson } from './inspection.ts';
 import { rescueFailure } from './rescue-failure.ts';
@@ -26,13 +27,23 @@ async function examine(context: Context): Promise<void> {
       inspection = await inspect(dataDir, walDir);
       findings = judge(inspection);
     }
-    context.print(doctorView(inspection, findings, repaired));
+    context.print(doctorView(inspection, findings, repaired, await encrypted([dataDir, walDir])));
     if (findings.some(({ severity }) => severity === 'problem')) throw new Silent(ExitCode.ERROR);
   } catch (error) {
     throw rescueFailure(error);
   } finally {
     await world.workers.close();
   }
+}
+
+/** The files that are encrypted, or were, each with the name of its key. None where nothing is. */
+async function encrypted(directories: readonly string[]): Promise<StoredFile[]> {
+  const found: StoredFile[] = [];
+  const paths = directories.filter((path) => path !== '');
+  for await (const file of sealedFiles(world.disk.beneath, paths)) {
+    if (file.state === 'encrypted' || file.state === 'damaged') found.push(file);
+  }
+  return found;
 }
 
 function findingLines({ severity, where, what, lost, advice }: Finding): string[] {
@@ -42,11 +53,17 @@ function findingLines({ severity, where, what, lost, advice }: Finding): string[
   return lines;
 }
 
-function doctorView(inspection: Inspection, findings: readonly Finding[], repaired: readonly string[]): View {
+function doctorView(
+  inspection: Inspection,
+  findings: readonly Finding[],
+  repaired: readonly string[],
+  sealed: readonly StoredFile[],
+): View {
   const isHealthy = findings.every(({ severity }) => severity !== 'problem');
   const verdict = isHealthy ? 'healthy' : 'not healthy: do not start this member before that is mended';
   const lines = [
     ...describeDirectory(inspection),
+    ...sealed.map((file) => `  ${describeFile(file)}`),
     ...repaired.map((line) => `repaired: ${line}`),
     ...findings.flatMap(findingLines),
     verdict,
@@ -59,6 +76,11 @@ function doctorView(inspection: Inspection, findings: readonly Finding[], repair
         directory: inspectionJson(inspection),
         findings: `[${findings.map(findingJson).join(',')}]`,
         repaired: `[${repaired.map(jsonText).join(',')}]`,
+        encrypted: jsonArray(
+          sealed.map(({ path, head }) =>
+            jsonObject({ file: jsonText(path), key: head === null ? null : jsonText(head.keyId) }),
+          ),
+        ),
       }),
   };
 }

@@ -20,7 +20,8 @@ function pathsOf({ args, flags }: Context, name: string): string[] {
   return [...args, ...(walDir === '' ? [] : [walDir])].map((path) => path.replace(/(.)\/+$/, '$1'));
 }
 
-function describe({ path, state, head }: StoredFile): string {
+/** How an encrypted or a plain file is told. */
+export function describeFile({ path, state, head }: StoredFile): string {
   if (state === 'encrypted' && head !== null) return `encrypted with "${head.keyId}"${missing(head)}: ${path}`;
   if (state === 'store') return `the store, never encrypted: ${path}`;
   return state === 'damaged' ? `encrypted, DAMAGED at byte 0: ${path}` : `plain: ${path}`;
@@ -50,7 +51,8 @@ function statusView(all: readonly StoredFile[]): View {
     return count === 0 && id !== newest?.id ? `${needed}; nothing here needs it` : needed;
   });
   return {
-    simple: () => [...files.map(describe), ...keyLines, `plain: ${plain} files`].map((line) => `${line}\n`).join(''),
+    simple: () =>
+      [...files.map(describeFile), ...keyLines, `plain: ${plain} files`].map((line) => `${line}\n`).join(''),
     table: () => ({
       headings: ['FILE', 'STATE', 'KEY', 'FINGERPRINT'],
       rows: files.map(({ path, state, head }) => [

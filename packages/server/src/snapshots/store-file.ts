@@ -33,7 +33,7 @@ export interface WriteOptions {
   /** As `BoltWriterOptions`. */
   readonly onlyMeasures?: boolean;
   /** Moved between two pauses; by default what an event loop can bear. */
-  readonly sliceBytes?: number;
+  readonly sliceBytes?: () => number;
 }
 
 /**
@@ -44,7 +44,7 @@ export async function writeStoreToBolt(
   source: BackendReader,
   disk: BoltPlace,
   path: string,
-  { pause, isDurable, isSealed = false, onlyMeasures = false, sliceBytes = SLICE_BYTES }: WriteOptions,
+  { pause, isDurable, isSealed = false, onlyMeasures = false, sliceBytes = () => SLICE_BYTES }: WriteOptions,
 ): Promise<number> {
   const writer = await BoltWriter.create(disk, path, { isSealed, onlyMeasures });
   try {
@@ -69,23 +69,25 @@ class BucketCopy {
   private readonly source: BackendReader;
   private readonly bucket: Bucket;
   private readonly writer: BoltWriter;
-  private readonly sliceBytes: number;
-  private readonly sliceRecords: number;
+  private readonly sliceBytes: () => number;
+  private bytesMax = 0;
+  private recordsMax = 0;
   private from: Buffer | null = null;
   private records = 0;
   private bytes = 0;
 
-  constructor(source: BackendReader, bucket: Bucket, writer: BoltWriter, sliceBytes: number) {
+  constructor(source: BackendReader, bucket: Bucket, writer: BoltWriter, sliceBytes: () => number) {
     this.source = source;
     this.bucket = bucket;
     this.writer = writer;
     this.sliceBytes = sliceBytes;
-    this.sliceRecords = Math.ceil((SLICE_RECORDS * sliceBytes) / SLICE_BYTES);
   }
 
   /** True once nothing is left. */
   slice(): boolean {
     const { from } = this;
+    this.bytesMax = this.sliceBytes();
+    this.recordsMax = Math.ceil((SLICE_RECORDS * this.bytesMax) / SLICE_BYTES);
     this.from = null;
     this.records = 0;
     this.bytes = 0;
@@ -94,7 +96,7 @@ class BucketCopy {
   }
 
   private readonly visit = (key: Buffer, value: Buffer): boolean => {
-    if (this.records === this.sliceRecords || this.bytes >= this.sliceBytes) {
+    if (this.records >= this.recordsMax || this.bytes >= this.bytesMax) {
       this.from = Buffer.from(key);
       return false;
     }
