@@ -53,6 +53,7 @@ export async function openData(parts: MemberParts, directory: DataDirectory, ful
     store.restoredLeases = null;
     const state = new State({ backend, store, lessor });
     state.v2.nowMs = () => world.clock.wallMs();
+    state.v2.digest = store.digest;
     logger.log('info', 'kvstore restored', {
       'current-rev': store.revision,
       'applied-index': state.appliedIndex,

@@ -40,7 +40,7 @@ export interface ServicesParts {
   readonly links: PeerLinks & V2Links;
   readonly compactions: CompactionSlices;
   readonly passwords: Passwords;
-  readonly guard: Pick<MemberGuard, 'audit' | 'logins'>;
+  readonly guard: Pick<MemberGuard, 'audit' | 'guards' | 'logins'>;
   readonly watchProgressIntervalMs: number;
   readonly diskSpace: { readonly isLow: boolean };
   readonly clusterSettings: ClusterDutiesSettings;
@@ -132,7 +132,8 @@ export function registerServices(parts: ServicesParts): Services {
     replication,
     keys: state.v2,
   });
-  const v2 = parts.v2 === null ? null : new V2Api({ context, quota, links: parts.links, ...parts.v2 });
+  const { guards } = parts.guard;
+  const v2 = parts.v2 === null ? null : new V2Api({ context, quota, links: parts.links, runner, guards, ...parts.v2 });
   const forwarder = new PeerLeaseForwarder(parts.peers.postLease);
   parts.peers.answerLeases(registerLease({ context, quota, lessor, expiry, guard, forwarder }));
   return {

@@ -12,8 +12,12 @@ const ESCAPES: Readonly<Record<string, string>> = {
   '\u2029': '\\u2029',
 };
 
+/** What stands in a literal as it is: ASCII without controls, quotes, backslashes and what Go escapes besides. */
+const PLAIN = /^[ !#-%'-;=?-[\]-~]*$/;
+
 /** A string literal. */
 export function goString(text: string): string {
+  if (PLAIN.test(text)) return `"${text}"`;
   return JSON.stringify(text.toWellFormed()).replace(/[<>&\u2028\u2029]/g, (c) => ESCAPES[c] as string);
 }
 

@@ -51,8 +51,6 @@ export {
 export { applyV2Request, KEYS_ROOT } from './v2/apply.ts';
 export {
   eventJson,
-  nodeHead,
-  nodeTail,
   type V2Action,
   V2Code,
   V2Event,
@@ -61,6 +59,7 @@ export {
 } from './v2/event.ts';
 export { HISTORY_EVENTS, V2History } from './v2/history.ts';
 export type { V2Node } from './v2/node.ts';
+export type { V2Reading } from './v2/reading.ts';
 export { type KeptKeys, keptKeys, putKeysFromSnapshot } from './v2/snapshot-json.ts';
 export { type V2Kind, V2Stats } from './v2/stats.ts';
 export { type V2Listener, type V2Outcome, V2Store } from './v2/store.ts';

@@ -28,6 +28,7 @@ export interface AuditParts {
 }
 
 const READS = new Set([
+  ...['/etsd.V2/Get', '/etsd.V2/List', '/etsd.V2/Wait'],
   '/etcdserverpb.KV/Range',
   '/etcdserverpb.KV/RangeStream',
   '/etcdserverpb.Watch/Watch',
@@ -42,7 +43,7 @@ const READS = new Set([
   '/v3electionpb.Election/Observe',
   '/etsdpb.Observe/Usage',
 ]);
-const WRITES = ['/etcdserverpb.KV/', '/etcdserverpb.Lease/', '/v3lockpb.', '/v3electionpb.'];
+const WRITES = ['/etsd.V2/', '/etcdserverpb.KV/', '/etcdserverpb.Lease/', '/v3lockpb.', '/v3electionpb.'];
 
 /** From which level on a method is told; refusals for want of rights are told on every level. */
 export function levelOf(path: string): AuditLevel {

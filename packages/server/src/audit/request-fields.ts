@@ -3,7 +3,8 @@
  * passwords among them and whatever is added to the schema one day, never gets out. A test fills every field of every
  * request and looks at what comes through.
  */
-import { METHODS, type MessageClass, PutRequestView, RangeRequestView } from '@etsd/proto';
+import { METHODS, type MessageClass, PutRequestView, RangeRequestView, V2Request } from '@etsd/proto';
+import { KEYS_ROOT } from '@etsd/state';
 
 /** How keys are written. `escaped`: as text, other bytes as `\xNN`. `omit`: not at all. */
 export type KeyStyle = 'escaped' | 'base64' | 'omit';
@@ -74,6 +75,8 @@ export type Describe = (bytes: Buffer, start: number, end: number) => string;
 export function describer(path: string, write: KeyWriter): Describe {
   if (path === '/etcdserverpb.KV/Put') return putFields(write);
   if (path === '/etcdserverpb.KV/Range' || path === '/etcdserverpb.KV/RangeStream') return rangeFields(write);
+  if (path === '/etsd.V2/Change') return v2ChangeFields(write);
+  if (path.startsWith('/etsd.V2/')) return (bytes, start, end) => `,"request":{"key":${write(bytes, start, end)}}`;
   const type = METHODS.find((method) => method.path === path)?.request;
   return type === undefined ? () => '' : anyFields(type, write);
 }
@@ -134,6 +137,19 @@ function putFields(write: KeyWriter): Describe {
     }
     const lease = view.lease === NO_LEASE ? '' : `,"lease":"${view.lease}"`;
     return `,"request":{"key":${write(bytes, view.keyStart, view.keyEnd)}${lease}}`;
+  };
+}
+
+/** Of an entry of etcd 2 what is done and to which key; neither values nor what they were compared with. */
+function v2ChangeFields(write: KeyWriter): Describe {
+  return (bytes, start, end) => {
+    try {
+      const { method, path } = V2Request.decode(bytes, start, end);
+      const key = Buffer.from(path.slice(KEYS_ROOT.length) || '/');
+      return `,"request":{"method":${quoted(method)},"key":${write(key, 0, key.length)}}`;
+    } catch {
+      return '';
+    }
   };
 }
 

@@ -23,12 +23,15 @@ const WRITE = [
   '/v3lockpb.',
   '/v3electionpb.',
   '/etcdserverpb.Auth/Authenticate',
+  '/etsd.V2/Change',
 ];
+
+const SCAN = ['/etcdserverpb.KV/RangeStream', '/etcdserverpb.Lease/LeaseLeases', '/etsd.V2/List'];
 
 /** The lane of a method; ranges are told apart by their request. */
 export function laneOf(path: string): Lane {
-  if (path === RANGE_PATH) return 'read';
-  if (path === '/etcdserverpb.KV/RangeStream' || path === '/etcdserverpb.Lease/LeaseLeases') return 'scan';
+  if (path === RANGE_PATH || path === '/etsd.V2/Get' || path === '/etsd.V2/Wait') return 'read';
+  if (SCAN.includes(path)) return 'scan';
   if (FIRST.some((prefix) => path.startsWith(prefix))) return 'first';
   if (WRITE.some((prefix) => path.startsWith(prefix))) return 'write';
   return 'admin';

@@ -11,8 +11,6 @@ const UNREAD_BYTES_MAX = 256 * 1024;
 export class Http1Exchange implements WebExchange {
   readonly method: string;
   readonly target: string;
-  readonly peerCommonName: string;
-  readonly peer: string;
   readonly isSecure: boolean;
   isOpen = true;
   onGone: (() => void) | null = null;
@@ -26,14 +24,20 @@ export class Http1Exchange implements WebExchange {
     this.response = response;
     this.method = request.method ?? 'GET';
     this.target = request.url ?? '/';
-    const socket = request.socket as Partial<TLSSocket>;
-    this.isSecure = socket.encrypted === true;
-    this.peerCommonName = commonNameOf(socket);
-    this.peer = `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`;
+    this.isSecure = (request.socket as Partial<TLSSocket>).encrypted === true;
     // A connection that breaks closes the response; nobody is left who could be told more.
-    request.on('error', () => {});
-    response.on('error', () => {});
+    request.on('error', nobodyLeft);
+    response.on('error', nobodyLeft);
     response.on('close', () => this.closed());
+  }
+
+  get peerCommonName(): string {
+    return commonNameOf(this.request.socket as Partial<TLSSocket>);
+  }
+
+  get peer(): string {
+    const { remoteAddress = '', remotePort = 0 } = this.request.socket;
+    return `${remoteAddress}:${remotePort}`;
   }
 
   header(name: string): string | undefined {
@@ -115,6 +119,8 @@ export class Http1Exchange implements WebExchange {
     this.onGone?.();
   }
 }
+
+function nobodyLeft(): void {}
 
 /** Of a client's certificate that the handshake has checked. */
 export function commonNameOf(socket: Partial<TLSSocket>): string {

@@ -66,6 +66,8 @@ export class V2Event {
   previous: V2Shown | null = null;
   /** Only the time to live was renewed: those who watch are not told. */
   isRefresh = false;
+  /** What clients are told, once somebody was. */
+  json: string | null = null;
 
   constructor(action: V2Action, node: V2Shown) {
     this.action = action;
@@ -85,34 +87,35 @@ export class V2Event {
 /** The fields of a node in etcd's order, without braces and without what lies in it. `prefix` comes before the key. */
 export function nodeHead(shown: V2Shown, prefix: string): string {
   const key = shown.key === '/' ? prefix : prefix + shown.key;
-  const parts: string[] = [];
-  if (key !== '') parts.push(`"key":${goString(key)}`);
-  if (shown.value !== null) parts.push(`"value":${goString(shown.value)}`);
-  if (shown.isDir) parts.push('"dir":true');
-  if (shown.expires !== NEVER) parts.push(`"expiration":"${momentText(shown.expires)}"`);
-  if (shown.ttl !== 0) parts.push(`"ttl":${shown.ttl}`);
-  return parts.join(',');
+  let text = key === '' ? '' : `,"key":${goString(key)}`;
+  if (shown.value !== null) text += `,"value":${goString(shown.value)}`;
+  if (shown.isDir) text += ',"dir":true';
+  if (shown.expires !== NEVER) text += `,"expiration":"${momentText(shown.expires)}"`;
+  if (shown.ttl !== 0) text += `,"ttl":${shown.ttl}`;
+  return text.slice(1);
 }
 
 /** The fields behind what lies in a node. */
-export function nodeTail(shown: V2Shown): string {
-  const parts: string[] = [];
-  if (shown.modified !== 0) parts.push(`"modifiedIndex":${shown.modified}`);
-  if (shown.created !== 0) parts.push(`"createdIndex":${shown.created}`);
-  return parts.join(',');
+export function nodeTail({ modified, created }: V2Shown): string {
+  if (modified === 0) return created === 0 ? '' : `"createdIndex":${created}`;
+  return created === 0 ? `"modifiedIndex":${modified}` : `"modifiedIndex":${modified},"createdIndex":${created}`;
 }
 
 export function shownJson(shown: V2Shown, prefix = ''): string {
-  return `{${[nodeHead(shown, prefix), nodeTail(shown)].filter((part) => part !== '').join(',')}}`;
+  const head = nodeHead(shown, prefix);
+  const tail = nodeTail(shown);
+  return head === '' || tail === '' ? `{${head}${tail}}` : `{${head},${tail}}`;
 }
 
-/** What a client is told of a change. */
+/** What a client is told of a change. It is made once: the store keeps it, and everybody who waited is told the same. */
 export function eventJson(event: V2Event): string {
-  return `{${eventFields(event, '')}}`;
+  event.json ??= `{${eventFields(event, '')}}`;
+  return event.json;
 }
 
 /** The same as etcd keeps it. */
 export function keptEventJson(event: V2Event, prefix: string): string {
+  if (prefix === '' && !event.isRefresh) return eventJson(event);
   return `{${eventFields(event, prefix)}${event.isRefresh ? ',"refresh":true' : ''}}`;
 }
 

@@ -8,7 +8,7 @@
  *
  * A node's id is larger than its parent's, so that reading them in order meets parents first.
  */
-import { CorruptionError, U64_ZERO, u64FromNumber, u64WriteBytes } from '@etsd/base';
+import { CorruptionError, U64_ZERO } from '@etsd/base';
 import type { BackendPort } from '../ports.ts';
 import { keptEventJson, type V2Event } from './event.ts';
 import { eventFromJson } from './event-json.ts';
@@ -39,15 +39,10 @@ export interface NodeRecord {
 
 export function putNode(backend: V2Backend, node: V2Node): void {
   const { id, parent, name, created, modified, expires, isDir, value } = node;
-  const record = {
-    parent: parent?.id ?? 0,
-    name,
-    created,
-    modified,
-    ...(expires === NEVER ? {} : { expires }),
-    ...(isDir ? {} : { value }),
-  };
-  backend.put(V2_BUCKET, keyOf('n', id), Buffer.from(JSON.stringify(record)));
+  const place = `{"parent":${parent?.id ?? 0},"name":${JSON.stringify(name)},"created":${created},"modified":${modified}`;
+  const end = expires === NEVER ? '' : `,"expires":"${expires}"`;
+  const content = isDir ? '' : `,"value":${JSON.stringify(value)}`;
+  backend.put(V2_BUCKET, keyOf('n', id), Buffer.from(`${place}${end}${content}}`));
 }
 
 export function deleteNode(backend: V2Backend, id: number): void {
@@ -122,8 +117,9 @@ function parse(value: Buffer): unknown {
 
 function keyOf(kind: 'n' | 'e', number: number): Buffer {
   const key = Buffer.allocUnsafe(9);
-  key.write(kind, 0, 'latin1');
-  u64WriteBytes(u64FromNumber(number), key, 1);
+  key[0] = kind === 'n' ? 0x6e : 0x65;
+  key.writeUInt32BE(Math.floor(number / 0x1_0000_0000), 1);
+  key.writeUInt32BE(number >>> 0, 5);
   return key;
 }
 

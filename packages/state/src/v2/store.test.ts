@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MemoryBackend } from '@etsd/backend';
 import { Prng } from '@etsd/base';
+import { ChangeDigest } from '@etsd/mvcc';
 import { V2Request } from '@etsd/proto';
 import { eventJson, V2Event, V2Failure } from './event.ts';
 import { HISTORY_EVENTS } from './history.ts';
@@ -185,4 +186,28 @@ test('moments', () => {
   assert.equal(momentText(momentOfMs(1_795_230_985_000)), '2026-11-21T03:16:25Z');
   assert.equal(momentOf(1_795_230_985, 132_725_332), BigInt('1795230985132725332').toString(16).padStart(16, '0'));
   assert.equal(momentOf(9_999_999_999, 0), '0000000000000000', 'later than the numbers go: never');
+});
+
+// Goal: a member that applied another change than the others is noticed, and one whose clock goes wrong is not. Method: the
+// same requests applied to two trees with clocks an hour apart; then with one character of a value, and one outcome, changed.
+test('what members compare follows from the changes alone', () => {
+  const digestOf = (clockMs: number, value: string, isFirst: boolean): number => {
+    const bench = new Bench();
+    const digest = new ChangeDigest();
+    bench.store.digest = digest;
+    bench.store.nowMs = () => clockMs;
+    bench.put('/a', value, { expiration: momentOfMs(START_MS + 5000) });
+    if (isFirst) bench.put('/a', 'never', { prevExist: false });
+    bench.put('/b/c', 'c'.repeat(1000));
+    bench.store.sync(syncAt(10));
+    bench.run('DELETE', '/b', { recursive: true });
+    return digest.value;
+  };
+  const first = digestOf(START_MS, 'value', true);
+  assert.equal(
+    digestOf(START_MS + 3_600_000, 'value', false),
+    first,
+    'neither clocks nor requests that changed nothing',
+  );
+  assert.notEqual(digestOf(START_MS, 'valuf', true), first);
 });

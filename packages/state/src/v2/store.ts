@@ -1,7 +1,9 @@
 import type { V2Request } from '@etsd/proto';
 import { V2Code, V2Event, V2Failure, V2Shown } from './event.ts';
+import { digestEvent, type NumberDigest } from './event-digest.ts';
 import { V2History } from './history.ts';
 import type { V2Node } from './node.ts';
+import { V2Reading } from './reading.ts';
 import { deleteEvent, putEvent, putIndex, readEvents, readIndex, type V2Backend } from './records.ts';
 import { V2Stats } from './stats.ts';
 import { expiryOf } from './time.ts';
@@ -27,6 +29,8 @@ export type V2Outcome = V2Event | V2Failure;
  */
 export class V2Store {
   listener: V2Listener | null = null;
+  /** Told of every change, for what members compare. */
+  digest: NumberDigest | null = null;
   /** Milliseconds of the wall clock, for the seconds that answers show. */
   nowMs: () => number = () => 0;
   readonly history = new V2History();
@@ -77,6 +81,18 @@ export class V2Store {
   get(path: string, isRecursive = false): V2Node | V2Failure {
     const found = this.tree.find(cleanPath(path), this.counter);
     return this.stats.note(isRecursive ? 'recursiveGets' : 'gets', found);
+  }
+
+  /** Begins to tell of a node; `closeReading` ends it. */
+  openReading(node: V2Node, isRecursive: boolean): V2Reading {
+    const reading = new V2Reading(node, isRecursive, this.nowMs());
+    this.tree.readings.add(reading);
+    return reading;
+  }
+
+  /** It is told, or nobody listens any more. */
+  closeReading(reading: V2Reading): void {
+    this.tree.readings.delete(reading);
   }
 
   /** Changes that no client sees. */
@@ -248,6 +264,8 @@ export class V2Store {
     this.counter++;
     const forgotten = this.history.add(this.counter, event);
     if (forgotten !== 0) deleteEvent(this.backend, forgotten);
-    if (event !== null) putEvent(this.backend, this.counter, event);
+    if (event === null) return;
+    putEvent(this.backend, this.counter, event);
+    if (this.digest !== null) digestEvent(this.digest, event);
   }
 }

@@ -1,6 +1,7 @@
 import { assert, Heap, type U64 } from '@etsd/base';
 import { V2Code, V2Failure } from './event.ts';
 import { V2Node } from './node.ts';
+import type { V2Reading } from './reading.ts';
 import { deleteNode, putNode, readNodes, type V2Backend } from './records.ts';
 import { approximately, NEVER } from './time.ts';
 
@@ -17,6 +18,8 @@ export function cleanPath(path: string): string {
 /** The nodes, in memory and in the backend. It says what is where; what may be done is the store's. */
 export class V2Tree {
   root = new V2Node(0, null, '', true, '', 0);
+  /** Who is told the tree as it was, and has not yet been told all of it. */
+  readonly readings = new Set<V2Reading>();
   private lastId = 0;
   private readonly expiring = new Heap<V2Node>();
   private readonly backend: V2Backend;
@@ -92,6 +95,7 @@ export class V2Tree {
 
   /** Writes down another value and end of a key. */
   rewrite(node: V2Node, value: string, index: number, expires: U64): void {
+    this.willChange(node);
     node.value = value;
     node.modified = index;
     this.expiring.remove(node);
@@ -106,20 +110,26 @@ export class V2Tree {
     const left = [node];
     for (let next = left.pop(); next !== undefined; next = left.pop()) {
       paths.push(next.path);
-      if (next.children !== null) left.push(...next.children.values());
+      if (next.children !== null) for (const child of next.children.values()) left.push(child);
       this.unlink(next);
       deleteNode(this.backend, next.id);
     }
     return paths.reverse();
   }
 
+  private willChange(node: V2Node | null): void {
+    if (node !== null) for (const reading of this.readings) reading.keep(node);
+  }
+
   private link(node: V2Node, expires: U64): void {
+    this.willChange(node.parent);
     node.parent?.children?.set(node.name, node);
     node.setExpires(expires);
     if (expires !== NEVER) this.expiring.push(node);
   }
 
   private unlink(node: V2Node): void {
+    this.willChange(node.parent);
     node.isRemoved = true;
     node.parent?.children?.delete(node.name);
     this.expiring.remove(node);

@@ -1,3 +1,4 @@
+import { ErrNoSpace, type EtcdError, GrpcCode } from '@etsd/proto';
 import { goString, type V2Failure } from '@etsd/state';
 import type { WebExchange } from '../web-exchange.ts';
 
@@ -41,10 +42,41 @@ export class V2Error extends Error {
   }
 }
 
+/** As which outcome of a call it counts, for those who look at all calls alike. */
+export function outcomeOf(code: number): number {
+  switch (code) {
+    case 100:
+      return GrpcCode.NotFound;
+    case 101:
+    case 105:
+    case 108:
+      return GrpcCode.FailedPrecondition;
+    case 110:
+      return GrpcCode.Unauthenticated;
+    case 300:
+    case 301:
+      return GrpcCode.Unavailable;
+    default:
+      return code >= 400 ? GrpcCode.OutOfRange : GrpcCode.InvalidArgument;
+  }
+}
+
+/** Who asks too much is told so in the status, where etcd 2 knew no such answer. */
+const TOO_MANY = 429;
+
+/** Answers a call that was refused, or that the log refused. */
+export function respondRefusal(exchange: WebExchange, headers: readonly string[], error: EtcdError): void {
+  const status = error.code === GrpcCode.ResourceExhausted && error !== ErrNoSpace ? TOO_MANY : undefined;
+  respondV2Error(exchange, headers, new V2Error(300, error.message), status);
+}
+
 /** Answers with it. `headers`: what every answer has. */
-export function respondV2Error(exchange: WebExchange, headers: readonly string[], error: V2Error): void {
-  const { code, message, cause, index } = error;
-  const status = TABLE[code]?.[1] ?? 400;
+export function respondV2Error(
+  exchange: WebExchange,
+  headers: readonly string[],
+  { code, message, cause, index }: V2Error,
+  status = TABLE[code]?.[1] ?? 400,
+): void {
   const why = cause === '' ? '' : `,"cause":${goString(cause)}`;
   const json = `{"errorCode":${code},"message":${goString(message)}${why},"index":${index}}\n`;
   exchange.respond(status, [...headers, ...JSON_TYPE, 'X-Etcd-Index', String(index)], json);

@@ -1,5 +1,7 @@
 /** Fields of a query and of a form in the body, read as Go reads them: its errors are shown to clients. */
 
+/** What stands for itself. */
+const PLAIN = /^[\x20-\x24\x26-\x2a\x2c-\x7e]*$/;
 const ESCAPE = /%(?![0-9a-fA-F]{2})/;
 const FORM_TYPE = 'application/x-www-form-urlencoded';
 /** Fields of one request. */
@@ -40,6 +42,7 @@ export class Form {
   }
 
   private decode(text: string): string | null {
+    if (PLAIN.test(text)) return text;
     const bad = ESCAPE.exec(text);
     if (bad !== null) {
       this.fail(`invalid URL escape "${text.slice(bad.index, bad.index + 3)}"`);
@@ -51,6 +54,7 @@ export class Form {
 
 /** What a text of bytes with escapes stands for, in UTF-8. Escapes must be whole. */
 export function percentDecode(text: string): string {
+  if (PLAIN.test(text)) return text;
   const bytes = text.includes('%')
     ? text.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
     : text;

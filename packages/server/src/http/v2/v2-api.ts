@@ -6,13 +6,16 @@
  * say nothing of these keys.
  */
 import { errorFrom, u64ToHex } from '@etsd/base';
-import { ErrAuthNotEnabled } from '@etsd/proto';
+import { ErrAuthNotEnabled, type EtcdError } from '@etsd/proto';
+import type { Guard } from '../../access.ts';
+import type { SliceRunner } from '../../api/slice-runner.ts';
 import type { ApiHandler, MemberContext } from '../../context.ts';
 import type { Quota } from '../../quota.ts';
 import type { Caller, Credentials } from '../api/local-call.ts';
 import { Sessions } from '../api/sessions.ts';
 import type { WebExchange } from '../web-exchange.ts';
-import { JSON_TYPE, respondV2Error, V2Error } from './errors.ts';
+import { JSON_TYPE } from './errors.ts';
+import { respondDenied } from './key-call.ts';
 import { V2Keys } from './keys.ts';
 import { V2Members } from './members.ts';
 import { type V2Links, V2Statistics } from './statistics.ts';
@@ -24,6 +27,9 @@ export interface V2ApiParts {
   readonly context: MemberContext;
   readonly quota: Quota;
   readonly links: V2Links;
+  readonly runner: SliceRunner;
+  /** What stands before requests on keys, the innermost first. */
+  readonly guards: readonly Guard[];
   /** The common name of a client's certificate says who calls. */
   readonly passesIdentity: boolean;
 }
@@ -40,7 +46,7 @@ export interface V2Question {
   /** In whose name calls are made. */
   readonly caller: Caller;
   /** Why who asks may not, by now; null where he may. */
-  readonly refusal: () => string | null;
+  readonly refusal: () => EtcdError | null;
 }
 
 export type { V2Links } from './statistics.ts';
@@ -53,38 +59,26 @@ export class V2Api {
   private readonly members: V2Members;
   private readonly statistics: V2Statistics;
   private readonly sessions: Sessions;
+  private readonly keysRoute: Route = {
+    methods: ['HEAD', 'GET', 'PUT', 'POST', 'DELETE'],
+    isGuarded: true,
+    run: (question) => this.keys.serve(question),
+  };
 
   constructor(parts: V2ApiParts) {
-    const { context, quota, links } = parts;
+    const { context, quota, links, runner, guards } = parts;
     const { v2 } = context.state;
     this.parts = parts;
     this.hub = new V2WatchHub(v2.history);
     v2.listener = this.hub;
-    this.keys = new V2Keys({ context, quota, hub: this.hub });
+    this.keys = new V2Keys({ context, quota, hub: this.hub, runner, guards });
     this.members = new V2Members(context);
     this.statistics = new V2Statistics(context, links, () => this.hub.size);
     this.sessions = new Sessions(() => context.world.clock.nowMs());
   }
 
   /** Serves a request whose path, decoded, begins with the prefix. `headers`: of every answer. */
-  serve(exchange: WebExchange, url: { path: string; query: string }, headers: readonly string[], of: HandlerOf): void {
-    this.answer(exchange, url, headers, of).catch((error: unknown) => {
-      if (error instanceof V2Error) {
-        respondV2Error(exchange, headers, error);
-        return;
-      }
-      const { logger } = this.parts.context;
-      logger.log('error', 'a request to /v2 could not be served', { error: errorFrom(error).stack });
-      exchange.abort();
-    });
-  }
-
-  private async answer(
-    exchange: WebExchange,
-    { path, query }: { path: string; query: string },
-    headers: readonly string[],
-    of: HandlerOf,
-  ): Promise<void> {
+  serve(exchange: WebExchange, { path, query }: Url, headers: readonly string[], handlerOf: HandlerOf): void {
     const route = this.routeOf(path);
     if (route === null) {
       exchange.respond(404, [...headers, ...TEXT], '404 page not found\n');
@@ -95,19 +89,53 @@ export class V2Api {
       exchange.respond(405, [...headers, 'Allow', methods.join(','), ...TEXT], 'Method Not Allowed\n');
       return;
     }
-    const caller = await this.callerOf(exchange, of);
-    const refusal = (): string | null => this.refusalOf(caller.credentials);
-    if (refusal() !== null) {
-      const challenge = ['WWW-Authenticate', 'Basic realm="etsd"'];
-      respondV2Error(exchange, [...headers, ...challenge], new V2Error(110, 'Insufficient credentials'));
-      return;
-    }
-    run({ exchange, path, query, headers, caller, refusal });
+    const ask = (authorization: string | undefined): void => {
+      const caller = new V2Caller(exchange, handlerOf, this.parts.passesIdentity, authorization);
+      const question = { exchange, path, query, headers, caller, refusal: () => this.refusalOf(caller) };
+      // Requests on keys pass their guards first, which shall see refusals as well.
+      if (route.isGuarded !== true && question.refusal() !== null) respondDenied(question);
+      else run(question);
+    };
+    const authorization = exchange.header('authorization');
+    // Where nobody is asked who he is, what he says of it does not matter.
+    const isBasic = authorization !== undefined && /^Basic /i.test(authorization);
+    if (!isBasic || !this.parts.context.access.auth.enabled) ask(isBasic ? undefined : authorization);
+    else this.login(exchange, authorization, headers, handlerOf, ask);
+  }
+
+  /** Turns a name and a password into a token. */
+  private login(
+    exchange: WebExchange,
+    authorization: string,
+    headers: readonly string[],
+    handlerOf: HandlerOf,
+    ask: (authorization: string | undefined) => void,
+  ): void {
+    const { passesIdentity, context } = this.parts;
+    const caller = new V2Caller(exchange, handlerOf, passesIdentity, undefined);
+    this.sessions
+      .tokenFor(authorization, caller)
+      .then(
+        (token) => {
+          if (this.refusalOf(new V2Caller(exchange, handlerOf, passesIdentity, token)) !== null) {
+            this.sessions.forget(token);
+          }
+          ask(token);
+        },
+        (error: unknown) => {
+          if ((error as Error).message === ErrAuthNotEnabled.message) ask(undefined);
+          else respondDenied({ exchange, headers });
+        },
+      )
+      .catch((error: unknown) => {
+        context.logger.log('error', 'a request to /v2 could not be served', { error: errorFrom(error).stack });
+        exchange.abort();
+      });
   }
 
   private routeOf(path: string): Route | null {
     if (path === '/v2/keys' || path.startsWith('/v2/keys/')) {
-      return { methods: ['HEAD', 'GET', 'PUT', 'POST', 'DELETE'], run: (question) => this.keys.serve(question) };
+      return this.keysRoute;
     }
     if (path === '/v2/members' || path.startsWith('/v2/members/')) {
       return { methods: ['GET', 'POST', 'DELETE', 'PUT'], run: (question) => this.members.serve(question) };
@@ -135,40 +163,8 @@ export class V2Api {
     exchange.respond(200, [...headers, ...cluster, ...JSON_TYPE], `{"enabled":${access.auth.enabled}}\n`);
   }
 
-  private refusalOf(credentials: Credentials): string | null {
-    return this.parts.context.access.rootError(credentials)?.message ?? null;
-  }
-
-  /** In whose name: a token, or a name and a password, which are turned into one. */
-  private async callerOf(exchange: WebExchange, handlerOf: HandlerOf): Promise<Caller> {
-    const { passesIdentity } = this.parts;
-    const onCancel = (cancel: () => void): void => {
-      exchange.onGone = cancel;
-    };
-    const callerWith = (authorization: string | undefined): Caller => ({
-      handlerOf,
-      onCancel,
-      credentials: {
-        peer: exchange.peer,
-        peerCommonName: passesIdentity ? exchange.peerCommonName : '',
-        header(name) {
-          if (name === 'authorization') return authorization;
-          return name === 'grpcgateway-accept' && !passesIdentity ? '' : undefined;
-        },
-      },
-    });
-    const authorization = exchange.header('authorization');
-    if (authorization === undefined || !/^Basic /i.test(authorization)) return callerWith(authorization);
-    // Where nobody is asked who he is, what he says of it does not matter.
-    if (!this.parts.context.access.auth.enabled) return callerWith(undefined);
-    try {
-      const token = await this.sessions.tokenFor(authorization, callerWith(undefined));
-      if (this.refusalOf(callerWith(token).credentials) !== null) this.sessions.forget(token);
-      return callerWith(token);
-    } catch (error) {
-      if ((error as Error).message === ErrAuthNotEnabled.message) return callerWith(undefined);
-      throw new V2Error(110, 'Insufficient credentials');
-    }
+  private refusalOf({ credentials }: Caller): EtcdError | null {
+    return this.parts.context.access.rootError(credentials);
   }
 
   /** Who waits for changes. */
@@ -182,7 +178,49 @@ export class V2Api {
   }
 }
 
+/** In whose name a request is made: a token, or a certificate. */
+class V2Caller implements Caller, Credentials {
+  readonly credentials: Credentials = this;
+  readonly handlerOf: HandlerOf;
+  private readonly exchange: WebExchange;
+  private readonly passesIdentity: boolean;
+  private readonly authorization: string | undefined;
+
+  constructor(exchange: WebExchange, handlerOf: HandlerOf, passesIdentity: boolean, authorization: string | undefined) {
+    this.exchange = exchange;
+    this.handlerOf = handlerOf;
+    this.passesIdentity = passesIdentity;
+    this.authorization = authorization;
+  }
+
+  get peer(): string {
+    return this.exchange.peer;
+  }
+
+  get peerCommonName(): string {
+    return this.passesIdentity ? this.exchange.peerCommonName : '';
+  }
+
+  header(name: string): string | undefined {
+    if (name === 'authorization') return this.authorization;
+    return name === 'grpcgateway-accept' && !this.passesIdentity ? '' : undefined;
+  }
+
+  readonly onCancel = (cancel: () => void): void => {
+    this.exchange.onGone = cancel;
+  };
+}
+
+interface Url {
+  /** Decoded. */
+  readonly path: string;
+  /** With its question mark; empty where there is none. */
+  readonly query: string;
+}
+
 interface Route {
+  /** Its own guards say who may. */
+  readonly isGuarded?: boolean;
   readonly methods: readonly string[];
   readonly run: (question: V2Question) => void;
 }
