@@ -96,7 +96,7 @@ export function writePutKey(bytes: Buffer, start: number, end: number, target: U
   let to = 0;
   for (let at = keyStart; at < keyEnd; at++) {
     const byte = bytes[at] as number;
-    if (byte >= 0x20 && byte < 0x7f && byte !== QUOTE && byte !== BACKSLASH) target[to++] = byte;
+    if (IS_PLAIN[byte] === 1) target[to++] = byte;
     else to = writeEscape(byte, target, to);
   }
   return to <= target.length ? to : -1;
@@ -124,6 +124,8 @@ const putView = new PutRequestView();
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const LETTER_X = 0x78;
+/** By byte: 1 where it stands in JSON as it is. */
+const IS_PLAIN = Uint8Array.from({ length: 256 }, (_, byte) => (SIMPLE.test(String.fromCharCode(byte)) ? 1 : 0));
 
 function putFields(write: KeyWriter): Describe {
   const view = new PutRequestView();
