@@ -16,7 +16,7 @@ const GROWTH_MAX_MIB = 250;
 /** Waits shorter than this are noise of the machine. */
 const NOISE_MS = 2;
 /** From the end of an attack to the next quiet time: what was open has been closed, debts are forgiven. */
-const REST_MS = 2500;
+const REST_MS = 1500;
 
 const { values } = parseArgs({
   options: {
@@ -85,13 +85,14 @@ try {
         ...(apart === undefined ? {} : { apart: apart.attacker }),
       });
       reports.push(report);
-      if (Number(values.rounds) > 1) show(report, []);
+      show(report, faults(report, attack));
     }
   }
+  if (Number(values.rounds) > 1) process.stdout.write('\nmedians:\n');
   for (const [attack, reports] of rounds) {
     const report = joinReports(reports);
     const found = faults(report, attack);
-    show(report, found);
+    if (reports.length > 1) show(report, found);
     if (found.length > 0) lost++;
   }
 } finally {

@@ -85,7 +85,7 @@ async function readyLine(product: 'etcd' | 'etsd'): Promise<string> {
     const line = server.logs.find((each) => each.includes('ready to serve client requests')) ?? '';
     return line
       .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z/, 'TIME')
-      .replace(/[a-z-]+\/[a-z0-9-]+\.(go:\d+|ts)/, 'PLACE');
+      .replace(/[a-z-]+\/[a-z0-9-]+\.(go|ts):\d+/, 'PLACE');
   } finally {
     await server.dispose();
   }

@@ -5,7 +5,7 @@
  *     node tests/scale/backup.ts [--megabytes 1000] [--only status,restore,save]
  */
 import { equal } from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { appendFileSync, createReadStream, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
@@ -99,10 +99,12 @@ interface Restored {
   readonly product: Product;
   readonly dataDir: string;
   readonly peerPort: number;
-  readonly flags: readonly string[];
 }
 
-async function placeFor(directory: string, product: Product): Promise<Restored> {
+async function placeFor(
+  directory: string,
+  product: Product,
+): Promise<Restored & { readonly flags: readonly string[] }> {
   const dataDir = join(directory, product);
   const peerPort = await freePort();
   const url = `http://127.0.0.1:${peerPort}`;
@@ -147,7 +149,7 @@ export async function backups({ megabytes, only, report }: BackupOptions): Promi
 type Run = (step: string, words: readonly string[]) => Promise<void>;
 
 /** A member that was just restored is asked for a snapshot by both clients, and by ours packed. */
-async function saves(place: Restored, directory: string, run: Run, hasPeer: boolean): Promise<void> {
+export async function saves(place: Restored, directory: string, run: Run, hasPeer: boolean): Promise<void> {
   const { product, dataDir, peerPort } = place;
   const flags = ['--quota-backend-bytes', String(8 * 1024 ** 3)];
   const options = { product, dataDir, flags, readyMs: TIMEOUT_MS };
@@ -156,8 +158,13 @@ async function saves(place: Restored, directory: string, run: Run, hasPeer: bool
     await server.start();
     const words = (file: string): string[] => ['--endpoints', server.address, 'snapshot', 'save', file];
     const plain = join(directory, 'again.db');
+    // What is written to the disk by the one would be the other's trouble.
+    const settled = (): void => void execFileSync('sync');
+    settled();
     if (hasPeer) await run(`etcdctl snapshot save from ${product}`, theirs('etcdctl', ...words(plain)));
+    settled();
     await run(`etsdctl snapshot save from ${product}`, ours('etsdctl', ...words(plain)));
+    settled();
     const packed = join(directory, 'again.db.zst');
     await run(
       `etsdctl snapshot save --compress=zstd from ${product}`,

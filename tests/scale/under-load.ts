@@ -2,8 +2,9 @@
  * What a snapshot of a large store costs those who write meanwhile, beside etcd: puts at a steady rate, first alone and
  * then while snapshots are taken.
  *
- *     node tests/scale/under-load.ts [--megabytes 1000] [--product etsd] [--rate 500] [--directory DIR [--prepare]]
+ *     node tests/scale/under-load.ts [--megabytes 1000] [--product etsd] [--rate 500] [--directory DIR [--prepare | --save]]
  *
+ * With `--save` nobody writes, and both products' clients save snapshots: how long that takes, and with which memory.
  * The stores are restored from one file. In a directory of the caller's they are kept, and `--prepare` makes no more than
  * them, so that what is measured can be repeated, and run when the machine is quiet.
  */
@@ -15,8 +16,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Histogram } from '@etsd/bench';
 import { findPeerProgram, NODE, ROOT } from '../support/binaries.ts';
-import type { Product } from '../support/server.ts';
-import { writeSnapshot } from './backup.ts';
+import { freePort, type Product } from '../support/server.ts';
+import { measured, saves, writeSnapshot } from './backup.ts';
 import { SteadyPuts } from './client.ts';
 import { type Latencies, latenciesOf } from './large-range.ts';
 import { MeasuredServer } from './measured-server.ts';
@@ -26,6 +27,7 @@ import { readSnapshot, type SnapshotRead } from './snapshot-reader.ts';
 export interface UnderLoad {
   readonly product: Product;
   readonly snapshots: readonly SnapshotRead[];
+  /** Before the snapshots and after them, half of the time each. */
   readonly quiet: Latencies;
   /** While snapshots are made, before their first pieces come, and while they are sent. */
   readonly making: Latencies;
@@ -86,7 +88,7 @@ export async function underLoad(options: UnderLoadOptions): Promise<UnderLoad> {
     const syncsBefore = await syncsOf(server.address);
     const alone = new SteadyPuts(server.address, rate);
     await sleep(quietMs);
-    const quiet = latenciesOf(await alone.stop());
+    const before = await alone.stop();
     const quietProbe = await server.probe();
     const syncsAt = await syncsOf(server.address);
     const quietSyncs = slowSyncs(syncsBefore, syncsAt);
@@ -110,12 +112,26 @@ export async function underLoad(options: UnderLoadOptions): Promise<UnderLoad> {
     const beside = latenciesOf(all);
     const syncs = slowSyncs(syncsAt, await syncsOf(server.address));
     const probe = await server.probe();
+    const again = new SteadyPuts(server.address, rate);
+    await sleep(quietMs);
+    before.add(await again.stop());
+    const quiet = latenciesOf(before);
     const growth = beside.p99 / quiet.p99;
     const phases = { making: latenciesOf(making), sending: latenciesOf(sending), quietSyncs, syncs };
     return { product, snapshots, quiet, beside, ...phases, growth, ownBefore, ownPeak, quietProbe, probe };
   } finally {
     await server.dispose();
   }
+}
+
+/** Both clients save the store of one product; they print what that took. */
+async function saveFrom(directory: string, product: Product): Promise<void> {
+  const place = { product, dataDir: join(directory, product), peerPort: await freePort() };
+  const run = async (step: string, words: readonly string[]): Promise<void> => {
+    const { seconds, ownMemory } = await measured(step, words);
+    console.log(`${step.padEnd(48)} ${seconds.toFixed(2).padStart(7)} s ${String(ownMemory).padStart(6)} MiB`);
+  };
+  await saves(place, directory, run, findPeerProgram('etcdctl') !== null);
 }
 
 /** How many syncs of the log took no longer than so many seconds. */
@@ -143,6 +159,7 @@ if (import.meta.main) {
       'beside-ms': { type: 'string', default: '10000' },
       directory: { type: 'string' },
       prepare: { type: 'boolean', default: false },
+      save: { type: 'boolean', default: false },
       verbose: { type: 'boolean', default: false },
     },
   });
@@ -152,6 +169,10 @@ if (import.meta.main) {
   try {
     await prepareStores(directory, Number(values.megabytes), products);
     for (const product of values.prepare ? [] : products) {
+      if (values.save) {
+        await saveFrom(directory, product);
+        continue;
+      }
       const result = await underLoad({
         product,
         dataDir: join(directory, product),

@@ -107,11 +107,14 @@ export class LmdbReader implements BackendReader {
   readonly path: string;
   private readonly fd: number;
   private readonly isFrozen: boolean;
+  /** For windows and for large values, of a reader that only scans. */
+  private readonly memory: Buffer | null;
+  private largeMemory: Buffer = Buffer.alloc(0);
   private readonly fileBytes: number;
   private readonly meta: Meta;
   private readonly pageBytes: number = 4096;
   private readonly tables: ReadonlyMap<string, Table>;
-  private window = Buffer.alloc(0);
+  private window: Buffer = Buffer.alloc(0);
   private windowStart = 0;
   /** Of the page on which `find` found what it looked for. */
   private foundTransaction = 0;
@@ -131,6 +134,7 @@ export class LmdbReader implements BackendReader {
   constructor(path: string, frozenFd = -1) {
     this.path = path;
     this.isFrozen = frozenFd >= 0;
+    this.memory = this.isFrozen ? Buffer.allocUnsafeSlow(WINDOW_BYTES) : null;
     this.fd = this.isFrozen ? frozenFd : openSync(path, 'r');
     try {
       this.meta = this.isFrozen ? this.steadyMeta() : this.pickMeta();
@@ -420,7 +424,8 @@ export class LmdbReader implements BackendReader {
     if (place.page === -1) return;
     const isLeaf = place.level === table.depth;
     const number = place.page;
-    const page = this.page(number, isLeaf ? LEAF : BRANCH);
+    const read = this.page(number, isLeaf ? LEAF : BRANCH);
+    const page = this.isFrozen && !isLeaf ? Buffer.from(read) : read;
     const count = this.countOf(page, number);
     if (isLeaf) {
       this.leaves++;
@@ -440,6 +445,8 @@ export class LmdbReader implements BackendReader {
   }
 
   private checkOrder(table: Table, page: Buffer, count: number, { page: number, low, high }: Place): void {
+    // What members are served from is checked when it is opened, and now and then.
+    if (this.isFrozen) return;
     const leaf = { page, number };
     let before: Buffer | null = null;
     for (let index = 0; index < count; index++) {
@@ -483,14 +490,28 @@ export class LmdbReader implements BackendReader {
     this.lastRead = number + bytes / pageBytes - 1;
     if (position < this.windowStart || position + bytes > this.windowStart + this.window.length) {
       const wanted = Math.min(Math.max(bytes, isNext ? WINDOW_BYTES : bytes), this.fileBytes - position);
-      // Not used again: pages that were handed out are views of it.
-      this.window = Buffer.allocUnsafeSlow(wanted);
+      // Not used again, unless each page is done with before the next one is read: others are views of it.
+      const { memory } = this;
+      this.window = memory === null ? Buffer.allocUnsafeSlow(wanted) : memory.subarray(0, wanted);
       this.windowStart = position;
       const got = readSync(this.fd, this.window, 0, wanted, position);
       if (got < bytes) throw this.damage('the file became shorter while it was read', number);
     }
     const start = position - this.windowStart;
     return this.window.subarray(start, start + bytes);
+  }
+
+  /** Beside the window, in which the page of the record lies. */
+  private readLarge(number: number, bytes: number): Buffer {
+    const { pageBytes, lastPage } = this.meta;
+    if (number < FIRST_PAGE || number + bytes / pageBytes - 1 > lastPage)
+      throw this.damage(`page ${number} is asked for, the last one is ${lastPage}`, number);
+    if (this.largeMemory.length < bytes) this.largeMemory = Buffer.allocUnsafeSlow(bytes);
+    const large = this.largeMemory.subarray(0, bytes);
+    if (readSync(this.fd, large, 0, bytes, number * pageBytes) < bytes)
+      throw this.damage('the file became shorter while it was read', number);
+    this.lastRead = number + bytes / pageBytes - 1;
+    return large;
   }
 
   private countOf(page: Buffer, number: number): number {
@@ -537,7 +558,7 @@ export class LmdbReader implements BackendReader {
     if (pages !== Math.floor((HEAD_BYTES - 1 + size) / pageBytes) + 1) {
       throw this.damage(`record ${index} of the page, of ${size} bytes, is said to fill ${pages} pages`, number);
     }
-    const bytes = this.read(first, pages * pageBytes);
+    const bytes = this.isFrozen ? this.readLarge(first, pages * pageBytes) : this.read(first, pages * pageBytes);
     const isSound = u64(bytes, 0) === first && bytes.readUInt16LE(18) === OVERFLOW && bytes.readUInt32LE(20) === pages;
     if (!isSound) throw this.damage('the page is not the first one of a large value', first);
     if (this.used !== null) {

@@ -10,11 +10,17 @@
  * processor time a request; and the quartiles of all rounds. The control shows by how much equal members differ, so what of
  * the rest is the method's own error. `--results FILE` adds the rounds to a file and prints what all in it say.
  *
- * `{collector}` in flags stands for the address of a collector of spans that takes everything; `--scrape` has the page of
- * metrics of members with flags read once a round.
+ * With `--switch FILE` the members with flags are compared with themselves instead: FILE is loaded into them and, at every
+ * SIGWINCH, switches off or on what is to be measured (`tests/scale/watching-switch.ts`: all that watches requests). Each
+ * round is two moments with and two without. What two equal processes differ by, which is more than any flag costs, is not in
+ * the way then; `--control` is a member with the same flags that is not switched.
+ *
+ * `{collector}` in flags stands for the address of a collector of spans that takes everything, `{side}` for a number that
+ * is another one for each member; `--scrape` has the page of metrics of members with flags read once a round.
  */
 import { appendFileSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type MethodHandler, RpcServer } from '@etsd/rpc';
 import { nodeWorld } from '@etsd/runtime/node';
@@ -26,6 +32,9 @@ import { startServer } from './servers.ts';
 
 /** Seconds for which each is loaded before it counts: code is compiled, files are made. */
 const WARMUP_SECONDS = 3;
+/** How long a signal may take, and the load behind it that does not count: the one before each moment is the same. */
+const SWITCH_MS = 20;
+const SETTLING_SECONDS = 0.1;
 const CONTROL = 'control: nothing changed';
 const COLLECTOR_PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
 
@@ -47,6 +56,8 @@ interface Round {
 interface Side {
   readonly variant: string | null;
   load(seconds: number): Promise<Load>;
+  /** Switches on or off what is measured; on at first. */
+  turn(isOn: boolean): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -59,6 +70,7 @@ const { values } = parseArgs({
     pairs: { type: 'string', default: '4' },
     rounds: { type: 'string', default: '6' },
     seconds: { type: 'string', default: '1' },
+    switch: { type: 'string' },
     scrape: { type: 'boolean', default: false },
     results: { type: 'string' },
     'work-dir': { type: 'string', default: tmpdir() },
@@ -88,13 +100,20 @@ async function startCollector(): Promise<{ address: string; close(): Promise<voi
 
 /** One member that stays, and the load on it for a moment. */
 async function side(variant: string | null, flags: readonly string[], tree?: string): Promise<Side> {
-  const settings = { workDirectory: values['work-dir'], members: 1, tls: false, flags, tree };
+  const nodeFlags = values.switch === undefined ? [] : [`--import=${resolve(values.switch)}`];
+  const settings = { workDirectory: values['work-dir'], members: 1, tls: false, flags, tree, nodeFlags };
   const server = await startServer('etsd', settings, dial);
   const options = optionsOf(row as NonNullable<typeof row>, server.endpoints, 0, PRELOADED_KEYS);
   const channels = await openChannels(dial, options);
+  let isOn = true;
   const isScraped = values.scrape && flags.length > 0;
   return {
     variant,
+    async turn(wanted) {
+      if (variant !== CONTROL && wanted !== isOn) server.signal('SIGWINCH');
+      isOn = wanted;
+      await new Promise((done) => setTimeout(done, SWITCH_MS));
+    },
     async close() {
       for (const channel of channels) channel.close();
       await server.stop();
@@ -114,11 +133,10 @@ async function side(variant: string | null, flags: readonly string[], tree?: str
 async function runGroup(number: number, variants: readonly [string, string][], collector: string): Promise<Round[]> {
   const starts = [
     () => side(null, [], values.base),
-    ...variants.map(
-      ([name, flags]) =>
-        () =>
-          side(name, split(flags.replaceAll('{collector}', collector)), name === CONTROL ? values.base : undefined),
-    ),
+    ...variants.map(([name, flags], place) => () => {
+      const tree = name === CONTROL ? values.base : undefined;
+      return side(name, split(flags, collector, place), tree);
+    }),
   ];
   const sides: Side[] = [];
   const rounds: Round[] = [];
@@ -147,8 +165,49 @@ async function runGroup(number: number, variants: readonly [string, string][], c
   return rounds;
 }
 
-function split(flags: string): string[] {
-  return flags.split(' ').filter((flag) => flag !== '');
+/** Starts members with flags, and loads each with all on and with all off. */
+async function runSwitched(variants: readonly [string, string][], collector: string): Promise<Round[]> {
+  const rounds: Round[] = [];
+  const group = `${Date.now()}`;
+  const sides: Side[] = [];
+  const seconds = Number(values.seconds);
+  try {
+    for (const [place, [name, flags]] of variants.entries()) {
+      sides.push(await side(name, split(flags, collector, place)));
+    }
+    for (const each of sides) {
+      await each.load(WARMUP_SECONDS);
+      await each.turn(false);
+      await each.load(WARMUP_SECONDS / 3);
+    }
+    for (let count = 0; count < Number(values.rounds); count++) {
+      for (const each of sides) {
+        // On, off, off, on, or the other way round: what drifts with time cancels.
+        await each.load(seconds);
+        for (const isOn of count % 2 === 0 ? [true, false] : [false, true]) {
+          const [one, other] = [await moment(each, isOn, seconds), await moment(each, !isOn, seconds)];
+          const [on, without] = isOn ? [one, other] : [other, one];
+          rounds.push({ row: values.row, variant: each.variant as string, group, without, with: on });
+          console.error(`${each.variant}: off ${without.perSecond.toFixed(0)}, on ${on.perSecond.toFixed(0)}`);
+        }
+      }
+    }
+  } finally {
+    for (const each of sides) await each.close();
+  }
+  return rounds;
+}
+
+/** One moment of a member, after others like it. */
+async function moment(side: Side, isOn: boolean, seconds: number): Promise<Load> {
+  await side.turn(isOn);
+  await side.load(SETTLING_SECONDS);
+  return side.load(seconds);
+}
+
+function split(flags: string, collector: string, place: number): string[] {
+  const text = flags.replaceAll('{collector}', collector).replaceAll('{side}', String(place));
+  return text.split(' ').filter((flag) => flag !== '');
 }
 
 function part(numbers: readonly number[], share: number): number {
@@ -182,11 +241,15 @@ function summary(name: string, rounds: readonly Round[]): string {
 
 const variants: [string, string][] = values.flags.map((flags) => [flags, flags]);
 if (values.base !== undefined && variants.length === 0) variants.push(['this tree', '']);
-if (values.control) variants.push([CONTROL, '']);
+if (values.control) variants.push([CONTROL, values.switch === undefined ? '' : (values.flags.at(-1) ?? '')]);
 const collector = await startCollector();
 const rounds: Round[] = [];
 for (let number = 0; number < Number(values.pairs); number++) {
-  rounds.push(...(await runGroup(number, variants, collector.address)));
+  const run =
+    values.switch === undefined
+      ? runGroup(number, variants, collector.address)
+      : runSwitched(variants, collector.address);
+  rounds.push(...(await run));
 }
 await collector.close();
 if (values.results !== undefined) {

@@ -34,8 +34,8 @@ export function findEtcd(): string | null {
 /** The checkout this file is part of. */
 const OWN_TREE = join(import.meta.dirname, '..', '..', '..');
 
-function commandOf(name: ServerName, tree: string): string[] {
-  if (name === 'etsd') return [process.execPath, join(tree, 'packages', 'cli', 'bin', 'etsd.ts')];
+function commandOf(name: ServerName, tree: string, nodeFlags: readonly string[]): string[] {
+  if (name === 'etsd') return [process.execPath, ...nodeFlags, join(tree, 'packages', 'cli', 'bin', 'etsd.ts')];
   const etcd = findEtcd();
   if (etcd === null) throw new Error('no etcd found: set PEER_ETCD_BIN to the program or put it in PATH');
   return [etcd];
@@ -86,6 +86,10 @@ class MemberProcess {
 
   startAgain(): void {
     this.child = this.start();
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.child.kill(signal);
   }
 
   /** Processor time spent so far by all threads, in seconds. */
@@ -178,6 +182,10 @@ export class RunningServer {
     return this.members.reduce((sum, member) => sum + member.cpuSeconds(), 0);
   }
 
+  signal(signal: NodeJS.Signals): void {
+    for (const member of this.members) member.signal(signal);
+  }
+
   residentBytes(): number {
     return this.members.reduce((sum, member) => sum + member.residentBytes(), 0);
   }
@@ -208,6 +216,8 @@ export interface ServerSettings {
   flags: readonly string[];
   /** Another checkout of etsd, whose member is started. */
   tree?: string | undefined;
+  /** For the Node.js that runs etsd. */
+  nodeFlags?: readonly string[];
 }
 
 /** A certificate signed by itself, and the flags that make a server use it. */
@@ -232,7 +242,7 @@ export async function startServer(name: ServerName, settings: ServerSettings, di
   const cluster = members.map((member) => `${member.name}=${member.peer}`).join(',');
   const tlsFlags = settings.tls ? makeCertificate(directory) : [];
   const commands = members.map((member) => [
-    ...commandOf(name, settings.tree ?? OWN_TREE),
+    ...commandOf(name, settings.tree ?? OWN_TREE, settings.nodeFlags ?? []),
     `--name=${member.name}`,
     `--data-dir=${join(directory, member.name)}`,
     `--listen-client-urls=${member.client}`,

@@ -4,18 +4,20 @@ const INITIAL_BYTES = 64 * 1024;
 /** A buffer that grew beyond this for a large value is given back. */
 const KEPT_BYTES = 1024 * 1024;
 
-/** Gathers the elements of one leaf. Keys must ascend. */
+/** Gathers the elements of one leaf. Keys must ascend. One that only measures keeps their sizes and the first key. */
 export class LeafBuilder {
   count = 0;
   private readonly pageSize: number;
+  private readonly onlyMeasures: boolean;
   private readonly keySizes: number[] = [];
   private readonly valueSizes: number[] = [];
   private readonly flags: number[] = [];
   private data: Buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
   private dataBytes = 0;
 
-  constructor(pageSize: number) {
+  constructor(pageSize: number, onlyMeasures = false) {
     this.pageSize = pageSize;
+    this.onlyMeasures = onlyMeasures;
   }
 
   /** Bytes of the page. */
@@ -32,9 +34,14 @@ export class LeafBuilder {
     const keySize = key.length;
     const valueSize = value.length;
     const end = this.dataBytes + keySize + valueSize;
-    if (end > this.data.length) this.grow(end);
-    this.data.set(key, this.dataBytes);
-    this.data.set(value, this.dataBytes + keySize);
+    if (!this.onlyMeasures) {
+      if (end > this.data.length) this.grow(end);
+      this.data.set(key, this.dataBytes);
+      this.data.set(value, this.dataBytes + keySize);
+    } else if (this.count === 0) {
+      if (keySize > this.data.length) this.grow(keySize);
+      this.data.set(key, 0);
+    }
     this.keySizes[this.count] = keySize;
     this.valueSizes[this.count] = valueSize;
     this.flags[this.count] = flags;
@@ -55,6 +62,7 @@ export class LeafBuilder {
 
   /** Writes `size` bytes at `offset`. */
   writeTo(target: Buffer, offset: number, page: number, overflow: number): void {
+    if (this.onlyMeasures) return;
     writePageHeader(target, offset, page, LEAF, this.count, overflow);
     const dataStart = offset + PAGE_HEADER + this.count * ELEMENT;
     let data = dataStart;

@@ -30,6 +30,8 @@ export interface BoltWriterOptions {
   readonly pageSize?: number;
   /** Whether the file is encrypted where the disk encrypts. */
   readonly isSealed?: boolean;
+  /** What is written has the right size and the right first two pages, and nothing else of records. */
+  readonly onlyMeasures?: boolean;
 }
 
 /**
@@ -57,13 +59,13 @@ export class BoltWriter {
   private bucket: Buffer | null = null;
   private isFinished = false;
 
-  private constructor(disk: BoltPlace, file: DiskFile, pageSize: number) {
+  private constructor(disk: BoltPlace, file: DiskFile, pageSize: number, onlyMeasures: boolean) {
     this.disk = disk;
     this.file = file;
     this.path = file.path;
     this.pageSize = pageSize;
     this.chunks = new ChunkQueue(file, FREELIST_PAGE * pageSize, pageSize);
-    this.leaf = new LeafBuilder(pageSize);
+    this.leaf = new LeafBuilder(pageSize, onlyMeasures);
     this.buckets = new LeafBuilder(pageSize);
     const offset = this.chunks.reserve(pageSize);
     writePageHeader(this.chunks.buffer, offset, this.takePages(1), FREELIST, 0, 0);
@@ -75,6 +77,7 @@ export class BoltWriter {
       disk,
       await disk.open(path, 'create', { sealed: options.isSealed ?? false }),
       options.pageSize ?? PAGE_SIZE,
+      options.onlyMeasures ?? false,
     );
   }
 

@@ -8,7 +8,7 @@ export type Encoding = (typeof Encoding)[keyof typeof Encoding];
 
 /**
  * A request's header list, checked and sorted into what matters. Made once per distinct header block: the same object
- * serves every call that repeats the block, so nothing in it may change.
+ * serves every call that repeats the block, so nothing in it may change, but for what was looked up once for all of them.
  */
 export class Request {
   readonly fields: readonly Field[];
@@ -37,6 +37,8 @@ export class Request {
   route: unknown = null;
   /** The first `-bin` field whose value is not base64, null where all are. */
   badBinary: Field | null = null;
+  /** The name that was looked up last and is not there: mostly the next call asks for the same. */
+  private absent = '';
 
   constructor(block: HeaderBlock) {
     this.fields = block.fields;
@@ -52,7 +54,9 @@ export class Request {
 
   /** First value of a field by its lower-case name. */
   header(name: string): string | undefined {
+    if (name === this.absent) return undefined;
     for (const field of this.fields) if (field.name === name) return field.value;
+    this.absent = name;
     return undefined;
   }
 

@@ -158,6 +158,19 @@ describe('handshakes', () => {
     assert.deepEqual(station.refused, ['127.0.0.8 overload']);
   });
 
+  it('of one address that stand still hold up the next of that address', async () => {
+    const station = await start({ perSecondOfOneAddress: 40, timeoutMs: 60_000 });
+    const bytes = await hello();
+    for (let count = 0; count < 60; count++) station.raw('127.0.0.8', bytes);
+    const startedMs = performance.now();
+    await until('what it may have under way', () => station.counts.underWay === 20);
+    assert.ok(await station.secure('127.0.0.9'), 'others are none the worse for it');
+    await until('the first gives way', () => station.refused.length > 0);
+    assert.ok(performance.now() - startedMs > 2500, 'not before it has stood still for a while');
+    assert.match(station.refused[0] as string, /^127\.0\.0\.8 timeout$/);
+    assert.ok(station.counts.underWay <= 20, `${station.counts.underWay} are under way`);
+  });
+
   it('wait for their turn, address by address', async () => {
     const station = await start({ underWay: 1, timeoutMs: 1000 });
     const bytes = await hello();

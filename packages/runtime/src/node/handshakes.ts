@@ -44,6 +44,13 @@ const PACE_MS = 10;
 /** Connections of one address that are listened to before their hello, and its time where others wait for a place. */
 const HELLOS_OF_ONE_ADDRESS = 64;
 const HELLO_CROWDED_MS = 1000;
+/**
+ * Of one address so many seconds' worth of its pace are under way: a handshake that takes longer holds up the next of its
+ * address, until it gives way after standing still for so long.
+ */
+const UNDER_WAY_SECONDS = 0.5;
+const UNDER_WAY_OF_ONE_ADDRESS_MIN = 16;
+const STILL_MS = 3000;
 /** Of what an address may have a second it may have this part at once. */
 const AT_ONCE_PART = 5;
 /** How often what takes too long is looked for. */
@@ -84,6 +91,8 @@ export class HandshakeGate implements HandshakeCounts {
   /** In the order they came. */
   private readonly all = new Set<Pending>();
   private readonly ofAddress = new Map<string, number>();
+  private readonly underWayOf = new Map<string, number>();
+  private readonly underWayOfOneMax: number;
   /** Those whose hello is here, by address, and the addresses in turn. */
   private readonly queues = new Map<string, RingQueue<Pending>>();
   private readonly turns = new RingQueue<string>();
@@ -102,6 +111,9 @@ export class HandshakeGate implements HandshakeCounts {
     this.limits = { ...DEFAULT_HANDSHAKE_LIMITS, ...options.handshakes };
     const { perSecondOfOneAddress } = this.limits;
     this.pace = new HandshakePace(perSecondOfOneAddress, Math.ceil(perSecondOfOneAddress / AT_ONCE_PART));
+    const paced = Math.ceil(perSecondOfOneAddress * UNDER_WAY_SECONDS);
+    this.underWayOfOneMax =
+      perSecondOfOneAddress === 0 ? Number.POSITIVE_INFINITY : Math.max(UNDER_WAY_OF_ONE_ADDRESS_MIN, paced);
     this.hellos = new HelloPlaces({
       perAddress: HELLOS_OF_ONE_ADDRESS,
       crowdedMs: HELLO_CROWDED_MS,
@@ -258,6 +270,19 @@ export class HandshakeGate implements HandshakeCounts {
     return this.underWay < this.limits.underWay;
   }
 
+  /** Whether the address may have another one under way; if its oldest has stood still for long, that gives way. */
+  private hasRoomFor(address: string, nowMs: number): boolean {
+    if ((this.underWayOf.get(address) ?? 0) < this.underWayOfOneMax) return true;
+    let oldest: Pending | null = null;
+    for (const entry of this.all) {
+      if (!entry.isUnderWay || entry.address !== address) continue;
+      if (oldest === null || entry.sinceMs < oldest.sinceMs) oldest = entry;
+    }
+    if (oldest === null || nowMs - oldest.sinceMs < STILL_MS) return false;
+    this.refuse(oldest, 'timeout', TIMEOUT);
+    return true;
+  }
+
   /** Begins handshakes until the slice is spent; what each takes shows only once it was handed to OpenSSL. */
   private slice(): void {
     this.takeOver();
@@ -298,7 +323,7 @@ export class HandshakeGate implements HandshakeCounts {
     let looks = this.turns.length;
     while (looks > 0 && this.turns.length > 0 && this.underWay < this.limits.underWay) {
       const address = this.turns.take() as string;
-      if (!this.pace.allows(address, nowMs)) {
+      if (!this.pace.allows(address, nowMs) || !this.hasRoomFor(address, nowMs)) {
         this.turns.push(address);
         looks--;
         continue;
@@ -334,6 +359,7 @@ export class HandshakeGate implements HandshakeCounts {
     entry.isUnderWay = true;
     entry.sinceMs = performance.now();
     this.underWay++;
+    this.underWayOf.set(entry.address, (this.underWayOf.get(entry.address) ?? 0) + 1);
     this.pace.began(entry.address, entry.sinceMs);
     raw.removeAllListeners('readable');
     raw.setNoDelay(true);
@@ -417,11 +443,10 @@ export class HandshakeGate implements HandshakeCounts {
     entry.hello = [];
     this.hellos.leave(entry.address, entry, performance.now());
     this.all.delete(entry);
-    const held = (this.ofAddress.get(entry.address) ?? 1) - 1;
-    if (held > 0) this.ofAddress.set(entry.address, held);
-    else this.ofAddress.delete(entry.address);
+    countDown(this.ofAddress, entry.address);
     if (entry.isUnderWay) {
       this.underWay--;
+      countDown(this.underWayOf, entry.address);
       this.pump();
     }
   }
@@ -468,6 +493,12 @@ const RECORD_TOO_LONG = new Error('tls: oversized record received');
 const HANG_UP = new Error('EOF');
 
 function ignore(): void {}
+
+function countDown(counts: Map<string, number>, name: string): void {
+  const left = (counts.get(name) ?? 1) - 1;
+  if (left > 0) counts.set(name, left);
+  else counts.delete(name);
+}
 
 /** Connections whose handshake was begun, by the socket below that of TLS. */
 const ENTRIES = new WeakMap<object, Pending>();

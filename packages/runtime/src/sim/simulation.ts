@@ -4,7 +4,7 @@
  * taken in the order in which they were scheduled, so that one seed gives one history, to the byte.
  */
 import { FAULT_POINTS, type FaultPoint, listenToFaultPoints, Prng, RingQueue } from '@etsd/base';
-import { FaultCounts } from './counts.ts';
+import { type Counter, FaultCounts } from './counts.ts';
 import { Tripwires } from './tripwires.ts';
 
 // The real ones, before any trip wire replaces them.
@@ -24,9 +24,6 @@ const BURST_EVENTS = drainMicrotasks === undefined ? 1 : 2000;
 export class Life {
   isAlive = true;
 }
-
-/** Under which name each place is counted. */
-const AT: ReadonlyMap<FaultPoint, string> = new Map(FAULT_POINTS.map((point) => [point, `at ${point}`]));
 
 /** Behind all events of a moment that were not asked for at the end of a turn. */
 const END_OF_TURN = 2 ** 50;
@@ -82,6 +79,9 @@ export class Simulation {
   eventCount = 0;
   /** Faults that happened and places that were reached. */
   readonly counts = new FaultCounts();
+  private readonly places: ReadonlyMap<FaultPoint, Counter> = new Map(
+    FAULT_POINTS.map((point) => [point, this.counts.counter(`at ${point}`)]),
+  );
   /** A heap; the next one first. */
   private readonly queue: SimEvent[] = [];
   /** What was asked for at the end of this turn, in that order: a third of all events, which need no heap. */
@@ -144,7 +144,8 @@ export class Simulation {
   private readonly onPoint = (point: FaultPoint): void => {
     const life = this.current;
     if (life === null || !life.isAlive) return;
-    this.counts.add(AT.get(point) as string);
+    (this.places.get(point) as Counter).times++;
+    if (this.watchedPoints.size === 0) return;
     const watched = this.watchedPoints.get(life);
     if (watched === undefined || watched.point !== point || --watched.left > 0) return;
     this.watchedPoints.delete(life);

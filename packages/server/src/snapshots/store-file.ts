@@ -30,6 +30,10 @@ export interface WriteOptions {
   readonly isDurable: boolean;
   /** Whether the file is encrypted where the disk encrypts. */
   readonly isSealed?: boolean;
+  /** As `BoltWriterOptions`. */
+  readonly onlyMeasures?: boolean;
+  /** Moved between two pauses; by default what an event loop can bear. */
+  readonly sliceBytes?: number;
 }
 
 /**
@@ -40,13 +44,13 @@ export async function writeStoreToBolt(
   source: BackendReader,
   disk: BoltPlace,
   path: string,
-  { pause, isDurable, isSealed = false }: WriteOptions,
+  { pause, isDurable, isSealed = false, onlyMeasures = false, sliceBytes = SLICE_BYTES }: WriteOptions,
 ): Promise<number> {
-  const writer = await BoltWriter.create(disk, path, { isSealed });
+  const writer = await BoltWriter.create(disk, path, { isSealed, onlyMeasures });
   try {
     for (const bucket of BUCKETS) {
       writer.beginBucket(bucket);
-      const copy = new BucketCopy(source, bucket, writer);
+      const copy = new BucketCopy(source, bucket, writer, sliceBytes);
       while (!copy.slice()) {
         if (writer.isBacklogged) await writer.drain();
         await pause();
@@ -65,14 +69,18 @@ class BucketCopy {
   private readonly source: BackendReader;
   private readonly bucket: Bucket;
   private readonly writer: BoltWriter;
+  private readonly sliceBytes: number;
+  private readonly sliceRecords: number;
   private from: Buffer | null = null;
   private records = 0;
   private bytes = 0;
 
-  constructor(source: BackendReader, bucket: Bucket, writer: BoltWriter) {
+  constructor(source: BackendReader, bucket: Bucket, writer: BoltWriter, sliceBytes: number) {
     this.source = source;
     this.bucket = bucket;
     this.writer = writer;
+    this.sliceBytes = sliceBytes;
+    this.sliceRecords = Math.ceil((SLICE_RECORDS * sliceBytes) / SLICE_BYTES);
   }
 
   /** True once nothing is left. */
@@ -86,7 +94,7 @@ class BucketCopy {
   }
 
   private readonly visit = (key: Buffer, value: Buffer): boolean => {
-    if (this.records === SLICE_RECORDS || this.bytes >= SLICE_BYTES) {
+    if (this.records === this.sliceRecords || this.bytes >= this.sliceBytes) {
       this.from = Buffer.from(key);
       return false;
     }

@@ -14,6 +14,8 @@ import { pauser } from './turns.ts';
 
 /** Of a slot. */
 export const SLOT_BYTES: number = 256 * 1024;
+/** Read between two pauses: a millisecond or two. */
+const SLICE_BYTES = 512 * 1024;
 /** Said in the place of the number of a slot: the store is not to be held any longer. */
 export const LEAVE = -1;
 
@@ -45,11 +47,12 @@ export async function streamStore(thread: ThreadParts, task: StreamTask): Promis
   const reader = new LmdbReader(task.path, task.fd);
   const pause = pauser({ clock, timers }, { isBusy: () => Atomics.load(task.busy, 0) !== 0 });
   const counted = new CountedFile(task.path);
-  const size = await writeStoreToBolt(reader, placeOf(counted), task.path, { pause, isDurable: false });
+  const options = { pause, isDurable: false, sliceBytes: SLICE_BYTES };
+  const size = await writeStoreToBolt(reader, placeOf(counted), task.path, { ...options, onlyMeasures: true });
   thread.say({ size } satisfies Said);
   const sent = new SentFile(thread, task, counted.metas);
   await sent.begin();
-  await writeStoreToBolt(reader, placeOf(sent), task.path, { pause, isDurable: false });
+  await writeStoreToBolt(reader, placeOf(sent), task.path, options);
   await sent.end();
 }
 

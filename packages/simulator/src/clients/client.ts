@@ -43,6 +43,8 @@ export class SimClient {
   /** Calls without an answer, one after the other. */
   private silences = 0;
   private readonly channels = new Map<string, GrpcChannel>();
+  private shown: Metadata | null = null;
+  private shownToken = '';
 
   constructor(cluster: SimCluster, world: World) {
     this.cluster = cluster;
@@ -63,8 +65,15 @@ export class SimClient {
     return channel;
   }
 
+  /** One for as long as the token is the same: connections keep the headers that they have written with it. */
   metadata(): Metadata | null {
-    return this.token === '' ? null : Metadata.of({ token: this.token });
+    const { token } = this;
+    if (token === '') return null;
+    if (this.shown === null || this.shownToken !== token) {
+      this.shown = Metadata.of({ token });
+      this.shownToken = token;
+    }
+    return this.shown;
   }
 
   /** Drops the connection, as a client does that finds it silent. */

@@ -52,39 +52,58 @@ export function requestOf(wish: Wish): Request {
 }
 
 function transactionOf({ compares, success, failure, nestedFrom }: Wish): TxnRequest {
-  const steps = success.map(operationOf);
+  const txn = new TxnRequest();
+  txn.compare = compares.map(compareOf);
+  txn.success = success.map(operationOf);
+  txn.failure = failure.map(operationOf);
   if (nestedFrom > 0) {
-    const requestTxn = TxnRequest.create({ success: steps.splice(nestedFrom) });
-    steps.push(RequestOp.create({ requestTxn }));
+    const inner = new TxnRequest();
+    inner.success = txn.success.splice(nestedFrom);
+    const operation = new RequestOp();
+    operation.requestTxn = inner;
+    txn.success.push(operation);
   }
-  return TxnRequest.create({ compare: compares.map(compareOf), success: steps, failure: failure.map(operationOf) });
+  return txn;
 }
 
 function operationOf(step: Step): RequestOp {
+  const operation = new RequestOp();
   switch (step.do) {
     case 'put':
-      return RequestOp.create({ requestPut: putOf(step) });
+      operation.requestPut = putOf(step);
+      break;
     case 'delete':
-      return RequestOp.create({ requestDeleteRange: deleteOf(step) });
+      operation.requestDeleteRange = deleteOf(step);
+      break;
     case 'range':
-      return RequestOp.create({ requestRange: rangeOf(step, false) });
+      operation.requestRange = rangeOf(step, false);
   }
+  return operation;
 }
 
 function putOf({ key, value, lease }: Step & { do: 'put' }): PutRequest {
-  return PutRequest.create({
-    key: keyToBytes(key),
-    value: keyToBytes(value),
-    lease: u64FromDecimal(lease) ?? U64_ZERO,
-  });
+  const put = new PutRequest();
+  put.key = keyToBytes(key);
+  put.value = keyToBytes(value);
+  put.lease = lease === '0' ? U64_ZERO : (u64FromDecimal(lease) ?? U64_ZERO);
+  return put;
 }
 
 function deleteOf({ key, end }: Step & { do: 'delete' }): DeleteRangeRequest {
-  return DeleteRangeRequest.create({ key: keyToBytes(key), rangeEnd: keyToBytes(end) });
+  const request = new DeleteRangeRequest();
+  request.key = keyToBytes(key);
+  request.rangeEnd = keyToBytes(end);
+  return request;
 }
 
 function rangeOf({ key, end, revision, limit }: Step & { do: 'range' }, serializable: boolean): RangeRequest {
-  return RangeRequest.create({ key: keyToBytes(key), rangeEnd: keyToBytes(end), revision, limit, serializable });
+  const range = new RangeRequest();
+  range.key = keyToBytes(key);
+  range.rangeEnd = keyToBytes(end);
+  range.revision = revision;
+  range.limit = limit;
+  range.serializable = serializable;
+  return range;
 }
 
 const RESULTS = {
@@ -95,7 +114,9 @@ const RESULTS = {
 } as const;
 
 function compareOf({ key, target, result, operand }: Compare): CompareMessage {
-  const message = CompareMessage.create({ key: keyToBytes(key), result: RESULTS[result] });
+  const message = new CompareMessage();
+  message.key = keyToBytes(key);
+  message.result = RESULTS[result];
   switch (target) {
     case 'value':
       message.target = CompareTarget.VALUE;
@@ -129,29 +150,25 @@ export function answerOf(wish: Wish, bytes: Buffer | null): ReadAnswer {
   if (bytes === null) return { revision: 0, term: 0, succeeded: false, results: [] };
   if (!isPlain(wish)) {
     const response = TxnResponse.decode(bytes);
-    return {
-      ...placeOf(response.header),
-      succeeded: response.succeeded,
-      results: response.responses.flatMap(resultsOf),
-    };
+    return said(response.header, response.succeeded, response.responses.flatMap(resultsOf));
   }
   const [step] = wish.success as [Step];
   switch (step.do) {
     case 'put':
-      return { ...placeOf(PutResponse.decode(bytes).header), succeeded: true, results: [NOTHING] };
+      return said(PutResponse.decode(bytes).header, true, [NOTHING]);
     case 'delete': {
       const { header, deleted } = DeleteRangeResponse.decode(bytes);
-      return { ...placeOf(header), succeeded: true, results: [{ kvs: [], count: 0, deleted }] };
+      return said(header, true, [{ kvs: [], count: 0, deleted }]);
     }
     case 'range': {
       const response = RangeResponse.decode(bytes);
-      return { ...placeOf(response.header), succeeded: true, results: [rangeResult(response)] };
+      return said(response.header, true, [rangeResult(response)]);
     }
   }
 }
 
-function placeOf(header: ResponseHeader | null): { revision: number; term: number } {
-  return { revision: header?.revision ?? 0, term: header?.raftTerm ?? 0 };
+function said(header: ResponseHeader | null, succeeded: boolean, results: readonly StepResult[]): ReadAnswer {
+  return { revision: header?.revision ?? 0, term: header?.raftTerm ?? 0, succeeded, results };
 }
 
 function resultsOf(response: ResponseOp): StepResult[] {

@@ -54,7 +54,13 @@ export abstract class Worker {
   }
 
   protected async kv(partial: PartialWish): Promise<KvOperation> {
-    const wish = { serializable: false, compares: [], failure: [], nestedFrom: 0, ...partial };
+    const wish: Wish = {
+      serializable: partial.serializable ?? false,
+      compares: partial.compares ?? [],
+      success: partial.success,
+      failure: partial.failure ?? [],
+      nestedFrom: partial.nestedFrom ?? 0,
+    };
     const { shared } = this;
     const operation = await this.client.kv(this.number, this.member, wish, DEADLINE_MS);
     shared.records.push(operation);
@@ -123,6 +129,9 @@ function describe(operation: KvOperation): string {
 /** Reads, writes, compares and swaps over a few keys. */
 export class KvWorker extends Worker {
   private readonly known = new Map<string, KeyRecord>();
+  /** Of each kind of operation, in their order. */
+  private readonly weights = OPERATION_KINDS.map((kind) => this.plan.operations[kind]);
+  private readonly weightOfAll = this.weights.reduce((sum, weight) => sum + weight, 0);
 
   protected pauseMs(): number {
     return this.plan.pauseMs;
@@ -143,13 +152,11 @@ export class KvWorker extends Worker {
   }
 
   private drawKind(): OperationKind {
-    const { operations } = this.plan;
-    let total = 0;
-    for (const kind of OPERATION_KINDS) total += operations[kind];
-    let left = this.prng.float() * total;
-    for (const kind of OPERATION_KINDS) {
-      left -= operations[kind];
-      if (left < 0) return kind;
+    const { weights } = this;
+    let left = this.prng.float() * this.weightOfAll;
+    for (let number = 0; number < weights.length; number++) {
+      left -= weights[number] as number;
+      if (left < 0) return OPERATION_KINDS[number] as OperationKind;
     }
     return 'put';
   }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { EtcdClient } from '@etsd/client';
+import { BackgroundFile } from '../background-file.ts';
 import type { Command } from '../command.ts';
 import { type Context, failureOf, reasonOf } from '../context.ts';
 import { badArguments, ExitCode, Failure } from '../failure.ts';
@@ -34,7 +35,8 @@ class Download {
       this.total += blob.length;
       if (version !== '') this.version = version;
       // All but the last 32 bytes so far is content.
-      const held = Buffer.concat([tail, blob]);
+      const held = blob.length < HASH_BYTES ? Buffer.concat([tail, blob]) : blob;
+      if (held === blob) hash.update(tail);
       const end = Math.max(0, held.length - HASH_BYTES);
       hash.update(held.subarray(0, end));
       tail = Buffer.from(held.subarray(end));
@@ -65,14 +67,14 @@ async function download(context: Context, path: string, pack: Packing): Promise<
   const startMs = performance.now();
   const progress = new Progress(context.surroundings.stderr, 'snapshot', { isBytes: true });
   const coming = new Download(client, progress);
-  const file = await open(part, 'w', 0o600);
+  const file = await BackgroundFile.create(part);
   try {
     let written = 0;
     for await (const piece of await pack(coming.pieces())) {
-      await file.writeFile(piece);
+      await file.add(piece);
       written += piece.length;
     }
-    await file.sync();
+    await file.finish();
     const seconds = (performance.now() - startMs) / 1000;
     const packed = written === coming.total ? '' : `, ${formatSize(written)} on disk`;
     const rate = formatSize(Math.round(coming.total / Math.max(seconds, 0.001)));

@@ -1,0 +1,93 @@
+/**
+ * Loaded into a member by `--import`: every SIGWINCH switches all that watches its requests off, or on again, so that one and
+ * the same process can be measured with and without (`packages/bench/src/cost.ts --switch`): two equal processes differ
+ * by more than all of it costs. Off means: no line in the audit log, no span, nothing counted of calls, of their times, of who
+ * asks for what, of applied entries and of the syncs of the log. Which of the two is the case costs a look in both.
+ */
+
+import { MethodFigures } from '../../packages/rpc/src/method-figures.ts';
+import { MeasuredApplier } from '../../packages/server/src/apply-metrics.ts';
+import { AuditLog } from '../../packages/server/src/audit/audit-log.ts';
+import type { ApiCall, ApiHandler } from '../../packages/server/src/context.ts';
+import { Histogram } from '../../packages/server/src/metrics.ts';
+import { Observer } from '../../packages/server/src/observe/observer.ts';
+import { Tracer } from '../../packages/server/src/tracing/tracer.ts';
+
+let isOn = true;
+
+/** Leaves what stands before a handler out while nothing watches. Calls end the way they began. */
+class Switched implements ApiHandler {
+  readonly kind: 'unary' | 'stream';
+  private readonly watching: ApiHandler;
+  private readonly inner: ApiHandler;
+  private readonly isWatched: (call: ApiCall) => boolean;
+
+  constructor(watching: ApiHandler, inner: ApiHandler, isWatched: (call: ApiCall) => boolean) {
+    this.kind = inner.kind;
+    this.watching = watching;
+    this.inner = inner;
+    this.isWatched = isWatched;
+  }
+
+  opened(call: ApiCall): void {
+    this.watching.opened?.(call);
+  }
+
+  message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
+    (isOn ? this.watching : this.inner).message(call, bytes, start, end);
+  }
+
+  halfClosed(call: ApiCall): void {
+    this.watching.halfClosed?.(call);
+  }
+
+  drained(call: ApiCall): void {
+    this.watching.drained?.(call);
+  }
+
+  closed(call: ApiCall): void {
+    (isOn || this.isWatched(call) ? this.watching : this.inner).closed?.(call);
+  }
+}
+
+type Guarding = (path: string, handler: ApiHandler) => ApiHandler;
+
+function switchGuard(prototype: { guard: Guarding }, isWatched: (call: ApiCall) => boolean): void {
+  const guard = prototype.guard;
+  prototype.guard = function (this: unknown, path, handler) {
+    return new Switched(guard.call(this, path, handler), handler, isWatched);
+  };
+}
+
+/** Does nothing, and returns `off`, while nothing watches. */
+function switchMethod<Name extends string>(
+  prototype: { [name in Name]: (...all: never[]) => unknown },
+  name: Name,
+  off?: unknown,
+): void {
+  const method = prototype[name] as (...all: unknown[]) => unknown;
+  const switched = function (this: unknown, a: unknown, b: unknown, c: unknown, d: unknown): unknown {
+    return isOn ? method.call(this, a, b, c, d) : off;
+  };
+  Object.assign(prototype, { [name]: switched });
+}
+
+switchGuard(AuditLog.prototype, (call) => call.audit !== null);
+switchGuard(Observer.prototype, (call) => call.notes !== null);
+switchMethod(Tracer.prototype, 'begin', null);
+switchMethod(Tracer.prototype, 'applied');
+switchMethod(MethodFigures.prototype, 'begin', false);
+switchMethod(MethodFigures.prototype, 'messageReceived');
+switchMethod(MethodFigures.prototype, 'messageSent');
+switchMethod(MethodFigures.prototype, 'end');
+switchMethod(Histogram.prototype, 'observe');
+switchMethod(MeasuredApplier.prototype, 'took');
+const apply = MeasuredApplier.prototype.apply;
+MeasuredApplier.prototype.apply = function (this: { inner: MeasuredApplier }, index, term, data, waiter) {
+  if (isOn) apply.call(this as never, index, term, data, waiter);
+  else this.inner.apply(index, term, data, waiter);
+} as typeof apply;
+
+process.on('SIGWINCH', () => {
+  isOn = !isOn;
+});
