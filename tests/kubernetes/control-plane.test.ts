@@ -78,6 +78,13 @@ describe('a control plane', { skip, timeout: 900_000 }, () => {
     }
     await Promise.all(members.map((member) => member.start()));
     api = await ApiServer.start(urls, files);
+    // Which it makes a moment after it is ready.
+    await eventually(
+      PATIENCE_MS,
+      'the namespace',
+      async () => ((await api.ask('GET', '/api/v1/namespaces/default')).status === 200 ? true : null),
+      100,
+    );
   });
   after(async () => {
     if (process.env['ETSD_TEST_SHOW'] !== undefined) console.error(api.log);
@@ -85,6 +92,15 @@ describe('a control plane', { skip, timeout: 900_000 }, () => {
     for (const member of members) await member.dispose();
     files.remove();
   });
+
+  /** Asks the store itself. */
+  const etsdctl = async (...words: string[]): Promise<string> => {
+    const tls = ['--cacert', files.at('ca.pem'), '--cert', files.at('api-server.pem')];
+    const all = ['--endpoints', urls.join(), ...tls, '--key', files.at('api-server.key'), ...words];
+    const { code, stdout, stderr } = await run(all, {}, [NODE, join(ROOT, 'packages/cli/bin/etsdctl.ts')]);
+    assert.equal(code, 0, stderr);
+    return stdout;
+  };
 
   const list = async (query: string): Promise<List> => {
     const { status, body } = await api.ask('GET', `${MAPS}?${query}`);
@@ -171,22 +187,8 @@ describe('a control plane', { skip, timeout: 900_000 }, () => {
     assert.equal(made.status, 201, JSON.stringify(made.body));
     const { body } = await api.ask('GET', '/api/v1/namespaces/default/events/first');
     assert.equal((body as { reason?: string }).reason, 'Tested');
-    const ask = async (...words: string[]): Promise<string> => {
-      const tls = [
-        '--cacert',
-        files.at('ca.pem'),
-        '--cert',
-        files.at('api-server.pem'),
-        '--key',
-        files.at('api-server.key'),
-      ];
-      const all = ['--endpoints', urls.join(), ...tls, ...words];
-      const { code, stdout, stderr } = await run(all, {}, [NODE, join(ROOT, 'packages/cli/bin/etsdctl.ts')]);
-      assert.equal(code, 0, stderr);
-      return stdout;
-    };
-    const [, ...leases] = (await ask('lease', 'list')).trim().split('\n');
-    const shown = await Promise.all(leases.map((lease) => ask('lease', 'timetolive', lease, '--keys')));
+    const [, ...leases] = (await etsdctl('lease', 'list')).trim().split('\n');
+    const shown = await Promise.all(leases.map((lease) => etsdctl('lease', 'timetolive', lease, '--keys')));
     assert.ok(
       shown.some((lease) => lease.includes('/registry/events/default/first')),
       shown.join(),

@@ -51,6 +51,7 @@ export {
 export { applyV2Request, KEYS_ROOT } from './v2/apply.ts';
 export {
   eventJson,
+  shownJson,
   type V2Action,
   V2Code,
   V2Event,

@@ -1,6 +1,6 @@
 import { u64FromHalves, u64ToHex } from '@etsd/base';
 import { ErrNoSpace, ErrRequestTooLarge, type EtcdError, V2Request } from '@etsd/proto';
-import { eventJson, V2Event, V2Failure, type V2Node } from '@etsd/state';
+import { eventJson, shownJson, V2Event, V2Failure, type V2Node } from '@etsd/state';
 import type { Guard } from '../../access.ts';
 import type { SliceRunner } from '../../api/slice-runner.ts';
 import type { ApiHandler, ApiWaiter, MemberContext } from '../../context.ts';
@@ -131,8 +131,14 @@ export class V2Keys {
     const { v2 } = context.state;
     const { exchange } = asked.question;
     const headers = this.positions(asked.headers, v2.index);
-    const reading = v2.openReading(node, isRecursive);
     const begin = '{"action":"get","node":';
+    if (!node.isDir) {
+      const shown = shownJson(node.show(context.world.clock.wallMs()));
+      exchange.respond(200, headers, `${begin}${shown}}\n`);
+      asked.done();
+      return;
+    }
+    const reading = v2.openReading(node, isRecursive);
     if (reading.step()) {
       v2.closeReading(reading);
       exchange.respond(200, headers, `${begin}${reading.take()}}\n`);
