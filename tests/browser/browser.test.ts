@@ -4,8 +4,10 @@
  * another; what a page complains about fails the test.
  */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { needsPeer } from '../support/binaries.ts';
+import { promisify } from 'node:util';
+import { findProgram, needsPeer } from '../support/binaries.ts';
 import { Browser, needsBrowser, type Page } from '../support/browser.ts';
 import { freePort, type Product, startServer, type TestServer } from '../support/server.ts';
 import { WebModules } from '../support/web-modules.ts';
@@ -13,7 +15,21 @@ import { WebModules } from '../support/web-modules.ts';
 const CLIENT = '/tests/browser/client-page.ts';
 const BARE = '/tests/client/bare-scenario.ts';
 const API = '/tests/browser/api-page.ts';
-const COUNT_ROUNDS = 50;
+/** How often each of two counts; `ETSD_TEST_COUNT_ROUNDS` has it done more often. */
+const COUNT_ROUNDS = Number(process.env['ETSD_TEST_COUNT_ROUNDS'] ?? 50);
+/** Counts to $ROUNDS with curl, at $COUNTER, each time under the tag that was read; prints how often somebody else was faster. */
+const COUNT_WITH_CURL = `
+  refused=0
+  while [ "$ROUNDS" -gt 0 ]; do
+    read=$(curl -sS -w ' %header{etag}' "$COUNTER")
+    status=$(curl -sS -o /dev/null -w '%{http_code}' -X PUT -H "If-Match: \${read#* }" -d "$((\${read% *} + 1))" "$COUNTER")
+    case $status in
+      200) ROUNDS=$((ROUNDS - 1)) ;;
+      412) refused=$((refused + 1)) ;;
+      *) echo "$status to a write" >&2; exit 1 ;;
+    esac
+  done
+  echo "$refused"`;
 
 describe('a browser', { skip: needsBrowser(), timeout: 400_000, concurrency: 3 }, () => {
   let browser: Browser;
@@ -125,6 +141,19 @@ describe('a browser', { skip: needsBrowser(), timeout: 400_000, concurrency: 3 }
       const refused = await Promise.all(pages.map((page) => page.call<number>(API, 'count', api, COUNT_ROUNDS)));
       t.diagnostic(`${refused.join(' and ')} writes came too late`);
       assert.equal(await (await fetch(`${api}/keys/counter`)).text(), String(2 * COUNT_ROUNDS));
+    });
+
+    const noCurl = findProgram('curl') === null && 'no curl in PATH';
+    test('a page and curl lose no update of one counter', { skip: noCurl }, async (t) => {
+      const counter = `${api}/keys/counter`;
+      await fetch(counter, { method: 'PUT', body: '0' });
+      const env = { ...process.env, NO_PROXY: '*', ROUNDS: String(COUNT_ROUNDS), COUNTER: counter };
+      const [ofPage, ofCurl] = await Promise.all([
+        pages[0]?.call<number>(API, 'count', api, COUNT_ROUNDS),
+        promisify(execFile)('sh', ['-c', COUNT_WITH_CURL], { env }),
+      ]);
+      t.diagnostic(`${ofPage} and ${ofCurl.stdout.trim()} writes came too late`);
+      assert.equal(await (await fetch(counter)).text(), String(2 * COUNT_ROUNDS));
     });
 
     test('an EventSource comes back after the server was away, and misses nothing', async () => {
