@@ -36,13 +36,13 @@ export class AuthChanger extends Chore {
 
   protected async work(): Promise<boolean> {
     const { shared, prng } = this;
-    // Peace is for looking at the rest without having to log in.
+    if (!this.isOn && !shared.cluster.net.isCalm) {
+      await this.enable();
+      if (!shared.cluster.net.isCalm) return true;
+    }
+    // Peace, which may have come meanwhile, is for looking at the rest without having to log in.
     if (shared.cluster.net.isCalm) {
       if (this.isOn) await this.disable();
-      return true;
-    }
-    if (!this.isOn) {
-      await this.enable();
       return true;
     }
     switch (prng.below(6)) {

@@ -49,9 +49,7 @@ export class Membership extends Chore {
     const undecided = members.find(({ peerURLs }) => this.machineOf(peerURLs[0] ?? '')?.isLeaving === true);
     if (undecided !== undefined) return await this.remove(undecided);
     // An addition that got no answer, and happened later than anybody looked.
-    const unstarted = members
-      .map(({ peerURLs }) => this.machineOf(peerURLs[0] ?? ''))
-      .find((one) => one?.isUsed === false);
+    const unstarted = this.unstartedOf(members);
     if (unstarted !== undefined) return await this.begin(unstarted, members);
     const voters = members.filter(({ isLearner }) => !isLearner);
     const learner = members.find(({ isLearner }) => isLearner);
@@ -66,14 +64,32 @@ export class Membership extends Chore {
 
   /** Who belongs to it, as the majority says; asks until somebody knows. Null: the run is over. */
   private async list(): Promise<readonly Member[] | null> {
-    const request = MemberListRequest.encode(MemberListRequest.create({ linearizable: true }));
     while (!this.shared.isOver) {
-      const { bytes } = await this.call('/etcdserverpb.Cluster/MemberList', request, PATIENCE_MS);
-      if (bytes !== null) return MemberListResponse.decode(bytes).members;
+      const members = await this.ask(true);
+      if (members !== null) return members;
+      await this.startLate();
       this.move();
       await this.client.sleep(RETRY_MS);
     }
     return null;
+  }
+
+  /** Who belongs to it in the eyes of one member, after it has asked the majority or not; null if it did not answer. */
+  private async ask(linearizable: boolean): Promise<readonly Member[] | null> {
+    const request = MemberListRequest.encode(MemberListRequest.create({ linearizable }));
+    const { bytes } = await this.call('/etcdserverpb.Cluster/MemberList', request, PATIENCE_MS);
+    return bytes === null ? null : MemberListResponse.decode(bytes).members;
+  }
+
+  /** An addition that happened later than anybody looked may have made a majority that needs its member. */
+  private async startLate(): Promise<void> {
+    const members = await this.ask(false);
+    const unstarted = members === null ? undefined : this.unstartedOf(members);
+    if (members !== null && unstarted !== undefined) await this.begin(unstarted, members);
+  }
+
+  private unstartedOf(members: readonly Member[]): SimMember | undefined {
+    return members.map(({ peerURLs }) => this.machineOf(peerURLs[0] ?? '')).find((one) => one?.isUsed === false);
   }
 
   private async add(spare: SimMember, before: readonly Member[]): Promise<boolean> {
@@ -101,9 +117,7 @@ export class Membership extends Chore {
    */
   private async find(peerUrl: string): Promise<readonly Member[] | null> {
     for (let linearizable = true; !this.shared.isOver; linearizable = !linearizable) {
-      const request = MemberListRequest.encode(MemberListRequest.create({ linearizable }));
-      const { bytes } = await this.call('/etcdserverpb.Cluster/MemberList', request, PATIENCE_MS);
-      const members = bytes === null ? null : MemberListResponse.decode(bytes).members;
+      const members = await this.ask(linearizable);
       if (members?.some(({ peerURLs }) => peerURLs.includes(peerUrl)) === true) return members;
       if (members !== null && linearizable) return null;
       this.move();

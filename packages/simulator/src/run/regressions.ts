@@ -57,4 +57,11 @@ export const REGRESSIONS: readonly Regression[] = [
     found:
       'a compaction at the deletion of the last key gave a hash that members which were yet to get there did not have',
   },
+  {
+    seed: 200099,
+    seconds: 5,
+    plan: {},
+    found:
+      'an addition to a cluster of one happened after its operator had looked: the new member, which the majority needed, was never started',
+  },
 ];
