@@ -4,7 +4,8 @@ import { getCallSites } from 'node:util';
 const FRAMES = 8;
 /** What only hands on what others say. */
 const IN_BETWEEN = /\/(?:log-lines|log-caller|quiet-lines)\.[jt]s$/;
-const PLACE = /\/(?:packages\/|@etsd\/)?([^/]+)\/(?:src|dist|lib)\/(.+)$/;
+/** The last such folder: those above it are where somebody keeps the program. */
+const PLACE = /^.*\/([^/]+)\/src\/(.+)$/;
 
 /**
  * Where in the source the line that is being logged was written: `wal/segment.ts:151`, the package and the path in it. It
@@ -13,8 +14,13 @@ const PLACE = /\/(?:packages\/|@etsd\/)?([^/]+)\/(?:src|dist|lib)\/(.+)$/;
 export function logCaller(): string {
   for (const { scriptName, lineNumber } of getCallSites(FRAMES)) {
     if (scriptName === '' || IN_BETWEEN.test(scriptName)) continue;
-    const place = PLACE.exec(scriptName);
-    return place === null ? `etsd:${lineNumber}` : `${place[1]}/${place[2]}:${lineNumber}`;
+    return `${placeOf(scriptName)}:${lineNumber}`;
   }
   return 'etsd';
+}
+
+/** A module's package and its path in it, by its name on disk or its URL. */
+export function placeOf(scriptName: string): string {
+  const place = PLACE.exec(scriptName);
+  return place === null ? 'etsd' : `${place[1]}/${place[2]}`;
 }
