@@ -146,6 +146,8 @@ export class AlarmClearer extends Chore {
 export class LeaderMover extends Chore {
   protected async work(): Promise<boolean> {
     const { cluster } = this.shared;
+    // A new leader gives each lease its whole time again, so that none would ever run out.
+    if (cluster.net.isCalm) return true;
     this.member = cluster.leader ?? this.member;
     const targetID = this.prng.pick(cluster.current).member?.replication.memberId;
     if (targetID === undefined) return true;
