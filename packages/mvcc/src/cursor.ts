@@ -15,7 +15,8 @@ const ENOUGH = -1;
 
 /**
  * A large range in the order of its keys, or in the opposite one where the options say SORT_DESCEND, read piece by piece
- * over many turns of the event loop, all at the revision at which it was opened. While it is open the store keeps what that revision sees; it must be closed.
+ * over many turns of the event loop, all at the revision at which it was opened. While it is open the store keeps what that
+ * revision sees; it must be closed.
  */
 export class RangeCursor {
   /** The records of the last piece; a new array each time. */
