@@ -1,7 +1,10 @@
 /**
- * Many logins at the default cost of bcrypt, and what they do to others, whose clients are processes of their own: `node tests/auth/logins.ts [--logins 10000]
- * [--users 100] [--servers etcd,etsd] [--seconds 60]`. For each server, in one run: the puts of other clients alone, one
- * login of each user, then all logins with the same puts beside. Prints logins a second and the puts' 99th percentile.
+ * Many logins at the default cost of bcrypt, and what they do to others, whose clients are processes of their own:
+ *
+ *     node tests/auth/logins.ts [--logins 10000] [--users 100] [--servers etcd,etsd] [--seconds 60]
+ *
+ * For each server, in one run: the puts of other clients alone, one login of each user, then all logins with the same puts
+ * beside. Prints logins a second and the puts' 99th percentile.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

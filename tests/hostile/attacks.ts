@@ -1,10 +1,12 @@
 /**
  * Attacks a member over TLS in all the ways we know, one after the other, and says what became of its other clients.
  *
- *     node tests/hostile/attacks.ts [--seconds 10] [--rounds 1] [--attack hello-flood,rapid-reset] [--size 10000] [--plain] [--list]
+ *     node tests/hostile/attacks.ts [--seconds 10] [--rounds 1] [--attack hello-flood,rapid-reset] [--size 10000]
+ *                                   [--plain] [--list]
  *
- * A round is a quiet time and an attack of that length; of several rounds the medians count. Ends with status 1 where the member did not hold: other clients' 99th percentile more than doubled, memory grew beyond
- * its bound, a request of theirs failed, or the attack was not to be seen in metrics and log.
+ * A round is a quiet time and an attack of that length; of several rounds the medians count. Ends with status 1 where the
+ * member did not hold: other clients' 99th percentile more than doubled, memory grew beyond its bound, a request of theirs
+ * failed, or the attack was not to be seen in metrics and log.
  */
 import { parseArgs } from 'node:util';
 import { standApart } from './attacks/apart.ts';
