@@ -314,6 +314,7 @@ export class RunningMember implements Member {
         cost: bcryptCost(config.bcryptCost, logger),
         ...(parts.bcrypt === undefined ? {} : { engine: parts.bcrypt }),
       }),
+      processors: world.workers.processors,
       guard: this.guard,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
