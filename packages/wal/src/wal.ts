@@ -509,15 +509,11 @@ export class Wal implements BatchSink {
    */
   private async cut(batch: Batch, segment: SegmentName): Promise<void> {
     const { disk, clock } = this.world;
-    const { tail, lock, path } = await this.withRoom(() => {
-      if (this.prepared === null) this.prepareNext();
-      return this.prepared as Promise<PreparedSegment>;
-    });
+    const { tail, lock, path } = await this.takePrepared(batch);
     const finalPath = joinPath(this.directory, segment.name);
     faultPoint('wal.cut.before');
     this.sealer = this.sealing === null ? null : SegmentSealer.begin(this.sealing, segment.name);
     const { bytes, length } = this.sealer === null ? batch : this.sealer.seal(batch, 0);
-    await new Promise<void>((resolve) => tail.filler.claim(length, resolve));
     this.startedMs = clock.nowMs();
     await this.withRoom(() => writeAt(tail.file, bytes, length, 0));
     await this.withRoom(() => disk.rename(path, finalPath));
@@ -531,6 +527,23 @@ export class Wal implements BatchSink {
     faultPoint('wal.cut.after');
     await old.close();
     this.settings.logger.log('info', 'created a new WAL segment', { path: finalPath });
+  }
+
+  /**
+   * The next segment, its start claimed for a batch. One that could not be synced while it was filled is made anew: the
+   * records would be durable in it, but not its length, which tells a whole file from one that somebody cut.
+   */
+  private async takePrepared(batch: Batch): Promise<PreparedSegment> {
+    for (;;) {
+      const next = await this.withRoom(() => {
+        if (this.prepared === null) this.prepareNext();
+        return this.prepared as Promise<PreparedSegment>;
+      });
+      const { filler } = next.tail;
+      await new Promise<void>((resolve) => filler.claim(this.bytesOnDisk(batch), resolve));
+      if (!filler.hasFailed) return next;
+      await this.dropPrepared();
+    }
   }
 
   /**
@@ -574,6 +587,8 @@ export class Wal implements BatchSink {
   private async dropPrepared(): Promise<void> {
     const prepared = await this.prepared?.catch(() => null);
     if (prepared === undefined || prepared === null) return;
+    this.prepared = null;
+    this.ready = null;
     await prepared.tail.close();
     await this.files.remove(prepared.path, prepared.lock);
   }
