@@ -36,6 +36,8 @@ export class AuditBuffer {
   private lines = 0;
   private linesUnderWay = 0;
   private isBroken = false;
+  /** What there is will be written at the end of this turn, behind the answers. */
+  private isDue = false;
   private timer: TimerHandle | null = null;
   private onIdle: (() => void) | null = null;
   private isStopped = false;
@@ -48,9 +50,9 @@ export class AuditBuffer {
     this.spare = Buffer.allocUnsafeSlow(bytes);
   }
 
-  /** Nothing can be written at present, or soon could not be, with so many bytes on their way here. */
-  lacks(bytes: number): boolean {
-    const room = this.filling.length - this.used - bytes;
+  /** Nothing can be written at present, or soon could not be. */
+  get lacks(): boolean {
+    const room = this.filling.length - this.used;
     return this.isBroken || room < Math.min(STRICT_ROOM_BYTES, this.filling.length >> 2);
   }
 
@@ -71,8 +73,11 @@ export class AuditBuffer {
     this.filling[end] = LINE_END;
     this.used = end + 1;
     this.lines++;
-    if (this.used >= WRITE_BYTES && this.spare !== null && !this.isBroken) this.pass();
-    else this.timer ??= this.world.timers.after(GATHER_MS, this.gathered);
+    if (this.used >= WRITE_BYTES && this.spare !== null && !this.isBroken) {
+      if (this.isDue) return;
+      this.isDue = true;
+      this.world.timers.endOfTurn(this.turnEnds);
+    } else this.timer ??= this.world.timers.after(GATHER_MS, this.gathered);
   }
 
   /** Writes what there is, and ends. */
@@ -93,6 +98,11 @@ export class AuditBuffer {
       this.onIdle = resolve;
     });
   }
+
+  private readonly turnEnds = (): void => {
+    this.isDue = false;
+    if (this.used > 0 && this.spare !== null && !this.isBroken) this.pass();
+  };
 
   private readonly gathered = (): void => {
     this.timer = null;

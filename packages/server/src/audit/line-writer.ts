@@ -8,7 +8,7 @@
 import { GrpcCode } from '@etsd/proto';
 import type { Identity } from '../access.ts';
 import type { AuditBuffer } from './audit-buffer.ts';
-import { quoted } from './request-fields.ts';
+import { ESCAPE_BYTES_MAX, type PlainKey, quoted } from './request-fields.ts';
 
 /** What is told of a request, behind who asked what. */
 export interface LineOfRequest {
@@ -21,9 +21,8 @@ export interface LineOfRequest {
   readonly endMs: number;
   readonly code: number;
   readonly revision: number;
-  /** A key as it stands between quotes, where it is the only thing to show, and its bytes; −1 where it is not so. */
-  readonly key: Uint8Array;
-  readonly keyLength: number;
+  /** A key, where it is the only thing to show; then `fields` is empty. */
+  readonly key: PlainKey;
   /** A member of the JSON object with a comma in front, or empty. */
   readonly fields: string;
 }
@@ -122,8 +121,9 @@ export class LineWriter {
   write(heads: LineHeads, line: LineOfRequest): void {
     const { buffer } = this;
     const head = heads.of(line);
-    const { fields, key, keyLength } = line;
-    const start = buffer.begin(REST_BYTES_MAX + head.bytes.length + fields.length + Math.max(0, keyLength));
+    const { fields, key } = line;
+    const shownMax = key.end < 0 ? fields.length : (key.end - key.start) * ESCAPE_BYTES_MAX;
+    const start = buffer.begin(REST_BYTES_MAX + head.bytes.length + shownMax);
     if (start < 0) return;
     const ms = this.timed(line.endMs);
     if (head.second !== this.secondNumber) {
@@ -134,10 +134,8 @@ export class LineWriter {
     out.set(head.bytes, start);
     writeThree(out, start + SECOND_BYTES, ms);
     let at = start + head.bytes.length;
-    if (keyLength >= 0) {
-      for (let index = 0; index < keyLength; index++) out[at + index] = key[index] as number;
-      at = writeShort(out, at + keyLength, KEY_TAIL);
-    } else {
+    if (key.end >= 0) at = writeShort(out, key.write(out, at), KEY_TAIL);
+    else {
       at -= KEY_HEAD.length;
       if (fields !== '') at += (out as Buffer & Latin1Target).latin1Write(fields, at);
     }
