@@ -23,6 +23,16 @@ const RETRY_MS = 1000;
 /** Room below which a strict log takes no more requests: those that are being served still write their lines. */
 const STRICT_ROOM_BYTES = 1024 * 1024;
 
+class Filling {
+  readonly bytes: Buffer;
+  readonly view: DataView;
+
+  constructor(bytes: number) {
+    this.bytes = Buffer.allocUnsafeSlow(bytes);
+    this.view = new DataView(this.bytes.buffer);
+  }
+}
+
 export class AuditBuffer {
   written = 0;
   dropped = 0;
@@ -30,8 +40,8 @@ export class AuditBuffer {
   private readonly world: ApiWorld;
   private readonly logger: Logger;
   private readonly sink: AuditSink;
-  private filling: Buffer;
-  private spare: Buffer | null;
+  private filling: Filling;
+  private spare: Filling | null;
   private used = 0;
   private lines = 0;
   private linesUnderWay = 0;
@@ -46,31 +56,37 @@ export class AuditBuffer {
     this.world = world;
     this.logger = logger;
     this.sink = sink;
-    this.filling = Buffer.allocUnsafeSlow(bytes);
-    this.spare = Buffer.allocUnsafeSlow(bytes);
+    this.filling = new Filling(bytes);
+    this.spare = new Filling(bytes);
   }
 
   /** Nothing can be written at present, or soon could not be. */
   get lacks(): boolean {
-    const room = this.filling.length - this.used;
-    return this.isBroken || room < Math.min(STRICT_ROOM_BYTES, this.filling.length >> 2);
+    const { length } = this.filling.bytes;
+    const room = length - this.used;
+    return this.isBroken || room < Math.min(STRICT_ROOM_BYTES, length >> 2);
   }
 
   /** Where the next line goes, once `begin` has said that there is room. */
   get bytes(): Buffer {
-    return this.filling;
+    return this.filling.bytes;
+  }
+
+  /** The same, for numbers. */
+  get view(): DataView {
+    return this.filling.view;
   }
 
   /** Begins a line of at most so many bytes, its end included: where in `bytes`; −1, and counted as lost, without room. */
   begin(bytesMax: number): number {
-    if (this.used + bytesMax <= this.filling.length) return this.used;
+    if (this.used + bytesMax <= this.filling.bytes.length) return this.used;
     this.dropped++;
     return -1;
   }
 
   /** Ends the line that was begun; `end` is behind its last byte. */
   end(end: number): void {
-    this.filling[end] = LINE_END;
+    this.filling.bytes[end] = LINE_END;
     this.used = end + 1;
     this.lines++;
     if (this.used >= WRITE_BYTES && this.spare !== null && !this.isBroken) {
@@ -111,20 +127,20 @@ export class AuditBuffer {
   };
 
   private pass(): void {
-    const bytes = this.filling;
+    const filling = this.filling;
     const length = this.used;
-    this.filling = this.spare as Buffer;
+    this.filling = this.spare as Filling;
     this.spare = null;
     this.used = 0;
     this.linesUnderWay = this.lines;
     this.lines = 0;
     this.timer?.cancel();
     this.timer = null;
-    this.sink.write(bytes, length, (error) => this.passed(bytes, error));
+    this.sink.write(filling.bytes, length, (error) => this.passed(filling, error));
   }
 
-  private passed(bytes: Buffer, error: Error | null): void {
-    this.spare = bytes;
+  private passed(filling: Filling, error: Error | null): void {
+    this.spare = filling;
     if (error === null) this.written += this.linesUnderWay;
     else {
       this.dropped += this.linesUnderWay;
