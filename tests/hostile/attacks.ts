@@ -2,7 +2,7 @@
  * Attacks a member over TLS in all the ways we know, one after the other, and says what became of its other clients.
  *
  *     node tests/hostile/attacks.ts [--seconds 10] [--rounds 1] [--attack hello-flood,rapid-reset] [--size 10000]
- *                                   [--plain] [--control] [--list]
+ *                                   [--plain] [--control] [--server-flags='--x=1 …'] [--list]
  *
  * A round is a quiet time and an attack of that length; of several rounds the medians count. Ends with status 1 where the
  * member did not hold: other clients' 99th percentile more than doubled, memory grew beyond its bound, a request of theirs
@@ -32,6 +32,7 @@ const { values } = parseArgs({
     rate: { type: 'string', default: '200' },
     control: { type: 'boolean', default: false },
     plain: { type: 'boolean', default: false },
+    'server-flags': { type: 'string', default: '' },
     list: { type: 'boolean', default: false },
   },
 });
@@ -74,7 +75,8 @@ const apart = standApart();
 const names = values.attack === '' ? [] : values.attack.split(',');
 const chosen = ATTACKS.filter(({ name }) => names.length === 0 || names.includes(name));
 apart?.toMember();
-const field = await prepareField({ tls: !values.plain, perSecond: Number(values.rate) });
+const flags = values['server-flags'].split(' ').filter((flag) => flag !== '');
+const field = await prepareField({ tls: !values.plain, perSecond: Number(values.rate), flags });
 apart?.toClients();
 const attackMs = Number(values.seconds) * 1000;
 const rounds = new Map<Attack, BattleReport[]>(chosen.map((attack) => [attack, []]));

@@ -13,7 +13,9 @@ import { Histogram } from '../../packages/server/src/metrics.ts';
 import { Observer } from '../../packages/server/src/observe/observer.ts';
 import { Tracer } from '../../packages/server/src/tracing/tracer.ts';
 
-let isOn = true;
+/** One object, and one place that is read: what the compiler makes of it does not change with a turn. */
+const state = { isOn: true };
+const parts = new Set((process.env['ETSD_WATCHING'] ?? 'metrics,audit,tracing').split(','));
 
 /** Leaves what stands before a handler out while nothing watches. Calls end the way they began. */
 class Switched implements ApiHandler {
@@ -34,7 +36,7 @@ class Switched implements ApiHandler {
   }
 
   message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
-    (isOn ? this.watching : this.inner).message(call, bytes, start, end);
+    (state.isOn ? this.watching : this.inner).message(call, bytes, start, end);
   }
 
   halfClosed(call: ApiCall): void {
@@ -46,7 +48,7 @@ class Switched implements ApiHandler {
   }
 
   closed(call: ApiCall): void {
-    (isOn || this.isWatched(call) ? this.watching : this.inner).closed?.(call);
+    (state.isOn || this.isWatched(call) ? this.watching : this.inner).closed?.(call);
   }
 }
 
@@ -59,35 +61,45 @@ function switchGuard(prototype: { guard: Guarding }, isWatched: (call: ApiCall) 
   };
 }
 
-/** Does nothing, and returns `off`, while nothing watches. */
+/**
+ * Does nothing, and returns `off`, while nothing watches. Each is compiled from a text of its own: closures of one function
+ * share what the compiler learns of their calls, and none of these would be inlined where in a member without switch it is.
+ */
 function switchMethod<Name extends string>(
   prototype: { [name in Name]: (...all: never[]) => unknown },
   name: Name,
   off?: unknown,
 ): void {
-  const method = prototype[name] as (...all: unknown[]) => unknown;
-  const switched = function (this: unknown, a: unknown, b: unknown, c: unknown, d: unknown): unknown {
-    return isOn ? method.call(this, a, b, c, d) : off;
-  };
-  Object.assign(prototype, { [name]: switched });
+  const method = prototype[name];
+  const parameters = ['a', 'b', 'c', 'd', 'e', 'f'].slice(0, method.length).join(', ');
+  const isOff = off === undefined ? 'undefined' : JSON.stringify(off);
+  const text = `return function switched_${++switches}(${parameters}) {
+    return state.isOn ? method.call(this${method.length === 0 ? '' : ', '}${parameters}) : ${isOff};
+  };`;
+  Object.assign(prototype, { [name]: new Function('state', 'method', text)(state, method) });
+}
+let switches = 0;
+
+if (parts.has('audit')) switchGuard(AuditLog.prototype, (call) => call.audit !== null);
+if (parts.has('metrics') && parts.has('tracing')) switchGuard(Observer.prototype, (call) => call.notes !== null);
+if (parts.has('tracing')) {
+  switchMethod(Tracer.prototype, 'begin', null);
+  switchMethod(Tracer.prototype, 'applied');
+}
+if (parts.has('metrics')) {
+  switchMethod(MethodFigures.prototype, 'begin', false);
+  switchMethod(MethodFigures.prototype, 'messageReceived');
+  switchMethod(MethodFigures.prototype, 'messageSent');
+  switchMethod(MethodFigures.prototype, 'end');
+  switchMethod(Histogram.prototype, 'observe');
+  switchMethod(MeasuredApplier.prototype, 'took');
+  const apply = MeasuredApplier.prototype.apply;
+  MeasuredApplier.prototype.apply = function (this: { inner: MeasuredApplier }, index, term, data, waiter) {
+    if (state.isOn) apply.call(this as never, index, term, data, waiter);
+    else this.inner.apply(index, term, data, waiter);
+  } as typeof apply;
 }
 
-switchGuard(AuditLog.prototype, (call) => call.audit !== null);
-switchGuard(Observer.prototype, (call) => call.notes !== null);
-switchMethod(Tracer.prototype, 'begin', null);
-switchMethod(Tracer.prototype, 'applied');
-switchMethod(MethodFigures.prototype, 'begin', false);
-switchMethod(MethodFigures.prototype, 'messageReceived');
-switchMethod(MethodFigures.prototype, 'messageSent');
-switchMethod(MethodFigures.prototype, 'end');
-switchMethod(Histogram.prototype, 'observe');
-switchMethod(MeasuredApplier.prototype, 'took');
-const apply = MeasuredApplier.prototype.apply;
-MeasuredApplier.prototype.apply = function (this: { inner: MeasuredApplier }, index, term, data, waiter) {
-  if (isOn) apply.call(this as never, index, term, data, waiter);
-  else this.inner.apply(index, term, data, waiter);
-} as typeof apply;
-
 process.on('SIGWINCH', () => {
-  isOn = !isOn;
+  state.isOn = !state.isOn;
 });

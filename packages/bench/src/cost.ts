@@ -7,7 +7,8 @@
  * comes a fresh group (`--pairs`: how many), since two equal members differ, each for as long as it runs.
  *
  * Printed are, of each group's median of rounds (with / without), the median and the quartiles, of throughput and of
- * processor time a request; and the quartiles of all rounds. The control shows by how much equal members differ, so what of
+ * processor time a request; and of all rounds the median, the interval that holds it with a certainty of 95 % whatever the
+ * distribution (from the binomial one: how many rounds may lie on one side of it), and the quartiles. The control shows by how much equal members differ, so what of
  * the rest is the method's own error. `--results FILE` adds the rounds to a file and prints what all in it say.
  *
  * With `--switch FILE` the members with flags are compared with themselves instead: FILE is loaded into them and, at every
@@ -34,7 +35,9 @@ import { startServer } from './servers.ts';
 const WARMUP_SECONDS = 3;
 /** How long a signal may take, and the load behind it that does not count: the one before each moment is the same. */
 const SWITCH_MS = 20;
-const SETTLING_SECONDS = 0.1;
+const SETTLING_SECONDS = 0.05;
+/** Share of cases in which a median may lie outside of what is told. */
+const UNCERTAIN = 0.05;
 const CONTROL = 'control: nothing changed';
 const COLLECTOR_PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
 
@@ -71,6 +74,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '6' },
     seconds: { type: 'string', default: '1' },
     switch: { type: 'string' },
+    core: { type: 'string', default: '-1' },
     scrape: { type: 'boolean', default: false },
     results: { type: 'string' },
     'work-dir': { type: 'string', default: tmpdir() },
@@ -101,7 +105,8 @@ async function startCollector(): Promise<{ address: string; close(): Promise<voi
 /** One member that stays, and the load on it for a moment. */
 async function side(variant: string | null, flags: readonly string[], tree?: string): Promise<Side> {
   const nodeFlags = values.switch === undefined ? [] : [`--import=${resolve(values.switch)}`];
-  const settings = { workDirectory: values['work-dir'], members: 1, tls: false, flags, tree, nodeFlags };
+  const core = Number(values.core);
+  const settings = { workDirectory: values['work-dir'], members: 1, tls: false, flags, tree, nodeFlags, core };
   const server = await startServer('etsd', settings, dial);
   const options = optionsOf(row as NonNullable<typeof row>, server.endpoints, 0, PRELOADED_KEYS);
   const channels = await openChannels(dial, options);
@@ -222,10 +227,28 @@ function quartiles(numbers: readonly number[]): string {
   return `${middle} (${low} … ${high})`;
 }
 
+/** Where the median lies with a certainty of 95 %: as many rounds at either end as chance leaves there in one of 40 cases. */
+function medianBetween(numbers: readonly number[]): string {
+  const sorted = [...numbers].sort((left, right) => left - right);
+  const count = sorted.length;
+  // Probability that at most `outside` of `count` lie on one side of the median, from logarithms: 2 ** -count is 0 else.
+  let logTerm = -count * Math.LN2;
+  let sum = Math.exp(logTerm);
+  let outside = 0;
+  while (sum <= UNCERTAIN / 2) {
+    logTerm += Math.log((count - outside) / (outside + 1));
+    outside++;
+    sum += Math.exp(logTerm);
+  }
+  if (outside === 0) return 'too few rounds';
+  return `${(sorted[outside - 1] as number).toFixed(3)} … ${(sorted[count - outside] as number).toFixed(3)}`;
+}
+
 function told(rounds: readonly Round[], ratio: (round: Round) => number): string {
   const groups = Object.values(Object.groupBy(rounds, ({ group }) => group)) as Round[][];
   const medians = groups.map((group) => part(group.map(ratio), 0.5));
-  return `${quartiles(medians)}   all rounds ${quartiles(rounds.map(ratio))}`;
+  const ratios = rounds.map(ratio);
+  return `${quartiles(medians)}   all rounds ${quartiles(ratios)}, median 95 % within ${medianBetween(ratios)}`;
 }
 
 /** Lines about all rounds of one variant. */

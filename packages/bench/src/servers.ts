@@ -1,14 +1,12 @@
 /** Starts servers with fresh directories, knows when they are ready, and reads what they cost from /proc (Linux). */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { accessSync, constants, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { accessSync, constants, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { RangeRequest, StatusRequest, StatusResponse } from '@etsd/proto';
 import { callOnce } from './call-once.ts';
 import type { Dial } from './channel.ts';
 
-/** Clock ticks a second in /proc/<pid>/stat: 100 on every Linux that runs Node. */
-const TICKS_PER_SECOND = 100;
 const READY_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 10_000;
 const RETRY_MS = 10;
@@ -34,7 +32,8 @@ export function findEtcd(): string | null {
 /** The checkout this file is part of. */
 const OWN_TREE = join(import.meta.dirname, '..', '..', '..');
 
-function commandOf(name: ServerName, tree: string, nodeFlags: readonly string[]): string[] {
+function commandOf(name: ServerName, tree: string, nodeFlags: readonly string[], core: number): string[] {
+  if (core >= 0) return ['taskset', '-c', String(core), ...commandOf(name, tree, nodeFlags, -1)];
   if (name === 'etsd') return [process.execPath, ...nodeFlags, join(tree, 'packages', 'cli', 'bin', 'etsd.ts')];
   const etcd = findEtcd();
   if (etcd === null) throw new Error('no etcd found: set PEER_ETCD_BIN to the program or put it in PATH');
@@ -92,12 +91,19 @@ class MemberProcess {
     this.child.kill(signal);
   }
 
-  /** Processor time spent so far by all threads, in seconds. */
+  /** Processor time spent so far by the threads that live, in seconds. `stat` would tell it in hundredths only. */
   cpuSeconds(): number {
-    const stat = readFileSync(`/proc/${this.child.pid}/stat`, 'latin1');
-    // The name stands in parentheses and may hold anything; the fields behind it are numbered from 3 (proc(5)).
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+    const tasks = `/proc/${this.child.pid}/task`;
+    let nanoseconds = 0;
+    for (const task of readdirSync(tasks)) {
+      try {
+        nanoseconds += Number(readFileSync(`${tasks}/${task}/schedstat`, 'latin1').split(' ')[0]);
+      } catch (error) {
+        // The thread ended meanwhile.
+        if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+      }
+    }
+    return nanoseconds / 1e9;
   }
 
   residentBytes(): number {
@@ -218,6 +224,8 @@ export interface ServerSettings {
   tree?: string | undefined;
   /** For the Node.js that runs etsd. */
   nodeFlags?: readonly string[];
+  /** The only processor for all threads of a member. */
+  core?: number;
 }
 
 /** A certificate signed by itself, and the flags that make a server use it. */
@@ -242,7 +250,7 @@ export async function startServer(name: ServerName, settings: ServerSettings, di
   const cluster = members.map((member) => `${member.name}=${member.peer}`).join(',');
   const tlsFlags = settings.tls ? makeCertificate(directory) : [];
   const commands = members.map((member) => [
-    ...commandOf(name, settings.tree ?? OWN_TREE, settings.nodeFlags ?? []),
+    ...commandOf(name, settings.tree ?? OWN_TREE, settings.nodeFlags ?? [], settings.core ?? -1),
     `--name=${member.name}`,
     `--data-dir=${join(directory, member.name)}`,
     `--listen-client-urls=${member.client}`,

@@ -58,6 +58,8 @@ export class ServerCall extends GrpcStream {
   audit: unknown = null;
   /** Null where nobody notes anything. */
   notes: CallNotes | null = null;
+  /** What the handler put into the log for it; null where that is nothing. */
+  entry: Buffer | null = null;
   /** How the call ended, as a status code; -1 while it goes on. */
   outcome = -1;
   /** Sent with the response's headers, if set before they go out. */
@@ -101,13 +103,17 @@ export class ServerCall extends GrpcStream {
     this.connection.queuedMore(bytes);
   }
 
-  /** So much waits to be read, by this client or by all, that a long answer had better be made as it is taken. */
+  /** When what is being read of its connection came; to be asked for while its message is handed on. */
+  get receivedMs(): number {
+    return this.connection.receivedMs;
+  }
+
   /** Frames are made in the connection's own buffer. */
   get isCopying(): boolean {
     return true;
   }
 
-  get isCongested(): boolean {
+  /** So much waits to be read, by this client or by all, that a long answer had better be made as it is taken. */ get isCongested(): boolean {
     return this.connection.isCongested;
   }
 

@@ -40,6 +40,10 @@ export interface ApiCall {
   audit: unknown;
   /** Where its time goes; null where nobody wants to know. */
   notes: CallNotes | null;
+  /** What a put has become in the log, so that nobody needs a copy of it; null before, and of other methods. */
+  entry: Buffer | null;
+  /** When the request came, of the monotonic clock, where the transport knows; else −1. To be asked for while a message is handed on. */
+  readonly receivedMs: number;
   readonly isOpen: boolean;
   /** How the call ended, as a status code; -1 while it goes on. */
   readonly outcome: number;

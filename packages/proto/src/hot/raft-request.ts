@@ -139,6 +139,16 @@ export class RaftRequestView {
   username = '';
   authRevision = 0;
 
+  /** Finds only where the request is, in an entry that `writeRaftRequest` made for this `field`; false if it is not one. */
+  findBody(data: Buffer, field: number): boolean {
+    const reader = sharedReader;
+    reader.reset(data, 0, data.length);
+    if (reader.tag() !== field * 8 + WIRE_BYTES) return false;
+    this.bodyEnd = reader.span();
+    this.bodyStart = reader.spanStart;
+    return true;
+  }
+
   parse(data: Buffer): void {
     const reader = sharedReader;
     reader.reset(data, 0, data.length);

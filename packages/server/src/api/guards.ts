@@ -54,10 +54,10 @@ export function proposeRequest(
   end: number,
   waiter: ApiWaiter,
   caller: Caller | EtcdError,
-): void {
+): Buffer | null {
   if (caller instanceof EtcdError) {
     waiter.fail(caller);
-    return;
+    return null;
   }
   if (context.access.auth.enabled && context.state.deniedError(field, body, start, end, caller) !== null) {
     // This member may lag behind a right just given: what it has not applied yet may allow it.
@@ -70,9 +70,9 @@ export function proposeRequest(
       },
       fail: (error) => waiter.fail(error),
     });
-    return;
+    return null;
   }
-  propose(context, field, body, start, end, waiter, caller);
+  return propose(context, field, body, start, end, waiter, caller);
 }
 
 function propose(
@@ -83,17 +83,18 @@ function propose(
   end: number,
   waiter: ApiWaiter,
   caller: Caller,
-): void {
+): Buffer | null {
   const { backend } = context;
   if (backend.isOutOfSpace && backend.pendingBytes > STORE_BACKLOG_BYTES_MAX && field !== RaftRequestField.Alarm) {
     waiter.fail(ErrNoSpace);
-    return;
+    return null;
   }
   const id = context.replication.nextRequestId();
   let data = writeRaftRequest(field, body, start, end, id.high, id.low, caller.username, caller.authRevision);
   if (context.tracer !== null) data = context.tracer.marked(data, context.limits.maxRequestBytes);
   if (data.length > context.limits.maxRequestBytes) waiter.fail(ErrRequestTooLarge);
   else context.replication.propose(data, waiter);
+  return data;
 }
 
 /**

@@ -38,6 +38,8 @@ class NullCall implements ApiCall {
   guardBytes = 0;
   audit: unknown = null;
   notes: ApiCall['notes'] = null;
+  entry: Buffer | null = null;
+  readonly receivedMs = -1;
   readonly outcome = -1;
   readonly peer = '10.0.0.1:4711';
   answers = 0;

@@ -128,7 +128,7 @@ class PutHandler implements ApiHandler {
     waiter.call = call;
     call.context = waiter;
     const caller = context.access.callerOf(call);
-    if (fits) proposeRequest(context, RaftRequestField.Put, bytes, start, end, waiter, caller);
+    if (fits) call.entry = proposeRequest(context, RaftRequestField.Put, bytes, start, end, waiter, caller);
     else this.quota.raise(waiter);
   }
 

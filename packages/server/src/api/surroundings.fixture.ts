@@ -88,6 +88,8 @@ export class FakeCall implements ApiCall {
   guardBytes = 0;
   audit: unknown = null;
   notes: ApiCall['notes'] = null;
+  entry: Buffer | null = null;
+  readonly receivedMs = -1;
   outcome = -1;
   peer = '10.0.0.1:4711';
   isOpen = true;

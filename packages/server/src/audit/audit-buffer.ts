@@ -23,6 +23,16 @@ const RETRY_MS = 1000;
 /** Room below which a strict log takes no more requests: those that are being served still write their lines. */
 const STRICT_ROOM_BYTES = 1024 * 1024;
 
+class Filling {
+  readonly bytes: Buffer;
+  readonly view: DataView;
+
+  constructor(bytes: number) {
+    this.bytes = Buffer.allocUnsafeSlow(bytes);
+    this.view = new DataView(this.bytes.buffer);
+  }
+}
+
 export class AuditBuffer {
   written = 0;
   dropped = 0;
@@ -30,12 +40,14 @@ export class AuditBuffer {
   private readonly world: ApiWorld;
   private readonly logger: Logger;
   private readonly sink: AuditSink;
-  private filling: Buffer;
-  private spare: Buffer | null;
+  private filling: Filling;
+  private spare: Filling | null;
   private used = 0;
   private lines = 0;
   private linesUnderWay = 0;
   private isBroken = false;
+  /** What there is will be written at the end of this turn, behind the answers. */
+  private isDue = false;
   private timer: TimerHandle | null = null;
   private onIdle: (() => void) | null = null;
   private isStopped = false;
@@ -44,35 +56,44 @@ export class AuditBuffer {
     this.world = world;
     this.logger = logger;
     this.sink = sink;
-    this.filling = Buffer.allocUnsafeSlow(bytes);
-    this.spare = Buffer.allocUnsafeSlow(bytes);
+    this.filling = new Filling(bytes);
+    this.spare = new Filling(bytes);
   }
 
-  /** Nothing can be written at present, or soon could not be, with so many bytes on their way here. */
-  lacks(bytes: number): boolean {
-    const room = this.filling.length - this.used - bytes;
-    return this.isBroken || room < Math.min(STRICT_ROOM_BYTES, this.filling.length >> 2);
+  /** Nothing can be written at present, or soon could not be. */
+  get lacks(): boolean {
+    const { length } = this.filling.bytes;
+    const room = length - this.used;
+    return this.isBroken || room < Math.min(STRICT_ROOM_BYTES, length >> 2);
   }
 
   /** Where the next line goes, once `begin` has said that there is room. */
   get bytes(): Buffer {
-    return this.filling;
+    return this.filling.bytes;
+  }
+
+  /** The same, for numbers. */
+  get view(): DataView {
+    return this.filling.view;
   }
 
   /** Begins a line of at most so many bytes, its end included: where in `bytes`; −1, and counted as lost, without room. */
   begin(bytesMax: number): number {
-    if (this.used + bytesMax <= this.filling.length) return this.used;
+    if (this.used + bytesMax <= this.filling.bytes.length) return this.used;
     this.dropped++;
     return -1;
   }
 
   /** Ends the line that was begun; `end` is behind its last byte. */
   end(end: number): void {
-    this.filling[end] = LINE_END;
+    this.filling.bytes[end] = LINE_END;
     this.used = end + 1;
     this.lines++;
-    if (this.used >= WRITE_BYTES && this.spare !== null && !this.isBroken) this.pass();
-    else this.timer ??= this.world.timers.after(GATHER_MS, this.gathered);
+    if (this.used >= WRITE_BYTES && this.spare !== null && !this.isBroken) {
+      if (this.isDue) return;
+      this.isDue = true;
+      this.world.timers.endOfTurn(this.turnEnds);
+    } else this.timer ??= this.world.timers.after(GATHER_MS, this.gathered);
   }
 
   /** Writes what there is, and ends. */
@@ -94,6 +115,11 @@ export class AuditBuffer {
     });
   }
 
+  private readonly turnEnds = (): void => {
+    this.isDue = false;
+    if (this.used > 0 && this.spare !== null && !this.isBroken) this.pass();
+  };
+
   private readonly gathered = (): void => {
     this.timer = null;
     // What is under way comes back and takes the rest with it.
@@ -101,20 +127,20 @@ export class AuditBuffer {
   };
 
   private pass(): void {
-    const bytes = this.filling;
+    const filling = this.filling;
     const length = this.used;
-    this.filling = this.spare as Buffer;
+    this.filling = this.spare as Filling;
     this.spare = null;
     this.used = 0;
     this.linesUnderWay = this.lines;
     this.lines = 0;
     this.timer?.cancel();
     this.timer = null;
-    this.sink.write(bytes, length, (error) => this.passed(bytes, error));
+    this.sink.write(filling.bytes, length, (error) => this.passed(filling, error));
   }
 
-  private passed(bytes: Buffer, error: Error | null): void {
-    this.spare = bytes;
+  private passed(filling: Filling, error: Error | null): void {
+    this.spare = filling;
     if (error === null) this.written += this.linesUnderWay;
     else {
       this.dropped += this.linesUnderWay;

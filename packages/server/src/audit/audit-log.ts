@@ -2,14 +2,14 @@
  * Who did what to which keys from where, and what came of it: one line of JSON per request. Stands in front of all
  * handlers, so that what is refused, for whatever reason, is told too.
  */
-import { AuthenticateRequest, GrpcCode } from '@etsd/proto';
+import { AuthenticateRequest, GrpcCode, RaftRequestField, RaftRequestView } from '@etsd/proto';
 import type { Access, Identity } from '../access.ts';
 import type { ApiCall, ApiHandler, ApiWorld } from '../context.ts';
 import { RequestTrace } from '../observe/request-trace.ts';
 import { PassingHandler } from '../passing-handler.ts';
 import type { AuditBuffer } from './audit-buffer.ts';
 import { LineHeads, type LineOfRequest, LineWriter } from './line-writer.ts';
-import { type Describe, describer, type KeyStyle, keyWriter, writePutKey } from './request-fields.ts';
+import { type Describe, describer, type KeyStyle, keyWriter, PlainKey } from './request-fields.ts';
 
 /** What is written, each level with all before it. */
 export const AUDIT_LEVELS = ['auth', 'admin', 'write', 'read', 'all'] as const;
@@ -54,13 +54,8 @@ export function levelOf(path: string): AuditLevel {
   return path.startsWith('/etcdserverpb.Auth/') ? 'auth' : 'admin';
 }
 
-/** Puts that may be under way without a further note made, and bytes of a key's text that are kept in one. */
+/** Puts that may be under way without a further note made. */
 const PUTS_KEPT_MAX = 4096;
-const PUT_KEY_BYTES_MAX = 192;
-/** Requests whose lines wait for the end of the turn, and what room a strict log keeps for each, in bytes. */
-const WAITING_MAX = 512;
-const WAITING_LINE_BYTES = 512;
-const NO_KEY = new Uint8Array(0);
 const PUT_PATH = '/etcdserverpb.KV/Put';
 const AUTHENTICATE_PATH = '/etcdserverpb.Auth/Authenticate';
 
@@ -71,9 +66,6 @@ export class AuditLog {
   private readonly lines: LineWriter;
   /** What puts are noted in, used again and again: what lives until the log is synced is costly to collect. */
   private readonly puts: Request[] = [];
-  /** Requests that are over: their lines are made while nobody waits for an answer. The first so many places count. */
-  private readonly waiting: Request[] = [];
-  private waitingCount = 0;
 
   constructor(parts: AuditParts) {
     this.parts = parts;
@@ -83,10 +75,7 @@ export class AuditLog {
   /** Whether a strict log takes no request now. */
   get isStuck(): boolean {
     const { buffer, strict } = this.parts;
-    if (!strict || !buffer.lacks(this.waitingCount * WAITING_LINE_BYTES)) return false;
-    // How much room they take is known when they are made.
-    this.flush();
-    return buffer.lacks(0);
+    return strict && buffer.lacks;
   }
 
   guard(path: string, handler: ApiHandler): ApiHandler {
@@ -101,11 +90,8 @@ export class AuditLog {
   begin(call: ApiCall, handler: AuditedHandler, bytes: Buffer, start: number, end: number): Request {
     const { access, world } = this.parts;
     const isLogin = handler.path === AUTHENTICATE_PATH;
-    const identity = isLogin ? loginIdentity(bytes, start, end) : access.identify(call);
-    const request = handler.isPlainPut ? (this.puts.pop() ?? newPut(handler)) : new Request(handler, NO_KEY);
-    request.keyLength = handler.isPlainPut ? writePutKey(bytes, start, end, request.key) : -1;
-    request.fields = request.keyLength < 0 ? handler.describe(bytes, start, end) : '';
-    request.identity = identity;
+    const request = handler.isPlainPut ? (this.puts.pop() ?? new Request(handler)) : new Request(handler);
+    request.identity = isLogin ? loginIdentity(bytes, start, end) : access.identify(call);
     const { notes } = call;
     request.sinceMs = notes instanceof RequestTrace ? notes.receivedMs : world.clock.nowMs();
     return request;
@@ -113,22 +99,16 @@ export class AuditLog {
 
   /** The request is over and never told. */
   release(request: Request): void {
-    if (request.handler.isPlainPut && this.puts.length < PUTS_KEPT_MAX) this.puts.push(request);
+    if (!request.handler.isPlainPut || this.puts.length >= PUTS_KEPT_MAX) return;
+    request.key.forget();
+    request.fields = '';
+    this.puts.push(request);
   }
 
-  /** Tells of a request on a stream that goes on. */
+  /** Tells of a request that is over, or of one on a stream that goes on. */
   tell(call: ApiCall, request: Request, code: number): void {
     this.outcome(call, request, code);
-    this.flush();
     this.lines.write(request.handler.heads, request);
-  }
-
-  /** Tells of a request that is over; its line may be made later, behind the answers of this turn. */
-  tellLast(call: ApiCall, request: Request, code: number): void {
-    this.outcome(call, request, code);
-    this.waiting[this.waitingCount++] = request;
-    if (this.waitingCount === 1) this.parts.world.timers.endOfTurn(this.turnEnds);
-    else if (this.waitingCount === WAITING_MAX) this.flush();
   }
 
   private outcome(call: ApiCall, request: Request, code: number): void {
@@ -140,23 +120,6 @@ export class AuditLog {
     request.code = code;
     request.revision = revision();
   }
-
-  /** Makes the lines that wait. */
-  flush(): void {
-    const { lines, waiting, waitingCount } = this;
-    this.waitingCount = 0;
-    for (let place = 0; place < waitingCount; place++) {
-      const request = waiting[place] as Request;
-      lines.write(request.handler.heads, request);
-      this.release(request);
-    }
-  }
-
-  private readonly turnEnds = (): void => this.flush();
-}
-
-function newPut(handler: AuditedHandler): Request {
-  return new Request(handler, new Uint8Array(PUT_KEY_BYTES_MAX));
 }
 
 /** Who a login says it is: whether that is so, its code tells. */
@@ -171,9 +134,8 @@ function loginIdentity(bytes: Buffer, start: number, end: number): Identity {
 /** A request that is being served, or the last one of a stream. */
 class Request implements LineOfRequest {
   readonly handler: AuditedHandler;
-  /** The key of a put that shows nothing else, as text between quotes; then `fields` is empty. */
-  readonly key: Uint8Array;
-  keyLength = -1;
+  /** Of a put that shows nothing else; found when its line is made. */
+  readonly key = new PlainKey();
   fields = '';
   identity: Identity = UNTOLD;
   peer = '';
@@ -185,12 +147,24 @@ class Request implements LineOfRequest {
   /** Of a stream that refused what it was asked and goes on; -1 where it did not. */
   refusedCode = -1;
 
-  constructor(handler: AuditedHandler, key: Uint8Array) {
+  constructor(handler: AuditedHandler) {
     this.handler = handler;
-    this.key = key;
+  }
+
+  /** What is shown of the request's bytes. */
+  describe(bytes: Buffer, start: number, end: number): void {
+    const { handler, key } = this;
+    if (!handler.isPlainPut || !key.find(bytes, start, end)) this.fields = handler.describe(bytes, start, end);
+  }
+
+  /** The same of what stands in the log. */
+  describeEntry(entry: Buffer): void {
+    if (!entryView.findBody(entry, RaftRequestField.Put)) return;
+    this.describe(entry, entryView.bodyStart, entryView.bodyEnd);
   }
 }
 
+const entryView = new RaftRequestView();
 const UNTOLD: Identity = { user: '', by: 'nothing' };
 const NO_BYTES = Buffer.alloc(0);
 
@@ -204,7 +178,10 @@ class AuditedHandler extends PassingHandler {
   readonly describe: Describe;
   /** Told whatever comes of it; else refusals only. */
   private readonly isTold: boolean;
-  /** A request that is told only if it is refused, while its handler looks at it: most are answered then and there. */
+  /**
+   * A put, or a request that is told only if it is refused, while its handler looks at it. Most of the latter are answered
+   * then and there; of a put that waits its entry in the log tells the key, so that nothing has to be kept.
+   */
   private looked: ApiCall | null = null;
   private bytes: Buffer = NO_BYTES;
   private start = 0;
@@ -229,11 +206,12 @@ class AuditedHandler extends PassingHandler {
       call.fail(GrpcCode.Unavailable, 'etsd: the audit log can not be written');
       return;
     }
-    if (!this.isTold && this.kind === 'unary') {
+    if (this.kind === 'unary' && (this.isPlainPut || !this.isTold)) {
       this.look(call, bytes, start, end);
       return;
     }
     const request = log.begin(call, this, bytes, start, end);
+    request.describe(bytes, start, end);
     call.audit = request;
     this.inner.message(call, bytes, start, end);
     if (this.kind === 'unary' || call.audit !== request || !call.isOpen) return;
@@ -247,9 +225,13 @@ class AuditedHandler extends PassingHandler {
     this.bytes = bytes;
     this.start = start;
     this.end = end;
+    if (this.isTold) call.audit = this.log.begin(call, this, bytes, start, end);
     this.inner.message(call, bytes, start, end);
-    // What has to wait is noted as long as its bytes are here.
-    if (this.looked === call) call.audit = this.log.begin(call, this, bytes, start, end);
+    if (this.looked === call) {
+      // What has to wait is noted as long as its bytes are here.
+      call.audit ??= this.log.begin(call, this, bytes, start, end);
+      if (call.entry === null) (call.audit as Request).fields = this.describe(bytes, start, end);
+    }
     this.looked = null;
     this.bytes = NO_BYTES;
   }
@@ -257,17 +239,22 @@ class AuditedHandler extends PassingHandler {
   override closed(call: ApiCall): void {
     const { log } = this;
     const code = call.outcome;
-    if (this.looked === call) {
+    const isLooked = this.looked === call;
+    if (isLooked) {
       this.looked = null;
-      if (mayBeDenied(code)) call.audit = log.begin(call, this, this.bytes, this.start, this.end);
+      if (!this.isTold && mayBeDenied(code)) call.audit = log.begin(call, this, this.bytes, this.start, this.end);
     }
     const request = call.audit;
     this.inner.closed?.(call);
     if (!(request instanceof Request)) return;
     call.audit = null;
     const isDue = this.kind === 'unary' && this.isTold;
-    if (isDue || isDenied(code, request)) log.tellLast(call, request, code);
-    else log.release(request);
+    if (isDue || isDenied(code, request)) {
+      if (isLooked) request.describe(this.bytes, this.start, this.end);
+      else if (call.entry !== null) request.describeEntry(call.entry);
+      log.tell(call, request, code);
+    }
+    log.release(request);
   }
 }
 

@@ -1,16 +1,24 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Prng, silentLogger } from '@etsd/base';
-import { ErrPermissionDenied, METHODS, PutRequest, RangeRequest, TxnRequest } from '@etsd/proto';
+import {
+  ErrPermissionDenied,
+  METHODS,
+  PutRequest,
+  RaftRequestField,
+  RangeRequest,
+  TxnRequest,
+  writeRaftRequest,
+} from '@etsd/proto';
 import { SimUniverse } from '@etsd/runtime/sim';
 import { forSeeds } from '@etsd/testkit';
 import type { Identity } from '../access.ts';
 import { FakeCall, FakeWorld } from '../api/surroundings.fixture.ts';
-import type { ApiHandler } from '../context.ts';
+import type { ApiCall, ApiHandler } from '../context.ts';
 import { AuditBuffer, type AuditSink } from './audit-buffer.ts';
 import { AUDIT_LEVELS, type AuditLevel, AuditLog, levelOf } from './audit-log.ts';
 import { FileSink } from './file-sink.ts';
-import { describer, keyWriter, quoted, writePutKey } from './request-fields.ts';
+import { describer, ESCAPE_BYTES_MAX, keyWriter, PlainKey, quoted } from './request-fields.ts';
 
 /** Keeps what it is given, and answers when told to. */
 class HeldSink implements AuditSink {
@@ -115,21 +123,27 @@ test('keys are written so that a line stays a line of ASCII, and can be read bac
 // Goal: the way of most puts, without strings, shows what the general one shows, and leaves to it what it has no room for.
 test('keys of puts are written byte by byte as by the general way', async () => {
   const general = describer('/etcdserverpb.KV/Put', keyWriter('escaped'));
-  const target = Buffer.alloc(64);
-  const lengths = new Set<boolean>();
+  const target = Buffer.alloc(200 * ESCAPE_BYTES_MAX);
+  const key = new PlainKey();
+  const found = new Set<boolean>();
   await forSeeds(300, (prng: Prng) => {
     const isText = prng.below(2) === 0;
-    const key = prng.bytes(prng.below(isText ? 70 : 20)).map((byte) => (isText ? 0x20 + (byte % 0x5f) : byte));
+    const length = prng.below(8) === 0 ? 190 + prng.below(6) : prng.below(70);
+    const shown = prng.bytes(length).map((byte) => (isText ? 0x20 + (byte % 0x5f) : byte));
     const lease = prng.below(5) === 0 ? '0000000000000001' : '0000000000000000';
-    const bytes = PutRequest.encode(PutRequest.create({ key: Buffer.from(key), value: Buffer.from('secret'), lease }));
-    const text = general(bytes, 0, bytes.length);
-    const length = writePutKey(bytes, 0, bytes.length, target);
-    const fits = text.length - ',"request":{"key":""}'.length <= target.length && lease.endsWith('0');
-    lengths.add(fits);
-    assert.equal(length >= 0, fits);
-    if (fits) assert.equal(`,"request":{"key":"${target.toString('latin1', 0, length)}"}`, text);
+    const put = PutRequest.create({ key: Buffer.from(shown), value: Buffer.from('secret'), lease });
+    const bytes = PutRequest.encode(put);
+    const isPlain = shown.length <= 192 && lease.endsWith('0');
+    found.add(isPlain);
+    assert.equal(key.find(bytes, 0, bytes.length), isPlain);
+    if (!isPlain) return;
+    const end = key.write(target, 3);
+    assert.ok(end - 3 <= shown.length * ESCAPE_BYTES_MAX);
+    const text = `,"request":{"key":"${target.toString('latin1', 3, end)}"}`;
+    assert.equal(text, general(bytes, 0, bytes.length));
   });
-  assert.equal(lengths.size, 2);
+  assert.equal(key.find(Buffer.from([0xff]), 0, 1), false, 'what can not be read');
+  assert.equal(found.size, 2);
 });
 
 test('a request that is long shows its beginning', () => {
@@ -212,6 +226,27 @@ test('a line tells who, what, from where, and what came of it', () => {
       us: 2500,
     },
   ]);
+});
+
+// Goal: a put whose bytes are gone is told by its entry in the log, and one that got into none by what was noted of it.
+test('the line of a put that waited has its key', () => {
+  const { log, lines } = rig('write');
+  const bytes = Buffer.from(put);
+  const proposing = { kind: 'unary', message: propose } as const;
+  function propose(call: ApiCall, request: Buffer, start: number, end: number): void {
+    call.entry = writeRaftRequest(RaftRequestField.Put, request, start, end, 1, 2, 'ann', 3);
+  }
+  for (const handler of [proposing, { kind: 'unary', message() {} } as const]) {
+    const call = new FakeCall(log.guard('/etcdserverpb.KV/Put', handler));
+    bytes.set(put);
+    call.receive(bytes);
+    bytes.fill(0x41);
+    call.end();
+  }
+  assert.deepEqual(
+    lines().map(({ request }) => request),
+    [{ key: 'k' }, { key: 'k' }],
+  );
 });
 
 test('each level tells what those before it tell; refusals are told on all', () => {

@@ -3,6 +3,7 @@
  * passwords among them and whatever is added to the schema one day, never gets out. A test fills every field of every
  * request and looks at what comes through.
  */
+import { EMPTY } from '@etsd/base';
 import { METHODS, type MessageClass, PutRequestView, RangeRequestView, V2Request } from '@etsd/proto';
 import { KEYS_ROOT } from '@etsd/state';
 
@@ -81,28 +82,52 @@ export function describer(path: string, write: KeyWriter): Describe {
   return type === undefined ? () => '' : anyFields(type, write);
 }
 
-/**
- * Writes the key of a put as it stands between the quotes of JSON; −1 where the put has to be described by `putFields`: there
- * is no room for its key, or it has a lease. Else the length of the text.
- */
-export function writePutKey(bytes: Buffer, start: number, end: number, target: Uint8Array): number {
-  try {
-    putView.parse(bytes, start, end);
-  } catch {
-    return -1;
+/** Bytes of a key that is written by itself. */
+const PLAIN_KEY_BYTES_MAX = 192;
+/** Bytes of text that one byte of a key becomes at most. */
+export const ESCAPE_BYTES_MAX = 5;
+
+/** Where the key of a put is, of which nothing else is shown; `end` is −1 where `putFields` has to describe the put. */
+export class PlainKey {
+  bytes: Buffer = EMPTY;
+  start = 0;
+  end = -1;
+
+  /** Finds the key in a put. */
+  find(bytes: Buffer, start: number, end: number): boolean {
+    this.end = -1;
+    try {
+      putView.parse(bytes, start, end);
+    } catch {
+      return false;
+    }
+    const { keyStart, keyEnd } = putView;
+    if (putView.lease !== NO_LEASE || keyEnd - keyStart > PLAIN_KEY_BYTES_MAX) return false;
+    this.bytes = bytes;
+    this.start = keyStart;
+    this.end = keyEnd;
+    return true;
   }
-  const { keyStart, keyEnd } = putView;
-  if (putView.lease !== NO_LEASE || keyEnd - keyStart > target.length) return -1;
-  let to = 0;
-  for (let at = keyStart; at < keyEnd; at++) {
-    const byte = bytes[at] as number;
-    if (IS_PLAIN[byte] === 1) target[to++] = byte;
-    else to = writeEscape(byte, target, to);
+
+  forget(): void {
+    this.bytes = EMPTY;
+    this.end = -1;
   }
-  return to <= target.length ? to : -1;
+
+  /** Writes it as it stands between the quotes of JSON, at most `ESCAPE_BYTES_MAX` bytes for each; where that ends. */
+  write(target: Uint8Array, offset: number): number {
+    const { bytes, end } = this;
+    let to = offset;
+    for (let at = this.start; at < end; at++) {
+      const byte = bytes[at] as number;
+      if (IS_PLAIN[byte] === 1) target[to++] = byte;
+      else to = writeEscape(byte, target, to);
+    }
+    return to;
+  }
 }
 
-/** As `escaped` has it; what is behind the end of the target is lost. */
+/** As `escaped` has it. */
 function writeEscape(byte: number, target: Uint8Array, at: number): number {
   let to = at;
   target[to++] = BACKSLASH;

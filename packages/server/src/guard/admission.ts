@@ -150,7 +150,8 @@ export class Admission {
     this.inflightBytes -= call.guardBytes;
     call.guardBytes = 0;
     const kept = call.guard;
-    if (!(kept instanceof Waiting)) return;
+    // Said first: to ask of nothing whether it is an instance costs as much as all the rest.
+    if (kept === null || !(kept instanceof Waiting)) return;
     // Stays in its queue, which has no other way out, but without what it held.
     kept.call = null;
     call.guard = null;

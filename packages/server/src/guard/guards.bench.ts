@@ -3,7 +3,7 @@
  * traced, and all of it. `node packages/server/src/guard/guards.bench.ts`
  */
 import { silentLogger } from '@etsd/base';
-import { PutRequest } from '@etsd/proto';
+import { PutRequest, RaftRequestField, writeRaftRequest } from '@etsd/proto';
 import { LogTimes } from '@etsd/replication';
 import { nodeWorld } from '@etsd/runtime/node';
 import type { AuthStore } from '@etsd/state';
@@ -39,6 +39,8 @@ class BenchCall {
   guardBytes = 0;
   audit: unknown = null;
   notes: ApiCall['notes'] = trace;
+  entry: Buffer | null = null;
+  readonly receivedMs = -1;
   outcome = -1;
   readonly isOpen = true;
   readonly peerCommonName = '';
@@ -48,10 +50,17 @@ class BenchCall {
   }
 }
 
-const handler: ApiHandler = { kind: 'unary', message() {}, closed() {} };
 const bytes = PutRequest.encode(
   PutRequest.create({ key: Buffer.from('registry/pods/default/web-1'), value: Buffer.alloc(100) }),
 );
+const entry = writeRaftRequest(RaftRequestField.Put, bytes, 0, bytes.length, 1, 2, '', 0);
+const handler: ApiHandler = {
+  kind: 'unary',
+  message(call) {
+    call.entry = entry;
+  },
+  closed() {},
+};
 
 const buffer = new AuditBuffer(world, silentLogger, {
   write: (_bytes, _length, done) => done(null),

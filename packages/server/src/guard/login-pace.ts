@@ -4,7 +4,7 @@
  * logins ride in their writes, a few in each, so that no write waits for a sync that only logins needed; else they go in
  * groups, a group now and then, all of it in one sync.
  *
- *     add ─▶ waiting ─┬─ others write: a few of them in each of their writes, 500 a second for each processor
+ *     add ─▶ waiting ─┬─ others write: a few of them in each of their writes, 450 a second for each processor
  *                     └─ nobody writes: a group every eight milliseconds
  */
 import { RingQueue } from '@etsd/base';
@@ -19,9 +19,9 @@ const GROUP_EVERY_MS = 8;
  * login, and little enough that others hardly notice (measured: docs/security.md). What was not used is kept up to a group's
  * worth.
  */
-const RIDERS_PER_MS_AND_PROCESSOR = 0.5;
+const RIDERS_PER_MS_AND_PROCESSOR = 0.45;
 /** However many processors there are, the event loop is one. */
-const RIDERS_PER_MS_MAX = 2;
+const RIDERS_PER_MS_MAX = 1.8;
 /** Nobody writes if there was no write for so long. */
 const ALONE_MS = 20;
 

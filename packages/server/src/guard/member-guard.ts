@@ -132,7 +132,6 @@ export class MemberGuard {
 
   async stop(): Promise<void> {
     this.admission?.stop();
-    this.audit?.flush();
     await this.buffer?.stop();
   }
 }

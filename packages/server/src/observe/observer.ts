@@ -20,6 +20,7 @@ import type { SlowLog } from './slow-log.ts';
 
 /** Traces kept for later requests. */
 const FREE_MAX = 4096;
+const PUT_PATH = '/etcdserverpb.KV/Put';
 /** Methods whose time depends on nothing but the member. */
 const TIMED = new Set([
   ...['/etcdserverpb.KV/Range', '/etcdserverpb.KV/Put', '/etcdserverpb.KV/DeleteRange', '/etcdserverpb.KV/Txn'],
@@ -59,9 +60,18 @@ export class Observer implements Guard {
   begin(call: ApiCall, bytes: number): RequestTrace {
     const { tracer, world } = this.parts;
     const trace = this.free.pop() ?? new RequestTrace(world.clock);
-    trace.begin(bytes, tracer === null ? null : tracer.begin(call));
+    trace.begin(call.receivedMs, bytes, tracer === null ? null : tracer.begin(call));
     call.notes = trace;
     return trace;
+  }
+
+  /**
+   * When a request ends that ends now. A put is applied within microseconds and after each entry somebody looks at the
+   * clock: that is good enough for it where no span is made.
+   */
+  endMs({ isPut }: ObservedHandler, { span }: RequestTrace): number {
+    const { times, world } = this.parts;
+    return isPut && span === null && times.applying > 0 ? times.applyingSinceMs : world.clock.nowMs();
   }
 
   finished(handler: ObservedHandler, call: ApiCall, trace: RequestTrace): void {
@@ -201,6 +211,7 @@ export class ObservedHandler extends PassingHandler {
   readonly name: string;
   readonly isTimed: boolean;
   readonly isWrite: boolean;
+  readonly isPut: boolean;
   readonly find: KeyFinder | null;
   private readonly observer: Observer;
   private readonly usage: UsageMeter;
@@ -214,6 +225,7 @@ export class ObservedHandler extends PassingHandler {
     this.isTimed = TIMED.has(path);
     const level = levelOf(path);
     this.isWrite = level !== 'read' && level !== 'all';
+    this.isPut = path === PUT_PATH;
     this.find = keyFinder(path);
     this.observer = observer;
     this.usage = observer.parts.usage;
@@ -235,7 +247,7 @@ export class ObservedHandler extends PassingHandler {
       this.inner.closed?.(call);
       return;
     }
-    notes.finishedMs = this.observer.parts.world.clock.nowMs();
+    notes.finishedMs = this.observer.endMs(this, notes);
     this.inner.closed?.(call);
     call.notes = null;
     this.observer.finished(this, call, notes);

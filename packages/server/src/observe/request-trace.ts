@@ -25,8 +25,9 @@ export class RequestTrace implements CallNotes {
     this.clock = clock;
   }
 
-  begin(requestBytes: number, span: SpanContext | null): void {
-    this.receivedMs = this.startedMs = this.clock.nowMs();
+  /** `receivedMs` is below zero where nobody looked at the clock when the request came. */
+  begin(receivedMs: number, requestBytes: number, span: SpanContext | null): void {
+    this.receivedMs = this.startedMs = receivedMs < 0 ? this.clock.nowMs() : receivedMs;
     this.readableMs = this.answeringMs = Number.NaN;
     this.key = this.rangeEnd = '';
     this.requestBytes = requestBytes;

@@ -47,6 +47,8 @@ export class PrefixTally implements SizeListener {
   private readonly parts: PrefixTallyParts;
   private counts = new Map<string, Count>();
   private others = new Count(OTHERS);
+  /** Of the key before; at first of none, since no key is empty. */
+  private last = new Count('');
   private emptied = 0;
   private restartedMs = 0;
   private generation = -1;
@@ -106,12 +108,16 @@ export class PrefixTally implements SizeListener {
     if (this.parts.nowMs() - this.restartedMs > RESTART_PAUSE_MS) this.restart();
   }
 
+  /** Prefixes come in runs; to compare one with the last is cheaper than the hash of a text that was just made. */
   private countOf(prefix: string): Count {
-    const known = this.counts.get(prefix);
-    if (known !== undefined) return known;
-    if (this.counts.size >= PREFIXES_MAX) return this.others;
-    const count = new Count(prefix);
-    this.counts.set(prefix, count);
+    if (prefix === this.last.prefix) return this.last;
+    let count = this.counts.get(prefix);
+    if (count === undefined) {
+      if (this.counts.size >= PREFIXES_MAX) return this.others;
+      count = new Count(prefix);
+      this.counts.set(prefix, count);
+    }
+    this.last = count;
     return count;
   }
 
@@ -120,6 +126,7 @@ export class PrefixTally implements SizeListener {
     this.generation = this.parts.store.generation;
     this.counts = new Map();
     this.others = new Count(OTHERS);
+    this.last = new Count('');
     this.keys = this.bytes = this.emptied = 0;
     this.walked = 0;
     this.restartedMs = this.parts.nowMs();

@@ -5,8 +5,11 @@ import { shownPrefix } from '../space/largest-prefixes.ts';
 import type { KeyFinder } from './request-keys.ts';
 import { type Sum, TopCounts } from './top-counts.ts';
 
-/** Of so many requests one is looked at, on average. */
+/** Of so many requests one is looked at, on average; and where more than that many of a second have been looked at already. */
 const STRIDE = 16;
+const LOOKS_A_SECOND = 1000;
+const BUSY_STRIDE = 128;
+const SECOND_MS = 1000;
 /** Names told apart in each list and window. */
 const NAMES_MAX = 256;
 /** Windows that are told, and how long one is, in milliseconds. */
@@ -52,8 +55,8 @@ class Window {
 
 /**
  * Which keys, users and addresses the requests of the last five minutes were about, in windows of a minute and bounded
- * memory. One request in sixteen is looked at, at distances drawn at random, so that no pattern of requests hides
- * from it; each stands for those it was chosen among.
+ * memory. One request in sixteen is looked at, of those beyond 16,000 in a second one in 128, at distances drawn at random,
+ * so that no pattern of requests hides from it; each stands for those it was chosen among.
  */
 export class UsageMeter {
   private readonly world: ApiWorld;
@@ -66,12 +69,15 @@ export class UsageMeter {
   /** Requests until the next one that is looked at, and the distance that was drawn. */
   private left = 1;
   private weight = 1;
+  /** When the present second began, and how many were looked at in it. */
+  private secondMs: number;
+  private looks = 0;
   private seed: number;
 
   constructor(world: ApiWorld, access: Pick<Access, 'identify' | 'auth'>) {
     this.world = world;
     this.access = access;
-    this.windowSinceMs = this.sinceMs = world.clock.nowMs();
+    this.windowSinceMs = this.sinceMs = this.secondMs = world.clock.nowMs();
     this.seed = SEED;
   }
 
@@ -89,7 +95,13 @@ export class UsageMeter {
     start: number,
     end: number,
   ): void {
-    this.turn(this.world.clock.nowMs());
+    const nowMs = this.world.clock.nowMs();
+    this.turn(nowMs);
+    if (nowMs - this.secondMs >= SECOND_MS) {
+      this.secondMs = nowMs;
+      this.looks = 0;
+    }
+    const stride = ++this.looks > LOOKS_A_SECOND ? BUSY_STRIDE : STRIDE;
     const { weight } = this;
     const window = this.windows[this.at] as Window;
     window.requests += weight;
@@ -104,7 +116,7 @@ export class UsageMeter {
     this.seed ^= this.seed << 13;
     this.seed ^= this.seed >>> 17;
     this.seed ^= this.seed << 5;
-    this.weight = this.left = 1 + ((this.seed >>> 8) % (2 * STRIDE - 1));
+    this.weight = this.left = 1 + ((this.seed >>> 8) % (2 * stride - 1));
   }
 
   /** Begins new windows where their time has come. */

@@ -31,6 +31,8 @@ export class InProcessCall implements ApiCall {
   guardBytes = 0;
   audit: unknown = null;
   notes: ApiCall['notes'] = null;
+  entry: Buffer | null = null;
+  readonly receivedMs = -1;
   isOpen = true;
   outcome = -1;
   readonly target = { buffer: NOTHING, offset: 0 };
