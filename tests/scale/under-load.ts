@@ -81,6 +81,8 @@ export async function underLoad(options: UnderLoadOptions): Promise<UnderLoad> {
   const { product, dataDir, rate, quietMs, besideMs } = options;
   const server = await MeasuredServer.start(product, [], dataDir);
   try {
+    // What others have written is not to be on its way to the disk meanwhile.
+    execFileSync('sync');
     const warm = new SteadyPuts(server.address, rate);
     await sleep(WARM_MS);
     await warm.stop();
