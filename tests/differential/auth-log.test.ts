@@ -132,7 +132,9 @@ async function both(
   next: (state: State) => LoggedRequest | null,
 ): Promise<{ ours: OurSide; theirs: Record<string, string[]> }> {
   // What etcd would add on its own, once it leads, would come into the buckets too; there is nothing of the kind here.
-  const etcd = await prepareServer({ product: 'etcd', flags: ['--snapshot-count', '100000'] });
+  // It looks users up where changes may come late, until its next commit: there is one after each of them.
+  const flags = ['--snapshot-count', '100000', '--backend-batch-limit', '1', '--unsafe-no-fsync'];
+  const etcd = await prepareServer({ product: 'etcd', flags });
   try {
     await etcd.start();
     await etcd.stop();

@@ -4,6 +4,7 @@
  * which also compares waits.
  */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { eventually } from '../support/conditions.ts';
 import { type Battlefield, battle, isCounted } from './attacks/battle.ts';
@@ -50,6 +51,12 @@ for (const attack of ATTACKS) {
     );
   });
 }
+
+// Goal: those who connect and stay are no reason to go through the whole heap every two seconds, for which everybody waits.
+// Under a slow stream of them only; that would take a test half a minute, so it is looked at what the member runs with.
+test('the member lets its heap grow', { skip: process.platform === 'linux' ? false : 'needs /proc' }, () => {
+  assert.match(readFileSync(`/proc/${field.server.pid}/cmdline`, 'utf8'), /--heap-growing-percent=300\0/);
+});
 
 test('afterwards it is as before', async () => {
   const waits = await field.bystander.watch(500);

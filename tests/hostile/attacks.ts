@@ -2,15 +2,18 @@
  * Attacks a member over TLS in all the ways we know, one after the other, and says what became of its other clients.
  *
  *     node tests/hostile/attacks.ts [--seconds 10] [--rounds 1] [--attack hello-flood,rapid-reset] [--size 10000]
- *                                   [--plain] [--list]
+ *                                   [--plain] [--control] [--server-flags='--x=1 …'] [--list]
  *
  * A round is a quiet time and an attack of that length; of several rounds the medians count. Ends with status 1 where the
  * member did not hold: other clients' 99th percentile more than doubled, memory grew beyond its bound, a request of theirs
- * failed, or the attack was not to be seen in metrics and log.
+ * failed, or the attack was not to be seen in metrics and log. With `--control` the same attack goes to a stand-in
+ * first, that makes nothing of it: what others wait then for the member is the machine's share, which attackers take here
+ * because they run on it (`attacks/apart.ts`). It is shown, and changes nothing about the judgement.
  */
+import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { standApart } from './attacks/apart.ts';
-import { type BattleReport, battle, isCounted, joinReports } from './attacks/battle.ts';
+import { type BattleReport, battle, isCounted, joinReports, type WaitsOfOthers } from './attacks/battle.ts';
 import { leaveField, prepareField, season } from './attacks/field.ts';
 import { ATTACKS, type Attack } from './attacks/kinds.ts';
 
@@ -27,7 +30,9 @@ const { values } = parseArgs({
     attack: { type: 'string', default: '' },
     size: { type: 'string', default: '10000' },
     rate: { type: 'string', default: '200' },
+    control: { type: 'boolean', default: false },
     plain: { type: 'boolean', default: false },
+    'server-flags': { type: 'string', default: '' },
     list: { type: 'boolean', default: false },
   },
 });
@@ -48,8 +53,8 @@ function faults(report: BattleReport, attack: Attack): string[] {
 }
 
 function show(report: BattleReport, found: readonly string[]): void {
-  const ms = ([before, meanwhile]: readonly [number, number]): string =>
-    `${before.toFixed(1)} → ${meanwhile.toFixed(1)} ms`;
+  const ms = ([before, meanwhile, control]: WaitsOfOthers): string =>
+    `${before.toFixed(1)} → ${meanwhile.toFixed(1)}${Number.isNaN(control) ? '' : ` (control ${control.toFixed(1)})`} ms`;
   const counted = [...report.counted].map(
     ([label, count]) => `${label.replace(/^etsd_|,?side="client",?/g, '')} +${count}`,
   );
@@ -70,7 +75,8 @@ const apart = standApart();
 const names = values.attack === '' ? [] : values.attack.split(',');
 const chosen = ATTACKS.filter(({ name }) => names.length === 0 || names.includes(name));
 apart?.toMember();
-const field = await prepareField({ tls: !values.plain, perSecond: Number(values.rate) });
+const flags = values['server-flags'].split(' ').filter((flag) => flag !== '');
+const field = await prepareField({ tls: !values.plain, perSecond: Number(values.rate), flags });
 apart?.toClients();
 const attackMs = Number(values.seconds) * 1000;
 const rounds = new Map<Attack, BattleReport[]>(chosen.map((attack) => [attack, []]));
@@ -79,12 +85,15 @@ try {
   await season(field);
   for (let round = 0; round < Number(values.rounds); round++) {
     for (const [attack, reports] of rounds) {
+      // What others on this machine have yet to write is not what puts wait for.
+      spawnSync('sync');
       const report = await battle(field, attack, {
         restMs: REST_MS,
         quietMs: attackMs,
         attackMs,
         size: Number(values.size),
-        ...(apart === undefined ? {} : { apart: apart.attacker }),
+        withControl: values.control,
+        ...(apart === undefined ? {} : { places: apart }),
       });
       reports.push(report);
       show(report, faults(report, attack));

@@ -1,7 +1,11 @@
-/** Takes a snapshot in a thread of its own, so that taking it in does not hold up the clients beside it. */
+/**
+ * Takes a snapshot in a process of its own that gives way to all others: who is sent one is on another machine, and neither
+ * its work nor its garbage is to be in the way of those whose waits are measured.
+ */
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { parentPort, Worker, workerData } from 'node:worker_threads';
 import { SnapshotRequest, SnapshotResponse } from '@etsd/proto';
+import { NODE } from '../support/binaries.ts';
 import { connect } from './client.ts';
 
 export interface SnapshotRead {
@@ -11,21 +15,28 @@ export interface SnapshotRead {
   readonly firstSeconds: number;
 }
 
+/** How much nicer it is than who started it. */
+const GIVES_WAY = '10';
+
 /** A whole snapshot; its checksum is checked, its bytes are counted. `begun` is called when the first piece has come. */
 export function readSnapshot(address: string, begun: () => void = () => {}): Promise<SnapshotRead> {
+  // Told to the program itself, only its first thread would give way.
+  const words = ['-n', GIVES_WAY, NODE, '--v8-pool-size=1', import.meta.filename, address];
+  const child = spawn('nice', words, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL(import.meta.url), { workerData: { address } });
-    worker.on('message', (message: SnapshotRead | null) => {
+    child.on('message', (message: SnapshotRead | null) => {
       if (message === null) begun();
       else resolve(message);
     });
-    worker.once('error', reject);
+    child.once('error', reject);
+    child.once('exit', (status) => {
+      if (status !== 0) reject(new Error(`a snapshot was not received (status ${status})`));
+    });
   });
 }
 
-if (parentPort !== null) {
-  const { address } = workerData as { address: string };
-  const channel = connect(address);
+if (import.meta.main) {
+  const channel = connect(process.argv[2] as string);
   const hash = createHash('sha256');
   const startedMs = performance.now();
   let bytes = 0;
@@ -37,7 +48,7 @@ if (parentPort !== null) {
       message(_call, message, start, end) {
         if (bytes === 0) {
           firstSeconds = (performance.now() - startedMs) / 1000;
-          parentPort?.postMessage(null);
+          process.send?.(null);
         }
         const { blob, remainingBytes } = SnapshotResponse.decode(message, start, end);
         if (left === 0) {
@@ -57,5 +68,5 @@ if (parentPort !== null) {
   });
   channel.close();
   if (!hash.digest().equals(last)) throw new Error('the checksum of the snapshot is wrong');
-  parentPort.postMessage({ bytes, seconds: (performance.now() - startedMs) / 1000, firstSeconds });
+  process.send?.({ bytes, seconds: (performance.now() - startedMs) / 1000, firstSeconds });
 }

@@ -17,6 +17,20 @@ export interface BackendReader {
   get(bucket: Bucket, key: Buffer): Buffer | null;
   /** Visits [from, to) in the order of bytes; null is an open side. `visit` must not call the backend. */
   scan(bucket: Bucket, from: Buffer | null, to: Buffer | null, visit: Visit): void;
+  /** All of a bucket in the order of bytes, for who reads much, where there is a way that leaves nothing to be collected. */
+  cursor?(bucket: Bucket): RecordCursor;
+}
+
+/** One record after the other, each valid until the next: where its key and its value lie, in one buffer or in two. */
+export interface RecordCursor {
+  readonly bytes: Buffer;
+  readonly keyStart: number;
+  readonly keyEnd: number;
+  readonly value: Buffer;
+  readonly valueStart: number;
+  readonly valueEnd: number;
+  /** False behind the last. */
+  next(): boolean;
 }
 
 /** The state of one moment, readable over many turns of the event loop. Must be closed: it holds space in the file. */

@@ -1,4 +1,12 @@
-export type { Backend, BackendObserver, BackendReader, BackendSnapshot, FrozenFile, Visit } from './backend.ts';
+export type {
+  Backend,
+  BackendObserver,
+  BackendReader,
+  BackendSnapshot,
+  FrozenFile,
+  RecordCursor,
+  Visit,
+} from './backend.ts';
 export {
   BUCKETS,
   type Bucket,

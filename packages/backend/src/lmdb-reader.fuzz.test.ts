@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { CorruptionError, type Prng } from '@etsd/base';
 import { forSeeds, mutate } from '@etsd/testkit';
+import { type Bucket, STORED_BUCKETS } from './buckets.ts';
 import { LmdbBackend } from './lmdb.ts';
 import { HEAD_BYTES, META_LAST_PAGE } from './lmdb-layout.ts';
 import { LmdbReader } from './lmdb-reader.ts';
@@ -61,6 +62,26 @@ function aimed(prng: Prng, whole: Buffer): Buffer {
   return bytes;
 }
 
+/** What a store of `someStore` holds is less. */
+const RECORDS_MAX = 2000;
+
+/** The records of a bucket as a cursor goes over them, in hexadecimal. */
+function byCursor(reader: LmdbReader, bucket: Bucket): string[] {
+  const found: string[] = [];
+  const at = reader.cursor(bucket);
+  while (found.length < RECORDS_MAX && at.next()) {
+    const key = at.bytes.toString('hex', at.keyStart, at.keyEnd);
+    found.push(`${key} ${at.value.toString('hex', at.valueStart, at.valueEnd)}`);
+  }
+  return found;
+}
+
+function byScan(reader: LmdbReader, bucket: Bucket): string[] {
+  const found: string[] = [];
+  reader.scan(bucket, null, null, (key, value) => found.push(`${key.toString('hex')} ${value.toString('hex')}`) > 0);
+  return found;
+}
+
 test('a damaged file of the store is read, or refused with its place; never anything else', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'etsd-store-fuzz-'));
   try {
@@ -69,6 +90,8 @@ test('a damaged file of the store is read, or refused with its place; never anyt
     writeFileSync(path, whole);
     const sound = new LmdbReader(path);
     assert.equal((await sound.check(NO_PAUSE)).hasChecksum, true);
+    assert.equal(byCursor(sound, 'key').length, 300);
+    assert.equal(byCursor(sound, 'lease').length, 2);
     sound.close();
     let refused = 0;
     await forSeeds(300, async (prng) => {
@@ -78,7 +101,9 @@ test('a damaged file of the store is read, or refused with its place; never anyt
         reader = new LmdbReader(path);
         reader.get('key', Buffer.from('00000400'));
         reader.scan('lease', null, null, () => true);
+        for (const bucket of STORED_BUCKETS) byCursor(reader, bucket);
         await reader.check(NO_PAUSE);
+        for (const bucket of STORED_BUCKETS) assert.deepEqual(byCursor(reader, bucket), byScan(reader, bucket));
       } catch (error) {
         assert.ok(error instanceof CorruptionError, `${error instanceof Error ? error.stack : error}`);
         refused++;

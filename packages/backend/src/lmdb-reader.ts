@@ -15,8 +15,9 @@
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { CorruptionError } from '@etsd/base';
-import type { BackendReader, Visit } from './backend.ts';
+import type { BackendReader, RecordCursor, Visit } from './backend.ts';
 import { type Bucket, STORED_BUCKETS } from './buckets.ts';
+import { type CursorPages, LmdbCursor } from './lmdb-cursor.ts';
 import { recordChecksum, StoreDigest } from './lmdb-digest.ts';
 import {
   BRANCH,
@@ -103,8 +104,10 @@ interface Leaf {
   readonly count: number;
 }
 
-export class LmdbReader implements BackendReader {
+export class LmdbReader implements BackendReader, CursorPages {
   readonly path: string;
+  readonly pageBytes: number = 4096;
+  window: Buffer = Buffer.alloc(0);
   private readonly fd: number;
   private readonly isFrozen: boolean;
   /** For windows and for large values, of a reader that only scans. */
@@ -112,9 +115,7 @@ export class LmdbReader implements BackendReader {
   private largeMemory: Buffer = Buffer.alloc(0);
   private readonly fileBytes: number;
   private readonly meta: Meta;
-  private readonly pageBytes: number = 4096;
   private readonly tables: ReadonlyMap<string, Table>;
-  private window: Buffer = Buffer.alloc(0);
   private windowStart = 0;
   /** Of the page on which `find` found what it looked for. */
   private foundTransaction = 0;
@@ -172,6 +173,14 @@ export class LmdbReader implements BackendReader {
         if (!visit(key, this.value(leaf, index))) return;
       }
     }
+  }
+
+  /** One at a time, and nothing else is read before its end. */
+  cursor(bucket: Bucket): RecordCursor {
+    const table = this.tables.get(bucket);
+    if (table === undefined || table.root === -1) return new LmdbCursor(this, -1, 0);
+    this.checkDepth(table);
+    return new LmdbCursor(this, table.root, table.depth);
   }
 
   private find(name: string, wanted: Buffer): Buffer | null {
@@ -415,8 +424,13 @@ export class LmdbReader implements BackendReader {
   // ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private leavesOf(table: Table, from: Buffer | null): Generator<Leaf> {
-    if (table.depth > DEPTH_MAX) throw this.damage(`the table "${table.name}" has ${table.depth} levels`, 0);
+    this.checkDepth(table);
     return this.walk(table, { page: table.root, level: 1, low: null, high: null }, from);
+  }
+
+  private checkDepth({ name, depth, root }: Table): void {
+    if (depth > DEPTH_MAX || (root !== -1 && depth < 1))
+      throw this.damage(`the table "${name}" has ${depth} levels`, 0);
   }
 
   /** The leaves below a page, each key of which must lie in [low, high). */
@@ -462,14 +476,21 @@ export class LmdbReader implements BackendReader {
   }
 
   private page(number: number, kind: number): Buffer {
-    const { pageBytes, transaction } = this.meta;
-    const page = this.read(number, pageBytes);
-    if (u64(page, 0) !== number) throw this.damage(`the page says that it is page ${u64(page, 0)}`, number);
-    if (u64(page, 8) > transaction) throw this.damage('the page is of a transaction that is yet to come', number);
-    const flags = page.readUInt16LE(18);
+    const start = this.load(number, kind);
+    return this.window.subarray(start, start + this.pageBytes);
+  }
+
+  load(number: number, kind: number): number {
+    const { pageBytes } = this;
+    const start = this.read(number, pageBytes);
+    const { window } = this;
+    if (u64(window, start) !== number) throw this.damage(`the page says that it is page ${u64(window, start)}`, number);
+    if (u64(window, start + 8) > this.meta.transaction)
+      throw this.damage('the page is of a transaction that is yet to come', number);
+    const flags = window.readUInt16LE(start + 18);
     if (flags !== kind) throw this.damage(`a page of kind ${flags} where one of kind ${kind} should be`, number);
     this.use(number);
-    return page;
+    return start;
   }
 
   private use(number: number): void {
@@ -479,7 +500,8 @@ export class LmdbReader implements BackendReader {
     this.seen++;
   }
 
-  private read(number: number, bytes: number): Buffer {
+  /** Where in `window` these pages begin. */
+  private read(number: number, bytes: number): number {
     const { pageBytes, lastPage } = this.meta;
     const position = number * pageBytes;
     if (number < FIRST_PAGE || number > lastPage)
@@ -497,8 +519,7 @@ export class LmdbReader implements BackendReader {
       const got = readSync(this.fd, this.window, 0, wanted, position);
       if (got < bytes) throw this.damage('the file became shorter while it was read', number);
     }
-    const start = position - this.windowStart;
-    return this.window.subarray(start, start + bytes);
+    return position - this.windowStart;
   }
 
   /** Beside the window, in which the page of the record lies. */
@@ -552,13 +573,30 @@ export class LmdbReader implements BackendReader {
     const { flags, valueStart, size } = this.node(page, number, index);
     if (flags === 0 || flags === NODE_TABLE) return page.subarray(valueStart, valueStart + size);
     if (flags !== NODE_BIG) throw this.damage(`record ${index} of the page is of kind ${flags}`, number);
+    return this.bigValue({ page, number }, index, valueStart, size, this.isFrozen);
+  }
+
+  large(page: Buffer, at: number, size: number, number: number, index: number): Buffer {
+    return this.bigValue({ page, number }, index, at, size, true);
+  }
+
+  /** What passes is in the way of the next one. */
+  private bigValue(
+    { page, number }: Pick<Leaf, 'page' | 'number'>,
+    index: number,
+    valueStart: number,
+    size: number,
+    passes: boolean,
+  ): Buffer {
     const first = u64(page, valueStart);
     const pages = u64(page, valueStart + 16);
-    const { pageBytes } = this.meta;
+    const { pageBytes } = this;
     if (pages !== Math.floor((HEAD_BYTES - 1 + size) / pageBytes) + 1) {
       throw this.damage(`record ${index} of the page, of ${size} bytes, is said to fill ${pages} pages`, number);
     }
-    const bytes = this.isFrozen ? this.readLarge(first, pages * pageBytes) : this.read(first, pages * pageBytes);
+    const length = pages * pageBytes;
+    const start = passes ? 0 : this.read(first, length);
+    const bytes = passes ? this.readLarge(first, length) : this.window.subarray(start, start + length);
     const isSound = u64(bytes, 0) === first && bytes.readUInt16LE(18) === OVERFLOW && bytes.readUInt32LE(20) === pages;
     if (!isSound) throw this.damage('the page is not the first one of a large value', first);
     if (this.used !== null) {
@@ -568,7 +606,7 @@ export class LmdbReader implements BackendReader {
     return bytes.subarray(HEAD_BYTES, HEAD_BYTES + size);
   }
 
-  private damage(what: string, page: number): CorruptionError {
+  damage(what: string, page: number): CorruptionError {
     const byte = page * this.pageBytes;
     return new CorruptionError(what, `${this.path}, page ${page} at byte ${byte}`, ADVICE);
   }

@@ -19,6 +19,8 @@ for (let table = 1; table < STEP; table++) {
 /** Words are read through a view of the memory that was looked at last: making one costs as much as a small checksum. */
 let memory: ArrayBufferLike | null = null;
 let words: DataView = new DataView(new ArrayBuffer(0));
+/** Fewer bytes of other memory are read as they are. */
+const WORTH_A_VIEW = 96;
 
 /**
  * The checksum of `bytes[start, end)`, continued from `seed` (the checksum of what came before, 0 at the start).
@@ -26,6 +28,7 @@ let words: DataView = new DataView(new ArrayBuffer(0));
  */
 export function crc32c(bytes: Uint8Array, start = 0, end = bytes.length, seed = 0): number {
   if (bytes.buffer !== memory) {
+    if (end - start < WORTH_A_VIEW) return byByte(bytes, start, end, seed);
     memory = bytes.buffer;
     words = new DataView(memory);
   }
@@ -58,6 +61,13 @@ export function crc32c(bytes: Uint8Array, start = 0, end = bytes.length, seed = 
       (t[d >>> 24] as number);
   }
   for (; at < stop; at++) crc = (crc >>> 8) ^ (t[(crc ^ w.getUint8(at)) & 255] as number);
+  return ~crc >>> 0;
+}
+
+function byByte(bytes: Uint8Array, start: number, end: number, seed: number): number {
+  const t = TABLES;
+  let crc = ~seed;
+  for (let at = start; at < end; at++) crc = (crc >>> 8) ^ (t[(crc ^ (bytes[at] as number)) & 255] as number);
   return ~crc >>> 0;
 }
 

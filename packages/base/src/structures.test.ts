@@ -104,6 +104,18 @@ describe('crc32c', () => {
       assert.equal(joined, crc32c(bytes), `cut at ${cut}`);
     }
   });
+  it('gives the same however short, and wherever in memory the bytes lie', () => {
+    const other = Buffer.from('something else');
+    const bytes = Buffer.from(Array.from({ length: 300 }, (_, at) => (at * 37) & 255));
+    for (let length = 0; length <= bytes.length; length += 7) {
+      const whole = crc32c(bytes, 0, length);
+      const copy = new Uint8Array(length + 3);
+      copy.set(bytes.subarray(0, length), 3);
+      crc32c(other);
+      assert.equal(crc32c(copy, 3, length + 3), whole, `${length} bytes`);
+      assert.equal(crc32c(bytes, length >> 1, length, crc32c(bytes, 0, length >> 1)), whole, `${length} in two`);
+    }
+  });
   it('gives the check value of the polynomial', () => assert.equal(crc32c(Buffer.from('123456789')), 0xe3069283));
 
   it('can be continued at any cut, and equals the bitwise definition (seed 9)', () => {

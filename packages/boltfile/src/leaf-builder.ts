@@ -4,6 +4,16 @@ const INITIAL_BYTES = 64 * 1024;
 /** A buffer that grew beyond this for a large value is given back. */
 const KEPT_BYTES = 1024 * 1024;
 
+/** Where a key and its value lie, in one buffer or in two. */
+export interface RecordPlace {
+  readonly bytes: Buffer;
+  readonly keyStart: number;
+  readonly keyEnd: number;
+  readonly value: Buffer;
+  readonly valueStart: number;
+  readonly valueEnd: number;
+}
+
 /** Gathers the elements of one leaf. Keys must ascend. One that only measures keeps their sizes and the first key. */
 export class LeafBuilder {
   count = 0;
@@ -25,9 +35,9 @@ export class LeafBuilder {
     return PAGE_HEADER + this.count * ELEMENT + this.dataBytes;
   }
 
-  /** Whether one more element fits on the page; the first always does, with as much overflow as it takes. */
-  fits(key: Buffer, value: Buffer): boolean {
-    return this.count === 0 || this.size + ELEMENT + key.length + value.length <= this.pageSize;
+  /** Whether one more element of so many bytes fits on the page; the first always does, with as much overflow as it takes. */
+  fits(bytes: number): boolean {
+    return this.count === 0 || this.size + ELEMENT + bytes <= this.pageSize;
   }
 
   add(key: Buffer, value: Buffer, flags: number): void {
@@ -42,10 +52,34 @@ export class LeafBuilder {
       if (keySize > this.data.length) this.grow(keySize);
       this.data.set(key, 0);
     }
+    this.added(keySize, valueSize, flags);
+  }
+
+  /** The same of a record, without a view of it. */
+  addPlace({ bytes, keyStart, keyEnd, value, valueStart, valueEnd }: RecordPlace): void {
+    const keySize = keyEnd - keyStart;
+    const valueSize = valueEnd - valueStart;
+    const start = this.dataBytes;
+    const end = start + keySize + valueSize;
+    if (!this.onlyMeasures) {
+      if (end > this.data.length) this.grow(end);
+      if (value === bytes && valueStart === keyEnd) bytes.copy(this.data, start, keyStart, valueEnd);
+      else {
+        bytes.copy(this.data, start, keyStart, keyEnd);
+        value.copy(this.data, start + keySize, valueStart, valueEnd);
+      }
+    } else if (this.count === 0) {
+      if (keySize > this.data.length) this.grow(keySize);
+      bytes.copy(this.data, 0, keyStart, keyEnd);
+    }
+    this.added(keySize, valueSize, 0);
+  }
+
+  private added(keySize: number, valueSize: number, flags: number): void {
     this.keySizes[this.count] = keySize;
     this.valueSizes[this.count] = valueSize;
     this.flags[this.count] = flags;
-    this.dataBytes = end;
+    this.dataBytes += keySize + valueSize;
     this.count++;
   }
 

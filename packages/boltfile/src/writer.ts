@@ -2,7 +2,7 @@ import { assert } from '@etsd/base';
 import { type Disk, type DiskFile, parentPath } from '@etsd/runtime';
 import { BranchLevel } from './branch-level.ts';
 import { ChunkQueue } from './chunk-queue.ts';
-import { LeafBuilder } from './leaf-builder.ts';
+import { LeafBuilder, type RecordPlace } from './leaf-builder.ts';
 import { PAGE_SIZE } from './limits.ts';
 import {
   BRANCH,
@@ -90,8 +90,16 @@ export class BoltWriter {
   /** Adds a key behind all those before it. Both are copied. */
   add(key: Buffer, value: Buffer): void {
     assert(this.bucket !== null, 'boltfile: keys lie in a bucket');
-    if (!this.leaf.fits(key, value)) this.closeLeaf(this.leaf);
+    if (!this.leaf.fits(key.length + value.length)) this.closeLeaf(this.leaf);
     this.leaf.add(key, value, 0);
+  }
+
+  /** The same without a view of either. */
+  addPlace(record: RecordPlace): void {
+    assert(this.bucket !== null, 'boltfile: keys lie in a bucket');
+    const bytes = record.keyEnd - record.keyStart + record.valueEnd - record.valueStart;
+    if (!this.leaf.fits(bytes)) this.closeLeaf(this.leaf);
+    this.leaf.addPlace(record);
   }
 
   /** What waits to be written is enough for a pause. */
@@ -108,7 +116,8 @@ export class BoltWriter {
     const name = this.bucket;
     assert(name !== null, 'boltfile: no bucket is under way');
     const value = this.hasPages || this.leaf.size > this.pageSize / 4 ? this.bucketOnPages() : this.bucketInline();
-    if (!this.buckets.fits(name, value)) throw new RangeError('boltfile: more buckets than fit on a page');
+    if (!this.buckets.fits(name.length + value.length))
+      throw new RangeError('boltfile: more buckets than fit on a page');
     this.buckets.add(name, value, BUCKET_FLAG);
     this.leaf.clear();
     this.levels.length = 0;

@@ -80,7 +80,7 @@ export class Raft {
   pendingConfIndex = 0;
   /** To whom leadership is being handed; zero: nobody. Proposals are refused meanwhile. */
   transferee: U64 = U64_ZERO;
-  /** Proposals of followers that came while this leader takes none: for the next leader, or for this one again. */
+  /** Proposals of other members that came while nobody takes any: for the next leader, or for this one again. */
   heldProposals: Message[] = [];
   /** The leader asked this member to take over, and a membership change must be applied before it may campaign. */
   takeOverPending = false;

@@ -33,9 +33,13 @@ import { abortTransfer, handOverIfNoVoter, startTransfer, transferIfCaughtUp } f
 export function tick(raft: Raft): void {
   raft.electionElapsed++;
   if (raft.role !== LEADER) {
-    if (raft.promotable && raft.electionElapsed >= raft.electionTimeout) {
-      raft.electionElapsed = 0;
-      hup(raft, false);
+    if (raft.electionElapsed >= raft.electionTimeout) {
+      // Whoever proposed them has heard of no leader, either, and asks anew or gives up: not to be carried out much later.
+      if (raft.heldProposals.length > 0) raft.heldProposals = [];
+      if (raft.promotable) {
+        raft.electionElapsed = 0;
+        hup(raft, false);
+      }
     }
     return;
   }
@@ -75,6 +79,9 @@ export function step(raft: Raft, message: Message): void {
     default:
       if (raft.role === LEADER) stepLeader(raft, message);
       else stepOther(raft, message);
+      if (raft.heldProposals.length > 0 && (raft.role === LEADER ? canPropose(raft) : raft.leader !== U64_ZERO)) {
+        releaseProposals(raft);
+      }
   }
 }
 
@@ -151,12 +158,16 @@ function stepLeader(raft: Raft, message: Message): void {
   }
 }
 
-/** Messages of followers that are held while leadership is handed over; more are dropped, as all are in etcd. */
+/** Messages of followers that are held while nobody takes them; more are dropped, as all are in etcd. */
 const HELD_PROPOSALS_MAX = 1024;
+
+function holdProposals(raft: Raft, message: Message): void {
+  if (raft.heldProposals.length < HELD_PROPOSALS_MAX) raft.heldProposals.push(message);
+}
 
 function takeProposals(raft: Raft, message: Message): void {
   if (!canPropose(raft)) {
-    if (raft.heldProposals.length < HELD_PROPOSALS_MAX) raft.heldProposals.push(message);
+    holdProposals(raft, message);
     return;
   }
   for (const entry of message.entries) appendProposal(raft, entry);
@@ -164,8 +175,8 @@ function takeProposals(raft: Raft, message: Message): void {
 }
 
 /**
- * What followers proposed while leadership was handed over: whoever sent it thinks that it is on its way, and nobody else
- * will propose it again.
+ * What followers proposed while leadership was handed over, or to a member that led before the election now under way:
+ * whoever sent it thinks that it is on its way, and nobody else will propose it again.
  */
 function releaseProposals(raft: Raft): void {
   const held = raft.heldProposals;
@@ -236,6 +247,9 @@ function stepOther(raft: Raft, message: Message): void {
       if (isCampaigning(raft)) handleVoteResponse(raft, message);
       return;
     case MessageType.MsgProp:
+      if (raft.leader === U64_ZERO) holdProposals(raft, message);
+      else passToLeader(raft, message);
+      return;
     case MessageType.MsgReadIndex:
     case MessageType.MsgTransferLeader:
       passToLeader(raft, message);
@@ -256,7 +270,6 @@ function hearLeader(raft: Raft, message: Message): void {
   if (isCampaigning(raft)) raft.becomeFollower(raft.term, message.from);
   raft.electionElapsed = 0;
   raft.leader = message.from;
-  if (raft.heldProposals.length > 0) releaseProposals(raft);
   if (message.type === MessageType.MsgApp) handleAppend(raft, message);
   else if (message.type === MessageType.MsgHeartbeat) handleHeartbeat(raft, message);
   else handleSnapshot(raft, message);

@@ -24,7 +24,8 @@ export {
   joiningMemberId,
   memberContext,
 } from './membership.ts';
-export { type LeadershipListener, ReplicationNode, type ReplicationOptions } from './node.ts';
+export { type LeadershipListener, ReplicationNode } from './node.ts';
+export type { ReplicationOptions } from './options.ts';
 export { PassingApplier } from './passing-applier.ts';
 export type { TlsDial } from './peers/http-client.ts';
 export {

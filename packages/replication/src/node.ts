@@ -13,10 +13,9 @@ import {
   type Message,
   MessageType,
 } from '@etsd/proto';
-import { FORWARDED, PROBE, RAFT_DEFAULTS, type RaftTracer, RawNode, REPLICATE, ROLE_NAMES, SNAPSHOT } from '@etsd/raft';
-import type { Clock, Random, Timer, Timers } from '@etsd/runtime';
-import type { Applier, RequestKeyOf, SnapshotInstaller, Waiter } from './applier.ts';
-import type { StartState } from './bootstrap.ts';
+import { FORWARDED, PROBE, RAFT_DEFAULTS, RawNode, REPLICATE, ROLE_NAMES, SNAPSHOT } from '@etsd/raft';
+import type { Clock, Timer, Timers } from '@etsd/runtime';
+import type { Waiter } from './applier.ts';
 import { CatchUpPace } from './catch-up-pace.ts';
 import { ChangeProposals } from './change-proposals.ts';
 import { DiskGuard } from './disk-guard.ts';
@@ -35,51 +34,16 @@ import {
 import { LogCutter } from './log-cutter.ts';
 import type { LogStore } from './log-store.ts';
 import type { EntryWatcher, LogTimes } from './log-times.ts';
+import type { ReplicationOptions } from './options.ts';
 import { Parked } from './parked.ts';
 import type { Transport } from './peers/transport.ts';
 import { Proposals } from './proposals.ts';
+import { ReadRounds } from './read-rounds.ts';
 import { Reads } from './reads.ts';
 import { ReadyPump } from './ready-pump.ts';
 import { type RequestId, RequestIds, requestKeysOf } from './request-ids.ts';
 import { TimeOuts } from './time-outs.ts';
 import { bestSuccessor, Transfers } from './transfers.ts';
-
-/** Rounds of read confirmation that may be on their way at once; readers that come meanwhile gather for the next. */
-const READ_ROUNDS_MAX = 16;
-
-export interface ReplicationOptions {
-  readonly world: { readonly clock: Clock; readonly timers: Timers; readonly random: Random };
-  readonly logger: Logger;
-  readonly log: LogStore;
-  readonly start: StartState;
-  readonly applier: Applier;
-  /** Up to which index the applied state is on disk; see `LogCutter`. */
-  readonly durableIndex: () => number;
-  /** Called at most once, when going on would be unsafe: the log failed, or applying did. The node has stopped itself. */
-  readonly onFatal: (error: Error) => void;
-  /** How messages reach the other members; null for a member without any. */
-  readonly transport?: Transport | null;
-  /** Installs snapshots that a leader sends; null for a member without peers. */
-  readonly installer?: SnapshotInstaller | null;
-  /** How to recognise a forwarded proposal when it is applied; by default by the id in the header of etcd's requests. */
-  readonly requestKeyOf?: RequestKeyOf;
-  /** Length of a tick. Flag `heartbeat-interval`. */
-  readonly heartbeatMs?: number;
-  /** Flag `election-timeout`; a multiple of the above. */
-  readonly electionMs?: number;
-  /** Flag `pre-vote`. */
-  readonly preVote?: boolean;
-  /** Lead only while a majority is heard from; etcd always does. */
-  readonly checkQuorum?: boolean;
-  /** After a start shorten the wait for an election once the others are connected. Flag `initial-election-tick-advance`. */
-  readonly electionTickAdvance?: boolean;
-  /** Is told of every step of raft, for the trace specification. */
-  readonly tracer?: RaftTracer | null;
-  /** Flag `snapshot-count`. */
-  readonly snapshotCount?: number;
-  /** Entries kept in memory behind a cut. Flag `experimental-snapshot-catchup-entries`. */
-  readonly catchUpEntries?: number;
-}
 
 export interface RaftStatus {
   readonly role: (typeof ROLE_NAMES)[number];
@@ -121,6 +85,7 @@ export class ReplicationNode {
   private readonly parked = new Parked();
   private readonly changes: ChangeProposals;
   private readonly reads = new Reads();
+  private readonly readRounds: ReadRounds;
   private readonly requestIds: RequestIds;
   private readonly disk: DiskGuard;
   private readonly catchUp: CatchUpPace;
@@ -131,7 +96,6 @@ export class ReplicationNode {
   /** Ticks since the start: the only time that waiting requests know. */
   private tickCount = 0;
   private readonly timeoutTicks: number;
-  private readonly retryTicks: number;
   /** Writes that were finished at the last tick. */
   private finishedBefore = 0;
   private ticker: Timer | null = null;
@@ -166,7 +130,6 @@ export class ReplicationNode {
     this.onFatal = options.onFatal;
     this.heartbeatMs = heartbeatMs;
     this.timeoutTicks = Math.ceil((REQUEST_TIMEOUT_MS + 2 * electionMs) / heartbeatMs);
-    this.retryTicks = Math.max(1, Math.round(READ_RETRY_MS / heartbeatMs));
     const electionTicks = Math.max(2, Math.round(electionMs / heartbeatMs));
     this.requestIds = new RequestIds(start.memberId, world.clock.wallMs());
     this.forwarded = new ForwardedProposals(options.requestKeyOf ?? requestKeysOf(start.memberId));
@@ -193,6 +156,15 @@ export class ReplicationNode {
       clock: world.clock,
       lossTicks: 2 * electionTicks,
       tickMs: heartbeatMs,
+    });
+    this.readRounds = new ReadRounds({
+      raft: this.raft,
+      reads: this.reads,
+      requestIds: this.requestIds,
+      timers: world.timers,
+      retryTicks: Math.max(1, Math.round(READ_RETRY_MS / heartbeatMs)),
+      appliedIndex: () => this.pump.appliedIndex,
+      asked: () => this.pump.run(),
     });
     this.catchUp = new CatchUpPace({
       raft: this.raft,
@@ -466,35 +438,8 @@ export class ReplicationNode {
       waiter.fail(ErrUnhealthy);
       return;
     }
-    if (!this.reads.isGathering) this.timers.endOfTurn(this.askForReaders);
-    this.reads.add(waiter);
+    this.readRounds.add(waiter);
   }
-
-  private readonly askForReaders = (): void => {
-    if (this.isStopped || !this.reads.isGathering || this.reads.rounds >= READ_ROUNDS_MAX) return;
-    this.startReadRound();
-    this.pump.run();
-  };
-
-  private startReadRound(): void {
-    const index = this.raft.readIndexNow();
-    if (index >= 0) {
-      this.reads.confirmGathered(index, this.pump.appliedIndex, this.tickCount);
-      return;
-    }
-    const context = this.freshContext();
-    this.reads.startRound(context, this.tickCount);
-    this.raft.readIndex(context);
-  }
-
-  /** A name that no other question of any member has. */
-  private readonly freshContext = (): Buffer => {
-    const id = this.requestIds.next();
-    const context = Buffer.allocUnsafe(8);
-    context.writeUInt32BE(id.high, 0);
-    context.writeUInt32BE(id.low, 4);
-    return context;
-  };
 
   /** A message of another member. */
   step(message: Message): void {
@@ -583,8 +528,7 @@ export class ReplicationNode {
     this.expire();
     this.transfers.look(this.tickCount);
     this.unpark();
-    if (this.reads.isGathering) this.startReadRound();
-    this.askAgain(this.tickCount - this.retryTicks);
+    this.readRounds.tick(this.tickCount);
     this.pump.run();
     this.cutter.check();
   };
@@ -609,11 +553,6 @@ export class ReplicationNode {
   private unpark(): void {
     if (this.parked.length > 0) this.parked.drain(this.place);
     this.changes.retry();
-  }
-
-  /** Asks for the read rounds that were last asked for at that tick or before. */
-  private askAgain(before: number): void {
-    for (const context of this.reads.overdue(before, this.tickCount, this.freshContext)) this.raft.readIndex(context);
   }
 
   private expire(): void {
@@ -643,7 +582,7 @@ export class ReplicationNode {
     if (leader !== U64_ZERO) {
       // What was asked of the leader before, or of nobody, is to be asked of this one.
       this.unpark();
-      this.askAgain(this.tickCount);
+      this.readRounds.askAgain();
     }
     this.transfers.look(this.tickCount);
     this.logger.log('info', 'raft state changed', { role: ROLE_NAMES[raft.role], term, leader });

@@ -206,6 +206,15 @@ describe('the client on the wire', () => {
     assert.deepEqual(recorder.events, ['closed 1 context canceled +0']);
   });
 
+  it('sends each call the deadline that is its own', () => {
+    const sent = [250, 250, 300, 250].map((timeoutMs) => {
+      channel.start('/t.S/M', recorder, { timeoutMs }).sendLast(Buffer.alloc(0));
+      manual.turn();
+      return peer.fields(peer.take()[0]!.payload)['grpc-timeout'];
+    });
+    assert.deepEqual(sent, ['250000u', '250000u', '300000u', '250000u']);
+  });
+
   it('sends the deadline and keeps it', () => {
     channel.start('/t.S/M', recorder, { timeoutMs: 250 }).sendLast(Buffer.alloc(0));
     manual.turn();

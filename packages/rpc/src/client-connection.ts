@@ -1,3 +1,4 @@
+import { EMPTY } from '@etsd/base';
 import type { Socket } from '@etsd/runtime';
 import { ClientCall } from './client-call.ts';
 import { formatTimeout } from './grpc/deadline.ts';
@@ -91,6 +92,10 @@ export class ClientConnection extends Connection {
     return this.nextStream > LAST_STREAM_ID;
   }
 
+  /** The field of the last call's deadline: most calls get the same. It is never in the table, so always the same bytes. */
+  private timeoutText = '';
+  private timeout: Buffer = EMPTY;
+
   startCall(call: ClientCall): void {
     const id = this.nextStream;
     this.nextStream += 2;
@@ -125,7 +130,12 @@ export class ClientConnection extends Connection {
   private appendTimeout(call: ClientCall, target: Buffer, offset: number): number {
     if (call.deadlineMs < 0) return offset;
     const text = formatTimeout(call.deadlineMs - this.host.clock.nowMs());
-    return this.encoder.field(target, offset, 'grpc-timeout', text, false);
+    const known = this.timeout;
+    if (text === this.timeoutText) return offset + known.copy(target, offset);
+    const end = this.encoder.field(target, offset, 'grpc-timeout', text, false);
+    this.timeoutText = text;
+    this.timeout = Buffer.from(target.subarray(offset, end));
+    return end;
   }
 
   /**

@@ -27,6 +27,8 @@ export interface TalkListener {
 
 /** Work that would hold the event loop, done elsewhere. */
 export interface Workers {
+  /** Processors that this process may use. */
+  readonly processors: number;
   /**
    * Calls the exported function `exportName` of the module at `moduleUrl` with `args` in another thread and gives its
    * result, or fails with its error. Arguments and result are cloned, but for the buffers in `transfer`, which change

@@ -314,6 +314,7 @@ export class RunningMember implements Member {
         cost: bcryptCost(config.bcryptCost, logger),
         ...(parts.bcrypt === undefined ? {} : { engine: parts.bcrypt }),
       }),
+      processors: world.workers.processors,
       guard: this.guard,
       watchProgressIntervalMs: config.watchProgressNotifyIntervalMs,
       clusterSettings: config,
@@ -553,6 +554,19 @@ export class RunningMember implements Member {
     this.keys?.reload();
   }
 
+  /**
+   * Hands leadership over, and stays for a moment: what the others sent to the leader that this member was, before they
+   * heard of the next one, is passed on, so that no request fails for it.
+   */
+  private async handOver(): Promise<void> {
+    const { replication, parts } = this;
+    const { electionTimeoutMs, heartbeatIntervalMs } = parts.config;
+    const wasLeader = replication.isLeader;
+    const error = await replication.transferAndWait(electionTimeoutMs);
+    if (!wasLeader || error !== null || replication.isLeader) return;
+    await new Promise<void>((resolve) => void parts.world.timers.after(2 * heartbeatIntervalMs, resolve));
+  }
+
   async stop(): Promise<void> {
     if (this.isStopped) return;
     this.isStopped = true;
@@ -561,7 +575,7 @@ export class RunningMember implements Member {
     this.autoCompaction?.stop();
     // While it leads: the next leader goes on from the times noted here.
     await this.services.settle();
-    await this.replication.transferAndWait(this.parts.config.electionTimeoutMs);
+    await this.handOver();
     await this.clients?.close();
     await this.figures?.close();
     if (this.parts.drainMs === 0) await this.rpc.close();

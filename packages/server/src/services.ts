@@ -40,6 +40,8 @@ export interface ServicesParts {
   readonly links: PeerLinks & V2Links;
   readonly compactions: CompactionSlices;
   readonly passwords: Passwords;
+  /** Of the machine. */
+  readonly processors: number;
   readonly guard: Pick<MemberGuard, 'audit' | 'guards' | 'logins'>;
   readonly watchProgressIntervalMs: number;
   readonly diskSpace: { readonly isLow: boolean };
@@ -82,7 +84,7 @@ export function registerServices(parts: ServicesParts): Services {
   registerMaintenance({ context, runner, hashTimes: parts.hashTimes, serverVersion: parts.serverVersion });
   registerSnapshot(context, parts.snapshots);
   const learners = registerMembership(parts);
-  registerAuth(context, parts.passwords, parts.guard.logins);
+  registerAuth(context, parts.passwords, parts.guard.logins, parts.processors);
   const health = registerHealth(context);
   const watch = registerWatch({
     world,

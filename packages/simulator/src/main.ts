@@ -9,6 +9,7 @@
  *   --trace                  every line of the trace, --keep FILE writes it there instead
  *   --faults FILE            another schedule of faults, as JSON; `--members N` another size of the cluster
  *   --at-once N              so many requests of each client together
+ *   --profile three          a cluster and load with a name instead of drawn ones, under faults as drawn: see `profiles.ts`
  *   --shrink FILE            what fails is made small and written there, in up to --shrink-runs (default 200) more runs
  *   --replay FILE            plays such a file
  *   --bench                  how fast three members are simulated under load and faults, on `--seeds` (default 1..12)
@@ -21,6 +22,8 @@ import { parseArgs } from 'node:util';
 import { bench, describeBench } from './run/bench.ts';
 import { Coverage } from './run/coverage.ts';
 import type { Fault } from './run/faults.ts';
+import type { Plan } from './run/plan.ts';
+import { PROFILES } from './run/profiles.ts';
 import { REGRESSIONS } from './run/regressions.ts';
 import { failureOf, summaryOf } from './run/report.ts';
 import { type Schedule, scheduleOf, shrink } from './run/shrink.ts';
@@ -41,6 +44,7 @@ const { values } = parseArgs({
     seconds: { type: 'string' },
     members: { type: 'string' },
     'at-once': { type: 'string' },
+    profile: { type: 'string' },
     faults: { type: 'string' },
     keep: { type: 'string' },
     replay: { type: 'string' },
@@ -63,6 +67,15 @@ if (values.help) {
 const replayed = values.replay === undefined ? null : (JSON.parse(readFileSync(values.replay, 'utf8')) as Schedule);
 const [share, shares] = values.share.split('/').map(Number) as [number, number];
 const seconds = values.minutes !== undefined ? Number(values.minutes) * 60 : Number(values.seconds ?? SECONDS);
+
+function profileOf(name: string | undefined): Partial<Plan> {
+  if (name === undefined) return {};
+  const plan = PROFILES[name];
+  if (plan === undefined) throw new Error(`no profile '${name}'; there are: ${Object.keys(PROFILES).join(', ')}`);
+  return plan;
+}
+
+const profile = profileOf(values.profile);
 
 function commit(): string {
   try {
@@ -120,6 +133,7 @@ function optionsOf(one: Chosen): SimulateOptions {
     ...(faults === null ? {} : { faults }),
     plan: {
       ...one.plan,
+      ...profile,
       ...(values.members === undefined ? {} : { founders: Number(values.members), spares: 0 }),
       ...(values['at-once'] === undefined ? {} : { atOnce: Number(values['at-once']) }),
     },
@@ -128,10 +142,10 @@ function optionsOf(one: Chosen): SimulateOptions {
 
 function replayOf({ seed, seconds: length, plan }: SimulateOptions): string {
   if (replayed !== null) return `npm run simulate -- --replay ${values.replay} --trace`;
-  const rest = (['members', 'faults'] as const).flatMap((name) =>
+  const rest = (['members', 'profile', 'faults'] as const).flatMap((name) =>
     values[name] === undefined ? [] : [`--${name} ${values[name]}`],
   );
-  if (plan?.atOnce !== undefined) rest.push(`--at-once ${plan.atOnce}`);
+  if (plan?.atOnce !== undefined && values.profile === undefined) rest.push(`--at-once ${plan.atOnce}`);
   return ['npm run simulate --', `--seed ${seed}`, `--seconds ${length}`, ...rest, '--trace'].join(' ');
 }
 
@@ -192,6 +206,7 @@ async function runBench(): Promise<boolean> {
     seeds: Array.from({ length: to - from + 1 }, (_unused, place) => from + place),
     seconds: values.seconds === undefined ? BENCH.seconds : seconds,
     warmUps: BENCH.warmUps,
+    plan: profile,
     print: console.log,
   });
   console.log(describeBench(result));

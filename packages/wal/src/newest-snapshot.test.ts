@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Prng } from '@etsd/base';
 import { Entry, HardState, WalSnapshot } from '@etsd/proto';
+import type { Disk } from '@etsd/runtime';
 import { SimUniverse } from '@etsd/runtime/sim';
 import { listSegments, newestSnapshot, validSnapshots, Wal } from './index.ts';
 
@@ -31,8 +32,15 @@ test(`the newest snapshot is found without reading everything (seeds 1 to ${SEED
         }
         await wal.close();
         const all = await validSnapshots(world.disk, '/wal');
-        const newest = await newestSnapshot(world.disk, '/wal');
+        const opened: string[] = [];
+        const open: Disk['open'] = (path, access, options) => {
+          opened.push(path);
+          return world.disk.open(path, access, options);
+        };
+        const disk: Disk = Object.assign(Object.create(world.disk), { open });
+        const newest = await newestSnapshot(disk, '/wal');
         assert.deepEqual(newest, all.at(-1), `seed ${seed}`);
+        assert.equal(new Set(opened).size, opened.length, `seed ${seed}: no segment is read twice`);
         segments += (await listSegments(world.disk, '/wal')).length;
       })(),
     );

@@ -159,12 +159,16 @@ export async function validSnapshots(disk: Disk, directory: string): Promise<Wal
 
 /**
  * The last of `validSnapshots`, or null. It is found without reading everything: the last segment begins with the hard
- * state and mostly has one; only if it has none are earlier segments read as well.
+ * state and mostly has one; only if it has none are earlier segments read as well, each once and alone.
  */
 export async function newestSnapshot(disk: Disk, directory: string): Promise<WalSnapshot | null> {
   const segments = connected(await listSegments(disk, directory));
-  for (let first = segments.length - 1; first >= 0; first--) {
-    const newest = (await snapshotsIn(disk, directory, segments.slice(first))).at(-1);
+  let commit = 0;
+  for (let at = segments.length - 1; at >= 0; at--) {
+    const collector = new LogCollector(null);
+    await readSegments(disk, directory, [segments[at] as SegmentName], collector.visit);
+    commit = Math.max(commit, collector.hardState.commit);
+    const newest = collector.snapshots.findLast(({ index }) => index <= commit);
     if (newest !== undefined) return newest;
   }
   return null;

@@ -134,6 +134,8 @@ export class ZeroFiller {
   private isStopped = false;
   /** The disk was full at the last piece. */
   isResting = false;
+  /** A piece could not be written or synced: nobody knows what of the file, its length included, is on the medium. */
+  hasFailed = false;
   private claimedEnd = 0;
   private onClaimed: (() => void) | null = null;
   private onIdle: (() => void)[] = [];
@@ -191,7 +193,8 @@ export class ZeroFiller {
   private fillPiece(): void {
     const { segmentBytes, pieceBytes } = this.options;
     const end = Math.min(this.filledTo + pieceBytes, segmentBytes);
-    this.isBusy = !this.isStopped && !this.isResting && this.filledTo < this.wantedTo && this.filledTo < end;
+    const mayFill = !this.isStopped && !this.isResting && !this.hasFailed;
+    this.isBusy = mayFill && this.filledTo < this.wantedTo && this.filledTo < end;
     if (!this.isBusy) {
       const waiting = this.onIdle;
       this.onIdle = [];
@@ -209,11 +212,12 @@ export class ZeroFiller {
 
   private readonly synced = (error: Error | null): void => {
     // Nothing is lost without the zeros, it is only slower. If the disk is broken the next append reports it, with a
-    // caller who can be told. If it is full, there still is room for what was filled before.
+    // caller who can be told; a segment that has no records yet is made anew. If it is full, there still is room for
+    // what was filled before.
     const isFull = error !== null && hasCode(error, 'ENOSPC');
     if (error === null) this.filledTo = this.pieceEnd;
     else if (isFull) this.isResting = true;
-    else this.isStopped = true;
+    else this.hasFailed = true;
     const ready = this.onClaimed;
     if (ready !== null) {
       this.onClaimed = null;

@@ -17,7 +17,6 @@ import { type Entry, HardState, WalSnapshot } from '@etsd/proto';
 import {
   type DiskCallback,
   type DiskFile,
-  hasCode,
   joinPath,
   type LockedFiles,
   parentPath,
@@ -26,26 +25,19 @@ import {
   type World,
 } from '@etsd/runtime';
 import { type Batch, type BatchSink, GroupCommit } from './group-commit.ts';
-import {
-  FILL_AHEAD_BYTES,
-  FILL_PIECE_BYTES,
-  FULL_RETRY_MS,
-  SEGMENT_BYTES,
-  SEGMENTS_MAX,
-  SLOW_SYNC_MS,
-} from './limits.ts';
+import { FILL_AHEAD_BYTES, FILL_PIECE_BYTES, SEGMENT_BYTES, SEGMENTS_MAX, SLOW_SYNC_MS } from './limits.ts';
+import { NextSegment, temporaryPath } from './next-segment.ts';
 import { readSegments } from './reader.ts';
 import { BatchBuffer, RecordEncoder } from './record.ts';
 import { clearFrom, isCut, keepCopy, type Repair, rewriteEnd, synced } from './repair.ts';
 import { ADVICE_DAMAGED, finish, LogCollector, type LogPosition, type ReplayedLog } from './replay.ts';
+import { Room } from './room.ts';
 import { SegmentSealer, sealedBytes } from './sealed-segment.ts';
 import {
   type FillOptions,
   type HeldSegment,
   listSegments,
   openTail,
-  type PreparedSegment,
-  prepareTail,
   type SegmentName,
   segmentName,
   segmentsFrom,
@@ -149,12 +141,8 @@ export class Wal implements BatchSink {
   private readonly segments: HeldSegment[];
   private readonly files: LockedFiles;
   private tail: TailSegment;
-  /** The segment after the tail, being made ready. */
-  private prepared: Promise<PreparedSegment> | null = null;
-  /** The same once it exists. */
-  private ready: PreparedSegment | null = null;
-  /** When the disk was last found full by what gets the log ready ahead, by the clock; it is tried again later. */
-  private fullMs = Number.NEGATIVE_INFINITY;
+  private readonly room: Room;
+  private readonly next: NextSegment;
   /** Where the next batch goes, and where the one under way went. */
   private position: number;
   private batchPosition = 0;
@@ -187,6 +175,9 @@ export class Wal implements BatchSink {
     this.files = place.world.disk.lockedFiles(place.directory);
     this.files.prepare();
     this.tail = tail;
+    const { durable, fill } = place.settings;
+    this.room = new Room(place.world.timers, fill.outOfSpace);
+    this.next = new NextSegment({ ...place, files: this.files, durable, fill, room: this.room });
     this.metadata = standing.metadata;
     this.lastIndex = standing.lastIndex;
     this.position = standing.position;
@@ -352,6 +343,7 @@ export class Wal implements BatchSink {
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
+    this.room.close();
     if (this.failure === null && (this.commits.gathering.length > this.headBytes || !this.commits.isIdle)) {
       await new Promise<void>((resolve) => {
         this.commits.add(true, () => resolve());
@@ -359,7 +351,7 @@ export class Wal implements BatchSink {
       });
     }
     await this.purging;
-    await this.dropPrepared();
+    await this.next.drop();
     await this.files.close();
     await this.tail.close();
     for (const segment of this.segments) await segment.lock?.release();
@@ -411,37 +403,13 @@ export class Wal implements BatchSink {
     this.tail.file.write(bytes, 0, length, this.batchPosition, this.batchTaken);
   };
 
-  /** What the disk had no room for is written again, as it was, until it has: nothing of it was promised to anybody. */
   private readonly batchTaken = (error: Error | null): void => {
-    if (error === null || !this.waitsForRoom(error)) this.batchWritten(error);
-    else this.world.timers.after(FULL_RETRY_MS, this.writeAgain);
+    if (error === null || !this.room.retry(error, this.writeAgain)) this.batchWritten(error);
   };
 
   private readonly writeAgain = (): void => {
     this.tail.file.write(this.startedBytes, 0, this.startedLength, this.batchPosition, this.batchTaken);
   };
-
-  /**
-   * Whether an error says no more than that there is no room. Nobody is told of a write then, good or bad: this member is one
-   * with a disk that hangs. A log that is being closed does not wait.
-   */
-  private waitsForRoom(error: unknown): boolean {
-    if (this.isClosed || !hasCode(error, 'ENOSPC')) return false;
-    this.settings.fill.outOfSpace();
-    return true;
-  }
-
-  /** Does it as often as it takes to find room. */
-  private async withRoom<T>(work: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await work();
-      } catch (error) {
-        if (!this.waitsForRoom(error)) throw error;
-      }
-      await new Promise<void>((resolve) => void this.world.timers.after(FULL_RETRY_MS, resolve));
-    }
-  }
 
   /** What a batch takes of its segment. */
   private bytesOnDisk(batch: Batch): number {
@@ -466,7 +434,7 @@ export class Wal implements BatchSink {
     }
     this.observe(bytes);
     this.tail.filler.advance(end);
-    this.prepareFor(end);
+    if (!this.isClosed) this.next.keepUp(this.tail, end);
     done(null);
   };
 
@@ -509,73 +477,23 @@ export class Wal implements BatchSink {
    */
   private async cut(batch: Batch, segment: SegmentName): Promise<void> {
     const { disk, clock } = this.world;
-    const { tail, lock, path } = await this.withRoom(() => {
-      if (this.prepared === null) this.prepareNext();
-      return this.prepared as Promise<PreparedSegment>;
-    });
+    const { tail, lock, path } = await this.next.take(this.tail, this.bytesOnDisk(batch));
     const finalPath = joinPath(this.directory, segment.name);
     faultPoint('wal.cut.before');
     this.sealer = this.sealing === null ? null : SegmentSealer.begin(this.sealing, segment.name);
     const { bytes, length } = this.sealer === null ? batch : this.sealer.seal(batch, 0);
-    await new Promise<void>((resolve) => tail.filler.claim(length, resolve));
     this.startedMs = clock.nowMs();
-    await this.withRoom(() => writeAt(tail.file, bytes, length, 0));
-    await this.withRoom(() => disk.rename(path, finalPath));
+    await this.room.insist(() => writeAt(tail.file, bytes, length, 0));
+    await this.room.insist(() => disk.rename(path, finalPath));
     if (this.settings.durable) await disk.syncDirectory(this.directory);
     const old = this.tail;
     this.tail = tail;
     tail.segment = segment;
     this.segments.push({ segment, lock });
-    this.prepared = null;
-    this.ready = null;
+    this.next.used();
     faultPoint('wal.cut.after');
     await old.close();
     this.settings.logger.log('info', 'created a new WAL segment', { path: finalPath });
-  }
-
-  /**
-   * Keeps the making of the next segment in step with the filling of this one: begun at a quarter, done at three
-   * quarters. An idle log makes nothing.
-   */
-  private prepareFor(end: number): void {
-    const { segmentBytes, aheadBytes } = this.settings.fill;
-    const beyond = end - segmentBytes / 4;
-    if (this.isClosed) return;
-    const nowMs = this.world.clock.nowMs();
-    if (nowMs - this.fullMs < FULL_RETRY_MS) return;
-    if (this.tail.filler.isResting || this.ready?.tail.filler.isResting === true) {
-      this.fullMs = nowMs;
-      this.tail.filler.resume();
-      this.ready?.tail.filler.resume();
-    }
-    if (beyond <= 0) return;
-    if (this.prepared === null) this.prepareNext();
-    else if (this.ready !== null && aheadBytes > 0) this.ready.tail.filler.fillTo(2 * beyond);
-  }
-
-  private prepareNext(): void {
-    const path = temporaryPath(this.directory, this.tail.segment.sequence + 1);
-    this.prepared = prepareTail(this.world.disk, this.files, path, this.settings);
-    // Whoever needs it awaits the promise itself and learns of an error there.
-    this.prepared.then(
-      (ready) => {
-        this.ready = ready;
-      },
-      (error: unknown) => {
-        if (!hasCode(error, 'ENOSPC')) return;
-        // Who awaits it already fails; nobody else need.
-        this.prepared = null;
-        this.fullMs = this.world.clock.nowMs();
-        this.settings.fill.outOfSpace();
-      },
-    );
-  }
-
-  private async dropPrepared(): Promise<void> {
-    const prepared = await this.prepared?.catch(() => null);
-    if (prepared === undefined || prepared === null) return;
-    await prepared.tail.close();
-    await this.files.remove(prepared.path, prepared.lock);
   }
 
   private async purge(index: number): Promise<void> {
@@ -628,11 +546,6 @@ function sealingOf({ disk }: World): Sealing | null {
 
 function isEmptyState(state: HardState): boolean {
   return state.term === 0 && state.vote === U64_ZERO && state.commit === 0;
-}
-
-/** Where the segment with this sequence number is made ready. Two names, since the next but one may be begun early. */
-function temporaryPath(directory: string, sequence: number): string {
-  return joinPath(directory, `${sequence % 2}.tmp`);
 }
 
 function writeAt(file: DiskFile, bytes: Buffer, length: number, position: number): Promise<void> {

@@ -1,11 +1,18 @@
 /** One attack on one member, and what it does to others, to memory, to the metrics and to the log. */
-import { fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { TestServer } from '../../support/server.ts';
+import type { Places } from './apart.ts';
 import { type Bystander, quantile, type Waits } from './bystander.ts';
 import type { Attack } from './kinds.ts';
+import { startStandIn } from './stand-in.ts';
 import type { Target } from './weapons.ts';
+
+export interface CertificateFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
+}
 
 export interface Battlefield {
   readonly server: TestServer;
@@ -13,13 +20,17 @@ export interface Battlefield {
   /** An address without TLS, to read the metrics at. */
   readonly plain: string;
   readonly bystander: Bystander;
+  /** What the member shows over TLS. */
+  readonly certificate: CertificateFiles;
 }
+
+export type WaitsOfOthers = readonly [before: number, meanwhile: number, control: number];
 
 export interface BattleReport {
   readonly name: string;
-  /** The 99th percentiles of others' waits in ms: before and meanwhile. */
-  readonly putMs: readonly [number, number];
-  readonly readMs: readonly [number, number];
+  /** The 99th percentiles of others' waits in ms: before, meanwhile, and while somebody else is attacked (else NaN). */
+  readonly putMs: WaitsOfOthers;
+  readonly readMs: WaitsOfOthers;
   readonly requests: number;
   readonly failures: readonly string[];
   /** What the member's event loop took of a processor meanwhile, in per cent, and how long it stood ready for one. */
@@ -47,31 +58,58 @@ export interface BattleOptions {
   /** Where the attack has not shown in the metrics by then it goes on until it has, up to this long. */
   readonly attackMaxMs?: number;
   readonly size: number;
-  /** The command that runs another on a processor of its own. */
-  readonly apart?: readonly string[];
+  /** Where everybody runs. */
+  readonly places?: Places;
+  /**
+   * In between a stand-in is attacked in the same way, while the others go on asking the member; before it is the member's
+   * turn, so that the stand-in bears what the machine's first thousands of sockets take.
+   */
+  readonly withControl?: boolean;
+}
+
+/** An attacker at work, in a process of its own. */
+class Attacker {
+  private readonly child: ChildProcess;
+  private readonly ended: Promise<unknown>;
+
+  constructor(attack: Attack, target: Target, { size, places }: BattleOptions) {
+    this.child = fork(fileURLToPath(new URL('./attacker.ts', import.meta.url)), {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      ...(places === undefined ? {} : runBy([...places.attacker, process.execPath])),
+    });
+    this.ended = new Promise((resolve) => this.child.once('exit', resolve));
+    this.child.send({ attack: attack.name, target, size });
+  }
+
+  get pid(): number | undefined {
+    return this.child.pid;
+  }
+
+  async end(): Promise<void> {
+    this.child.send('stop');
+    const killer = setTimeout(() => this.child.kill('SIGKILL'), 5000);
+    await this.ended;
+    clearTimeout(killer);
+  }
 }
 
 export async function battle(field: Battlefield, attack: Attack, options: BattleOptions): Promise<BattleReport> {
   const { server, bystander, target } = field;
   await bystander.watch(options.restMs ?? 200);
   const before = await bystander.watch(options.quietMs);
+  const control = options.withControl === true ? await elsewhere(field, attack, options) : NOBODY;
   const countedBefore = await figures(field);
   const rssBefore = residentMiB(server.pid);
   let peak = rssBefore;
   const sampler = setInterval(() => {
     peak = Math.max(peak, residentMiB(server.pid));
   }, 100);
-  const attacker = fork(fileURLToPath(new URL('./attacker.ts', import.meta.url)), {
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    ...(options.apart === undefined ? {} : runBy([...options.apart, process.execPath])),
-  });
-  const ended = new Promise((resolve) => attacker.once('exit', resolve));
   let meanwhile: Waits;
   let during: Map<string, number>;
   let loop: readonly number[] = [];
   let attackerCpu = Number.NaN;
+  const attacker = new Attacker(attack, target, options);
   try {
-    attacker.send({ attack: attack.name, target, size: options.size });
     const started = performance.now();
     const spent = [cpuTime(server.pid), cpuTime(attacker.pid)] as const;
     meanwhile = await bystander.watch(options.attackMs);
@@ -85,10 +123,7 @@ export async function battle(field: Battlefield, attack: Attack, options: Battle
       during = await figures(field);
     }
   } finally {
-    attacker.send('stop');
-    const killer = setTimeout(() => attacker.kill('SIGKILL'), 5000);
-    await ended;
-    clearTimeout(killer);
+    await attacker.end();
     clearInterval(sampler);
   }
   const after = await figures(field);
@@ -96,10 +131,15 @@ export async function battle(field: Battlefield, attack: Attack, options: Battle
   for (const [label, count] of more(countedBefore, after)) {
     if (count > (counted.get(label) ?? 0)) counted.set(label, count);
   }
+  const each = (of: (waits: Waits) => Float64Array): WaitsOfOthers => [
+    quantile(of(before), 0.99),
+    quantile(of(meanwhile), 0.99),
+    quantile(of(control), 0.99),
+  ];
   return {
     name: attack.name,
-    putMs: [quantile(before.puts, 0.99), quantile(meanwhile.puts, 0.99)],
-    readMs: [quantile(before.reads, 0.99), quantile(meanwhile.reads, 0.99)],
+    putMs: each(({ puts }) => puts),
+    readMs: each(({ reads }) => reads),
     requests: meanwhile.puts.length + meanwhile.reads.length,
     failures: meanwhile.failures,
     loopCpu: loop[0] ?? Number.NaN,
@@ -109,6 +149,25 @@ export async function battle(field: Battlefield, attack: Attack, options: Battle
     counted,
     lines: server.logs.filter((line) => line.includes(target.from) && attack.countedAs.test(line)).length,
   };
+}
+
+const NOBODY: Waits = { puts: new Float64Array(), reads: new Float64Array(), failures: [] };
+
+/** The waits of others while the same attack is aimed at a stand-in in the member's place: the machine's share. */
+async function elsewhere(field: Battlefield, attack: Attack, options: BattleOptions): Promise<Waits> {
+  const { places, attackMs, restMs } = options;
+  places?.toMember();
+  const standIn = await startStandIn({ ...field.certificate, reads: attack.isBehindTls === true });
+  places?.toClients();
+  await field.bystander.watch(restMs ?? 200);
+  const attacker = new Attacker(attack, { ...field.target, port: standIn.port }, options);
+  try {
+    return await field.bystander.watch(attackMs);
+  } finally {
+    await attacker.end();
+    await standIn.end();
+    await field.bystander.watch(restMs ?? 200);
+  }
 }
 
 function runBy([execPath, ...execArgv]: readonly string[]): { execPath?: string; execArgv: string[] } {
@@ -126,8 +185,8 @@ export function joinReports(rounds: readonly BattleReport[]): BattleReport {
   }
   return {
     name: first.name,
-    putMs: [median(({ putMs }) => putMs[0]), median(({ putMs }) => putMs[1])],
-    readMs: [median(({ readMs }) => readMs[0]), median(({ readMs }) => readMs[1])],
+    putMs: [0, 1, 2].map((index) => median(({ putMs }) => putMs[index] as number)) as unknown as WaitsOfOthers,
+    readMs: [0, 1, 2].map((index) => median(({ readMs }) => readMs[index] as number)) as unknown as WaitsOfOthers,
     requests: rounds.reduce((sum, { requests }) => sum + requests, 0),
     failures: rounds.flatMap(({ failures }) => failures),
     loopCpu: median(({ loopCpu }) => loopCpu),

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { EtcdClient } from '@etsd/client';
 import { TestAuthorities } from '../../support/certificates.ts';
 import { freePort, startServer } from '../../support/server.ts';
-import type { Battlefield } from './battle.ts';
+import type { Battlefield, CertificateFiles } from './battle.ts';
 import { Bystander } from './bystander.ts';
 import { open, pause } from './weapons.ts';
 
@@ -23,12 +23,13 @@ export async function prepareField(options: {
   const { tls } = options;
   const port = await freePort();
   const plain = `http://127.0.0.1:${await freePort()}`;
+  const files = certificate();
   const url = `${tls ? 'https' : 'http'}://127.0.0.1:${port}`;
   const server = await startServer({
     product: 'etsd',
     flags: [
       ...['--listen-client-urls', `${url},${plain}`, '--advertise-client-urls', url],
-      ...(tls ? certificate() : []),
+      ...(tls ? ['--cert-file', files.certFile, '--key-file', files.keyFile] : []),
       ...(options.flags ?? []),
     ],
   });
@@ -37,16 +38,16 @@ export async function prepareField(options: {
   await filler.close();
   const target = { host: '127.0.0.1', port, tls, from: ATTACKER };
   const bystander = new Bystander(target, options.perSecond);
-  return { server, target, plain, bystander };
+  return { server, target, plain, bystander, certificate: files };
 }
 
 /** As members have them: of a curve that is quick to sign with, where etcd's made certificates are slow. */
-function certificate(): string[] {
+function certificate(): CertificateFiles {
   const files = new TestAuthorities(mkdtempSync(join(tmpdir(), 'etsd-attacks-')));
   process.once('exit', () => rmSync(files.folder, { recursive: true, force: true }));
   files.authority('ca');
   files.issue('ca', 'server');
-  return ['--cert-file', files.at('server.pem'), '--key-file', files.at('server.key')];
+  return { certFile: files.at('server.pem'), keyFile: files.at('server.key') };
 }
 
 /** A member that has been in service: what it does for those who connect is compiled, as it is after its first minute. */

@@ -10,6 +10,8 @@ export interface Attack {
   readonly countedAs: RegExp;
   /** Nothing about it is against the rules before it has lasted for long, so that a short one leaves no trace. */
   readonly isQuiet?: true;
+  /** It comes once a handshake is done. */
+  readonly isBehindTls?: true;
   /** `size`: connections for those attacks that are about their number. */
   readonly run: (target: Target, isOver: () => boolean, size: number) => Promise<void>;
 }
@@ -267,4 +269,7 @@ const HTTP: readonly Attack[] = [
   },
 ];
 
-export const ATTACKS: readonly Attack[] = [...TLS, ...HTTP];
+export const ATTACKS: readonly Attack[] = [
+  ...TLS,
+  ...HTTP.map((attack) => ({ ...attack, isBehindTls: true as const })),
+];

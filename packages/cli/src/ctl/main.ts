@@ -1,4 +1,5 @@
 import { EtcdError } from '@etsd/client';
+import { endNow, endWhenIdle } from '../ending.ts';
 import type { Program } from './command.ts';
 import { Context, failureOf, type Surroundings } from './context.ts';
 import { Failure, Silent } from './failure.ts';
@@ -54,11 +55,15 @@ export async function main(program: Program, words: readonly string[]): Promise<
   const { stderr, stdin, stdout } = process;
   // Whoever reads the output may have seen enough of it.
   stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
+    if (error.code === 'EPIPE') endNow(0);
     throw error;
   });
   const code = await run(program, words, { env: process.env, stdin, stdout, stderr });
-  process.exitCode = code;
-  // An input that was begun and not read to its end would keep the program alive.
-  stdout.write('', () => stderr.write('', () => process.exit(code)));
+  stdout.write('', () =>
+    stderr.write('', () => {
+      // One that was begun and not read to its end would keep the program alive.
+      stdin.destroy();
+      endWhenIdle(code);
+    }),
+  );
 }

@@ -3,6 +3,7 @@ import { errorChain, errorFrom, type Logger, OperatorError } from '@etsd/base';
 import type { World } from '@etsd/runtime';
 import { nodeWorld, readSecretFile, runSecretCommand } from '@etsd/runtime/node';
 import { ETSD_VERSION, LineLogger, type Member, MemberRemovedError, PROTOCOL_VERSION, runMember } from '@etsd/server';
+import { endNow } from '../ending.ts';
 import { type Arguments, parseArguments, UsageError } from './arguments.ts';
 import { CommandShell } from './command-shell.ts';
 import { etsdCompletion } from './completion.ts';
@@ -150,7 +151,7 @@ async function run(
  * and the exit status would be that of the crash.
  */
 function exitWhenIdle(backend: LmdbBackend | null, status: number): void {
-  const exit = (): never => process.exit(status);
+  const exit = (): never => endNow(status);
   if (backend === null) exit();
   setTimeout(exit, IDLE_WAIT_MS);
   void backend?.idle().then(() => setImmediate(exit));

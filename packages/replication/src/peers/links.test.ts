@@ -132,6 +132,19 @@ describe('links', () => {
     assert.deepEqual([leftHost.messages, rightHost.messages], [[], []]);
   });
 
+  it('tell of a removal though the connection breaks before all of it was said', async () => {
+    const alone = await station(1);
+    const host = new NotingHost();
+    const url = await oddPeer((_request, response) => {
+      response.writeHead(410, { 'X-Server-Version': '3.5.30', 'Content-Length': '100' });
+      response.flushHeaders();
+      response.write('removed', () => response.destroy());
+    });
+    alone.open(host);
+    alone.transport.addPeer(u64FromNumber(2), [url]);
+    await until('the removal', () => host.removals === 1);
+  });
+
   it('of acknowledgements of one turn the last goes out, rejections all', async () => {
     const [left, right, , rightHost] = await pair();
     await until('both active', () => bothActive(left, right));

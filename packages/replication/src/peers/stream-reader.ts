@@ -19,6 +19,9 @@ import type { PeerAddress } from './peer-urls.ts';
 /** Streams of these kinds exist since this version. */
 const STREAMS_SINCE = versionOrder('2.1.0');
 
+/** The status that says that the asking member was removed. */
+const GONE = 410;
+
 /** Of a refusal's body so much is read. */
 const REFUSAL_BYTES_MAX = 4096;
 
@@ -211,6 +214,10 @@ class Attempt implements AnswerReceiver {
     } else if (status === 200) {
       this.isListening = true;
       this.reader.connected();
+    } else if (status === GONE) {
+      // Nothing behind the head could say more; a connection that breaks before its end must not hide it.
+      this.reader.peer.removedByPeer();
+      this.giveUp('the member has been permanently removed from the cluster');
     }
   }
 
@@ -240,10 +247,6 @@ class Attempt implements AnswerReceiver {
 
   private explainRefusal(): string {
     const text = this.refusal.trim();
-    if (this.status === 410) {
-      this.reader.peer.removedByPeer();
-      return 'the member has been permanently removed from the cluster';
-    }
     if (this.status === 412 && (text === INCOMPATIBLE_VERSION || text === CLUSTER_MISMATCH)) return text;
     return `unexpected http status ${this.status}: ${text}`;
   }

@@ -2,7 +2,8 @@ import { silentLogger, type U64 } from '@etsd/base';
 import { Message, MessageType, type RaftSnapshot } from '@etsd/proto';
 import { emptyState, type StoredState } from '@etsd/raft';
 import { foundingEntry, type IdentifiedMember, identify } from '../membership.ts';
-import { ReplicationNode, type ReplicationOptions } from '../node.ts';
+import { ReplicationNode } from '../node.ts';
+import type { ReplicationOptions } from '../options.ts';
 import { fixedRandom, ManualTime, MemoryLog, RecordingApplier, RecordingWaiter } from './fakes.ts';
 
 /** One member of a group. */

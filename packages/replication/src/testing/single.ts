@@ -1,7 +1,8 @@
 import { silentLogger } from '@etsd/base';
 import { emptyState, type StoredState } from '@etsd/raft';
 import { foundingEntry, identify } from '../membership.ts';
-import { ReplicationNode, type ReplicationOptions } from '../node.ts';
+import { ReplicationNode } from '../node.ts';
+import type { ReplicationOptions } from '../options.ts';
 import { fixedRandom, ManualTime, MemoryLog, RecordingApplier, RecordingWaiter } from './fakes.ts';
 
 export const MEMBERS = identify([{ name: 'one', peerUrls: ['http://127.0.0.1:23801'] }], 'tok-1');

@@ -8,11 +8,14 @@ export function parseTimeout(text: string): number {
   return Number(match[1]) * (UNIT_MS[match[2] as string] as number);
 }
 
+/** Of a unit: what a difference of two moments is off by must not be rounded up to another number. */
+const ROUNDING = 1e-6;
+
 /** A duration as `grpc-timeout`: rounded up, in the finest unit whose number has eight digits at most. */
 export function formatTimeout(ms: number): string {
   if (ms <= 0) return '0n';
   for (const unit of ['n', 'u', 'm', 'S', 'M']) {
-    const count = Math.ceil(ms / (UNIT_MS[unit] as number));
+    const count = Math.ceil(ms / (UNIT_MS[unit] as number) - ROUNDING);
     if (count < 1e8) return `${count}${unit}`;
   }
   return `${Math.min(Math.ceil(ms / 3_600_000), 99_999_999)}H`;

@@ -112,6 +112,7 @@ describe('grpc-timeout', () => {
       assert.ok(parseTimeout(text) <= ms * 1.001 + 0.001);
     }
     assert.equal(formatTimeout(-5), '0n');
+    assert.equal(formatTimeout(7000.274 + 1500 - 7000.274), '1500000u', 'as asked for, not as two moments differ');
     assert.equal(formatTimeout(1e15), '99999999H');
   });
 });

@@ -41,9 +41,11 @@ const CROWD = 16;
 const RENEW_MS = 50;
 /** Where all who wait have had as many as they may, they are looked at again after this long. */
 const PACE_MS = 10;
-/** Connections of one address that are listened to before their hello, and its time where others wait for a place. */
-const HELLOS_OF_ONE_ADDRESS = 64;
+/** Connections of one address that are listened to before their handshake, and a hello's time where others wait for a place. */
+const HELLOS_OF_ONE_ADDRESS = 32;
 const HELLO_CROWDED_MS = 1000;
+/** Of those that have taken too long so many are refused in one turn of the event loop: each takes as long as a put. */
+const REFUSED_AT_ONCE = 8;
 /**
  * Of one address so many seconds' worth of its pace are under way: a handshake that takes longer holds up the next of its
  * address, until it gives way after standing still for so long.
@@ -211,7 +213,7 @@ export class HandshakeGate implements HandshakeCounts {
   }
 
   private enqueue(entry: Pending): void {
-    this.hellos.leave(entry.address, entry, performance.now());
+    this.hellos.spoke(entry.address, entry);
     let queue = this.queues.get(entry.address);
     if (queue === undefined) {
       queue = new RingQueue<Pending>(2);
@@ -361,6 +363,7 @@ export class HandshakeGate implements HandshakeCounts {
     this.underWay++;
     this.underWayOf.set(entry.address, (this.underWayOf.get(entry.address) ?? 0) + 1);
     this.pace.began(entry.address, entry.sinceMs);
+    this.hellos.leave(entry.address, entry, entry.sinceMs);
     raw.removeAllListeners('readable');
     raw.setNoDelay(true);
     raw.unshift(entry.hello[0] as Buffer);
@@ -452,19 +455,27 @@ export class HandshakeGate implements HandshakeCounts {
   }
 
   private sweep(): void {
-    const beforeMs = performance.now() - this.limits.timeoutMs;
-    for (const entry of this.all) {
-      // Whoever waits for a turn is held up by us.
-      if (entry.sinceMs < beforeMs && entry.isHeard && (entry.isUnderWay || !this.isQueued(entry)))
-        this.refuse(entry, 'timeout', TIMEOUT);
-    }
-    for (const entry of this.hellos.overdue(performance.now())) this.refuse(entry, 'timeout', TIMEOUT);
+    this.refuseLate();
     this.pace.sweep(performance.now());
     this.pump();
     if (this.all.size > 0 || this.sweeper === null) return;
     clearInterval(this.sweeper);
     this.sweeper = null;
   }
+
+  private readonly refuseLate = (): void => {
+    const nowMs = performance.now();
+    const late = this.hellos.overdue(nowMs);
+    for (const entry of this.all) {
+      // Whoever waits for a turn is held up by us.
+      if (entry.sinceMs < nowMs - this.limits.timeoutMs && entry.isHeard && (entry.isUnderWay || !this.isQueued(entry)))
+        late.push(entry);
+    }
+    for (const entry of late.slice(0, REFUSED_AT_ONCE)) {
+      if (!entry.isGone) this.refuse(entry, 'timeout', TIMEOUT);
+    }
+    if (late.length > REFUSED_AT_ONCE) setImmediate(this.refuseLate);
+  };
 
   private isQueued(entry: Pending): boolean {
     const hello = entry.hello[0];

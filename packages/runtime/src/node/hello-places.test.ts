@@ -15,7 +15,7 @@ function setUp(): { places: HelloPlaces<number>; begun: number[]; gone: Set<numb
   return { places: new HelloPlaces<number>(parts), begun, gone };
 }
 
-test('so many of an address at a time, the next when one has spoken or left, and others by themselves', () => {
+test('so many of an address at a time, the next when one is begun with or left, and others by themselves', () => {
   const { places, begun, gone } = setUp();
   for (let entry = 0; entry < 6; entry++) places.add('a', entry, 0);
   places.add('b', 100, 0);
@@ -37,4 +37,16 @@ test('who is silent gives way where others wait, and only then', () => {
   assert.deepEqual(places.overdue(5000), [0], 'one waits, one gives way');
   places.leave('a', 0, 5000);
   assert.deepEqual(places.overdue(5000), []);
+});
+
+test('who has spoken keeps its place until its turn, and does not give way', () => {
+  const { places, begun } = setUp();
+  for (let entry = 0; entry < 5; entry++) places.add('a', entry, 0);
+  for (let entry = 0; entry < 3; entry++) places.spoke('a', entry);
+  places.spoke('a', 3);
+  assert.deepEqual(begun, [0, 1, 2], 'nobody else is listened to');
+  assert.deepEqual(places.overdue(60_000), []);
+  places.leave('a', 1, 10);
+  assert.deepEqual(begun, [0, 1, 2, 3]);
+  assert.deepEqual(places.overdue(5000), [3]);
 });

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { RingQueue } from '@etsd/base';
 import type { Talk, TalkListener, Workers } from '../workers.ts';
@@ -120,6 +121,7 @@ class TalkingThread implements Talk {
 }
 
 export class NodeWorkers implements Workers {
+  readonly processors = availableParallelism();
   private threads: Thread[] = [];
   private readonly talks = new Set<TalkingThread>();
   private readonly waiting = new RingQueue<Job>();

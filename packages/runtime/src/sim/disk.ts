@@ -206,10 +206,13 @@ class SimFile implements DiskFile {
     const fails = prng.chance(faults.writeErrorRate) || (this.durable && prng.chance(faults.syncErrorRate));
     if (!fails || prng.chance(0.5)) this.node.change(change);
     this.node.modifiedMs = this.disk.nowMs;
+    const { lostSyncs } = this.node;
     this.disk.later(() => {
-      if (fails) {
+      // A sync that failed meanwhile, through whatever descriptor, has failed for this write as well.
+      const isDropped = this.durable && this.node.lostSyncs > lostSyncs;
+      if (fails || isDropped) {
         medium.failed('write error');
-        if (this.durable) this.node.dropChanges(prng);
+        if (this.durable && fails) this.node.dropChanges(prng);
         done(diskError('EIO', `i/o error, '${this.path}'`));
         return;
       }

@@ -132,6 +132,24 @@ test('a full disk, a failing one and one that stands still are told apart', asyn
     assert.equal(simulation.counts.get(`disk.${name}`), 1);
 });
 
+test('a sync that fails takes the durable writes with it that are under way through another descriptor', async () => {
+  const { simulation, machine, file } = await withFile(1, 4096);
+  const { diskFaults, world } = machine;
+  const durable = await simulation.runToEnd(world.disk.open(PATH, 'write', { durable: true }));
+  const slow = { latencyMinMs: 10, latencyMaxMs: 10, syncErrorRate: 0 };
+  const outcomes = async (): Promise<string[]> => {
+    Object.assign(diskFaults, { ...slow, latencyMinMs: 1, latencyMaxMs: 1, syncErrorRate: 1 });
+    const syncing = sync(file);
+    Object.assign(diskFaults, slow);
+    const results = await Promise.allSettled([syncing, write(durable, Buffer.alloc(512, 2), 0)]);
+    return results.map(({ status }) => status);
+  };
+  assert.deepEqual(await simulation.runToEnd(outcomes()), ['rejected', 'rejected']);
+  await simulation.runToEnd(write(durable, Buffer.alloc(512, 3), 0));
+  machine.crash();
+  assert.equal(machine.medium.peek(PATH)[0], 3, 'a later one is durable when it says so');
+});
+
 test('messages are lost, come twice and overtake each other; a cut link loses all, a clogged one keeps them', async () => {
   const universe = new SimUniverse(8);
   const { simulation, lan } = universe;

@@ -139,6 +139,8 @@ export class FileNode {
   changes: FileChange[] = [];
   holder: Life | null = null;
   modifiedMs = 0;
+  /** How often a sync has failed, and with it whatever was being made durable. */
+  lostSyncs = 0;
 
   change(change: FileChange): void {
     applyChange(this.current, change);
@@ -174,6 +176,7 @@ export class FileNode {
   dropChanges(prng: Prng): void {
     for (const change of this.changes) if (prng.chance(0.5)) applyChange(this.durable, change);
     this.changes = [];
+    this.lostSyncs++;
   }
 
   crash(prng: Prng, faults: DiskFaults, counts: FaultCounts): void {

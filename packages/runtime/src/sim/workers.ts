@@ -6,6 +6,7 @@ const WORK_MS = 5;
 
 /** Does the work here, and lets simulated time pass for it. */
 export class SimWorkers implements Workers {
+  readonly processors = 2;
   private readonly simulation: Simulation;
   private readonly life: Life;
 

@@ -67,8 +67,14 @@ interface Answer {
   header: ResponseHeader | null;
 }
 
-export function registerAuth(context: MemberContext, passwords: Passwords, logins: LoginGuard | null = null): void {
-  const service = new AuthService(context, passwords, logins);
+/** `processors`: how many the machine has; logins are paced by them. */
+export function registerAuth(
+  context: MemberContext,
+  passwords: Passwords,
+  logins: LoginGuard | null = null,
+  processors = 2,
+): void {
+  const service = new AuthService(context, passwords, logins, processors);
   service.plain('AuthEnable', RaftRequestField.AuthEnable, AuthEnableRequest, AuthEnableResponse);
   service.plain('AuthDisable', RaftRequestField.AuthDisable, AuthDisableRequest, AuthDisableResponse);
   service.plain('AuthStatus', RaftRequestField.AuthStatus, AuthStatusRequest, AuthStatusResponse);
@@ -137,11 +143,11 @@ class AuthService {
   private readonly logins: LoginGuard | null;
   private readonly pace: LoginPace;
 
-  constructor(context: MemberContext, passwords: Passwords, logins: LoginGuard | null) {
+  constructor(context: MemberContext, passwords: Passwords, logins: LoginGuard | null, processors: number) {
     this.context = context;
     this.logins = logins;
     this.passwords = passwords;
-    this.pace = new LoginPace(context.world);
+    this.pace = new LoginPace(context.world, processors);
     context.replication.accompanyWrites(() => this.pace.ride());
   }
 

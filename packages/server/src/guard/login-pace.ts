@@ -4,7 +4,7 @@
  * logins ride in their writes, a few in each, so that no write waits for a sync that only logins needed; else they go in
  * groups, a group now and then, all of it in one sync.
  *
- *     add ─▶ waiting ─┬─ others write: a few of them in each of their writes, 1,600 a second
+ *     add ─▶ waiting ─┬─ others write: a few of them in each of their writes, 450 a second for each processor
  *                     └─ nobody writes: a group every eight milliseconds
  */
 import { RingQueue } from '@etsd/base';
@@ -14,8 +14,14 @@ import type { ApiWorld, TimerHandle } from '../context.ts';
 const GROUP = 16;
 /** … and the time from one group to the next, in milliseconds: two thousand logins a second. */
 const GROUP_EVERY_MS = 8;
-/** Logins a millisecond while others write. What was not used is kept up to a group's worth. */
-const RIDERS_PER_MS = 1.6;
+/**
+ * Logins a millisecond while others write, for each processor: some 25 times what bcrypt allows those who hash at every
+ * login, and little enough that others hardly notice (measured: docs/security.md). What was not used is kept up to a group's
+ * worth.
+ */
+const RIDERS_PER_MS_AND_PROCESSOR = 0.45;
+/** However many processors there are, the event loop is one. */
+const RIDERS_PER_MS_MAX = 1.8;
 /** Nobody writes if there was no write for so long. */
 const ALONE_MS = 20;
 
@@ -28,6 +34,7 @@ export interface PacedLogin {
 
 export class LoginPace {
   private readonly world: ApiWorld;
+  private readonly ridersPerMs: number;
   private readonly waiting = new RingQueue<PacedLogin>();
   private underWay = 0;
   /** When the last group began, or up to when riders are accounted for; and how many more may join the group. */
@@ -39,8 +46,9 @@ export class LoginPace {
   private writtenMs = Number.NEGATIVE_INFINITY;
   private timer: TimerHandle | null = null;
 
-  constructor(world: ApiWorld) {
+  constructor(world: ApiWorld, processors: number) {
     this.world = world;
+    this.ridersPerMs = Math.min(RIDERS_PER_MS_MAX, RIDERS_PER_MS_AND_PROCESSOR * processors);
   }
 
   /** Begins the login at once, or in its turn. Whoever began says `ended`. */
@@ -64,9 +72,9 @@ export class LoginPace {
     const nowMs = this.world.clock.nowMs();
     this.writtenMs = nowMs;
     if (this.waiting.length === 0) return;
-    const sinceMs = Math.max(this.groupMs, nowMs - GROUP / RIDERS_PER_MS);
-    const begun = this.begin(Math.floor((nowMs - sinceMs) * RIDERS_PER_MS));
-    this.groupMs = sinceMs + begun / RIDERS_PER_MS;
+    const sinceMs = Math.max(this.groupMs, nowMs - GROUP / this.ridersPerMs);
+    const begun = this.begin(Math.floor((nowMs - sinceMs) * this.ridersPerMs));
+    this.groupMs = sinceMs + begun / this.ridersPerMs;
   }
 
   private pump(): void {

@@ -4,18 +4,22 @@ import { PIECE_BYTES } from '../api/snapshot.ts';
 /** While others are busy: bytes of a piece, and the time it is given in milliseconds. A tenth of what can be sent. */
 const BUSY_PIECE_BYTES = 64 * 1024;
 const BUSY_PIECE_MS = 2;
+/** What was missed, in milliseconds, is made up for as far as this. */
+const BEHIND_MAX_MS = 10;
 
 /** Resolves when it is time for a piece, with its bytes at most. */
 export type Pace = () => Promise<number>;
 
 /** As fast as the receiver takes it while nobody is busy, and no faster than others can bear while somebody is. */
 export function pacer({ clock, timers }: Pick<World, 'clock' | 'timers'>, isBusy: () => boolean): Pace {
-  let lastMs = Number.NEGATIVE_INFINITY;
+  let dueMs = Number.NEGATIVE_INFINITY;
   return async () => {
     if (!isBusy()) return PIECE_BYTES;
-    const waitMs = lastMs + BUSY_PIECE_MS - clock.nowMs();
-    if (waitMs > 0) await new Promise<void>((resolve) => void timers.after(waitMs, resolve));
-    lastMs = clock.nowMs();
+    // Timers count from the beginning of the turn in which they are set, in whole milliseconds: they may be early.
+    for (let waitMs = dueMs - clock.nowMs(); waitMs > 0; waitMs = dueMs - clock.nowMs()) {
+      await new Promise<void>((resolve) => void timers.after(Math.ceil(waitMs), resolve));
+    }
+    dueMs = Math.max(dueMs, clock.nowMs() - BEHIND_MAX_MS) + BUSY_PIECE_MS;
     return BUSY_PIECE_BYTES;
   };
 }

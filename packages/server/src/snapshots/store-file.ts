@@ -2,7 +2,7 @@
  * The store as a bbolt file, in both directions. The buckets are etcd's, with etcd's keys and values; what lies in our
  * backend is the same already, so records only change their container.
  */
-import { type Backend, type BackendReader, BUCKETS, type Bucket } from '@etsd/backend';
+import { type Backend, type BackendReader, BUCKETS, type Bucket, type RecordCursor } from '@etsd/backend';
 import { CorruptionError, OperatorError } from '@etsd/base';
 import { type BoltFile, type BoltPlace, BoltWriter, checkBoltFile } from '@etsd/boltfile';
 import { isRevisionKey, isTombstoneKey } from '@etsd/mvcc';
@@ -50,7 +50,11 @@ export async function writeStoreToBolt(
   try {
     for (const bucket of BUCKETS) {
       writer.beginBucket(bucket);
-      const copy = new BucketCopy(source, bucket, writer, sliceBytes);
+      const cursor = source.cursor?.(bucket);
+      const copy =
+        cursor === undefined
+          ? new BucketCopy(source, bucket, writer, sliceBytes)
+          : new CursorCopy(cursor, writer, sliceBytes);
       while (!copy.slice()) {
         if (writer.isBacklogged) await writer.drain();
         await pause();
@@ -87,7 +91,7 @@ class BucketCopy {
   slice(): boolean {
     const { from } = this;
     this.bytesMax = this.sliceBytes();
-    this.recordsMax = Math.ceil((SLICE_RECORDS * this.bytesMax) / SLICE_BYTES);
+    this.recordsMax = recordsIn(this.bytesMax);
     this.from = null;
     this.records = 0;
     this.bytes = 0;
@@ -105,6 +109,38 @@ class BucketCopy {
     this.bytes += key.length + value.length;
     return true;
   };
+}
+
+/** The same with a cursor. */
+class CursorCopy {
+  private readonly cursor: RecordCursor;
+  private readonly writer: BoltWriter;
+  private readonly sliceBytes: () => number;
+
+  constructor(cursor: RecordCursor, writer: BoltWriter, sliceBytes: () => number) {
+    this.cursor = cursor;
+    this.writer = writer;
+    this.sliceBytes = sliceBytes;
+  }
+
+  /** True once nothing is left. */
+  slice(): boolean {
+    const { cursor, writer } = this;
+    const bytesMax = this.sliceBytes();
+    const recordsMax = recordsIn(bytesMax);
+    let bytes = 0;
+    for (let records = 0; records < recordsMax && bytes < bytesMax; records++) {
+      if (!cursor.next()) return true;
+      writer.addPlace(cursor);
+      bytes += cursor.keyEnd - cursor.keyStart + cursor.valueEnd - cursor.valueStart;
+    }
+    return false;
+  }
+}
+
+/** What may be moved at once of records that are small. */
+function recordsIn(bytes: number): number {
+  return Math.ceil((SLICE_RECORDS * bytes) / SLICE_BYTES);
 }
 
 /**

@@ -9,6 +9,8 @@ export interface Evaluation {
   readonly changes: readonly Change[];
 }
 
+const NOTHING: readonly Change[] = [];
+
 function holds(compare: Compare, kv: KeyRecord | null): boolean {
   // A key that is not there has no value that could be compared; its numbers are 0.
   if (kv === null && compare.target === 'value') return false;
@@ -29,7 +31,8 @@ function holds(compare: Compare, kv: KeyRecord | null): boolean {
 class View {
   private readonly log: RevisionLog;
   private readonly base: number;
-  readonly changed = new Map<string, KeyRecord | null>();
+  /** Most operations only read. */
+  private changed: Map<string, KeyRecord | null> | null = null;
 
   constructor(log: RevisionLog, base: number) {
     this.log = log;
@@ -37,21 +40,38 @@ class View {
   }
 
   get(key: string): KeyRecord | null {
-    const changed = this.changed.get(key);
+    const changed = this.changed?.get(key);
     return changed === undefined ? this.log.at(key, this.base) : changed;
   }
 
-  range(key: string, end: string, revision: number): KeyRecord[] {
-    if (revision !== 0) return this.list(this.log.keysIn(key, end), (name) => this.log.at(name, revision));
-    const names = this.log.keysIn(key, end);
-    for (const name of this.changed.keys()) if (covers(key, end, name) && !names.includes(name)) names.push(name);
-    return this.list(names.sort(), (name) => this.get(name));
+  set(key: string, kv: KeyRecord | null): void {
+    this.changed ??= new Map();
+    this.changed.set(key, kv);
   }
 
-  private list(names: readonly string[], read: (name: string) => KeyRecord | null): KeyRecord[] {
+  get changes(): readonly Change[] {
+    if (this.changed === null) return NOTHING;
+    const changes: Change[] = [];
+    for (const [key, kv] of this.changed) changes.push({ key, kv });
+    return changes;
+  }
+
+  range(key: string, end: string, revision: number): KeyRecord[] {
+    const known = this.log.keysIn(key, end);
+    if (revision !== 0) return this.asOf(known, revision);
+    if (this.changed === null) return this.asOf(known, this.base);
+    const names = [...known];
+    for (const name of this.changed.keys()) if (covers(key, end, name) && !names.includes(name)) names.push(name);
+    return names
+      .sort()
+      .map((name) => this.get(name))
+      .filter((kv) => kv !== null);
+  }
+
+  private asOf(names: readonly string[], revision: number): KeyRecord[] {
     const found: KeyRecord[] = [];
     for (const name of names) {
-      const kv = read(name);
+      const kv = this.log.at(name, revision);
       if (kv !== null) found.push(kv);
     }
     return found;
@@ -65,11 +85,11 @@ function runStep(step: Step, view: View, revision: number): StepResult {
   }
   if (step.do === 'delete') {
     const found = view.range(step.key, step.end, 0);
-    for (const kv of found) view.changed.set(kv.key, null);
+    for (const kv of found) view.set(kv.key, null);
     return { kvs: [], count: 0, deleted: found.length };
   }
   const before = view.get(step.key);
-  view.changed.set(step.key, {
+  view.set(step.key, {
     key: step.key,
     value: step.value,
     create: before === null ? revision : before.create,
@@ -86,9 +106,7 @@ export function evaluate(operation: KvOperation, log: RevisionLog, base: number)
   const succeeded = operation.compares.every((compare) => holds(compare, view.get(compare.key)));
   const steps = succeeded ? operation.success : operation.failure;
   const results = steps.map((step) => runStep(step, view, base + 1));
-  const changes: Change[] = [];
-  for (const [key, kv] of view.changed) changes.push({ key, kv });
-  return { succeeded, results, changes };
+  return { succeeded, results, changes: view.changes };
 }
 
 /** Whether the answers name a change: then the operation has a revision of its own. */
@@ -103,11 +121,19 @@ export function differenceOf(expected: StepResult, actual: StepResult | undefine
   if (actual.deleted !== expected.deleted) return `deleted ${actual.deleted} keys, expected ${expected.deleted}`;
   if (actual.count !== expected.count) return `counted ${actual.count} keys, expected ${expected.count}`;
   if (actual.kvs.length !== expected.kvs.length) return `${actual.kvs.length} keys, expected ${expected.kvs.length}`;
-  for (const [index, kv] of expected.kvs.entries()) {
+  for (let index = 0; index < expected.kvs.length; index++) {
+    const kv = expected.kvs[index] as KeyRecord;
     const other = actual.kvs[index] as KeyRecord;
     if (!sameKey(kv, other)) return `read ${JSON.stringify(other)}, expected ${JSON.stringify(kv)}`;
   }
   return null;
+}
+
+/** Whether an operation names every one of these keys in some step that deletes: no other can have deleted them. */
+export function mayDelete({ success, failure }: KvOperation, changes: readonly Change[]): boolean {
+  const deletes = (steps: readonly Step[], name: string): boolean =>
+    steps.some((step) => step.do === 'delete' && covers(step.key, step.end, name));
+  return changes.every(({ key }) => deletes(success, key) || deletes(failure, key));
 }
 
 /** Whether two sets of changes are the same, in any order. */

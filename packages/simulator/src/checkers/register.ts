@@ -56,9 +56,10 @@ export function checkRegisters(operations: readonly KvOperation[]): Violation[] 
     histories.set(key, { touches: [], unanswered: new Map(), deletes: [], seenAt: new Map() });
   }
   const values = new Map<string, number>();
+  const ranges = new Ranges(histories);
   for (const operation of operations) {
     if (operation.serializable || operation.outcome === 'failed') continue;
-    project(operation, histories, values);
+    project(operation, ranges, values);
   }
   const violations: Violation[] = [];
   for (const [key, history] of histories) {
@@ -85,29 +86,42 @@ function numberOf(values: Map<string, number>, value: string): number {
 }
 
 /** What an operation says about each key it touches. */
-function project(operation: KvOperation, histories: Map<string, KeyHistory>, values: Map<string, number>): void {
+function project(operation: KvOperation, ranges: Ranges, values: Map<string, number>): void {
   const answered = operation.outcome === 'ok';
   const branches = answered
     ? [operation.succeeded ? operation.success : operation.failure]
     : [operation.success, operation.failure];
   for (const steps of branches) {
     for (const [index, step] of steps.entries()) {
-      for (const [key, history] of concerned(step, histories)) {
+      for (const [key, history] of ranges.concerned(step)) {
         projectStep(operation, step, index, key, history, values);
       }
     }
   }
 }
 
-function concerned(step: Step, histories: Map<string, KeyHistory>): Iterable<[string, KeyHistory]> {
-  if (step.do === 'put' || step.end === '') return one(step.key, histories);
-  const { key, end } = step;
-  return [...histories].filter(([name]) => covers(key, end, name));
-}
+type NamedHistory = readonly [key: string, history: KeyHistory];
 
-function one(key: string, histories: Map<string, KeyHistory>): [string, KeyHistory][] {
-  const history = histories.get(key);
-  return history === undefined ? [] : [[key, history]];
+/** Which keys a step is about; the same few ranges come again and again. */
+class Ranges {
+  private readonly histories: ReadonlyMap<string, KeyHistory>;
+  private readonly known = new Map<string, readonly NamedHistory[]>();
+
+  constructor(histories: ReadonlyMap<string, KeyHistory>) {
+    this.histories = histories;
+  }
+
+  concerned(step: Step): readonly NamedHistory[] {
+    const { key } = step;
+    const end = step.do === 'put' ? '' : step.end;
+    const range = `${key}\0${end}`;
+    let found = this.known.get(range);
+    if (found === undefined) {
+      found = [...this.histories].filter(([name]) => covers(key, end, name));
+      this.known.set(range, found);
+    }
+    return found;
+  }
 }
 
 function projectStep(

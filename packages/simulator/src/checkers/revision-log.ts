@@ -18,6 +18,8 @@ export class RevisionLog {
   private readonly revisions = new Map<number, readonly Change[]>();
   private readonly keys = new Map<string, { readonly mods: number[]; readonly kvs: (KeyRecord | null)[] }>();
   private ordered: string[] = [];
+  /** Of `ordered`, by range: the same few ranges are asked for again and again. */
+  private readonly ranges = new Map<string, readonly string[]>();
   /** The newest revision; 1 while there is none. */
   last = 1;
 
@@ -70,10 +72,22 @@ export class RevisionLog {
   }
 
   /** All names a range covers of those that ever were keys, ascending. */
-  keysIn(key: string, end: string): string[] {
-    if (this.ordered.length !== this.keys.size) this.ordered = [...this.keys.keys()].sort();
-    if (end === '') return this.keys.has(key) ? [key] : [];
-    return this.ordered.filter((name) => covers(key, end, name));
+  keysIn(key: string, end: string): readonly string[] {
+    if (this.ordered.length !== this.keys.size) {
+      this.ordered = [...this.keys.keys()].sort();
+      this.ranges.clear();
+    }
+    const range = `${key}\0${end}`;
+    let names = this.ranges.get(range);
+    if (names === undefined) {
+      names = end === '' ? this.only(key) : this.ordered.filter((name) => covers(key, end, name));
+      this.ranges.set(range, names);
+    }
+    return names;
+  }
+
+  private only(key: string): string[] {
+    return this.keys.has(key) ? [key] : [];
   }
 
   /** The keys that a lease holds as of a revision. */

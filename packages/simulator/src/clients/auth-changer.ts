@@ -29,6 +29,15 @@ export class AuthChanger extends Chore {
   private password = 'p0';
   private others = 0;
 
+  /** In peace everybody waits for this one. */
+  protected override pauseMs(): number {
+    return this.isOn && this.shared.cluster.net.isCalm ? RETRY_MS : super.pauseMs();
+  }
+
+  protected override pause(ms: number): Promise<void> {
+    return this.shared.pause(this.client.world.timers, ms, true);
+  }
+
   override async run(): Promise<void> {
     await super.run();
     this.client.close();

@@ -35,7 +35,7 @@ export abstract class Chore extends Worker {
 
   protected override async step(): Promise<boolean> {
     this.move();
-    await this.client.sleep(this.prng.float() * this.meanMs);
+    await this.pause(this.prng.float() * this.pauseMs());
     return this.shared.isOver ? true : await this.work();
   }
 

@@ -1,4 +1,5 @@
 import type { Prng } from '@etsd/base';
+import type { Timers } from '@etsd/runtime';
 import type { HistoryRecord } from '../checkers/history.ts';
 import type { SimCluster } from '../cluster/cluster.ts';
 import type { SimMember } from '../cluster/member.ts';
@@ -23,7 +24,10 @@ export class Shared {
   writes = 0;
   /** Locks and elections that somebody was told are its own. */
   tenures = 0;
+  /** Nobody begins anything any more. Set by `end`. */
   isOver = false;
+  /** What ends the pauses that clients are in, and whether it is peace that ends them or only the end of the run. */
+  private readonly pauses = new Map<() => void, boolean>();
   /** Who the clients say they are; null while nobody asks. */
   credentials: Credentials | null = null;
   /** Authentication is on, or is being turned on or off. */
@@ -39,6 +43,34 @@ export class Shared {
 
   unique(): number {
     return ++this.counter;
+  }
+
+  /**
+   * Waits for so long, but not beyond the end of the run: then there is nothing to pause for, and everybody would wait for
+   * the longest pause. One that is `untilPeace` is no longer than the torment either.
+   */
+  pause(timers: Timers, ms: number, untilPeace: boolean): Promise<void> {
+    if (this.isOver) return Promise.resolve();
+    return new Promise((resolve) => {
+      const end = (): void => {
+        this.pauses.delete(end);
+        timer.cancel();
+        resolve();
+      };
+      const timer = timers.after(ms, end);
+      this.pauses.set(end, untilPeace);
+    });
+  }
+
+  /** The torment is over. */
+  calm(): void {
+    for (const [end, untilPeace] of [...this.pauses]) if (untilPeace) end();
+  }
+
+  /** The run is over. */
+  end(): void {
+    this.isOver = true;
+    for (const end of [...this.pauses.keys()]) end();
   }
 
   /** A member that can be asked something. */

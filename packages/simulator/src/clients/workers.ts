@@ -39,9 +39,14 @@ export abstract class Worker {
     while (!this.shared.isOver) {
       const isFine = await this.step();
       if (!isFine && this.prng.chance(0.7)) this.move();
-      await this.client.sleep(this.prng.float() * 2 * Math.max(this.pauseMs(), isFine ? 0 : REFUSED_PAUSE_MS));
+      await this.pause(this.prng.float() * 2 * Math.max(this.pauseMs(), isFine ? 0 : REFUSED_PAUSE_MS));
     }
     this.client.close();
+  }
+
+  /** Does nothing for so long, or until there is nothing left to do. */
+  protected pause(ms: number): Promise<void> {
+    return this.shared.pause(this.client.world.timers, ms, false);
   }
 
   protected abstract pauseMs(): number;

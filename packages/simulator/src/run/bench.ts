@@ -17,6 +17,8 @@ export interface BenchOptions {
   readonly seconds: number;
   /** Each seed is run so often before it counts: the first time tells how much load it needs, all of them warm the process. */
   readonly warmUps: number;
+  /** What is not drawn, beside the number of members and how many requests are under way. */
+  readonly plan?: Partial<Plan>;
   readonly print: (line: string) => void;
 }
 
@@ -40,8 +42,8 @@ export interface BenchResult {
  * and what the whole run costs with its peace, which is as long again, and with the judging of its history; both with the
  * collector of garbage and the compiler on their threads.
  */
-export async function bench({ seeds, seconds, warmUps, print }: BenchOptions): Promise<BenchResult> {
-  const loads = seeds.map((seed) => new Load(seed, seconds));
+export async function bench({ seeds, seconds, warmUps, plan = {}, print }: BenchOptions): Promise<BenchResult> {
+  const loads = seeds.map((seed) => new Load(seed, seconds, plan));
   for (let round = 0; round < warmUps; round++) for (const load of loads) await load.tryOut();
   const total = {
     runs: 0,
@@ -52,13 +54,13 @@ export async function bench({ seeds, seconds, warmUps, print }: BenchOptions): P
     answers: 0,
     faults: 0,
   };
-  for (const { seed, pauseMs } of loads) {
+  for (const { seed, plan } of loads) {
     const before = process.cpuUsage();
     let torment = 0;
     const calmed = (): void => {
       torment = cpuSecondsSince(before);
     };
-    const { stats } = await simulate({ seed, seconds, plan: planOf(pauseMs), calmed });
+    const { stats } = await simulate({ seed, seconds, plan, calmed });
     const rate = stats.tormentCalls / seconds;
     const cpu = cpuSecondsSince(before);
     const isEnough = rate >= ENOUGH_PER_SECOND;
@@ -94,10 +96,6 @@ function cpuSecondsSince(before: NodeJS.CpuUsage): number {
   return (user + system) / 1e6;
 }
 
-function planOf(pauseMs: number): Partial<Plan> {
-  return { founders: 3, spares: 0, clients: CLIENTS, pauseMs };
-}
-
 /**
  * Finds out with which pause all clients of a run together do what is asked for. What they wait for answers, and in vain
  * while nobody leads, depends on the pause as well. The same run has the same rate every time: of the pauses that were
@@ -106,21 +104,28 @@ function planOf(pauseMs: number): Partial<Plan> {
 class Load {
   readonly seed: number;
   private readonly seconds: number;
+  private readonly fixed: Partial<Plan>;
   private next = FIRST_PAUSE_MS;
   private best = { pauseMs: FIRST_PAUSE_MS, rate: 0 };
 
-  constructor(seed: number, seconds: number) {
+  constructor(seed: number, seconds: number, fixed: Partial<Plan>) {
     this.seed = seed;
     this.seconds = seconds;
+    this.fixed = fixed;
   }
 
-  get pauseMs(): number {
-    return this.best.pauseMs;
+  /** With the best of the pauses that were tried. */
+  get plan(): Partial<Plan> {
+    return this.planWith(this.best.pauseMs);
+  }
+
+  private planWith(pauseMs: number): Partial<Plan> {
+    return { ...this.fixed, founders: 3, spares: 0, clients: CLIENTS, pauseMs };
   }
 
   async tryOut(): Promise<void> {
     const pauseMs = this.next;
-    const { stats } = await simulate({ seed: this.seed, seconds: this.seconds, plan: planOf(pauseMs) });
+    const { stats } = await simulate({ seed: this.seed, seconds: this.seconds, plan: this.planWith(pauseMs) });
     const rate = Math.max(1, stats.tormentCalls) / this.seconds;
     if (isCloser(rate, this.best.rate)) this.best = { pauseMs, rate };
     this.next = Math.max(PAUSE_MIN_MS, pauseMs + CLIENTS * 1000 * (1 / AIM_PER_SECOND - 1 / rate));

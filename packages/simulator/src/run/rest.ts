@@ -57,6 +57,7 @@ export class Rest {
   async run(): Promise<RestEnd> {
     const { cluster, shared, workers, plan } = this.parts;
     cluster.trace.note('*', 'peace');
+    shared.calm();
     let isServing = await this.eventually('authentication can be turned off', async () => !shared.isAuthOn);
     if (plan.rotMs > 0) {
       const isDone = async (): Promise<boolean> =>
@@ -76,7 +77,7 @@ export class Rest {
       const tenures = shared.tenures;
       isServing = (await this.eventually('somebody gets its turn', async () => shared.tenures > tenures)) && isServing;
     }
-    shared.isOver = true;
+    shared.end();
     await workers;
     if (!isServing) return { finalRevision: 0, leases: null };
     const calmSince = cluster.nowMs;
