@@ -18,7 +18,7 @@ const API = '/tests/browser/api-page.ts';
 /** How often each of two counts; `ETSD_TEST_COUNT_ROUNDS` has it done more often. */
 const COUNT_ROUNDS = Number(process.env['ETSD_TEST_COUNT_ROUNDS'] ?? 50);
 /** Rounds that a page is asked for at a time: a call of a page has a deadline. And the longest that one round may take, in ms. */
-const ROUNDS_AT_ONCE = 500;
+const ROUNDS_AT_ONCE = 50;
 const ROUND_MS = 200;
 /** Counts to $ROUNDS with curl, at $COUNTER, each time under the tag that was read; prints how often somebody else was faster. */
 const COUNT_WITH_CURL = `

@@ -1,8 +1,10 @@
 /**
  * Compares two servers over a random run: `node tests/differential/main.ts --seed 7 --count 100000`.
- * By default real etcd is on the left and etsd on the right; `--left etcd --right etcd` checks the harness itself.
+ * By default real etcd is on the left and etsd on the right; `--left etcd --right etcd` checks the harness itself. `--seeds N`
+ * takes so many seeds from the first on, `--restart-every N` starts both anew after so many operations, `--flag` is for both
+ * and may be given several times, `--data-root` is where their data is.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { Product } from '../support/server.ts';
 import { run } from './runner.ts';
@@ -18,8 +20,16 @@ const { values } = parseArgs({
     'data-root': { type: 'string' },
     flag: { type: 'string', multiple: true, default: [] },
     quiet: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
   },
 });
+
+if (values.help) {
+  // How it is called stands at the head of this file.
+  const [head = ''] = readFileSync(import.meta.filename, 'utf8').split('\n */');
+  console.log(head.replaceAll(/^(?:\/\*\*| \* ?)\n?/gm, ''));
+  process.exit();
+}
 
 // The data of a comparison need not survive the machine, and memory is faster than a disk.
 const dataRoot = values['data-root'] ?? (existsSync('/dev/shm') ? '/dev/shm' : undefined);

@@ -53,8 +53,16 @@ const { values } = parseArgs({
     regressions: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
     bench: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
   },
 });
+
+if (values.help) {
+  // How it is called stands at the head of this file.
+  const [head = ''] = readFileSync(import.meta.filename, 'utf8').split('\n */');
+  console.log(head.replaceAll(/^(?:\/\*\*| \* ?)\n?/gm, ''));
+  process.exit();
+}
 
 const replayed = values.replay === undefined ? null : (JSON.parse(readFileSync(values.replay, 'utf8')) as Schedule);
 const [share, shares] = values.share.split('/').map(Number) as [number, number];
