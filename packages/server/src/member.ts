@@ -555,16 +555,20 @@ export class RunningMember implements Member {
   }
 
   /**
-   * Hands leadership over, and stays for a moment: what the others sent to the leader that this member was, before they
-   * heard of the next one, is passed on, so that no request fails for it.
+   * What the others sent to the leader that this member was, before they heard of the next one, is passed on, so that no
+   * request fails for it.
    */
-  private async handOver(): Promise<void> {
+  private stayAMoment(): Promise<void> {
+    const { config, world } = this.parts;
+    return new Promise((resolve) => void world.timers.after(2 * config.heartbeatIntervalMs, resolve));
+  }
+
+  /** Hands leadership over; whether there was any, and another member has it now. */
+  private async handOver(): Promise<boolean> {
     const { replication, parts } = this;
-    const { electionTimeoutMs, heartbeatIntervalMs } = parts.config;
     const wasLeader = replication.isLeader;
-    const error = await replication.transferAndWait(electionTimeoutMs);
-    if (!wasLeader || error !== null || replication.isLeader) return;
-    await new Promise<void>((resolve) => void parts.world.timers.after(2 * heartbeatIntervalMs, resolve));
+    const error = await replication.transferAndWait(parts.config.electionTimeoutMs);
+    return wasLeader && error === null && !replication.isLeader;
   }
 
   async stop(): Promise<void> {
@@ -575,11 +579,12 @@ export class RunningMember implements Member {
     this.autoCompaction?.stop();
     // While it leads: the next leader goes on from the times noted here.
     await this.services.settle();
-    await this.handOver();
+    const hasHandedOver = await this.handOver();
     await this.clients?.close();
     await this.figures?.close();
     if (this.parts.drainMs === 0) await this.rpc.close();
     else await this.rpc.drain();
+    if (hasHandedOver) await this.stayAMoment();
     this.services.stop();
     await this.guard.stop();
     this.observation.stop();

@@ -172,6 +172,7 @@ export class Membership extends Chore {
     const { name, peerUrl } = damaged;
     const there = members.find(({ peerURLs }) => peerURLs.includes(peerUrl));
     if (there !== undefined) {
+      damaged.formerIds.add(u64ToHex(there.ID));
       const request = MemberRemoveRequest.encode(MemberRemoveRequest.create({ ID: there.ID }));
       await this.call('/etcdserverpb.Cluster/MemberRemove', request, PATIENCE_MS);
       const left = await this.list();

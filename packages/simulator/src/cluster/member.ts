@@ -87,6 +87,8 @@ export class SimMember {
   isDamaged = false;
   /** It was removed to be replaced, and is not added again yet. */
   isMissing = false;
+  /** Ids, in hexadecimal, under which it belonged to the cluster, and was or is being removed. */
+  readonly formerIds = new Set<string>();
   /** How its refusal to start may or must read, where its disk is damaged. */
   refusal: Refusal | null = null;
   /** The end of its log when the last process ended that got as far as serving, whether durable or not. */
@@ -358,11 +360,16 @@ export class SimMember {
     else this.machine.world.timers.after(RESTART_MS, () => this.boot());
   }
 
-  /** A member that is to join asks the others first; where none answers it ends, and its operator tries again. */
+  /**
+   * A member that is to join asks the others first; where none answers, or one that has not heard of its addition or its
+   * removal yet, it ends, and its operator tries again.
+   */
   private isWaitingForOthers(text: string): boolean {
-    return (
-      this.beginning.state === 'existing' &&
-      /could not retrieve cluster information|error validating peerURLs|incompatible with current running/.test(text)
+    if (this.beginning.state !== 'existing') return false;
+    const already = /member ([0-9a-f]+) has already been bootstrapped/.exec(text);
+    if (already !== null) return this.formerIds.has(already[1] as string);
+    return /could not retrieve cluster information|error validating peerURLs|incompatible with current running/.test(
+      text,
     );
   }
 

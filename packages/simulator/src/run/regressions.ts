@@ -78,4 +78,11 @@ export const REGRESSIONS: readonly Regression[] = [
     found:
       'a segment whose zeros could not be synced became the log: after a power loss it was shorter than it was made, and refused',
   },
+  {
+    seed: 146474940,
+    seconds: 20,
+    plan: {},
+    found:
+      'a member that was removed and added anew asked one whose disk hangs, and which had not heard of it: its operator tries again',
+  },
 ];
