@@ -88,7 +88,7 @@ export class Decay {
     const belonging = members.filter((one) => (one.isUsed && !one.isRemoved) || one.isMissing);
     if (isChanging || !target.isReady || target.isLeaving || target.isDoubtful) return false;
     if (belonging.some((one) => one.isLeaving || one.isDamaged)) return false;
-    const sound = current.filter((one) => one !== target && !one.isDoubtful && !one.isLearner && one.run > 0);
+    const sound = current.filter((one) => one !== target && !one.isDoubtful && !one.mayBeLearner && one.run > 0);
     return 2 * sound.length > belonging.length;
   }
 

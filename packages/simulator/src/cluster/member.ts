@@ -96,6 +96,7 @@ export class SimMember {
   /** Which release it is started as. */
   version = OLD_RELEASE;
   private applied: AppliedVersion | null = null;
+  private wasLearner = false;
   private beginning: Beginning = { initialCluster: '', state: 'new' };
   /** What the running process has in its memory and in its store, for whoever wants to change it behind its back. */
   state: State | null = null;
@@ -129,6 +130,11 @@ export class SimMember {
     return this.member?.replication.isLearner === true;
   }
 
+  /** As `isLearner`; of one that is down, what it was when it ended. One that was just added may be one. */
+  get mayBeLearner(): boolean {
+    return this.member === null ? this.wasLearner : this.isLearner;
+  }
+
   /** Nobody knows yet whether it can go on with what is on its disk. */
   get isDoubtful(): boolean {
     return !this.isRemoved && (this.isHeld || (this.refusal !== null && !this.isReady && !this.isDamaged));
@@ -136,6 +142,7 @@ export class SimMember {
 
   begin(beginning: Beginning): void {
     this.beginning = beginning;
+    this.wasLearner = beginning.state === 'existing';
     this.isUsed = true;
     this.isMissing = false;
     this.boot();
@@ -294,22 +301,23 @@ export class SimMember {
 
   private end(): void {
     this.isUp = false;
-    this.notePromise();
+    this.noteLast();
     this.member = null;
     this.around.net.gone(this.name);
   }
 
-  private notePromise(): void {
+  private noteLast(): void {
     if (this.member === null) return;
     const { lastIndex, term } = this.member.replication;
     this.lastPromise = { lastIndex, term };
+    this.wasLearner = this.isLearner;
   }
 
   /** Ends as by SIGTERM: lets calls end, hands leadership over. */
   stop(done: () => void): void {
     const { member, run } = this;
     if (member === null) return;
-    this.notePromise();
+    this.noteLast();
     this.member = null;
     const stopped = (): void => {
       if (run !== this.run || !this.isUp) return;

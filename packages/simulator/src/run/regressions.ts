@@ -85,4 +85,10 @@ export const REGRESSIONS: readonly Regression[] = [
     found:
       'a member that was removed and added anew asked one whose disk hangs, and which had not heard of it: its operator tries again',
   },
+  {
+    seed: 739655881,
+    seconds: 20,
+    plan: {},
+    found: 'one disk of two voters was damaged, since a learner that was down was taken for a third',
+  },
 ];
