@@ -91,4 +91,10 @@ export const REGRESSIONS: readonly Regression[] = [
     plan: {},
     found: 'one disk of two voters was damaged, since a learner that was down was taken for a third',
   },
+  {
+    seed: 400934,
+    seconds: 20,
+    plan: {},
+    found: 'the only recorder was at a member that left in peace: nobody had seen the last writes',
+  },
 ];

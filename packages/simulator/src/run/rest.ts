@@ -32,6 +32,8 @@ export interface RestParts {
   readonly machine: SimMachine;
   readonly plan: Plan;
   readonly watches: () => readonly Watcher[];
+  /** Each is at a member that stays, from now on. */
+  readonly renewRecorders: () => void;
   readonly workers: Promise<unknown>;
 }
 
@@ -83,6 +85,8 @@ export class Rest {
     const calmSince = cluster.nowMs;
     const leases = await this.leases(calmSince);
     const finalRevision = await this.finalRevision();
+    // The last of them may have been at a member that left.
+    this.parts.renewRecorders();
     await this.reach(finalRevision);
     await this.compare(finalRevision);
     for (const watch of this.parts.watches()) watch.close(!watch.member.isLeaving && !watch.member.isLearner);

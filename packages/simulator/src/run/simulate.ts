@@ -187,24 +187,30 @@ class Run {
     }
   }
 
-  /** Sees to it that each member has its recorder, and that other watches come and go. */
-  private stir(): void {
-    const { cluster, plan, prng, shared } = this;
+  /** Sees to it that there are as many recorders as the plan has, each at a member that stays. */
+  private renewRecorders(): void {
+    const { cluster, plan, shared } = this;
     for (const [name, recorder] of this.recorders) {
       if (!recorder.member.isLeaving) continue;
       recorder.close(false);
       this.recorders.delete(name);
     }
-    this.watchers = this.watchers.filter((watch) => {
-      if (watch.member.isLeaving) watch.close(false);
-      return !watch.member.isLeaving;
-    });
     for (const member of cluster.serving) {
       if (this.recorders.size >= plan.recorders) break;
       if (!member.isLeaving && !this.recorders.has(member.name)) {
         this.recorders.set(member.name, new Watcher(shared, this.machine('r'), member, EVERYTHING));
       }
     }
+  }
+
+  /** Watches come and go. */
+  private stir(): void {
+    const { cluster, plan, prng, shared } = this;
+    this.renewRecorders();
+    this.watchers = this.watchers.filter((watch) => {
+      if (watch.member.isLeaving) watch.close(false);
+      return !watch.member.isLeaving;
+    });
     if (shared.isOver) return;
     while (this.watchers.length < plan.watchers) {
       const wish = drawWatch(prng, plan.keys, shared.revision, shared.compacted);
@@ -223,6 +229,7 @@ class Run {
       machine: this.machine('j'),
       plan: this.plan,
       watches: () => [...this.recorders.values(), ...this.watchers],
+      renewRecorders: () => this.renewRecorders(),
       workers: Promise.all(this.workers),
     });
     this.end = await this.cluster.universe.simulation.runToEnd(rest.run(), {
