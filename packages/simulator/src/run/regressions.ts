@@ -97,4 +97,10 @@ export const REGRESSIONS: readonly Regression[] = [
     plan: {},
     found: 'the only recorder was at a member that left in peace: nobody had seen the last writes',
   },
+  {
+    seed: 410177,
+    seconds: 20,
+    plan: {},
+    found: 'a learner, which answers no such question, was asked for its hash until time ran out',
+  },
 ];
