@@ -346,6 +346,7 @@ export class ReadyPump {
     if (this.isStopped) return;
     this.isStopped = true;
     this.saveCommit(() => {});
+    this.writes.stop();
   }
 
   /** Tells the log the commit index, unless entries that it speaks of are still held back from the log. */

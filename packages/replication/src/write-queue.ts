@@ -47,6 +47,7 @@ export class WriteQueue {
   finished = 0;
   private readonly held: RingQueue<HeldWrite> = new RingQueue();
   private isInstalling = false;
+  private isStopped = false;
 
   constructor(parts: WriteQueueParts) {
     this.parts = parts;
@@ -98,6 +99,11 @@ export class WriteQueue {
     this.parts.durable(write);
   };
 
+  /** Nothing more is given to the log: what is on its way still ends, but nothing follows it. */
+  stop(): void {
+    this.isStopped = true;
+  }
+
   /** Goes on with what is held, up to the next snapshot. */
   private release(): void {
     while (!this.isInstalling) {
@@ -130,6 +136,8 @@ export class WriteQueue {
         this.parts.failed(error);
         return;
       }
+      // The log is closed, or will be; its record of the snapshot tells the next start what there is to do.
+      if (this.isStopped) return;
       this.isInstalling = false;
       this.parts.installed(index);
       this.save(held.write, null, held.entries);
@@ -138,7 +146,7 @@ export class WriteQueue {
     log.saveSnapshot(WalSnapshot.create({ index, term, confState }), this.check);
     log.save(held.hardState, [], 0, 0, (error) => {
       if (error !== null) this.parts.failed(error);
-      else installer.install(snapshot, installed);
+      else if (!this.isStopped) installer.install(snapshot, installed);
     });
     log.flush();
   }

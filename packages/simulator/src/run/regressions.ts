@@ -103,4 +103,11 @@ export const REGRESSIONS: readonly Regression[] = [
     plan: {},
     found: 'a learner, which answers no such question, was asked for its hash until time ran out',
   },
+  {
+    seed: 430154,
+    seconds: 20,
+    plan: {},
+    found:
+      'a member that stopped while it installed a snapshot wrote to its closed log when the state was in its place',
+  },
 ];
