@@ -28,7 +28,9 @@ export function checkWatches(
 export function checkWatchesReach(watches: readonly WatchRecord[], revision: number): Violation[] {
   const violations: Violation[] = [];
   for (const watch of watches) {
-    if (watch.ended !== 'open' || watch.startRevision > revision) continue;
+    // One on the future owes what comes after the revision at which it was made.
+    const first = watch.startRevision === 0 ? watch.createdRevision + 1 : watch.startRevision;
+    if (watch.ended !== 'open' || first > revision) continue;
     let reached = 0;
     for (const response of watch.responses) reached = Math.max(reached, reachOf(response));
     if (reached >= revision) continue;

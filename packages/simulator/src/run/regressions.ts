@@ -110,4 +110,11 @@ export const REGRESSIONS: readonly Regression[] = [
     found:
       'a member that stopped while it installed a snapshot wrote to its closed log when the state was in its place',
   },
+  {
+    seed: 440019,
+    seconds: 20,
+    plan: {},
+    found:
+      'a watch at a learner was not waited for, and judged as if it had been when the learner was promoted meanwhile',
+  },
 ];

@@ -87,9 +87,10 @@ export class Rest {
     const finalRevision = await this.finalRevision();
     // The last of them may have been at a member that left.
     this.parts.renewRecorders();
-    await this.reach(finalRevision);
+    const awaited = await this.reach(finalRevision);
     await this.compare(finalRevision);
-    for (const watch of this.parts.watches()) watch.close(!watch.member.isLeaving && !watch.member.isLearner);
+    // One at a learner was not waited for, and the learner may be none any more.
+    for (const watch of this.parts.watches()) watch.close(awaited.has(watch) && !watch.member.isLeaving);
     this.client.close();
     return { finalRevision, leases };
   }
@@ -147,16 +148,16 @@ export class Rest {
     return bytes === null ? 0 : (RangeResponse.decode(bytes).header?.revision ?? 0);
   }
 
-  private async reach(revision: number): Promise<void> {
-    const behind = (): Watcher[] =>
-      this.parts
-        .watches()
-        .filter(({ member }) => member.isUsed && !member.isLeaving && !member.isLearner)
-        .filter((watch) => watch.owes(revision));
+  /** Waits for all watches at members that stay and answer, and says which these are. */
+  private async reach(revision: number): Promise<ReadonlySet<Watcher>> {
+    let awaited: Watcher[] = [];
     await this.eventually('every watch gets to the end', async () => {
-      for (const watch of behind()) watch.askBookmark();
-      return behind().length === 0;
+      awaited = this.parts.watches().filter(({ member }) => member.isUsed && !member.isLeaving && !member.isLearner);
+      const behind = awaited.filter((watch) => watch.owes(revision));
+      for (const watch of behind) watch.askBookmark();
+      return behind.length === 0;
     });
+    return new Set(awaited);
   }
 
   private async compare(revision: number): Promise<void> {
