@@ -292,7 +292,8 @@ test('a disk that is full when the log needs its next segment', { skip: skipLog 
     assert.equal(await lengthen(client, TO_THE_END), TO_THE_END);
     assert.equal(segmentsOf(server).length, 1);
     occupy(join(root, 'filler'));
-    const during = await fill(client, 'during/', 30);
+    // More than are taken before the store writes and finds no room, and fewer than the next segment takes.
+    const during = await fill(client, 'during/', 250);
     assert.equal(during.refused?.code, 8, server.tail(3));
     assert.equal(await lengthen(client, 6), 6);
     assert.equal(segmentsOf(server).length, 2, 'the log has gone on to its next segment');

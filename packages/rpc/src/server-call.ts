@@ -113,7 +113,8 @@ export class ServerCall extends GrpcStream {
     return true;
   }
 
-  /** So much waits to be read, by this client or by all, that a long answer had better be made as it is taken. */ get isCongested(): boolean {
+  /** So much waits to be read, by this client or by all, that a long answer had better be made as it is taken. */
+  get isCongested(): boolean {
     return this.connection.isCongested;
   }
 

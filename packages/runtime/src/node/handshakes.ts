@@ -106,6 +106,8 @@ export class HandshakeGate implements HandshakeCounts {
   /** When files were last looked at. */
   private renewedMs = Number.NEGATIVE_INFINITY;
   private lastOptions: TlsOptions | null = null;
+  /** More than a turn's worth was late, and the rest is refused in the next one. */
+  private isRefusing = false;
   private sweeper: NodeJS.Timeout | null = null;
 
   constructor(settings: TlsOptions, options: ListenOptions, accept: (socket: tls.TLSSocket) => void) {
@@ -455,7 +457,7 @@ export class HandshakeGate implements HandshakeCounts {
   }
 
   private sweep(): void {
-    this.refuseLate();
+    if (!this.isRefusing) this.refuseLate();
     this.pace.sweep(performance.now());
     this.pump();
     if (this.all.size > 0 || this.sweeper === null) return;
@@ -474,7 +476,8 @@ export class HandshakeGate implements HandshakeCounts {
     for (const entry of late.slice(0, REFUSED_AT_ONCE)) {
       if (!entry.isGone) this.refuse(entry, 'timeout', TIMEOUT);
     }
-    if (late.length > REFUSED_AT_ONCE) setImmediate(this.refuseLate);
+    this.isRefusing = late.length > REFUSED_AT_ONCE;
+    if (this.isRefusing) setImmediate(this.refuseLate);
   };
 
   private isQueued(entry: Pending): boolean {

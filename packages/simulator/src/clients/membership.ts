@@ -89,14 +89,14 @@ export class Membership extends Chore {
   }
 
   private unstartedOf(members: readonly Member[]): SimMember | undefined {
-    return members.map(({ peerURLs }) => this.machineOf(peerURLs[0] ?? '')).find((one) => one?.isUsed === false);
+    return this.shared.cluster.members.find((one) => !one.isUsed && isAmong(one, members));
   }
 
   private async add(spare: SimMember, before: readonly Member[]): Promise<boolean> {
     const { peerUrl, name } = spare;
     const request = MemberAddRequest.create({ peerURLs: [peerUrl], isLearner: this.prng.chance(0.5) });
     const { bytes } = await this.call('/etcdserverpb.Cluster/MemberAdd', MemberAddRequest.encode(request), PATIENCE_MS);
-    const members = bytes === null ? await this.find(peerUrl) : MemberAddResponse.decode(bytes).members;
+    const members = bytes === null ? await this.find(spare) : MemberAddResponse.decode(bytes).members;
     if (members === null) return false;
     this.note(`added ${name}${request.isLearner ? ' as a learner' : ''} to ${before.length} members`);
     return await this.begin(spare, members);
@@ -115,10 +115,10 @@ export class Membership extends Chore {
    * All members, once this one is among them; null where it is not. An addition that got no answer may have happened, and
    * then the majority may be one that needs the new member, so that nobody else can be asked for it.
    */
-  private async find(peerUrl: string): Promise<readonly Member[] | null> {
+  private async find(added: SimMember): Promise<readonly Member[] | null> {
     for (let linearizable = true; !this.shared.isOver; linearizable = !linearizable) {
       const members = await this.ask(linearizable);
-      if (members?.some(({ peerURLs }) => peerURLs.includes(peerUrl)) === true) return members;
+      if (members !== null && isAmong(added, members)) return members;
       if (members !== null && linearizable) return null;
       this.move();
       await this.client.sleep(RETRY_MS);
@@ -189,13 +189,17 @@ export class Membership extends Chore {
 
   /** Adding it was refused, as while too few of the others were up, or happened later than anybody looked. */
   private async bringBack(missing: SimMember, members: readonly Member[]): Promise<boolean> {
-    const isThere = members.some(({ peerURLs }) => peerURLs.includes(missing.peerUrl));
-    return isThere ? await this.begin(missing, members) : await this.add(missing, members);
+    return isAmong(missing, members) ? await this.begin(missing, members) : await this.add(missing, members);
   }
 
   private note(what: string): void {
     this.shared.cluster.trace.note(this.name, what);
   }
+}
+
+/** Whether it was added. Whoever has not heard yet that the one before it was removed still names that one. */
+function isAmong({ peerUrl, formerIds }: SimMember, members: readonly Member[]): boolean {
+  return members.some(({ ID, peerURLs }) => peerURLs.includes(peerUrl) && !formerIds.has(u64ToHex(ID)));
 }
 
 function shortOf(id: U64): string {

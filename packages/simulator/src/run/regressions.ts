@@ -117,4 +117,10 @@ export const REGRESSIONS: readonly Regression[] = [
     found:
       'a watch at a learner was not waited for, and judged as if it had been when the learner was promoted meanwhile',
   },
+  {
+    seed: 450006,
+    seconds: 20,
+    plan: {},
+    found: 'an operator took the member that was removed for the one that was to be added, and started that for ever',
+  },
 ];
