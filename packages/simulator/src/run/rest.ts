@@ -152,10 +152,15 @@ export class Rest {
   }
 
   private async finalRevision(): Promise<number> {
-    const member = this.parts.cluster.leader ?? (this.parts.cluster.serving[0] as SimMember);
-    const request = RangeRequest.encode(RangeRequest.create({ key: Buffer.from('k') }));
-    const bytes = await this.ask(member, '/etcdserverpb.KV/Range', request);
-    return bytes === null ? 0 : (RangeResponse.decode(bytes).header?.revision ?? 0);
+    let revision = 0;
+    await this.eventually('a member tells the revision', async () => {
+      const member = this.parts.cluster.leader ?? (this.parts.cluster.serving[0] as SimMember);
+      const request = RangeRequest.encode(RangeRequest.create({ key: Buffer.from('k') }));
+      const bytes = await this.ask(member, '/etcdserverpb.KV/Range', request);
+      revision = bytes === null ? 0 : (RangeResponse.decode(bytes).header?.revision ?? 0);
+      return revision > 0;
+    });
+    return revision;
   }
 
   /** Waits for all watches at members that stay and answer, and says which these are. */
