@@ -19,6 +19,7 @@ export { LOG_LEVELS, type LogFields, type Logger, type LogLevel, silentLogger } 
 export { BufferPool } from './pool.ts';
 export { Prng } from './prng.ts';
 export { RingQueue } from './queue.ts';
+export type { RecordPlace } from './record-place.ts';
 export { ShardedMap } from './sharded-map.ts';
 export {
   type U64,
