@@ -1,4 +1,4 @@
-import { crc32c, crc32cJoined } from '@etsd/base';
+import { Crc32cMemory, crc32c, crc32cJoined } from '@etsd/base';
 import { DEPTH_MAX, PAGE_BYTES_MAX, WINDOW_BYTES_MIN } from './limits.ts';
 import { BRANCH, BUCKET_FLAG, damaged, ELEMENT, LEAF, PAGE_HEADER, Page, readU64 } from './page.ts';
 import { PageSet } from './reader.ts';
@@ -61,7 +61,8 @@ export class LeafScan {
   private readonly file: ScannedFile;
   private readonly readNow: ReadNow;
   private readonly filter: RecordFilter | null;
-  private readonly memory = Buffer.allocUnsafeSlow(WINDOW_BYTES_MAX);
+  private readonly checksums = new Crc32cMemory(WINDOW_BYTES_MAX);
+  private readonly memory: Buffer = this.checksums.bytes;
   private windowStart = 0;
   private windowLength = 0;
   private windowBytes = WINDOW_BYTES_MIN;
@@ -220,7 +221,8 @@ export class LeafScan {
 
   private count(bytes: Buffer, start: number, end: number): void {
     if (start === end) return;
-    this.crc = crc32c(bytes, start, end, this.crc);
+    const { checksums, crc } = this;
+    this.crc = bytes === this.memory ? checksums.crc(start, end, crc) : crc32c(bytes, start, end, crc);
     this.bytes += end - start;
   }
 

@@ -1,5 +1,6 @@
 /** What runs in a thread of `Workers.talk`. */
 import { readlinkSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { RingQueue } from '@etsd/base';
@@ -52,6 +53,8 @@ giveWay();
 const thread = new Thread();
 parentPort?.on('message', (message: unknown) => thread.take(message));
 const module = (await import(moduleUrl)) as Record<string, unknown>;
+// It may be ended at any time, and would not save what it compiled.
+flushCompileCache();
 const target = module[exportName];
 if (typeof target !== 'function') throw new TypeError(`${moduleUrl} exports no function ${exportName}`);
 await target(thread, ...args);

@@ -11,7 +11,7 @@ import { assert, type Logger, OperatorError, u64ToHex } from '@etsd/base';
 import { BoltFile } from '@etsd/boltfile';
 import { isRevisionKey, revisionKey, revisionMain } from '@etsd/mvcc';
 import { type Entry, HardState } from '@etsd/proto';
-import { type Founding, foundCluster, identify, type LogStore } from '@etsd/replication';
+import { type Founding, foundCluster, identify, type LogStore } from '@etsd/replication/founding';
 import { joinPath, type World } from '@etsd/runtime';
 import { checkSavedSnapshot, type DigestOf, savedSize } from './saved-file.ts';
 import { checkStoreFile, type Pause } from './store-file.ts';
