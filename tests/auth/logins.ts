@@ -152,8 +152,12 @@ class LoginClients {
 
   private ask(what: string): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.child.once('exit', (code) => reject(new Error(`the clients that log in ended with ${code}`)));
-      this.child.once('message', resolve);
+      const ended = (code: number | null) => reject(new Error(`the clients that log in ended with ${code}`));
+      this.child.once('exit', ended);
+      this.child.once('message', (answer) => {
+        this.child.off('exit', ended);
+        resolve(answer);
+      });
       this.child.send(what);
     });
   }

@@ -621,6 +621,15 @@ describe('floods end the connection', () => {
     assert.match(peer.transcript().at(-1) ?? '', /GOAWAY 0 11 frame or header block takes too long/);
   });
 
+  it('and who goes on after that is disconnected before the second he has to read why', () => {
+    open();
+    peer.send(frame(DATA, 0, 0));
+    for (let sent = 0; sent < 250_000; sent += 10_000) peer.send(Buffer.alloc(10_000));
+    assert.deepEqual([socket.ended, socket.destroyed], [true, false]);
+    peer.send(Buffer.alloc(20_000));
+    assert.equal(socket.destroyed, true);
+  });
+
   it('PING, SETTINGS, PRIORITY, unknown frames, tiny WINDOW_UPDATEs, empty DATA', () => {
     const limits = { controlBurst: 100, smallDataBurst: 100, pingStrikes: 1000 };
     const floods: [string, Buffer][] = [

@@ -12,6 +12,8 @@ const REMEMBERED_STREAMS = 256;
 
 /** How long a failed connection is kept so that the other side can read why. */
 const LINGER_MS = 1000;
+/** How much the other side may still send meanwhile: reading it costs as much as if it were of use. */
+const LINGER_BYTES = 262_144;
 
 /**
  * The life of one HTTP/2 connection and of its streams, either side: who is open, how each ends, what the other side may
@@ -34,6 +36,7 @@ export abstract class ConnectionLife extends FrameInput implements SocketReceive
   lossReason = '';
   /** When the connection failed and was only kept to get the GOAWAY out. */
   deadSinceMs = 0;
+  private unheededBytes = 0;
   settingsReceived = false;
   /** A graceful end was begun: no new streams, and the socket ends with the last one. */
   draining = false;
@@ -108,6 +111,11 @@ export abstract class ConnectionLife extends FrameInput implements SocketReceive
     this.failing(code, debug);
     this.abortAll(code);
     this.endSocket();
+  }
+
+  protected override unheeded(bytes: number): void {
+    this.unheededBytes += bytes;
+    if (this.unheededBytes > LINGER_BYTES) this.socket.destroy();
   }
 
   /** A stream's queue grew by so many bytes, or shrank; for those who keep an account. */
