@@ -1,6 +1,6 @@
 import { Crc32cMemory, crc32c, crc32cJoined } from '@etsd/base';
 import { DEPTH_MAX, PAGE_BYTES_MAX, WINDOW_BYTES_MIN } from './limits.ts';
-import { BRANCH, BUCKET_FLAG, damaged, ELEMENT, LEAF, PAGE_HEADER, Page, readU64 } from './page.ts';
+import { BRANCH, BUCKET_FLAG, damaged, ELEMENT, LEAF, order, PAGE_HEADER, Page, readU64 } from './page.ts';
 import { PageSet } from './reader.ts';
 
 /** Read at once, at most, where pages follow each other. */
@@ -313,14 +313,4 @@ function spanOf(key: Uint8Array | null): Span | null {
 
 function compared(a: Span, b: Span): number {
   return order(a.bytes, a.start, a.end, b.bytes, b.start, b.end);
-}
-
-/** Negative where [a, aEnd) comes before [b, bEnd). Keys are short; calling the runtime would take longer. */
-function order(left: Uint8Array, a: number, aEnd: number, right: Uint8Array, b: number, bEnd: number): number {
-  const common = Math.min(aEnd - a, bEnd - b);
-  for (let at = 0; at < common; at++) {
-    const difference = (left[a + at] as number) - (right[b + at] as number);
-    if (difference !== 0) return difference;
-  }
-  return aEnd - a - (bEnd - b);
 }

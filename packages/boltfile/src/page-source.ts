@@ -1,6 +1,6 @@
 import { EMPTY } from '@etsd/base';
 import type { DiskFile } from '@etsd/runtime';
-import { PAGE_BYTES_MAX, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN } from './limits.ts';
+import { PAGE_BYTES_MAX, REUSED_WINDOW_BYTES_MAX, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN } from './limits.ts';
 import { damaged, PAGE_HEADER, readU64 } from './page.ts';
 
 /** Reads `length` bytes at `position`, fewer only at the end of the file. */
@@ -40,6 +40,7 @@ export class PageSource {
   private windowStart = 0;
   private windowEnd = 0;
   private windowBytes = WINDOW_BYTES_MIN;
+  private readonly windowBytesMax: number;
   private ahead: Ahead | null = null;
   /** The memory for all windows, of which one is looked at and one is filled; null where each has memory of its own. */
   private readonly reused: readonly [Buffer, Buffer] | null;
@@ -50,7 +51,8 @@ export class PageSource {
     this.path = file.path;
     this.pageSize = pageSize;
     this.pageCount = pageCount;
-    const memory = (): Buffer => Buffer.allocUnsafeSlow(Math.max(pageSize, WINDOW_BYTES_MAX));
+    this.windowBytesMax = reusesMemory ? REUSED_WINDOW_BYTES_MAX : WINDOW_BYTES_MAX;
+    const memory = (): Buffer => Buffer.allocUnsafeSlow(Math.max(pageSize, this.windowBytesMax));
     this.reused = reusesMemory ? [memory(), memory()] : null;
   }
 
@@ -97,7 +99,7 @@ export class PageSource {
     if (isThere) this.take(await ahead.window, ahead.position);
     else {
       await ahead?.window.catch(() => {});
-      this.windowBytes = isNext ? Math.min(WINDOW_BYTES_MAX, this.windowBytes * 2) : WINDOW_BYTES_MIN;
+      this.windowBytes = isNext ? Math.min(this.windowBytesMax, this.windowBytes * 2) : WINDOW_BYTES_MIN;
       this.take(await this.readWindow(position), position);
     }
     if (!this.holds(position, this.pageSize)) {
@@ -114,7 +116,7 @@ export class PageSource {
 
   private readAhead(): void {
     const position = this.windowEnd;
-    this.windowBytes = Math.min(WINDOW_BYTES_MAX, this.windowBytes * 2);
+    this.windowBytes = Math.min(this.windowBytesMax, this.windowBytes * 2);
     const length = this.lengthAt(position);
     if (length <= 0) return;
     const window = this.readWindow(position);
