@@ -1,6 +1,18 @@
 import { Crc32cMemory, crc32c, crc32cJoined } from '@etsd/base';
 import { DEPTH_MAX, PAGE_BYTES_MAX, WINDOW_BYTES_MIN } from './limits.ts';
-import { BRANCH, BUCKET_FLAG, damaged, ELEMENT, LEAF, order, PAGE_HEADER, Page, readU64 } from './page.ts';
+import {
+  BRANCH,
+  BUCKET_FLAG,
+  compared,
+  damaged,
+  ELEMENT,
+  LEAF,
+  order,
+  PAGE_HEADER,
+  Page,
+  readU64,
+  type Span,
+} from './page.ts';
 import { PageSet } from './reader.ts';
 
 /** Read at once, at most, where pages follow each other. */
@@ -41,13 +53,6 @@ export interface LeafDigest {
 }
 
 const NOTHING: LeafDigest = { crc: 0, bytes: 0, records: 0, firstKey: null, lastKey: null };
-
-/** A key within some bytes: making a view of each would be most of the work. */
-export interface Span {
-  readonly bytes: Uint8Array;
-  readonly start: number;
-  readonly end: number;
-}
 
 /**
  * Checksums over parts of a bucket, and nothing else: no views, no promises, what lies together is taken in one go. For
@@ -308,9 +313,7 @@ function word(bytes: Buffer, at: number): number {
 }
 
 function spanOf(key: Uint8Array | null): Span | null {
-  return key === null ? null : { bytes: key, start: 0, end: key.length };
-}
-
-function compared(a: Span, b: Span): number {
-  return order(a.bytes, a.start, a.end, b.bytes, b.start, b.end);
+  if (key === null) return null;
+  const bytes = Buffer.from(key.buffer, key.byteOffset, key.length);
+  return { bytes, start: 0, end: key.length };
 }

@@ -63,19 +63,42 @@ export class PageSource {
 
   /** The page with its overflow. Throws `CorruptionError` where it is not what its number says. */
   async read(id: number): Promise<Buffer> {
-    const { pageSize, pageCount } = this;
-    if (id < 2 || id >= pageCount) throw this.damaged(id, `no page of a file with ${pageCount} pages`);
+    const { pageSize } = this;
+    const there = this.readNow(id);
+    if (there !== null) return there;
     const position = id * pageSize;
-    if (!this.holds(position, pageSize)) await this.fetch(position);
-    const offset = position - this.windowStart;
-    if (readU64(this.window, offset) !== id) throw this.damaged(id, 'it bears another number');
-    const overflow = this.window.readUInt32LE(offset + PAGE_HEADER - 4);
-    const length = (1 + overflow) * pageSize;
-    if (id + overflow >= pageCount || length > PAGE_BYTES_MAX) throw this.damaged(id, `${overflow} pages of overflow`);
-    if (this.holds(position, length)) return this.window.subarray(offset, offset + length);
+    if (!this.holds(position, pageSize)) {
+      await this.fetch(position);
+      const fetched = this.readNow(id);
+      if (fetched !== null) return fetched;
+    }
+    const length = this.lengthOf(id);
     const bytes = await readAt(this.file, position, length);
     if (bytes.length < length) throw this.damaged(id, 'the file ends before it does');
     return bytes;
+  }
+
+  /** The same, of a page that was read with others already; null where it was not. */
+  readNow(id: number): Buffer | null {
+    const { pageSize, pageCount } = this;
+    if (id < 2 || id >= pageCount) throw this.damaged(id, `no page of a file with ${pageCount} pages`);
+    const position = id * pageSize;
+    if (!this.holds(position, pageSize)) return null;
+    const length = this.lengthOf(id);
+    if (!this.holds(position, length)) return null;
+    const start = position - this.windowStart;
+    return this.window.subarray(start, start + length);
+  }
+
+  /** Of a page whose beginning is in the window, with its overflow. */
+  private lengthOf(id: number): number {
+    const { pageSize, pageCount, window } = this;
+    const start = id * pageSize - this.windowStart;
+    if (readU64(window, start) !== id) throw this.damaged(id, 'it bears another number');
+    const overflow = window.readUInt32LE(start + PAGE_HEADER - 4);
+    const length = (1 + overflow) * pageSize;
+    if (id + overflow >= pageCount || length > PAGE_BYTES_MAX) throw this.damaged(id, `${overflow} pages of overflow`);
+    return length;
   }
 
   /** Resolves when nothing is being read any more. */

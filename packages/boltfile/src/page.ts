@@ -143,6 +143,18 @@ export function writePageHeader(
   target.writeUInt32LE(overflow, offset + 12);
 }
 
+/** A key within some bytes: making a view of each would be most of the work. */
+export interface Span {
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Negative where `a` comes before `b`. */
+export function compared(a: Span, b: Span): number {
+  return order(a.bytes, a.start, a.end, b.bytes, b.start, b.end);
+}
+
 /** Negative where [a, aEnd) comes before [b, bEnd). Keys are short; calling the runtime would take longer. */
 export function order(left: Uint8Array, a: number, aEnd: number, right: Uint8Array, b: number, bEnd: number): number {
   const common = Math.min(aEnd - a, bEnd - b);
@@ -211,7 +223,7 @@ export class Page {
   }
 
   /** Where a key lies, without a view of it. */
-  span(index: number): { readonly bytes: Buffer; readonly start: number; readonly end: number } {
+  span(index: number): Span {
     const start = this.keyStarts[index] as number;
     return { bytes: this.bytes, start, end: start + this.keySize(index) };
   }
