@@ -1,6 +1,18 @@
 import { Crc32cMemory, crc32c, crc32cJoined } from '@etsd/base';
 import { DEPTH_MAX, PAGE_BYTES_MAX, WINDOW_BYTES_MIN } from './limits.ts';
-import { BRANCH, BUCKET_FLAG, damaged, ELEMENT, LEAF, PAGE_HEADER, Page, readU64 } from './page.ts';
+import {
+  BRANCH,
+  BUCKET_FLAG,
+  compared,
+  damaged,
+  ELEMENT,
+  LEAF,
+  order,
+  PAGE_HEADER,
+  Page,
+  readU64,
+  type Span,
+} from './page.ts';
 import { PageSet } from './reader.ts';
 
 /** Read at once, at most, where pages follow each other. */
@@ -41,13 +53,6 @@ export interface LeafDigest {
 }
 
 const NOTHING: LeafDigest = { crc: 0, bytes: 0, records: 0, firstKey: null, lastKey: null };
-
-/** A key within some bytes: making a view of each would be most of the work. */
-export interface Span {
-  readonly bytes: Uint8Array;
-  readonly start: number;
-  readonly end: number;
-}
 
 /**
  * Checksums over parts of a bucket, and nothing else: no views, no promises, what lies together is taken in one go. For
@@ -308,19 +313,7 @@ function word(bytes: Buffer, at: number): number {
 }
 
 function spanOf(key: Uint8Array | null): Span | null {
-  return key === null ? null : { bytes: key, start: 0, end: key.length };
-}
-
-function compared(a: Span, b: Span): number {
-  return order(a.bytes, a.start, a.end, b.bytes, b.start, b.end);
-}
-
-/** Negative where [a, aEnd) comes before [b, bEnd). Keys are short; calling the runtime would take longer. */
-function order(left: Uint8Array, a: number, aEnd: number, right: Uint8Array, b: number, bEnd: number): number {
-  const common = Math.min(aEnd - a, bEnd - b);
-  for (let at = 0; at < common; at++) {
-    const difference = (left[a + at] as number) - (right[b + at] as number);
-    if (difference !== 0) return difference;
-  }
-  return aEnd - a - (bEnd - b);
+  if (key === null) return null;
+  const bytes = Buffer.from(key.buffer, key.byteOffset, key.length);
+  return { bytes, start: 0, end: key.length };
 }
