@@ -12,6 +12,7 @@ import {
   Page,
   readU64,
   type Span,
+  word,
 } from './page.ts';
 import { PageSet } from './reader.ts';
 
@@ -299,17 +300,6 @@ export function joinDigests(parts: readonly LeafDigest[], outOfOrder: () => Erro
     };
   }
   return whole;
-}
-
-/** A number of 32 bits; Buffer's own checks cost more than the reading. */
-function word(bytes: Buffer, at: number): number {
-  return (
-    ((bytes[at] as number) |
-      ((bytes[at + 1] as number) << 8) |
-      ((bytes[at + 2] as number) << 16) |
-      ((bytes[at + 3] as number) << 24)) >>>
-    0
-  );
 }
 
 function spanOf(key: Uint8Array | null): Span | null {
