@@ -3,8 +3,13 @@
  * the same process can be measured with and without (`packages/bench/src/cost.ts --switch`): two equal processes differ
  * by more than all of it costs. Off means: no line in the audit log, no span, nothing counted of calls, of their times, of who
  * asks for what, of applied entries and of the syncs of the log. Which of the two is the case costs a look in both.
+ *
+ * With `ETSD_WATCHING_MS` it switches by itself, every so many milliseconds, and adds what it counted to the file
+ * `ETSD_WATCHING_MOMENTS`: the load need not stop for that, so moments may be short, and what disturbs the machine meets both.
  */
 
+import { appendFileSync } from 'node:fs';
+import { isMainThread } from 'node:worker_threads';
 import { MethodFigures } from '../../packages/rpc/src/method-figures.ts';
 import { MeasuredApplier } from '../../packages/server/src/apply-metrics.ts';
 import { AuditLog } from '../../packages/server/src/audit/audit-log.ts';
@@ -103,3 +108,66 @@ if (parts.has('metrics')) {
 process.on('SIGWINCH', () => {
   state.isOn = !state.isOn;
 });
+
+// ── by itself ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Entries applied so far, watched or not. */
+let applied = 0;
+
+function countApplied(): void {
+  const took = MeasuredApplier.prototype.took;
+  MeasuredApplier.prototype.took = function (this: MeasuredApplier, ms) {
+    applied++;
+    took.call(this, ms);
+  };
+}
+
+/** Of each moment its beginning is left out: what was asked before it, and caches. */
+const SETTLING_SHARE = 0.2;
+
+/** Switches every so often while the load goes on, and writes a line of JSON about each moment: twice two make a pair. */
+class Turns {
+  private readonly ms: number;
+  private readonly path: string;
+  private isSecond = false;
+  private since = look();
+
+  constructor(ms: number, path: string) {
+    this.ms = ms;
+    this.path = path;
+    this.begin();
+  }
+
+  /** Of a pair each may be the first one: so nothing that comes by a clock of its own meets always the same. */
+  private begin(): void {
+    state.isOn = this.isSecond ? !state.isOn : Math.random() < 0.5;
+    setTimeout(() => this.settled(), this.ms * SETTLING_SHARE);
+  }
+
+  private settled(): void {
+    this.since = look();
+    setTimeout(() => this.over(), this.ms * (1 - SETTLING_SHARE));
+  }
+
+  private over(): void {
+    const { since, isSecond } = this;
+    const now = look();
+    const [requests, ms, cpuMicros] = [now.applied - since.applied, now.ms - since.ms, now.cpuMicros - since.cpuMicros];
+    const line = { isOn: state.isOn, isSecond, requests, ms, cpuMicros, loopMicros: now.loopMicros - since.loopMicros };
+    appendFileSync(this.path, `${JSON.stringify(line)}\n`);
+    this.isSecond = !isSecond;
+    this.begin();
+  }
+}
+
+function look() {
+  const [all, own] = [process.cpuUsage(), process.threadCpuUsage()];
+  const [cpuMicros, loopMicros] = [all.user + all.system, own.user + own.system];
+  return { applied, ms: performance.now(), cpuMicros, loopMicros };
+}
+
+const moments = process.env['ETSD_WATCHING_MOMENTS'];
+if (moments !== undefined && isMainThread) {
+  countApplied();
+  new Turns(Number(process.env['ETSD_WATCHING_MS']), moments);
+}

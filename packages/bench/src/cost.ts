@@ -8,20 +8,23 @@
  *
  * Printed are, of each group's median of rounds (with / without), the median and the quartiles, of throughput and of
  * processor time a request; and of all rounds the median, the interval that holds it with a certainty of 95 % whatever the
- * distribution (from the binomial one: how many rounds may lie on one side of it), and the quartiles. The control shows by how much equal members differ, so what of
- * the rest is the method's own error. `--results FILE` adds the rounds to a file and prints what all in it say.
+ * distribution (from the binomial one: how many rounds may lie on one side of it), and the quartiles. The control shows by
+ * how much equal members differ, so what of the rest is the method's own error. `--results FILE` adds the rounds to a file
+ * and prints what all in it say.
  *
  * With `--switch FILE` the members with flags are compared with themselves instead: FILE is loaded into them and, at every
  * SIGWINCH, switches off or on what is to be measured (`tests/scale/watching-switch.ts`: all that watches requests). Each
  * round is two moments with and two without. What two equal processes differ by, which is more than any flag costs, is not in
- * the way then; `--control` is a member with the same flags that is not switched.
+ * the way then; `--control` is a member with the same flags that is not switched. With `--period MS` each is loaded for
+ * `--seconds` without a pause and switches by itself, in pairs of moments of so many milliseconds: of the many ways to
+ * measure this the one with the narrowest bounds.
  *
  * `{collector}` in flags stands for the address of a collector of spans that takes everything, `{side}` for a number that
  * is another one for each member; `--scrape` has the page of metrics of members with flags read once a round.
  */
-import { appendFileSync, readFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type MethodHandler, RpcServer } from '@etsd/rpc';
 import { nodeWorld } from '@etsd/runtime/node';
@@ -36,6 +39,8 @@ const WARMUP_SECONDS = 3;
 /** How long a signal may take, and the load behind it that does not count: the one before each moment is the same. */
 const SWITCH_MS = 20;
 const SETTLING_SECONDS = 0.05;
+/** Moments at the end of a load that are not counted. */
+const MOMENTS_LEFT_OUT = 2;
 /** Share of cases in which a median may lie outside of what is told. */
 const UNCERTAIN = 0.05;
 const CONTROL = 'control: nothing changed';
@@ -74,6 +79,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '6' },
     seconds: { type: 'string', default: '1' },
     switch: { type: 'string' },
+    period: { type: 'string', default: '0' },
     core: { type: 'string', default: '-1' },
     scrape: { type: 'boolean', default: false },
     results: { type: 'string' },
@@ -203,6 +209,65 @@ async function runSwitched(variants: readonly [string, string][], collector: str
   return rounds;
 }
 
+/** What a member that switches by itself counted in one moment. */
+interface Moment {
+  readonly isOn: boolean;
+  readonly isSecond: boolean;
+  readonly requests: number;
+  readonly ms: number;
+  readonly cpuMicros: number;
+}
+
+/** Starts members with flags that switch by themselves, and loads one after the other. */
+async function runSwitching(variants: readonly [string, string][], collector: string): Promise<Round[]> {
+  const rounds: Round[] = [];
+  const group = `${Date.now()}`;
+  const directory = mkdtempSync(join(values['work-dir'], 'cost-'));
+  try {
+    for (const [place, [name, flags]] of variants.entries()) {
+      const path = join(directory, `moments-${place}`);
+      Object.assign(process.env, { ETSD_WATCHING_MS: values.period, ETSD_WATCHING_MOMENTS: path });
+      const member = await side(name, split(flags, collector, place));
+      try {
+        await member.load(WARMUP_SECONDS);
+        const before = momentsIn(path).length;
+        await member.load(Number(values.seconds));
+        rounds.push(
+          ...pairsOf(momentsIn(path).slice(before)).map((pair) => ({ row: values.row, variant: name, group, ...pair })),
+        );
+      } finally {
+        await member.close();
+      }
+    }
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+  return rounds;
+}
+
+function momentsIn(path: string): Moment[] {
+  return readFileSync(path, 'utf8')
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as Moment);
+}
+
+/** The last moments may be of a time without load. */
+function pairsOf(moments: readonly Moment[]): Pick<Round, 'without' | 'with'>[] {
+  const pairs: Pick<Round, 'without' | 'with'>[] = [];
+  for (const [at, second] of moments.entries()) {
+    const first = moments[at - 1];
+    if (!second.isSecond || first === undefined || at >= moments.length - MOMENTS_LEFT_OUT) continue;
+    const [on, off] = first.isOn ? [first, second] : [second, first];
+    pairs.push({ with: loadOf(on), without: loadOf(off) });
+  }
+  return pairs;
+}
+
+function loadOf({ requests, ms, cpuMicros }: Moment): Load {
+  return { perSecond: (requests / ms) * 1000, cpuMicros: cpuMicros / requests };
+}
+
 /** One moment of a member, after others like it. */
 async function moment(side: Side, isOn: boolean, seconds: number): Promise<Load> {
   await side.turn(isOn);
@@ -268,10 +333,10 @@ if (values.control) variants.push([CONTROL, values.switch === undefined ? '' : (
 const collector = await startCollector();
 const rounds: Round[] = [];
 for (let number = 0; number < Number(values.pairs); number++) {
-  const run =
-    values.switch === undefined
-      ? runGroup(number, variants, collector.address)
-      : runSwitched(variants, collector.address);
+  let run: Promise<Round[]>;
+  if (values.switch === undefined) run = runGroup(number, variants, collector.address);
+  else if (values.period === '0') run = runSwitched(variants, collector.address);
+  else run = runSwitching(variants, collector.address);
   rounds.push(...(await run));
 }
 await collector.close();

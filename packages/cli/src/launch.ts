@@ -10,9 +10,8 @@ const SEMI_SPACE_FLAG = '--max-semi-space-size';
 const SEMI_SPACE_MB = 4;
 /**
  * How much the old generation grows until all of it is gone through again, in per cent. V8 chooses by how fast it fills: up
- * to 300 under load, 8 MB where little happens. Node counts 48 KB for each connection over TLS, so that fifty a second
- * which somebody opens and leaves were a collection every two seconds, and one put in a hundred waited for it
- * (measured: docs/security.md).
+ * to 300 under load, 8 MB where little happens. Connections over TLS that somebody opens and leaves, fifty a second, then
+ * were a collection every few seconds, and puts that met one waited for it (measured: docs/security.md).
  */
 const GROWTH_FLAG = '--heap-growing-percent=300';
 /**

@@ -16,5 +16,5 @@ export {
 } from './method-figures.ts';
 export type { WriteTarget } from './outbox.ts';
 export { RpcServer, type RpcServerOptions } from './server.ts';
-export { type CallNotes, type MethodHandler, ServerCall } from './server-call.ts';
+export { type CallNotes, type MethodHandler, type NotedCall, ServerCall } from './server-call.ts';
 export type { RpcWorld } from './world.ts';

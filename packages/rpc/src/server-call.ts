@@ -29,10 +29,15 @@ export interface MethodHandler {
   drained?(call: ServerCall): void;
 }
 
+/** Where notes hang. */
+export interface NotedCall {
+  notes: CallNotes | null;
+}
+
 /** What is noted of a call on its way, by whoever wants to tell later where its time went. */
 export interface CallNotes {
-  /** It waited before its handler was given it, up to now. */
-  waited(): void;
+  /** It waited before its handler was given it, up to now. The call may get notes of its own. */
+  waited(call: NotedCall, requestBytes: number): void;
   /** What it reads is up to date now. */
   readable(key: string, rangeEnd: string): void;
   /** What it asked is done; its answer is made now. */

@@ -11,6 +11,14 @@ export interface AuditSink {
   close(): Promise<void>;
 }
 
+/** Who has lines for the buffer that are not written out yet, a few at most. */
+export interface LineSource {
+  /** Bytes they take at most. */
+  readonly bytesMax: number;
+  /** Writes them out, by `begin` and `end`. */
+  flush(): void;
+}
+
 /** Bytes of one of the two buffers. */
 const BUFFER_BYTES = 4 * 1024 * 1024;
 const LINE_END = 0x0a;
@@ -40,6 +48,8 @@ export class AuditBuffer {
   private readonly world: ApiWorld;
   private readonly logger: Logger;
   private readonly sink: AuditSink;
+  /** Asked for what it has before anything goes to the sink. */
+  source: LineSource | null = null;
   private filling: Filling;
   private spare: Filling | null;
   private used = 0;
@@ -63,7 +73,7 @@ export class AuditBuffer {
   /** Nothing can be written at present, or soon could not be. */
   get lacks(): boolean {
     const { length } = this.filling.bytes;
-    const room = length - this.used;
+    const room = length - this.used - (this.source?.bytesMax ?? 0);
     return this.isBroken || room < Math.min(STRICT_ROOM_BYTES, length >> 2);
   }
 
@@ -93,13 +103,19 @@ export class AuditBuffer {
       if (this.isDue) return;
       this.isDue = true;
       this.world.timers.endOfTurn(this.turnEnds);
-    } else this.timer ??= this.world.timers.after(GATHER_MS, this.gathered);
+    } else this.gather();
+  }
+
+  /** There is something to write, here or where it comes from: it waits for more, but not for long. */
+  gather(): void {
+    this.timer ??= this.world.timers.after(GATHER_MS, this.gathered);
   }
 
   /** Writes what there is, and ends. */
   async stop(): Promise<void> {
     this.isStopped = true;
     if (this.spare === null) await this.idle();
+    this.source?.flush();
     if (this.used > 0) {
       this.pass();
       await this.idle();
@@ -122,11 +138,13 @@ export class AuditBuffer {
 
   private readonly gathered = (): void => {
     this.timer = null;
+    this.source?.flush();
     // What is under way comes back and takes the rest with it.
     if (this.used > 0 && this.spare !== null) this.pass();
   };
 
   private pass(): void {
+    this.source?.flush();
     const filling = this.filling;
     const length = this.used;
     this.filling = this.spare as Filling;
@@ -156,7 +174,7 @@ export class AuditBuffer {
     this.onIdle = null;
     if (idle !== null || this.isStopped) idle?.();
     else if (this.isBroken) this.timer = this.world.timers.after(RETRY_MS, this.tryAgain);
-    else if (this.used > 0) this.timer ??= this.world.timers.after(GATHER_MS, this.gathered);
+    else if (this.used > 0) this.gather();
   }
 
   /** Also with nothing to write: a strict log must learn that its place is back. */

@@ -10,15 +10,20 @@ import {
   TxnRequest,
   writeRaftRequest,
 } from '@etsd/proto';
+import { LogTimes } from '@etsd/replication';
 import { SimUniverse } from '@etsd/runtime/sim';
+import type { AuthStore } from '@etsd/state';
 import { forSeeds } from '@etsd/testkit';
 import type { Identity } from '../access.ts';
 import { FakeCall, FakeWorld } from '../api/surroundings.fixture.ts';
 import type { ApiCall, ApiHandler } from '../context.ts';
+import { Observer } from '../observe/observer.ts';
+import { SlowLog } from '../observe/slow-log.ts';
+import { UsageMeter } from '../usage/usage-meter.ts';
 import { AuditBuffer, type AuditSink } from './audit-buffer.ts';
 import { AUDIT_LEVELS, type AuditLevel, AuditLog, levelOf } from './audit-log.ts';
 import { FileSink } from './file-sink.ts';
-import { describer, ESCAPE_BYTES_MAX, keyWriter, PlainKey, quoted } from './request-fields.ts';
+import { describer, EntryKey, ESCAPE_BYTES_MAX, keyWriter, quoted, writeKey } from './request-fields.ts';
 
 /** Keeps what it is given, and answers when told to. */
 class HeldSink implements AuditSink {
@@ -120,29 +125,49 @@ test('keys are written so that a line stays a line of ASCII, and can be read bac
   });
 });
 
-// Goal: the way of most puts, without strings, shows what the general one shows, and leaves to it what it has no room for.
+// Goal: the way of most puts, without strings, shows what the general one shows, and leaves to it whatever is not plain.
 test('keys of puts are written byte by byte as by the general way', async () => {
   const general = describer('/etcdserverpb.KV/Put', keyWriter('escaped'));
   const target = Buffer.alloc(200 * ESCAPE_BYTES_MAX);
-  const key = new PlainKey();
+  const key = new EntryKey();
   const found = new Set<boolean>();
   await forSeeds(300, (prng: Prng) => {
     const isText = prng.below(2) === 0;
-    const length = prng.below(8) === 0 ? 190 + prng.below(6) : prng.below(70);
+    const length = prng.below(8) === 0 ? 124 + prng.below(6) : 1 + prng.below(70);
     const shown = prng.bytes(length).map((byte) => (isText ? 0x20 + (byte % 0x5f) : byte));
     const lease = prng.below(5) === 0 ? '0000000000000001' : '0000000000000000';
-    const put = PutRequest.create({ key: Buffer.from(shown), value: Buffer.from('secret'), lease });
+    const value = Buffer.alloc([0, 6, 100, 127, 128, 256, 70_000, 2_200_000][prng.below(8)] as number, 0x0a);
+    const put = PutRequest.create({ key: Buffer.from(shown), value, lease, prevKv: prng.below(8) === 0 });
     const bytes = PutRequest.encode(put);
-    const isPlain = shown.length <= 192 && lease.endsWith('0');
+    const entry = writeRaftRequest(RaftRequestField.Put, bytes, 0, bytes.length, 1, 2, '', 0);
+    const isPlain = shown.length <= 127 && lease.endsWith('0') && !put.prevKv;
     found.add(isPlain);
-    assert.equal(key.find(bytes, 0, bytes.length), isPlain);
+    assert.equal(key.find(entry), isPlain);
+    const cut = entry.subarray(0, prng.below(bytes.length));
+    assert.equal(key.find(cut), false, 'an entry that is cut off');
     if (!isPlain) return;
-    const end = key.write(target, 3);
+    key.find(entry);
+    const end = writeKey(entry, key.start, key.end, target, 3);
     assert.ok(end - 3 <= shown.length * ESCAPE_BYTES_MAX);
     const text = `,"request":{"key":"${target.toString('latin1', 3, end)}"}`;
     assert.equal(text, general(bytes, 0, bytes.length));
+    // Two keys, of which the last one counts; another order; a field that nobody knows.
+    const other = Buffer.concat([
+      bytes,
+      [bytes, Buffer.from([0x0a, 1, 0x41]), Buffer.from([0x48, 1])][prng.below(3)] as Buffer,
+    ]);
+    assert.equal(key.find(writeRaftRequest(RaftRequestField.Put, other, 0, other.length, 1, 2, '', 0)), false);
   });
-  assert.equal(key.find(Buffer.from([0xff]), 0, 1), false, 'what can not be read');
+  for (const bytes of [
+    [],
+    [0x22],
+    [0x22, 0],
+    [0x22, 1, 0x0a],
+    [0x22, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0a],
+    [0x2a, 2, 0x0a, 0],
+  ]) {
+    assert.equal(key.find(Buffer.from(bytes)), false, `${bytes}`);
+  }
   assert.equal(found.size, 2);
 });
 
@@ -193,6 +218,13 @@ function rig(level: AuditLevel, options: { strict?: boolean; identity?: Identity
       .map((line) => JSON.parse(line) as Record<string, unknown>);
   };
   return { world, sink, buffer, log, lines };
+}
+
+function observerOf(world: FakeWorld): Observer {
+  const access = { identify: () => ({ user: 'ann', by: 'token' }) as const, auth: { enabled: false } as AuthStore };
+  const usage = new UsageMeter(world, access);
+  const slow = new SlowLog(silentLogger);
+  return new Observer({ world, usage, slow, slowMs: 1e9, tracer: null, times: new LogTimes(), isLeader: () => true });
 }
 
 const put = PutRequest.encode(PutRequest.create({ key: Buffer.from('k'), value: Buffer.from('v') }));
@@ -247,6 +279,74 @@ test('the line of a put that waited has its key', () => {
     lines().map(({ request }) => request),
     [{ key: 'k' }, { key: 'k' }],
   );
+});
+
+// Goal: puts of which nothing is kept but who asked, and whose lines are written many at a time, are told as those of which
+// everything is noted, and in the order of their ends, whatever comes between them.
+test('lines of puts that are observed are those of puts that are not', async () => {
+  await forSeeds(60, (prng: Prng) => {
+    const steps = Array.from({ length: 1 + prng.below(900) }, () => ({
+      path: `/etcdserverpb.KV/${prng.below(10) === 0 ? 'Range' : 'Put'}`,
+      key: prng.bytes(prng.below(60)),
+      lease: prng.below(10) === 0 ? '00000000000000aa' : '0000000000000000',
+      peer: `10.0.0.${prng.below(3)}:4711`,
+      /** What the handler does: puts it into the log, lets it wait, answers, refuses. */
+      way: ['log', 'log', 'log', 'log', 'log', 'wait', 'end', 'fail'][prng.below(8)] as string,
+      code: prng.below(4) === 0 ? 7 : 0,
+      lastsFor: prng.below(50),
+      pauseMs: prng.below(20) === 0 ? prng.below(3000) : prng.float(),
+    }));
+    const run = (isObserved: boolean): string => {
+      const { world, sink, buffer, log } = rig('read', { bytes: 4_000_000 });
+      const observer = observerOf(world);
+      const open: { call: FakeCall; until: number }[] = [];
+      const finish = (now: number): void => {
+        for (const { call, until } of open) {
+          if (until > now || !call.isOpen) continue;
+          if (until % 5 === 0) call.hangUp();
+          else if (until % 7 === 0) call.fail(7, '');
+          else call.end();
+        }
+      };
+      for (const [number, step] of steps.entries()) {
+        const inner: ApiHandler = {
+          kind: 'unary',
+          message(call, bytes, start, end) {
+            world.now += 0.25;
+            if (step.way === 'log') call.entry = writeRaftRequest(RaftRequestField.Put, bytes, start, end, 1, 2, '', 0);
+            else if (step.way === 'end') call.end();
+            else if (step.way === 'fail') call.fail(step.code, '');
+          },
+        };
+        const audited = log.guard(
+          step.path,
+          step.path.endsWith('Put') ? inner : { ...inner, message: (call) => call.end() },
+        );
+        const call = new FakeCall(isObserved ? observer.guard(step.path, audited) : audited);
+        call.peer = step.peer;
+        const key = Buffer.from(step.key);
+        const put = PutRequest.create({ key, value: Buffer.from('v'), lease: step.lease });
+        const bytes = step.path.endsWith('Put')
+          ? PutRequest.encode(put)
+          : RangeRequest.encode(RangeRequest.create({ key }));
+        call.receive(bytes);
+        bytes.fill(0x41);
+        open.push({ call, until: number + step.lastsFor });
+        world.advance(step.pauseMs);
+        sink.answer();
+        finish(number);
+      }
+      finish(Number.POSITIVE_INFINITY);
+      world.advance(100);
+      sink.answer();
+      world.advance(100);
+      assert.equal(buffer.dropped, 0);
+      return sink.text;
+    };
+    const observed = run(true).split('\n');
+    assert.equal(observed.length, steps.length + 1);
+    assert.deepEqual(observed, run(false).split('\n'));
+  });
 });
 
 test('each level tells what those before it tell; refusals are told on all', () => {

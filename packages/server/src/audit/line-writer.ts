@@ -8,21 +8,23 @@
 import { GrpcCode } from '@etsd/proto';
 import type { Identity } from '../access.ts';
 import type { AuditBuffer } from './audit-buffer.ts';
-import { ESCAPE_BYTES_MAX, type PlainKey, quoted } from './request-fields.ts';
+import { ESCAPE_BYTES_MAX, quoted, writeKey } from './request-fields.ts';
 
-/** What is told of a request, behind who asked what. */
-export interface LineOfRequest {
+/** Who asked. */
+export interface Asker {
   readonly identity: Identity;
   readonly peer: string;
   /** In the client's certificate; empty where there is none. */
   readonly commonName: string;
+}
+
+/** What is told of a request, behind who asked what. */
+export interface LineOfRequest extends Asker {
   /** When it came and when it was over, by the monotonic clock. */
   readonly sinceMs: number;
   readonly endMs: number;
   readonly code: number;
   readonly revision: number;
-  /** A key, where it is the only thing to show; then `fields` is empty. */
-  readonly key: PlainKey;
   /** A member of the JSON object with a comma in front, or empty. */
   readonly fields: string;
 }
@@ -35,7 +37,8 @@ const SECOND_BYTES = 29;
 const TIME_BYTES = SECOND_BYTES + 3;
 const KEY_HEAD = ',"request":{"key":"';
 
-class Head {
+/** What is the same in all lines about requests of one client to one method. */
+export class Head implements Asker {
   readonly identity: Identity;
   readonly peer: string;
   readonly commonName: string;
@@ -44,8 +47,7 @@ class Head {
   /** The second that stands in `bytes`, as the writer counts them. */
   second = 0;
 
-  constructor(line: LineOfRequest, what: string) {
-    const { identity, peer, commonName } = line;
+  constructor({ identity, peer, commonName }: Asker, what: string) {
     this.identity = identity;
     this.peer = peer;
     this.commonName = commonName;
@@ -54,7 +56,7 @@ class Head {
     this.bytes = Buffer.from(' '.repeat(TIME_BYTES) + text, 'latin1');
   }
 
-  isOf({ identity, peer, commonName }: LineOfRequest): boolean {
+  isOf(identity: Identity, peer: string, commonName: string): boolean {
     const own = this.identity;
     if (peer !== this.peer || commonName !== this.commonName) return false;
     return identity === own || (identity.user === own.user && identity.by === own.by);
@@ -72,15 +74,15 @@ export class LineHeads {
     this.what = what;
   }
 
-  of(line: LineOfRequest): Head {
+  of(identity: Identity, peer: string, commonName: string): Head {
     const { byPeer, last } = this;
     // Requests of one connection come together.
-    if (last?.isOf(line)) return last;
-    let head = byPeer.get(line.peer);
-    if (head === undefined || !head.isOf(line)) {
-      head = new Head(line, this.what);
+    if (last?.isOf(identity, peer, commonName)) return last;
+    let head = byPeer.get(peer);
+    if (head === undefined || !head.isOf(identity, peer, commonName)) {
+      head = new Head({ identity, peer, commonName }, this.what);
       if (byPeer.size >= HEADS_MAX) byPeer.clear();
-      byPeer.set(line.peer, head);
+      byPeer.set(peer, head);
     }
     this.last = head;
     return head;
@@ -151,34 +153,58 @@ export class LineWriter {
 
   write(heads: LineHeads, line: LineOfRequest): void {
     const { buffer } = this;
-    const head = heads.of(line);
-    const { fields, key } = line;
-    const shownMax = key.end < 0 ? fields.length : (key.end - key.start) * ESCAPE_BYTES_MAX;
-    const start = buffer.begin(REST_BYTES_MAX + head.bytes.length + shownMax);
+    const { fields, code, revision, sinceMs, endMs } = line;
+    const head = heads.of(line.identity, line.peer, line.commonName);
+    const start = buffer.begin(lineBytesMax(head, fields.length));
     if (start < 0) return;
-    const ms = this.timed(line.endMs);
+    const out = buffer.bytes;
+    let at = this.begin(head, start, endMs) - KEY_HEAD.length;
+    if (fields !== '') at += (out as Buffer & Latin1Target).latin1Write(fields, at);
+    at = codeOf(code).write(buffer.view, at);
+    this.end(at, revision, durationUs(sinceMs, endMs));
+  }
+
+  /** The line of a request that shows a key and nothing else. */
+  writeKeyed(
+    head: Head,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    code: number,
+    endMs: number,
+    us: number,
+    revision: number,
+  ): void {
+    const { buffer } = this;
+    const lineStart = buffer.begin(lineBytesMax(head, (end - start) * ESCAPE_BYTES_MAX));
+    if (lineStart < 0) return;
+    const { view } = buffer;
+    let at = this.begin(head, lineStart, endMs);
+    at = writeKey(bytes, start, end, buffer.bytes, at);
+    if (code === GrpcCode.OK) at = KEY_TAIL_OK.write(view, at);
+    else at = codeOf(code).write(view, KEY_TAIL.write(view, at));
+    this.end(at, revision, us);
+  }
+
+  /** Up to where a key begins. */
+  private begin(head: Head, start: number, endMs: number): number {
+    const out = this.buffer.bytes;
+    const ms = this.timed(endMs);
     if (head.second !== this.secondNumber) {
       head.bytes.set(this.second);
       head.second = this.secondNumber;
     }
-    const out = buffer.bytes;
-    const view = buffer.view;
     out.set(head.bytes, start);
     writeThree(out, start + SECOND_BYTES, ms);
-    let at = start + head.bytes.length;
-    const { code } = line;
-    if (key.end >= 0) {
-      at = key.write(out, at);
-      if (code === GrpcCode.OK) at = KEY_TAIL_OK.write(view, at);
-      else at = codeOf(code).write(view, KEY_TAIL.write(view, at));
-    } else {
-      at -= KEY_HEAD.length;
-      if (fields !== '') at += (out as Buffer & Latin1Target).latin1Write(fields, at);
-      at = codeOf(code).write(view, at);
-    }
-    at = writeNumber(out, at, line.revision);
-    at = TIME_TAIL.write(view, at);
-    at = writeNumber(out, at, Math.max(0, Math.round((line.endMs - line.sinceMs) * 1000)));
+    return start + head.bytes.length;
+  }
+
+  private end(start: number, revision: number, us: number): void {
+    const { buffer } = this;
+    const out = buffer.bytes;
+    let at = writeNumber(out, start, revision);
+    at = TIME_TAIL.write(buffer.view, at);
+    at = writeNumber(out, at, us);
     out[at++] = 0x7d;
     buffer.end(at);
   }
@@ -195,6 +221,16 @@ export class LineWriter {
     this.second = Buffer.from(`{"time":"${new Date(second).toISOString().slice(0, 20)}`, 'latin1');
     return Math.floor(wallMs - second);
   }
+}
+
+/** Bytes of a line that shows so much of its request, its end included. */
+export function lineBytesMax(head: Head, shownMax: number): number {
+  return REST_BYTES_MAX + head.bytes.length + shownMax;
+}
+
+/** In whole microseconds. */
+export function durationUs(sinceMs: number, endMs: number): number {
+  return Math.max(0, Math.round((endMs - sinceMs) * 1000));
 }
 
 function codeOf(code: number): Words {

@@ -203,7 +203,7 @@ export class Admission {
       this.refuse(lane, call);
       return false;
     }
-    if (call.notes !== null) call.notes.waited();
+    if (call.notes !== null) call.notes.waited(call, bytes.length);
     handler.message(call, bytes, 0, bytes.length);
     return true;
   }

@@ -2,7 +2,7 @@
  * Stands in front of all handlers and sees every request come and go: counts who asks for what, tells of those that took
  * too long where their time went, and makes spans of those that are traced.
  */
-import { GrpcCode, RaftRequestView } from '@etsd/proto';
+import { GrpcCode, RaftRequestField, RaftRequestView } from '@etsd/proto';
 import type { LogTimes } from '@etsd/replication';
 import { hostOf } from '@etsd/rpc';
 import type { Guard } from '../access.ts';
@@ -15,7 +15,7 @@ import type { SpanContext } from '../tracing/span-context.ts';
 import type { Tracer } from '../tracing/tracer.ts';
 import { type KeyFinder, keyFinder, rangeName } from '../usage/request-keys.ts';
 import type { UsageMeter } from '../usage/usage-meter.ts';
-import { RequestTrace } from './request-trace.ts';
+import { ReadTimes, RequestTrace } from './request-trace.ts';
 import type { SlowLog } from './slow-log.ts';
 
 /** Traces kept for later requests. */
@@ -42,9 +42,12 @@ export class Observer implements Guard {
   readonly parts: ObserverParts;
   private readonly free: RequestTrace[] = [];
   private readonly view = new RaftRequestView();
+  /** Of the puts that came last. */
+  private read: ReadTimes;
 
   constructor(parts: ObserverParts) {
     this.parts = parts;
+    this.read = new ReadTimes(parts.world.clock, Number.NaN);
   }
 
   guard(path: string, handler: ApiHandler): ApiHandler {
@@ -57,21 +60,46 @@ export class Observer implements Guard {
       this.parts.tracer === null ? handler : new ProposingHandler(this.parts.tracer, handler),
   };
 
-  begin(call: ApiCall, bytes: number): RequestTrace {
+  begin({ isPut }: ObservedHandler, call: ApiCall, bytes: number): void {
     const { tracer, world } = this.parts;
+    const span = tracer === null ? null : tracer.begin(call);
+    if (isPut && span === null) {
+      call.notes = this.readTimes(call.receivedMs);
+      return;
+    }
     const trace = this.free.pop() ?? new RequestTrace(world.clock);
-    trace.begin(call.receivedMs, bytes, tracer === null ? null : tracer.begin(call));
+    trace.begin(call.receivedMs, bytes, span);
     call.notes = trace;
-    return trace;
+  }
+
+  /** Of the puts that came at this time. */
+  private readTimes(receivedMs: number): ReadTimes {
+    if (receivedMs >= 0 && receivedMs === this.read.receivedMs) return this.read;
+    const { clock } = this.parts.world;
+    this.read = new ReadTimes(clock, receivedMs < 0 ? clock.nowMs() : receivedMs);
+    return this.read;
   }
 
   /**
-   * When a request ends that ends now. A put is applied within microseconds and after each entry somebody looks at the
-   * clock: that is good enough for it where no span is made.
+   * When a put ends that ends now. It is applied within microseconds and after each entry somebody looks at the clock:
+   * that is good enough where no span is made.
    */
-  endMs({ isPut }: ObservedHandler, { span }: RequestTrace): number {
+  putEndMs(): number {
     const { times, world } = this.parts;
-    return isPut && span === null && times.applying > 0 ? times.applyingSinceMs : world.clock.nowMs();
+    return times.applying > 0 ? times.applyingSinceMs : world.clock.nowMs();
+  }
+
+  putFinished(handler: ObservedHandler, call: ApiCall, times: ReadTimes): void {
+    const { finishedMs, receivedMs } = times;
+    if (finishedMs - receivedMs <= this.parts.slowMs) return;
+    this.tell(handler, call, times.traceOf(this.requestBytes(call)), finishedMs);
+  }
+
+  /** Of a put, by what became of it in the log; −1 where that is nothing. */
+  private requestBytes({ entry }: ApiCall): number {
+    const { view } = this;
+    if (entry === null || !view.findBody(entry, RaftRequestField.Put)) return -1;
+    return view.bodyEnd - view.bodyStart;
   }
 
   finished(handler: ObservedHandler, call: ApiCall, trace: RequestTrace): void {
@@ -92,7 +120,7 @@ export class Observer implements Guard {
     const fields = {
       request: handler.name,
       ...(key === '' ? {} : { 'key-prefix': shortened(key) }),
-      'request-bytes': trace.requestBytes,
+      ...(trace.requestBytes < 0 ? {} : { 'request-bytes': trace.requestBytes }),
       remote: call.peer,
       code: call.outcome,
       ...(trace.span === null ? {} : { 'trace-id': trace.span.traceId.toString('hex') }),
@@ -237,20 +265,24 @@ export class ObservedHandler extends PassingHandler {
       this.observer.asked(this, call, bytes, start, end);
       return;
     }
-    this.observer.begin(call, end - start);
+    this.observer.begin(this, call, end - start);
     this.inner.message(call, bytes, start, end);
   }
 
   override closed(call: ApiCall): void {
+    const { observer } = this;
     const { notes } = call;
-    if (!(notes instanceof RequestTrace)) {
+    if (notes instanceof ReadTimes) {
+      notes.finishedMs = observer.putEndMs();
       this.inner.closed?.(call);
-      return;
-    }
-    notes.finishedMs = this.observer.endMs(this, notes);
-    this.inner.closed?.(call);
-    call.notes = null;
-    this.observer.finished(this, call, notes);
+      call.notes = null;
+      observer.putFinished(this, call, notes);
+    } else if (notes instanceof RequestTrace) {
+      notes.finishedMs = observer.parts.world.clock.nowMs();
+      this.inner.closed?.(call);
+      call.notes = null;
+      observer.finished(this, call, notes);
+    } else this.inner.closed?.(call);
   }
 }
 
@@ -264,7 +296,12 @@ class ProposingHandler extends PassingHandler {
 
   override message(call: ApiCall, bytes: Buffer, start: number, end: number): void {
     const { notes } = call;
-    this.tracer.current = notes instanceof RequestTrace ? notes.span : null;
+    const span = notes instanceof RequestTrace ? notes.span : null;
+    if (span === null) {
+      this.inner.message(call, bytes, start, end);
+      return;
+    }
+    this.tracer.current = span;
     try {
       this.inner.message(call, bytes, start, end);
     } finally {

@@ -1,0 +1,76 @@
+/**
+ * Lines about puts on their way to the audit log. While a put is answered only what its line needs is noted; the lines are
+ * written many at a time, when their code and all it touches is in the processor's caches and stays there, which takes half
+ * as long. In columns, used again and again: nothing is made for a put.
+ *
+ *     heads    │ Head │ Head │ …        numbers │ end, µs, revision │ …
+ *     codes    │ 0    │ 0    │ …        keys    │ app/1app/2…        (ends: where each ends)
+ */
+import type { AuditBuffer, LineSource } from './audit-buffer.ts';
+import { durationUs, type Head, type LineWriter, lineBytesMax } from './line-writer.ts';
+import { ESCAPE_BYTES_MAX, PLAIN_KEY_BYTES_MAX } from './request-fields.ts';
+
+/** Puts noted at a time. */
+const PUTS_MAX = 256;
+const NUMBERS = 3;
+
+export class PutLines implements LineSource {
+  bytesMax = 0;
+  private readonly writer: LineWriter;
+  private readonly buffer: AuditBuffer;
+  private count = 0;
+  private readonly heads: Head[] = [];
+  private readonly codes = new Uint8Array(PUTS_MAX);
+  private readonly ends = new Uint16Array(PUTS_MAX);
+  private readonly numbers = new Float64Array(PUTS_MAX * NUMBERS);
+  private readonly keys = new Uint8Array(PUTS_MAX * PLAIN_KEY_BYTES_MAX);
+  private keysEnd = 0;
+
+  constructor(writer: LineWriter, buffer: AuditBuffer) {
+    this.writer = writer;
+    this.buffer = buffer;
+    buffer.source = this;
+  }
+
+  /** Notes a put of the key `bytes[start, end)`, `PLAIN_KEY_BYTES_MAX` long at most. */
+  add(
+    head: Head,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    code: number,
+    sinceMs: number,
+    endMs: number,
+    revision: number,
+  ): void {
+    const { keys, numbers, count } = this;
+    let to = this.keysEnd;
+    for (let at = start; at < end; at++) keys[to++] = bytes[at] as number;
+    this.keysEnd = to;
+    this.ends[count] = to;
+    this.heads[count] = head;
+    this.codes[count] = code;
+    const at = count * NUMBERS;
+    numbers[at] = endMs;
+    numbers[at + 1] = durationUs(sinceMs, endMs);
+    numbers[at + 2] = revision;
+    this.bytesMax += lineBytesMax(head, (end - start) * ESCAPE_BYTES_MAX);
+    this.count = count + 1;
+    if (count === 0) this.buffer.gather();
+    else if (count + 1 === PUTS_MAX) this.flush();
+  }
+
+  flush(): void {
+    const { count, writer, heads, keys, ends, codes, numbers } = this;
+    if (count === 0) return;
+    this.count = this.keysEnd = this.bytesMax = 0;
+    let start = 0;
+    for (let place = 0; place < count; place++) {
+      const end = ends[place] as number;
+      const at = place * NUMBERS;
+      const [endMs, us, revision] = [numbers[at] as number, numbers[at + 1] as number, numbers[at + 2] as number];
+      writer.writeKeyed(heads[place] as Head, keys, start, end, codes[place] as number, endMs, us, revision);
+      start = end;
+    }
+  }
+}
