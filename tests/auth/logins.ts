@@ -2,11 +2,14 @@
  * Many logins at the default cost of bcrypt, and what they do to others, whose clients are processes of their own:
  *
  *     node tests/auth/logins.ts [--logins 10000] [--users 100] [--servers etcd,etsd] [--seconds 60]
- *                               [--rounds 1]
+ *                               [--rounds 1] [--quiet-seconds 5] [--data-root DIR]
  *
- * For each server, in one run: one login of each user, then in each round the puts of other clients alone and the same puts
- * beside a round's part of the logins. Prints logins a second and the puts' 99th percentile, medians of the rounds. Whoever
- * logs in does so from a processor of the clients, when nobody else wants it: he would have a machine of his own.
+ * For each server, in one run: one login of each user, then by turns windows of other clients' puts alone and of the same
+ * puts beside a round's part of the logins. Prints logins a second and the puts' 99th percentile, medians of the rounds.
+ * From three rounds on it also says by how much the puts of a window with logins were slower than those of its two
+ * neighbours without, and, to tell what that means, the same of a window without logins and its two neighbours without.
+ * Whoever logs in does so from a processor of the clients, when nobody else wants it: he would have a machine of his own.
+ * `--data-root /dev/shm` keeps out what the machine's disk does meanwhile.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -26,6 +29,8 @@ export interface LoginLoad {
   readonly quietSeconds: number;
   /** Times that puts alone are followed by a part of the logins; default: once. */
   readonly rounds?: number;
+  /** Where the server has its data; default: where the system has temporary files. */
+  readonly dataRoot?: string | undefined;
   readonly flags?: readonly string[];
 }
 
@@ -36,6 +41,9 @@ export interface LoginResult {
   /** Of puts by clients that have logged in, in milliseconds: alone, and beside the logins. */
   readonly quietP99Ms: number;
   readonly busyP99Ms: number;
+  /** The 99th percentile of each window with logins, as a multiple of that of the windows beside it; and the same of those without. */
+  readonly ratios: readonly number[];
+  readonly noise: readonly number[];
 }
 
 const CONNECTIONS = 20;
@@ -47,7 +55,9 @@ const AUTHENTICATE = '/etcdserverpb.Auth/Authenticate';
 export async function measureLogins(product: Product, load: LoginLoad): Promise<LoginResult> {
   const apart = standApart();
   apart?.toMember();
-  const server = await startServer({ product, flags: [...(load.flags ?? [])] });
+  const { dataRoot } = load;
+  const place = dataRoot === undefined ? {} : { dataRoot };
+  const server = await startServer({ product, flags: [...(load.flags ?? [])], ...place });
   apart?.toClients();
   const rounds = load.rounds ?? 1;
   const part = { ...load, logins: Math.ceil(load.logins / rounds), seconds: load.seconds / rounds };
@@ -70,13 +80,38 @@ export async function measureLogins(product: Product, load: LoginLoad): Promise<
       all.done += done;
       all.seconds += seconds;
     }
+    if (rounds > 1) quiet.push(await puts.run(load.quietSeconds));
     puts.close();
+    const ratios = busy.map((p99, round) => besides(p99, quiet[round], quiet[round + 1]));
+    const noise = quiet.slice(1, -1).map((p99, round) => besides(p99, quiet[round], quiet[round + 2]));
     const [quietP99Ms, busyP99Ms] = [middle(quiet), middle(busy)];
-    return { product, logins: all.done, loginsPerSecond: all.done / all.seconds, quietP99Ms, busyP99Ms };
+    return { product, logins: all.done, loginsPerSecond: all.done / all.seconds, quietP99Ms, busyP99Ms, ratios, noise };
   } finally {
     clients.end();
     await server.dispose();
   }
+}
+
+function besides(p99: number, before = Number.NaN, behind = before): number {
+  return p99 / Math.sqrt(before * behind);
+}
+
+/**
+ * The median, and between which two of the values that of all such windows is with a probability of 95 % or a little more:
+ * half of them are below it, each as by the toss of a coin.
+ */
+function spread(values: readonly number[]): string {
+  const sorted = [...values].sort((left, right) => left - right);
+  const count = sorted.length;
+  let cut = 0;
+  let chance = 2 ** -count;
+  for (let below = chance; below <= 0.025 && cut < count / 2 - 1; below += chance) {
+    cut++;
+    chance *= (count - cut + 1) / cut;
+  }
+  const at = (index: number): string => (sorted[index] as number).toFixed(2);
+  const low = Math.max(0, cut - 1);
+  return `${middle(values).toFixed(2)} times (${at(low)} … ${at(count - 1 - low)} by ${count} windows)`;
 }
 
 function middle(values: readonly number[]): number {
@@ -117,8 +152,12 @@ class LoginClients {
 
   private ask(what: string): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.child.once('exit', (code) => reject(new Error(`the clients that log in ended with ${code}`)));
-      this.child.once('message', resolve);
+      const ended = (code: number | null) => reject(new Error(`the clients that log in ended with ${code}`));
+      this.child.once('exit', ended);
+      this.child.once('message', (answer) => {
+        this.child.off('exit', ended);
+        resolve(answer);
+      });
       this.child.send(what);
     });
   }
@@ -233,21 +272,25 @@ else if (import.meta.main) {
       seconds: { type: 'string', default: '60' },
       servers: { type: 'string', default: 'etcd,etsd' },
       rounds: { type: 'string', default: '1' },
+      'quiet-seconds': { type: 'string', default: '5' },
+      'data-root': { type: 'string' },
     },
   });
   const load = {
     users: Number(values.users),
     logins: Number(values.logins),
     seconds: Number(values.seconds),
-    quietSeconds: 5,
+    quietSeconds: Number(values['quiet-seconds']),
     rounds: Number(values.rounds),
+    dataRoot: values['data-root'],
   };
   const rates = new Map<string, number>();
   for (const product of values.servers.split(',') as Product[]) {
-    const { logins, loginsPerSecond, quietP99Ms, busyP99Ms } = await measureLogins(product, load);
+    const { logins, loginsPerSecond, quietP99Ms, busyP99Ms, ratios, noise } = await measureLogins(product, load);
     rates.set(product, loginsPerSecond);
     const puts = `p99 of puts ${quietP99Ms.toFixed(2)} ms alone, ${busyP99Ms.toFixed(2)} ms beside the logins`;
     console.log(`${product}: ${logins} logins, ${loginsPerSecond.toFixed(0)} a second; ${puts}`);
+    if (noise.length > 1) console.log(`  beside logins: ${spread(ratios)}; without: ${spread(noise)}`);
   }
   const [etcd, etsd] = [rates.get('etcd'), rates.get('etsd')];
   if (etcd !== undefined && etsd !== undefined) {

@@ -25,15 +25,17 @@ after(async () => {
 
 /** More than this no attack of this size takes. */
 const GROWTH_MAX_MIB = 250;
+/** Where the machine is busy with other things an attacker takes his time: he goes on until he is seen, at most so many times. */
+const TIMES_MAX = 100;
 /** Nobody waits longer than this, whatever the machine is busy with besides. */
 const WAIT_MAX_MS = 10_000;
 
 for (const attack of ATTACKS) {
-  test(`${attack.name}: ${attack.what}`, { timeout: 60_000 }, async (context) => {
+  test(`${attack.name}: ${attack.what}`, { timeout: 300_000 }, async (context) => {
     const report = await battle(field, attack, {
       quietMs: 0,
       attackMs: 600,
-      attackMaxMs: attack.isQuiet ? 0 : 20_000,
+      attackTimesMax: attack.isQuiet ? 1 : TIMES_MAX,
       size: 300,
     });
     const waits = `${report.requests} requests, p99 ${report.putMs[1].toFixed(0)} and ${report.readMs[1].toFixed(0)} ms`;

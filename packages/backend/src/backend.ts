@@ -1,3 +1,4 @@
+import type { RecordPlace } from '@etsd/base';
 import type { Bucket } from './buckets.ts';
 import type { Slab } from './slab.ts';
 
@@ -21,14 +22,8 @@ export interface BackendReader {
   cursor?(bucket: Bucket): RecordCursor;
 }
 
-/** One record after the other, each valid until the next: where its key and its value lie, in one buffer or in two. */
-export interface RecordCursor {
-  readonly bytes: Buffer;
-  readonly keyStart: number;
-  readonly keyEnd: number;
-  readonly value: Buffer;
-  readonly valueStart: number;
-  readonly valueEnd: number;
+/** One record after the other, each valid until the next. */
+export interface RecordCursor extends RecordPlace {
   /** False behind the last. */
   next(): boolean;
 }

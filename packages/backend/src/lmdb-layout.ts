@@ -1,4 +1,6 @@
-/** Sizes, places and flags in a file of LMDB (data version 2); drawn in `lmdb-reader.ts`. */
+/** Sizes, places, flags and numbers in a file of LMDB (data version 2); drawn in `lmdb-reader.ts`. */
+
+const TWO_32 = 0x1_0000_0000;
 
 /** Of a page. */
 export const HEAD_BYTES = 24;
@@ -25,3 +27,11 @@ export const NODE_TABLE = 2;
 export const SYSTEM_TABLE = 'etsd';
 export const FORMAT_KEY = 'format';
 export const DIGEST_KEY = 'digest';
+
+export function u64(bytes: Buffer, at: number): number {
+  return bytes.readUInt32LE(at) + TWO_32 * bytes.readUInt32LE(at + 4);
+}
+
+export function i64(bytes: Buffer, at: number): number {
+  return bytes.readUInt32LE(at) + TWO_32 * bytes.readInt32LE(at + 4);
+}

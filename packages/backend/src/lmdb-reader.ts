@@ -12,9 +12,8 @@
  * table  page size u32 · flags u16 · depth u16 · branches u64 · leaves u64 · overflow u64 · records u64 · root u64
  * ```
  */
-import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
-import { isDeepStrictEqual } from 'node:util';
-import { CorruptionError } from '@etsd/base';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import type { CorruptionError } from '@etsd/base';
 import type { BackendReader, RecordCursor, Visit } from './backend.ts';
 import { type Bucket, STORED_BUCKETS } from './buckets.ts';
 import { type CursorPages, LmdbCursor } from './lmdb-cursor.ts';
@@ -23,9 +22,8 @@ import {
   BRANCH,
   DIGEST_KEY,
   HEAD_BYTES,
+  i64,
   LEAF,
-  META,
-  META_LAST_PAGE,
   NODE_BIG,
   NODE_HEAD_BYTES,
   NODE_TABLE,
@@ -33,48 +31,18 @@ import {
   PLACE_BYTES,
   SYSTEM_TABLE,
   TABLE_BYTES,
+  u64,
 } from './lmdb-layout.ts';
+import { FirstPages, INTEGER_KEYS, type Meta, storeDamage, type Table, tableAt } from './lmdb-meta.ts';
 
-const MAGIC = 0xbeefc0de;
-const DATA_VERSION = 2;
-const META_BYTES = HEAD_BYTES + 144;
 const DEPTH_MAX = 32;
 const FIRST_PAGE = 2;
-
-/** Of a table's flags: its keys are eight bytes of a number. */
-const INTEGER_KEYS = 0x08;
 
 /** Read at once where pages follow each other. */
 const WINDOW_BYTES = 64 * 1024;
 /** Pages looked at between two pauses: about two milliseconds. */
 const SLICE_PAGES = 400;
 const TWO_32 = 0x1_0000_0000;
-
-const ADVICE =
-  'Do not start this member on it: `etsdutl doctor` says what can be saved, `etsdutl rebuild` fetches all from its peers.';
-
-interface Table {
-  readonly name: string;
-  readonly flags: number;
-  readonly depth: number;
-  readonly branches: number;
-  readonly leaves: number;
-  readonly overflow: number;
-  readonly records: number;
-  /** -1 for none. */
-  readonly root: number;
-}
-
-interface Meta {
-  readonly position: number;
-  readonly pageBytes: number;
-  readonly isSynced: boolean;
-  readonly free: Table;
-  readonly main: Table;
-  readonly lastPage: number;
-  readonly transaction: number;
-  readonly bootId: string;
-}
 
 /** What looking at a whole file found. */
 export interface StoreCheck {
@@ -106,7 +74,7 @@ interface Leaf {
 
 export class LmdbReader implements BackendReader, CursorPages {
   readonly path: string;
-  readonly pageBytes: number = 4096;
+  readonly pageBytes: number;
   window: Buffer = Buffer.alloc(0);
   private readonly fd: number;
   private readonly isFrozen: boolean;
@@ -138,10 +106,11 @@ export class LmdbReader implements BackendReader, CursorPages {
     this.memory = this.isFrozen ? Buffer.allocUnsafeSlow(WINDOW_BYTES) : null;
     this.fd = this.isFrozen ? frozenFd : openSync(path, 'r');
     try {
-      this.meta = this.isFrozen ? this.steadyMeta() : this.pickMeta();
+      const first = new FirstPages(path, this.fd);
+      this.pageBytes = first.pageBytes;
+      this.meta = this.isFrozen ? first.lastOfLive() : first.last();
       // Behind the metas: a file that is in use grows.
       this.fileBytes = fstatSync(this.fd).size;
-      this.pageBytes = this.meta.pageBytes;
       this.tables = this.readTables();
     } catch (error) {
       this.close();
@@ -200,15 +169,15 @@ export class LmdbReader implements BackendReader, CursorPages {
   }
 
   layout(): FileLayout {
-    const { pageBytes, transaction, lastPage } = this.meta;
-    const metas = this.readMetas(pageBytes).filter((meta) => meta?.transaction === transaction);
-    return { pageBytes, transaction, lastPage, metaStarts: metas.map((meta) => (meta as Meta).position) };
+    const { transaction, lastPage } = this.meta;
+    const first = new FirstPages(this.path, this.fd);
+    return { pageBytes: first.pageBytes, transaction, lastPage, metaStarts: first.startsOf(transaction) };
   }
 
   /** Where in the file the value of a record begins. The table '' describes all others, by their names and a zero byte. */
   placeOf(name: string, wanted: Buffer): number {
-    const { main, pageBytes } = this.meta;
-    const table = name === '' ? main : this.tables.get(name);
+    const { pageBytes } = this;
+    const table = name === '' ? this.meta.main : this.tables.get(name);
     if (table !== undefined) {
       for (const leaf of this.leavesOf(table, wanted)) {
         for (let index = 0; index < leaf.count; index++) {
@@ -289,10 +258,10 @@ export class LmdbReader implements BackendReader, CursorPages {
     const kept = StoreDigest.decode(bytes);
     if (kept?.equals(found) === true) return { transaction, records: found.records, pages, hasChecksum: true };
     const told = kept === null ? 'that cannot be read' : `${hex(kept.sum)} over ${kept.records} records`;
-    throw new CorruptionError(
+    throw storeDamage(
+      this.path,
       `records were changed: the checksum of all is ${hex(found.sum)} over ${found.records} records, the file was written with one ${told}`,
-      `${this.path}, somewhere in its records`,
-      ADVICE,
+      ', somewhere in its records',
     );
   }
 
@@ -337,74 +306,7 @@ export class LmdbReader implements BackendReader, CursorPages {
     }
   }
 
-  // ── metas ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** As LMDB picks with `overlappingSync` and `usePreviousSnapshot`: after a crash of the machine, a synced one. */
-  private pickMeta(): Meta {
-    const head = Buffer.alloc(META_BYTES);
-    if (readSync(this.fd, head, 0, META_BYTES, 0) < META_BYTES)
-      throw this.damage("it is not a file of etsd's store: it ends within its first page", 0);
-    const pageBytes = head.readUInt32LE(HEAD_BYTES + 24);
-    const isPageSize = pageBytes >= 512 && pageBytes <= 65536 && (pageBytes & (pageBytes - 1)) === 0;
-    if (head.readUInt32LE(HEAD_BYTES) !== MAGIC)
-      throw this.damage("it is not a file of etsd's store: it does not begin as one", 0);
-    if (!isPageSize) throw this.damage(`a page size of ${pageBytes} bytes`, 0);
-    if (fstatSync(this.fd).size < 2 * pageBytes) throw this.damage('the file ends within its first two pages', 0);
-    const [first, second, flushed] = this.readMetas(pageBytes);
-    if (first === null || second === null) throw this.damage('one of the two first pages is none of a store', 0);
-    let picked: Meta;
-    if (this.isFrozen) picked = first.transaction >= second.transaction ? first : second;
-    else {
-      const bootId = ownBootId();
-      picked = pick(first, second, bootId);
-      if (flushed !== null) picked = pick(picked, flushed, bootId);
-    }
-    if (picked.lastPage < 1) throw this.damage('the first pages are not those of a store', 0);
-    return picked;
-  }
-
-  /** While somebody writes: what is read twice and is the same was not being written. */
-  private steadyMeta(): Meta {
-    let before = this.pickMeta();
-    for (;;) {
-      const meta = this.pickMeta();
-      if (isDeepStrictEqual(meta, before)) return meta;
-      before = meta;
-    }
-  }
-
-  private readMetas(pageBytes: number): [Meta | null, Meta | null, Meta | null] {
-    return [
-      this.readMeta(0, pageBytes, true),
-      this.readMeta(pageBytes, pageBytes, true),
-      this.readMeta(pageBytes / 2, pageBytes, false),
-    ];
-  }
-
-  private readMeta(position: number, pageBytes: number, isPage: boolean): Meta | null {
-    const bytes = Buffer.alloc(META_BYTES);
-    if (readSync(this.fd, bytes, 0, META_BYTES, position) < META_BYTES) return null;
-    const at = HEAD_BYTES;
-    if (isPage) {
-      if (bytes.readUInt16LE(18) !== META || bytes.readUInt32LE(at) !== MAGIC) return null;
-      if ((bytes.readUInt32LE(at + 4) & 0xffff) !== DATA_VERSION) return null;
-      if (bytes.readUInt32LE(at + 24) !== pageBytes) return null;
-    }
-    const transaction = u64(bytes, at + 128);
-    if (!isPage && transaction === 0) return null;
-    const flags = bytes.readUInt16LE(at + 28);
-    return {
-      position,
-      pageBytes,
-      // The flag of LMDB for a transaction that did not wait for the disk.
-      isSynced: (flags & OVERLAPPING_SYNC) === 0,
-      free: { ...tableAt(bytes, at + 24, 'free pages'), flags: INTEGER_KEYS },
-      main: tableAt(bytes, at + 24 + TABLE_BYTES, 'tables'),
-      lastPage: u64(bytes, META_LAST_PAGE),
-      transaction,
-      bootId: bytes.toString('hex', at + 136, at + 144),
-    };
-  }
+  // ── tables ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private readTables(): Map<string, Table> {
     const tables = new Map<string, Table>();
@@ -502,7 +404,8 @@ export class LmdbReader implements BackendReader, CursorPages {
 
   /** Where in `window` these pages begin. */
   private read(number: number, bytes: number): number {
-    const { pageBytes, lastPage } = this.meta;
+    const { pageBytes } = this;
+    const { lastPage } = this.meta;
     const position = number * pageBytes;
     if (number < FIRST_PAGE || number > lastPage)
       throw this.damage(`page ${number} is asked for, the last one is ${lastPage}`, number);
@@ -524,7 +427,8 @@ export class LmdbReader implements BackendReader, CursorPages {
 
   /** Beside the window, in which the page of the record lies. */
   private readLarge(number: number, bytes: number): Buffer {
-    const { pageBytes, lastPage } = this.meta;
+    const { pageBytes } = this;
+    const { lastPage } = this.meta;
     if (number < FIRST_PAGE || number + bytes / pageBytes - 1 > lastPage)
       throw this.damage(`page ${number} is asked for, the last one is ${lastPage}`, number);
     if (this.largeMemory.length < bytes) this.largeMemory = Buffer.allocUnsafeSlow(bytes);
@@ -538,7 +442,7 @@ export class LmdbReader implements BackendReader, CursorPages {
   private countOf(page: Buffer, number: number): number {
     const lower = page.readUInt16LE(20);
     const upper = page.readUInt16LE(22);
-    if (lower % 2 !== 0 || lower > upper || upper > this.meta.pageBytes - HEAD_BYTES) {
+    if (lower % 2 !== 0 || lower > upper || upper > this.pageBytes - HEAD_BYTES) {
       throw this.damage(`bounds of ${lower} and ${upper} bytes in a page`, number);
     }
     return lower / 2;
@@ -607,13 +511,9 @@ export class LmdbReader implements BackendReader, CursorPages {
   }
 
   damage(what: string, page: number): CorruptionError {
-    const byte = page * this.pageBytes;
-    return new CorruptionError(what, `${this.path}, page ${page} at byte ${byte}`, ADVICE);
+    return storeDamage(this.path, what, `, page ${page} at byte ${page * this.pageBytes}`);
   }
 }
-
-/** LMDB's flag in the first table of a meta page. */
-const OVERLAPPING_SYNC = 0x1000;
 
 interface Place {
   readonly page: number;
@@ -635,49 +535,6 @@ function compareKeys(table: Table, a: Buffer, b: Buffer): number {
   return a.length === 8 && b.length === 8 ? u64(a, 0) - u64(b, 0) : a.length - b.length;
 }
 
-function tableAt(bytes: Buffer, at: number, name: string): Table {
-  const root = u64(bytes, at + 40);
-  return {
-    name,
-    flags: bytes.readUInt16LE(at + 4),
-    depth: bytes.readUInt16LE(at + 6),
-    branches: u64(bytes, at + 8),
-    leaves: u64(bytes, at + 16),
-    overflow: u64(bytes, at + 24),
-    records: u64(bytes, at + 32),
-    root: bytes.readUInt32LE(at + 40) === 0xffff_ffff && bytes.readUInt32LE(at + 44) === 0xffff_ffff ? -1 : root,
-  };
-}
-
-function pick(a: Meta, b: Meta, bootId: string): Meta {
-  const [newer, older] = a.transaction >= b.transaction ? [a, b] : [b, a];
-  if (b.transaction === 0) return a;
-  return newer.isSynced || (newer.bootId === bootId && bootId !== NO_BOOT_ID) ? newer : older;
-}
-
-const NO_BOOT_ID = '0000000000000000';
-
-/** Which start of the machine this is, as LMDB notes it: the first digits of the system's name for it, as a number. */
-function ownBootId(): string {
-  if (process.platform !== 'linux') return NO_BOOT_ID;
-  try {
-    const digits = /^[0-9a-f]+/.exec(readFileSync('/proc/sys/kernel/random/boot_id', 'latin1'))?.[0] ?? '0';
-    const bytes = Buffer.alloc(8);
-    bytes.writeUInt32LE(Number.parseInt(digits, 16) >>> 0, 0);
-    return bytes.toString('hex');
-  } catch {
-    return NO_BOOT_ID;
-  }
-}
-
 function hex(value: number): string {
   return value.toString(16).padStart(8, '0');
-}
-
-function u64(bytes: Buffer, at: number): number {
-  return bytes.readUInt32LE(at) + TWO_32 * bytes.readUInt32LE(at + 4);
-}
-
-function i64(bytes: Buffer, at: number): number {
-  return bytes.readUInt32LE(at) + TWO_32 * bytes.readInt32LE(at + 4);
 }

@@ -11,6 +11,7 @@ export {
   successor,
 } from './bytes.ts';
 export { crc32c, crc32cJoined } from './crc32c.ts';
+export { Crc32cMemory } from './crc32c-memory.ts';
 export { CorruptionError, errorChain, errorFrom, OperatorError } from './errors.ts';
 export { FAULT_POINTS, type FaultPoint, faultPoint, listenToFaultPoints } from './fault-point.ts';
 export { cutGradually } from './gradual-cut.ts';
@@ -19,6 +20,7 @@ export { LOG_LEVELS, type LogFields, type Logger, type LogLevel, silentLogger } 
 export { BufferPool } from './pool.ts';
 export { Prng } from './prng.ts';
 export { RingQueue } from './queue.ts';
+export type { RecordPlace } from './record-place.ts';
 export { ShardedMap } from './sharded-map.ts';
 export {
   type U64,

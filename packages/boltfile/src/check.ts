@@ -29,7 +29,10 @@ export async function checkBoltFile(
   let leaves = 0;
   for (let bucket = waiting.pop(); bucket !== undefined; bucket = waiting.pop()) {
     const cursor = file.leaves(bucket, seen);
-    for (let leaf = await cursor.next(); leaf !== null; leaf = await cursor.next()) {
+    for (;;) {
+      let leaf = cursor.nextRead();
+      if (leaf === undefined) leaf = await cursor.next();
+      if (leaf === null) break;
       visit(bucket, leaf);
       for (let index = 0; index < leaf.count; index++) {
         if (leaf.isBucket(index)) {

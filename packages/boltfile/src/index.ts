@@ -1,5 +1,4 @@
 export { type BoltCheck, checkBoltFile } from './check.ts';
-export type { RecordPlace } from './leaf-builder.ts';
 export {
   joinDigests,
   type LeafDigest,

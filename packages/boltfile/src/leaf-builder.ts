@@ -1,18 +1,9 @@
+import type { RecordPlace } from '@etsd/base';
 import { ELEMENT, LEAF, PAGE_HEADER, writePageHeader } from './page.ts';
 
 const INITIAL_BYTES = 64 * 1024;
 /** A buffer that grew beyond this for a large value is given back. */
 const KEPT_BYTES = 1024 * 1024;
-
-/** Where a key and its value lie, in one buffer or in two. */
-export interface RecordPlace {
-  readonly bytes: Buffer;
-  readonly keyStart: number;
-  readonly keyEnd: number;
-  readonly value: Buffer;
-  readonly valueStart: number;
-  readonly valueEnd: number;
-}
 
 /** Gathers the elements of one leaf. Keys must ascend. One that only measures keeps their sizes and the first key. */
 export class LeafBuilder {

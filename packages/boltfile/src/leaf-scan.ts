@@ -1,6 +1,19 @@
-import { crc32c, crc32cJoined } from '@etsd/base';
+import { Crc32cMemory, crc32c, crc32cJoined } from '@etsd/base';
 import { DEPTH_MAX, PAGE_BYTES_MAX, WINDOW_BYTES_MIN } from './limits.ts';
-import { BRANCH, BUCKET_FLAG, damaged, ELEMENT, LEAF, PAGE_HEADER, Page, readU64 } from './page.ts';
+import {
+  BRANCH,
+  BUCKET_FLAG,
+  compared,
+  damaged,
+  ELEMENT,
+  LEAF,
+  order,
+  PAGE_HEADER,
+  Page,
+  readU64,
+  type Span,
+  word,
+} from './page.ts';
 import { PageSet } from './reader.ts';
 
 /** Read at once, at most, where pages follow each other. */
@@ -42,13 +55,6 @@ export interface LeafDigest {
 
 const NOTHING: LeafDigest = { crc: 0, bytes: 0, records: 0, firstKey: null, lastKey: null };
 
-/** A key within some bytes: making a view of each would be most of the work. */
-export interface Span {
-  readonly bytes: Uint8Array;
-  readonly start: number;
-  readonly end: number;
-}
-
 /**
  * Checksums over parts of a bucket, and nothing else: no views, no promises, what lies together is taken in one go. For
  * files that are read whole, by a program that does nothing else meanwhile. Everything that `LeafCursor` checks is checked
@@ -61,7 +67,8 @@ export class LeafScan {
   private readonly file: ScannedFile;
   private readonly readNow: ReadNow;
   private readonly filter: RecordFilter | null;
-  private readonly memory = Buffer.allocUnsafeSlow(WINDOW_BYTES_MAX);
+  private readonly checksums = new Crc32cMemory(WINDOW_BYTES_MAX);
+  private readonly memory: Buffer = this.checksums.bytes;
   private windowStart = 0;
   private windowLength = 0;
   private windowBytes = WINDOW_BYTES_MIN;
@@ -220,7 +227,8 @@ export class LeafScan {
 
   private count(bytes: Buffer, start: number, end: number): void {
     if (start === end) return;
-    this.crc = crc32c(bytes, start, end, this.crc);
+    const { checksums, crc } = this;
+    this.crc = bytes === this.memory ? checksums.crc(start, end, crc) : crc32c(bytes, start, end, crc);
     this.bytes += end - start;
   }
 
@@ -294,31 +302,8 @@ export function joinDigests(parts: readonly LeafDigest[], outOfOrder: () => Erro
   return whole;
 }
 
-/** A number of 32 bits; Buffer's own checks cost more than the reading. */
-function word(bytes: Buffer, at: number): number {
-  return (
-    ((bytes[at] as number) |
-      ((bytes[at + 1] as number) << 8) |
-      ((bytes[at + 2] as number) << 16) |
-      ((bytes[at + 3] as number) << 24)) >>>
-    0
-  );
-}
-
 function spanOf(key: Uint8Array | null): Span | null {
-  return key === null ? null : { bytes: key, start: 0, end: key.length };
-}
-
-function compared(a: Span, b: Span): number {
-  return order(a.bytes, a.start, a.end, b.bytes, b.start, b.end);
-}
-
-/** Negative where [a, aEnd) comes before [b, bEnd). Keys are short; calling the runtime would take longer. */
-function order(left: Uint8Array, a: number, aEnd: number, right: Uint8Array, b: number, bEnd: number): number {
-  const common = Math.min(aEnd - a, bEnd - b);
-  for (let at = 0; at < common; at++) {
-    const difference = (left[a + at] as number) - (right[b + at] as number);
-    if (difference !== 0) return difference;
-  }
-  return aEnd - a - (bEnd - b);
+  if (key === null) return null;
+  const bytes = Buffer.from(key.buffer, key.byteOffset, key.length);
+  return { bytes, start: 0, end: key.length };
 }

@@ -7,6 +7,8 @@ export const DEPTH_MAX = 64;
 /** Pages are read in windows: this much at first, twice as much each time the next page asked for is the next one. */
 export const WINDOW_BYTES_MIN = 16 * 1024;
 export const WINDOW_BYTES_MAX = 256 * 1024;
+/** The same where their memory is used again, by who reads a whole file and nobody waits for. */
+export const REUSED_WINDOW_BYTES_MAX = 1024 * 1024;
 
 /** The page size of the files written, which is that of the machines etcd runs on. */
 export const PAGE_SIZE = 4096;

@@ -1,6 +1,6 @@
 import { EMPTY } from '@etsd/base';
 import type { DiskFile } from '@etsd/runtime';
-import { PAGE_BYTES_MAX, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN } from './limits.ts';
+import { PAGE_BYTES_MAX, REUSED_WINDOW_BYTES_MAX, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN } from './limits.ts';
 import { damaged, PAGE_HEADER, readU64 } from './page.ts';
 
 /** Reads `length` bytes at `position`, fewer only at the end of the file. */
@@ -40,6 +40,7 @@ export class PageSource {
   private windowStart = 0;
   private windowEnd = 0;
   private windowBytes = WINDOW_BYTES_MIN;
+  private readonly windowBytesMax: number;
   private ahead: Ahead | null = null;
   /** The memory for all windows, of which one is looked at and one is filled; null where each has memory of its own. */
   private readonly reused: readonly [Buffer, Buffer] | null;
@@ -50,7 +51,8 @@ export class PageSource {
     this.path = file.path;
     this.pageSize = pageSize;
     this.pageCount = pageCount;
-    const memory = (): Buffer => Buffer.allocUnsafeSlow(Math.max(pageSize, WINDOW_BYTES_MAX));
+    this.windowBytesMax = reusesMemory ? REUSED_WINDOW_BYTES_MAX : WINDOW_BYTES_MAX;
+    const memory = (): Buffer => Buffer.allocUnsafeSlow(Math.max(pageSize, this.windowBytesMax));
     this.reused = reusesMemory ? [memory(), memory()] : null;
   }
 
@@ -61,19 +63,42 @@ export class PageSource {
 
   /** The page with its overflow. Throws `CorruptionError` where it is not what its number says. */
   async read(id: number): Promise<Buffer> {
-    const { pageSize, pageCount } = this;
-    if (id < 2 || id >= pageCount) throw this.damaged(id, `no page of a file with ${pageCount} pages`);
+    const { pageSize } = this;
+    const there = this.readNow(id);
+    if (there !== null) return there;
     const position = id * pageSize;
-    if (!this.holds(position, pageSize)) await this.fetch(position);
-    const offset = position - this.windowStart;
-    if (readU64(this.window, offset) !== id) throw this.damaged(id, 'it bears another number');
-    const overflow = this.window.readUInt32LE(offset + PAGE_HEADER - 4);
-    const length = (1 + overflow) * pageSize;
-    if (id + overflow >= pageCount || length > PAGE_BYTES_MAX) throw this.damaged(id, `${overflow} pages of overflow`);
-    if (this.holds(position, length)) return this.window.subarray(offset, offset + length);
+    if (!this.holds(position, pageSize)) {
+      await this.fetch(position);
+      const fetched = this.readNow(id);
+      if (fetched !== null) return fetched;
+    }
+    const length = this.lengthOf(id);
     const bytes = await readAt(this.file, position, length);
     if (bytes.length < length) throw this.damaged(id, 'the file ends before it does');
     return bytes;
+  }
+
+  /** The same, of a page that was read with others already; null where it was not. */
+  readNow(id: number): Buffer | null {
+    const { pageSize, pageCount } = this;
+    if (id < 2 || id >= pageCount) throw this.damaged(id, `no page of a file with ${pageCount} pages`);
+    const position = id * pageSize;
+    if (!this.holds(position, pageSize)) return null;
+    const length = this.lengthOf(id);
+    if (!this.holds(position, length)) return null;
+    const start = position - this.windowStart;
+    return this.window.subarray(start, start + length);
+  }
+
+  /** Of a page whose beginning is in the window, with its overflow. */
+  private lengthOf(id: number): number {
+    const { pageSize, pageCount, window } = this;
+    const start = id * pageSize - this.windowStart;
+    if (readU64(window, start) !== id) throw this.damaged(id, 'it bears another number');
+    const overflow = window.readUInt32LE(start + PAGE_HEADER - 4);
+    const length = (1 + overflow) * pageSize;
+    if (id + overflow >= pageCount || length > PAGE_BYTES_MAX) throw this.damaged(id, `${overflow} pages of overflow`);
+    return length;
   }
 
   /** Resolves when nothing is being read any more. */
@@ -97,7 +122,7 @@ export class PageSource {
     if (isThere) this.take(await ahead.window, ahead.position);
     else {
       await ahead?.window.catch(() => {});
-      this.windowBytes = isNext ? Math.min(WINDOW_BYTES_MAX, this.windowBytes * 2) : WINDOW_BYTES_MIN;
+      this.windowBytes = isNext ? Math.min(this.windowBytesMax, this.windowBytes * 2) : WINDOW_BYTES_MIN;
       this.take(await this.readWindow(position), position);
     }
     if (!this.holds(position, this.pageSize)) {
@@ -114,7 +139,7 @@ export class PageSource {
 
   private readAhead(): void {
     const position = this.windowEnd;
-    this.windowBytes = Math.min(WINDOW_BYTES_MAX, this.windowBytes * 2);
+    this.windowBytes = Math.min(this.windowBytesMax, this.windowBytes * 2);
     const length = this.lengthAt(position);
     if (length <= 0) return;
     const window = this.readWindow(position);

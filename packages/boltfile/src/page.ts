@@ -143,6 +143,39 @@ export function writePageHeader(
   target.writeUInt32LE(overflow, offset + 12);
 }
 
+/** A key within some bytes: making a view of each would be most of the work. */
+export interface Span {
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Negative where `a` comes before `b`. */
+export function compared(a: Span, b: Span): number {
+  return order(a.bytes, a.start, a.end, b.bytes, b.start, b.end);
+}
+
+/** Negative where [a, aEnd) comes before [b, bEnd). Keys are short; calling the runtime would take longer. */
+export function order(left: Uint8Array, a: number, aEnd: number, right: Uint8Array, b: number, bEnd: number): number {
+  const common = Math.min(aEnd - a, bEnd - b);
+  for (let at = 0; at < common; at++) {
+    const difference = (left[a + at] as number) - (right[b + at] as number);
+    if (difference !== 0) return difference;
+  }
+  return aEnd - a - (bEnd - b);
+}
+
+/** A number of 32 bits; Buffer's own checks cost more than the reading. */
+export function word(bytes: Buffer, at: number): number {
+  return (
+    ((bytes[at] as number) |
+      ((bytes[at + 1] as number) << 8) |
+      ((bytes[at + 2] as number) << 16) |
+      ((bytes[at + 3] as number) << 24)) >>>
+    0
+  );
+}
+
 /** A page of elements, checked: nothing in it points out of it. */
 export class Page {
   readonly id: number;
@@ -170,13 +203,13 @@ export class Page {
     const dataStart = PAGE_HEADER + count * ELEMENT;
     for (let index = 0; index < count; index++) {
       const element = PAGE_HEADER + index * ELEMENT;
-      const start = element + bytes.readUInt32LE(this.isLeaf ? element + 4 : element);
+      const start = element + word(bytes, this.isLeaf ? element + 4 : element);
       const keySize = this.keySize(index);
-      const end = start + keySize + (this.isLeaf ? bytes.readUInt32LE(element + 12) : 0);
+      const end = start + keySize + (this.isLeaf ? word(bytes, element + 12) : 0);
       if (start < dataStart || end > bytes.length) throw fail(`element ${index} lies outside of the page`);
       // Only the first key of a branch may be empty: it stands for everything below the second.
       if (keySize === 0 && (this.isLeaf || index > 0)) throw fail(`element ${index} has no key`);
-      if (this.isLeaf && bytes.readUInt32LE(element) > BUCKET_FLAG) throw fail(`element ${index} has unknown flags`);
+      if (this.isLeaf && word(bytes, element) > BUCKET_FLAG) throw fail(`element ${index} has unknown flags`);
       this.keyStarts[index] = start;
       if (index > 0 && this.compare(index - 1, index) >= 0) throw fail(`element ${index} is out of order`);
     }
@@ -185,18 +218,13 @@ export class Page {
   private compare(left: number, right: number): number {
     const start = this.keyStarts[right] as number;
     const leftStart = this.keyStarts[left] as number;
-    return this.bytes.compare(
-      this.bytes,
-      start,
-      start + this.keySize(right),
-      leftStart,
-      leftStart + this.keySize(left),
-    );
+    const { bytes } = this;
+    return order(bytes, leftStart, leftStart + this.keySize(left), bytes, start, start + this.keySize(right));
   }
 
   private keySize(index: number): number {
     const element = PAGE_HEADER + index * ELEMENT;
-    return this.bytes.readUInt32LE(this.isLeaf ? element + 8 : element + 4);
+    return word(this.bytes, this.isLeaf ? element + 8 : element + 4);
   }
 
   /** A view that stays valid as long as somebody holds it. */
@@ -206,7 +234,7 @@ export class Page {
   }
 
   /** Where a key lies, without a view of it. */
-  span(index: number): { readonly bytes: Buffer; readonly start: number; readonly end: number } {
+  span(index: number): Span {
     const start = this.keyStarts[index] as number;
     return { bytes: this.bytes, start, end: start + this.keySize(index) };
   }
@@ -214,7 +242,7 @@ export class Page {
   /** A leaf's; a view that stays valid as long as somebody holds it. */
   value(index: number): Buffer {
     const start = (this.keyStarts[index] as number) + this.keySize(index);
-    return this.bytes.subarray(start, start + this.bytes.readUInt32LE(PAGE_HEADER + index * ELEMENT + 12));
+    return this.bytes.subarray(start, start + word(this.bytes, PAGE_HEADER + index * ELEMENT + 12));
   }
 
   /** Where in the page a leaf's element begins, its key first. */
@@ -224,13 +252,13 @@ export class Page {
 
   /** Where it ends: its value follows its key. */
   end(index: number): number {
-    const value = this.bytes.readUInt32LE(PAGE_HEADER + index * ELEMENT + 12);
+    const value = word(this.bytes, PAGE_HEADER + index * ELEMENT + 12);
     return (this.keyStarts[index] as number) + this.keySize(index) + value;
   }
 
   /** Whether the value of a leaf's element is a bucket. */
   isBucket(index: number): boolean {
-    return this.bytes.readUInt32LE(PAGE_HEADER + index * ELEMENT) === BUCKET_FLAG;
+    return word(this.bytes, PAGE_HEADER + index * ELEMENT) === BUCKET_FLAG;
   }
 
   /** A branch's: the page below; −1 where the number is beyond all pages. */

@@ -1,7 +1,18 @@
 import { CorruptionError } from '@etsd/base';
 import type { Disk, DiskFile } from '@etsd/runtime';
 import { DEPTH_MAX } from './limits.ts';
-import { ADVICE_DAMAGED, BRANCH, BUCKET_HEADER, type Meta, Page, readMeta, readU64 } from './page.ts';
+import {
+  ADVICE_DAMAGED,
+  BRANCH,
+  BUCKET_HEADER,
+  compared,
+  type Meta,
+  order,
+  Page,
+  readMeta,
+  readU64,
+  type Span,
+} from './page.ts';
 import { PageSource, readAt } from './page-source.ts';
 
 /** The smallest and the largest distance between the two metas. */
@@ -54,14 +65,17 @@ export class BoltBucket {
 class Step {
   readonly page: Page;
   next = 0;
-  /** Every key below lies in [from, to); null where nothing bounds it. */
-  readonly to: Buffer | null;
+  /** Every key below lies before it; null where nothing bounds it. */
+  readonly to: Span | null;
 
-  constructor(page: Page, to: Buffer | null) {
+  constructor(page: Page, to: Span | null) {
     this.page = page;
     this.to = to;
   }
 }
+
+/** At first, of the memory for a key; records of etcd have 17 or 18. */
+const KEY_BYTES = 64;
 
 /**
  * Goes over the leaves of a bucket in the order of their keys. Memory is one window of the file and the branches above
@@ -74,7 +88,14 @@ export class LeafCursor {
   private readonly seen: PageSet;
   private readonly steps: Step[] = [];
   private hasStarted = false;
-  private lastKey: Buffer | null = null;
+  /** The page that comes next, and between which keys it lies; -1 where the steps say so. */
+  private wanted = -1;
+  private from: Span | null = null;
+  private to: Span | null = null;
+  /** Its bytes, where it had to be read. */
+  private arrived: Buffer | null = null;
+  private lastKey: Buffer = Buffer.allocUnsafeSlow(KEY_BYTES);
+  private lastKeyBytes = -1;
 
   constructor(source: PageSource, bucket: BoltBucket, seen: PageSet) {
     this.source = source;
@@ -84,53 +105,84 @@ export class LeafCursor {
 
   /** The next leaf that is not empty, or null behind the last. */
   async next(): Promise<Page | null> {
-    const { bucket, steps } = this;
+    for (;;) {
+      const leaf = this.nextRead();
+      if (leaf !== undefined) return leaf;
+      this.arrived = await this.source.read(this.wanted);
+    }
+  }
+
+  /** The same, of what was read already: undefined where only `next` can go on. A promise costs more than looking at a page. */
+  nextRead(): Page | null | undefined {
+    const { bucket, source } = this;
     if (!this.hasStarted) {
       this.hasStarted = true;
       if (bucket.inline !== null) return bucket.inline.count > 0 ? bucket.inline : null;
-      const leaf = await this.descend(bucket.rootPage, null, null);
-      if (leaf !== null && leaf.count > 0) return leaf;
+      this.wanted = bucket.rootPage;
     }
-    while (steps.length > 0) {
-      const step = steps[steps.length - 1] as Step;
-      if (step.next === step.page.count) {
-        steps.pop();
-        continue;
-      }
-      const index = step.next++;
-      const to = step.next < step.page.count ? step.page.key(step.next) : step.to;
-      const leaf = await this.descend(step.page.child(index), step.page.key(index), to);
-      if (leaf !== null && leaf.count > 0) return leaf;
+    for (;;) {
+      if (this.wanted < 0 && !this.want()) return null;
+      const bytes = this.arrived ?? source.readNow(this.wanted);
+      if (bytes === null) return undefined;
+      this.arrived = null;
+      const page = this.take(this.wanted, bytes);
+      this.wanted = -1;
+      if (page.isLeaf && page.count > 0) return page;
     }
-    return null;
   }
 
-  /** Reads a page: a leaf is returned, a branch is put on top of the steps. */
-  private async descend(id: number, from: Buffer | null, to: Buffer | null): Promise<Page | null> {
+  /** Finds the page behind the last one; false where there is none. */
+  private want(): boolean {
+    const { steps } = this;
+    for (let step = steps.at(-1); step !== undefined; step = steps.at(-1)) {
+      const { page, next } = step;
+      if (next < page.count) {
+        step.next++;
+        this.wanted = page.child(next);
+        this.from = page.span(next);
+        this.to = next + 1 < page.count ? page.span(next + 1) : step.to;
+        return true;
+      }
+      steps.pop();
+    }
+    return false;
+  }
+
+  /** Looks at a page; a branch is put on top of the steps. */
+  private take(id: number, bytes: Buffer): Page {
     const { source, steps } = this;
-    const bytes = await source.read(id);
     for (let part = id; part < id + bytes.length / source.pageSize; part++) {
       if (!this.seen.add(part)) throw source.damaged(part, 'it is reached twice');
     }
     const isBranch = bytes.readUInt16LE(8) === BRANCH;
     const page = new Page(id, isBranch ? source.kept(bytes) : bytes, (what) => source.damaged(id, what));
-    if (page.count > 0) this.checkBounds(page, from, to);
+    if (page.count > 0) this.checkBounds(page);
     if (page.isLeaf) return page;
     if (page.count === 0) throw source.damaged(id, 'a branch without children');
     if (steps.length === DEPTH_MAX) throw source.damaged(id, 'the tree is too deep');
-    steps.push(new Step(page, to));
-    return null;
+    steps.push(new Step(page, this.to));
+    return page;
   }
 
-  private checkBounds(page: Page, from: Buffer | null, to: Buffer | null): void {
-    const first = page.key(0);
-    const last = page.key(page.count - 1);
+  private checkBounds(page: Page): void {
+    const { from, to } = this;
+    const first = page.span(0);
+    const last = page.span(page.count - 1);
     // The first key of a branch may have become smaller than what its page still says of itself, never larger.
-    if (from !== null && page.isLeaf && first.compare(from) < 0) this.outOfOrder(page);
-    if (to !== null && last.compare(to) >= 0) this.outOfOrder(page);
+    if (from !== null && page.isLeaf && compared(first, from) < 0) this.outOfOrder(page);
+    if (to !== null && compared(last, to) >= 0) this.outOfOrder(page);
     if (!page.isLeaf) return;
-    if (this.lastKey !== null && this.lastKey.compare(first) >= 0) this.outOfOrder(page);
-    this.lastKey = this.source.kept(last);
+    const { lastKey, lastKeyBytes } = this;
+    const isBehind = lastKeyBytes < 0 || order(lastKey, 0, lastKeyBytes, first.bytes, first.start, first.end) < 0;
+    if (!isBehind) this.outOfOrder(page);
+    this.keep(last);
+  }
+
+  private keep({ bytes, start, end }: Span): void {
+    const length = end - start;
+    if (length > this.lastKey.length) this.lastKey = Buffer.allocUnsafeSlow(2 * length);
+    bytes.copy(this.lastKey, 0, start, end);
+    this.lastKeyBytes = length;
   }
 
   private outOfOrder(page: Page): never {

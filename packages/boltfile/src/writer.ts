@@ -1,8 +1,8 @@
-import { assert } from '@etsd/base';
+import { assert, type RecordPlace } from '@etsd/base';
 import { type Disk, type DiskFile, parentPath } from '@etsd/runtime';
 import { BranchLevel } from './branch-level.ts';
 import { ChunkQueue } from './chunk-queue.ts';
-import { LeafBuilder, type RecordPlace } from './leaf-builder.ts';
+import { LeafBuilder } from './leaf-builder.ts';
 import { PAGE_SIZE } from './limits.ts';
 import {
   BRANCH,

@@ -1,29 +1,6 @@
 export type { Applier, RequestKeyOf, SnapshotInstaller, Waiter } from './applier.ts';
-export {
-  type ExistingOptions,
-  type Founding,
-  forceSingleMember,
-  foundCluster,
-  hasLog,
-  type JoinOptions,
-  joinCluster,
-  type LogPlace,
-  type NewClusterOptions,
-  type OpenedLog,
-  openExisting,
-  type StartState,
-} from './bootstrap.ts';
-export type { LogStore } from './log-store.ts';
+export * from './founding.ts';
 export { EntryTimes, type EntryWatcher, LogTimes } from './log-times.ts';
-export {
-  clusterIdOf,
-  type FoundingMember,
-  foundingMemberId,
-  type IdentifiedMember,
-  identify,
-  joiningMemberId,
-  memberContext,
-} from './membership.ts';
 export { type LeadershipListener, ReplicationNode } from './node.ts';
 export type { ReplicationOptions } from './options.ts';
 export { PassingApplier } from './passing-applier.ts';

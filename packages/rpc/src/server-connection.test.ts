@@ -560,12 +560,12 @@ describe('errors of a stream leave the connection alone', () => {
 
 describe('floods end the connection', () => {
   /** Sends until GOAWAY comes, and returns its debug text and how often was sent. */
-  function flood(bytes: (round: number) => Buffer): { text: string; rounds: number } {
+  function flood(bytes: (round: number) => Buffer, code = 11): { text: string; rounds: number } {
     for (let round = 0; round < 50_000; round++) {
       peer.send(bytes(round));
       const goaway = peer.take().find((seen) => seen.type === GOAWAY);
       if (goaway === undefined) continue;
-      assert.equal(goaway.payload.readUInt32BE(4), 11);
+      assert.equal(goaway.payload.readUInt32BE(4), code);
       return { text: goaway.payload.toString('latin1', 8), rounds: round };
     }
     return { text: 'none', rounds: 0 };
@@ -621,6 +621,15 @@ describe('floods end the connection', () => {
     assert.match(peer.transcript().at(-1) ?? '', /GOAWAY 0 11 frame or header block takes too long/);
   });
 
+  it('and who goes on after that is disconnected before the second he has to read why', () => {
+    open();
+    peer.send(frame(DATA, 0, 0));
+    for (let sent = 0; sent < 250_000; sent += 10_000) peer.send(Buffer.alloc(10_000));
+    assert.deepEqual([socket.ended, socket.destroyed], [true, false]);
+    peer.send(Buffer.alloc(20_000));
+    assert.equal(socket.destroyed, true);
+  });
+
   it('PING, SETTINGS, PRIORITY, unknown frames, tiny WINDOW_UPDATEs, empty DATA', () => {
     const limits = { controlBurst: 100, smallDataBurst: 100, pingStrikes: 1000 };
     const floods: [string, Buffer][] = [
@@ -646,6 +655,25 @@ describe('floods end the connection', () => {
     for (let i = 0; i < 1000; i++) peer.send(peer.data(1, grpcMessage('x')));
     assert.equal(socket.ended, false);
     assert.equal(flood((n) => peer.data(1, long.subarray(n, n + 1))).text, 'too many small DATA frames');
+  });
+
+  it('DATA for a stream that was reset, beyond what its window allowed', () => {
+    open({ streamWindowBytes: 100_000, receiveMessageBytes: 1000 });
+    peer.send(peer.headers(1, '/t.S/Hold'), peer.data(1, Buffer.from([0, 0xff, 0xff, 0xff, 0xff])));
+    assert.match(peer.transcript().join(), /grpc-status=8 end,RST_STREAM 1 0/);
+    for (let sent = 5; sent + 1000 <= 100_000; sent += 1000) peer.send(peer.data(1, Buffer.alloc(1000)));
+    assert.equal(socket.ended, false, 'what was under way when the client heard of it');
+    assert.deepEqual(
+      flood(() => peer.data(1, Buffer.alloc(1000)), 3),
+      { text: 'DATA goes on for streams that were reset', rounds: 0 },
+    );
+    open({ streamWindowBytes: 100_000 });
+    for (let id = 1; id < 20; id += 2) {
+      peer.send(peer.headers(id, '/t.S/Unknown'));
+      for (let sent = 0; sent + 10_000 <= 100_000; sent += 10_000) peer.send(peer.data(id, Buffer.alloc(10_000)));
+    }
+    assert.equal(socket.ended, false, 'each stream has a window of its own');
+    assert.equal(flood(() => peer.data(1, Buffer.alloc(1000)), 3).text, 'DATA goes on for streams that were reset');
   });
 
   it('answers that nobody reads stop the reading', () => {

@@ -31,7 +31,7 @@ import { FileWindow, type SegmentWindow } from './window.ts';
 const RECORD_HEAD_BYTES = 14;
 
 const ADVICE =
-  'Do not start this member on the damaged log: remove it from the cluster and add it anew, or restore a backup.';
+  'Do not start this member on the damaged log: `etsdutl doctor` says what was lost, `etsdutl rebuild` fetches all from its peers.';
 
 /** How a log ended. */
 export interface LogEnd {

@@ -16,8 +16,11 @@ export interface Places {
   readonly attacker: readonly string[];
 }
 
-/** Undefined where there is only one processor, or no command that moves processes. */
-export function standApart(): Places | undefined {
+/**
+ * Undefined where there is only one processor, or no command that moves processes. `eager`: the attacker runs whenever he
+ * likes, at the cost of whoever else wants his processor.
+ */
+export function standApart(eager = false): Places | undefined {
   const order = byDiskWork(cpus().length);
   if (order.length < 2) return undefined;
   const [his, second] = order as [number, number];
@@ -29,7 +32,7 @@ export function standApart(): Places | undefined {
   return {
     toMember: () => move(member),
     toClients: () => move([clients]),
-    attacker: ['taskset', '-c', String(his), 'chrt', '--idle', '0'],
+    attacker: ['taskset', '-c', String(his), ...(eager ? [] : ['chrt', '--idle', '0'])],
   };
 }
 

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { TestServer } from '../../support/server.ts';
 import type { Places } from './apart.ts';
+import type { Word } from './attacker.ts';
 import { type Bystander, quantile, type Waits } from './bystander.ts';
 import type { Attack } from './kinds.ts';
 import { startStandIn } from './stand-in.ts';
@@ -24,6 +25,11 @@ export interface Battlefield {
   readonly certificate: CertificateFiles;
 }
 
+export interface Rate {
+  readonly connections: number;
+  readonly bytes: number;
+}
+
 export type WaitsOfOthers = readonly [before: number, meanwhile: number, control: number];
 
 export interface BattleReport {
@@ -38,6 +44,8 @@ export interface BattleReport {
   readonly loopWait: number;
   /** What the attacker took of a processor, in per cent. */
   readonly attackerCpu: number;
+  /** How hard the attack was: connections that stood, and bytes, a second. */
+  readonly attackRate: Rate;
   /** Most resident memory above that of before, in MiB. */
   readonly growthMiB: number;
   /** What was counted meanwhile, by label. */
@@ -55,8 +63,11 @@ export interface BattleOptions {
   readonly restMs?: number;
   readonly quietMs: number;
   readonly attackMs: number;
-  /** Where the attack has not shown in the metrics by then it goes on until it has, up to this long. */
-  readonly attackMaxMs?: number;
+  /**
+   * Where the attack has not shown in the metrics by then it goes on until it has, so many times as long at most. Not up to
+   * a moment: on a machine that does other things an attacker may not have come to it by then.
+   */
+  readonly attackTimesMax?: number;
   readonly size: number;
   /** Where everybody runs. */
   readonly places?: Places;
@@ -71,6 +82,8 @@ export interface BattleOptions {
 class Attacker {
   private readonly child: ChildProcess;
   private readonly ended: Promise<unknown>;
+  private readonly begun: Promise<void>;
+  private rate: Rate = { connections: Number.NaN, bytes: Number.NaN };
 
   constructor(attack: Attack, target: Target, { size, places }: BattleOptions) {
     this.child = fork(fileURLToPath(new URL('./attacker.ts', import.meta.url)), {
@@ -78,18 +91,31 @@ class Attacker {
       ...(places === undefined ? {} : runBy([...places.attacker, process.execPath])),
     });
     this.ended = new Promise((resolve) => this.child.once('exit', resolve));
+    this.begun = new Promise((resolve, reject) => {
+      this.child.once('exit', (code) => reject(new Error(`the attacker ended with ${code} before it had begun`)));
+      this.child.on('message', (word: Word) => {
+        if (word === 'begins') resolve();
+        else this.rate = { connections: word.shots.connections / word.seconds, bytes: word.shots.bytes / word.seconds };
+      });
+    });
     this.child.send({ attack: attack.name, target, size });
+  }
+
+  /** Resolves when the attack begins: a process may take long to start where there is much to do besides. */
+  begins(): Promise<void> {
+    return this.begun;
   }
 
   get pid(): number | undefined {
     return this.child.pid;
   }
 
-  async end(): Promise<void> {
+  async end(): Promise<Rate> {
     this.child.send('stop');
     const killer = setTimeout(() => this.child.kill('SIGKILL'), 5000);
     await this.ended;
     clearTimeout(killer);
+    return this.rate;
   }
 }
 
@@ -108,8 +134,10 @@ export async function battle(field: Battlefield, attack: Attack, options: Battle
   let during: Map<string, number>;
   let loop: readonly number[] = [];
   let attackerCpu = Number.NaN;
+  let attackRate: Rate;
   const attacker = new Attacker(attack, target, options);
   try {
+    await attacker.begins();
     const started = performance.now();
     const spent = [cpuTime(server.pid), cpuTime(attacker.pid)] as const;
     meanwhile = await bystander.watch(options.attackMs);
@@ -117,13 +145,13 @@ export async function battle(field: Battlefield, attack: Attack, options: Battle
     loop = cpuTime(server.pid).map((ns, index) => (ns - (spent[0][index] as number)) * share);
     attackerCpu = ((cpuTime(attacker.pid)[0] as number) - (spent[1][0] as number)) * share;
     during = await figures(field);
-    const end = performance.now() + (options.attackMaxMs ?? 0);
-    while (performance.now() < end && !isCounted(attack, more(countedBefore, during))) {
+    const timesMax = options.attackTimesMax ?? 1;
+    for (let times = 1; times < timesMax && !isCounted(attack, more(countedBefore, during)); times++) {
       meanwhile = joined(meanwhile, await bystander.watch(options.attackMs));
       during = await figures(field);
     }
   } finally {
-    await attacker.end();
+    attackRate = await attacker.end();
     clearInterval(sampler);
   }
   const after = await figures(field);
@@ -145,6 +173,7 @@ export async function battle(field: Battlefield, attack: Attack, options: Battle
     loopCpu: loop[0] ?? Number.NaN,
     loopWait: loop[1] ?? Number.NaN,
     attackerCpu,
+    attackRate,
     growthMiB: peak - rssBefore,
     counted,
     lines: server.logs.filter((line) => line.includes(target.from) && attack.countedAs.test(line)).length,
@@ -155,14 +184,15 @@ const NOBODY: Waits = { puts: new Float64Array(), reads: new Float64Array(), fai
 
 /** The waits of others while the same attack is aimed at a stand-in in the member's place: the machine's share. */
 async function elsewhere(field: Battlefield, attack: Attack, options: BattleOptions): Promise<Waits> {
-  const { places, attackMs, restMs } = options;
+  const { places, quietMs, restMs } = options;
   places?.toMember();
   const standIn = await startStandIn({ ...field.certificate, reads: attack.isBehindTls === true });
   places?.toClients();
   await field.bystander.watch(restMs ?? 200);
   const attacker = new Attacker(attack, { ...field.target, port: standIn.port }, options);
   try {
-    return await field.bystander.watch(attackMs);
+    await attacker.begins();
+    return await field.bystander.watch(quietMs);
   } finally {
     await attacker.end();
     await standIn.end();
@@ -192,6 +222,10 @@ export function joinReports(rounds: readonly BattleReport[]): BattleReport {
     loopCpu: median(({ loopCpu }) => loopCpu),
     loopWait: median(({ loopWait }) => loopWait),
     attackerCpu: median(({ attackerCpu }) => attackerCpu),
+    attackRate: {
+      connections: median(({ attackRate }) => attackRate.connections),
+      bytes: median(({ attackRate }) => attackRate.bytes),
+    },
     growthMiB: Math.max(...rounds.map(({ growthMiB }) => growthMiB)),
     counted,
     lines: Math.max(...rounds.map(({ lines }) => lines)),

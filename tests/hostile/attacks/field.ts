@@ -19,6 +19,8 @@ export async function prepareField(options: {
   readonly tls: boolean;
   readonly flags?: readonly string[];
   readonly perSecond: number;
+  /** Where its data are; default: where the system has temporary files. */
+  readonly dataRoot?: string | undefined;
 }): Promise<Battlefield> {
   const { tls } = options;
   const port = await freePort();
@@ -27,6 +29,7 @@ export async function prepareField(options: {
   const url = `${tls ? 'https' : 'http'}://127.0.0.1:${port}`;
   const server = await startServer({
     product: 'etsd',
+    ...(options.dataRoot === undefined ? {} : { dataRoot: options.dataRoot }),
     flags: [
       ...['--listen-client-urls', `${url},${plain}`, '--advertise-client-urls', url],
       ...(tls ? ['--cert-file', files.certFile, '--key-file', files.keyFile] : []),

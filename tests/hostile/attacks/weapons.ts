@@ -11,12 +11,41 @@ export interface Target {
   readonly from: string;
 }
 
+/** What was sent at whoever is attacked. */
+export interface Shots {
+  readonly connections: number;
+  readonly bytes: number;
+}
+
+let connections = 0;
+let bytesOfClosed = 0;
+const armed = new Set<Socket>();
+
+/** Since this process began. Bytes are those handed to the sockets, before TLS. */
+export function shotsFired(): Shots {
+  let bytes = bytesOfClosed;
+  for (const socket of armed) bytes += socket.bytesWritten;
+  return { connections, bytes };
+}
+
+function count(socket: Socket): void {
+  armed.add(socket);
+  socket.once('close', () => {
+    armed.delete(socket);
+    bytesOfClosed += socket.bytesWritten;
+  });
+}
+
 /** A socket that swallows its errors: an attacker expects to be thrown out. */
 export function openTcp(target: Target): Promise<Socket | null> {
   return new Promise((resolve) => {
     const socket = connect({ host: target.host, port: target.port, localAddress: target.from });
     socket.on('error', () => {});
-    socket.once('connect', () => resolve(socket));
+    socket.once('connect', () => {
+      connections++;
+      count(socket);
+      resolve(socket);
+    });
     socket.once('close', () => resolve(null));
   });
 }
@@ -26,7 +55,10 @@ export async function open(target: Target, protocol: 'h2' | 'http/1.1'): Promise
   const socket = await openTcp(target);
   if (socket === null || !target.tls) return socket;
   return new Promise((resolve) => {
-    const secure = connectTls({ socket, rejectUnauthorized: false, ALPNProtocols: [protocol] }, () => resolve(secure));
+    const secure = connectTls({ socket, rejectUnauthorized: false, ALPNProtocols: [protocol] }, () => {
+      count(secure);
+      resolve(secure);
+    });
     secure.on('error', () => {});
     secure.once('close', () => resolve(null));
   });

@@ -11,7 +11,7 @@ import {
   outdated,
   proveChain,
   readArchive,
-} from '@etsd/server';
+} from '@etsd/server/files';
 import type { Command } from '../ctl/command.ts';
 import type { Context } from '../ctl/context.ts';
 import { ExitCode, Failure } from '../ctl/failure.ts';

@@ -1,5 +1,12 @@
 /** `etsdutl doctor`: what is wrong with a data directory, and what is safe to do about it. */
-import { type Finding, type Inspection, judge, repairDirectory, type StoredFile, sealedFiles } from '@etsd/server';
+import {
+  type Finding,
+  type Inspection,
+  judge,
+  repairDirectory,
+  type StoredFile,
+  sealedFiles,
+} from '@etsd/server/files';
 import type { Command } from '../ctl/command.ts';
 import type { Context } from '../ctl/context.ts';
 import { badArguments, ExitCode, Silent } from '../ctl/failure.ts';

@@ -1,7 +1,7 @@
 /** `etsdutl encryption`: what of a data directory or an archive is encrypted with which key, and changing that. */
 import { randomBytes } from 'node:crypto';
 import { OperatorError } from '@etsd/base';
-import { rewriteAll, type StoredFile, sealedFiles } from '@etsd/server';
+import { rewriteAll, type StoredFile, sealedFiles } from '@etsd/server/files';
 import type { Command } from '../ctl/command.ts';
 import type { Context } from '../ctl/context.ts';
 import { badArguments, ExitCode, Failure } from '../ctl/failure.ts';

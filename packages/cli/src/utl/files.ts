@@ -18,7 +18,7 @@ import {
   restoreSnapshot,
   type SnapshotSummary,
   summariseSnapshot,
-} from '@etsd/server';
+} from '@etsd/server/files';
 import type { Context } from '../ctl/context.ts';
 import { reasonOf } from '../ctl/context.ts';
 import { badArguments, ExitCode, Failure } from '../ctl/failure.ts';

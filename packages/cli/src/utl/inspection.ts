@@ -1,7 +1,7 @@
 /** Reading the data directories of stopped members, and telling what is in them. */
 import { LmdbReader } from '@etsd/backend/lmdb';
 import { u64ToHex } from '@etsd/base';
-import { type Inspection, inspectDirectory } from '@etsd/server';
+import { type Inspection, inspectDirectory } from '@etsd/server/files';
 import { jsonObject, jsonText } from '../ctl/go-json.ts';
 import { world } from './files.ts';
 

@@ -1,7 +1,7 @@
 /** Moving the data directory of a stopped member from etcd to etsd, and back. */
 import { LmdbReader } from '@etsd/backend/lmdb';
 import { u64ToHex } from '@etsd/base';
-import { type ClosableReader, type Migration, migrateFromEtcd, migrateToEtcd } from '@etsd/server';
+import { type ClosableReader, type Migration, migrateFromEtcd, migrateToEtcd } from '@etsd/server/files';
 import type { Command } from '../ctl/command.ts';
 import type { Context } from '../ctl/context.ts';
 import { badArguments } from '../ctl/failure.ts';

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { isZstd, writeNewFile, zstdUnpacked } from '@etsd/server';
+import { isZstd, writeNewFile, zstdUnpacked } from '@etsd/server/files';
 import { world } from './world.ts';
 
 /**

@@ -1,5 +1,5 @@
 /** `etsdutl restore`: a data directory of a past moment, out of an archive. */
-import { formatTime, planRestore, type RestoreMoment, readArchive, restoreArchive } from '@etsd/server';
+import { formatTime, planRestore, type RestoreMoment, readArchive, restoreArchive } from '@etsd/server/files';
 import type { Command } from '../ctl/command.ts';
 import type { Context } from '../ctl/context.ts';
 import { badArguments } from '../ctl/failure.ts';

@@ -1,6 +1,6 @@
 /** `etsdutl recover`: a cluster that lost its majority goes on from the best of the directories that are left. */
 import { u64ToHex } from '@etsd/base';
-import { judge, planRecovery, type RecoveryPlan, recoverMember } from '@etsd/server';
+import { judge, planRecovery, type RecoveryPlan, recoverMember } from '@etsd/server/files';
 import type { Command } from '../ctl/command.ts';
 import type { Context } from '../ctl/context.ts';
 import { badArguments, ExitCode, Failure } from '../ctl/failure.ts';

@@ -1,6 +1,6 @@
 import { KeyRing, SealedDisk, Sealing, type World } from '@etsd/runtime';
 import { nodeWorld, readSecretFile, runSecretCommand } from '@etsd/runtime/node';
-import { keySource, sourceName } from '@etsd/server';
+import { keySource, sourceName } from '@etsd/server/files';
 import type { FlagValues } from '../ctl/flags.ts';
 
 const machine = nodeWorld();

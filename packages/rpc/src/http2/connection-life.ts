@@ -3,6 +3,7 @@ import { Budget } from './budget.ts';
 import type { ConnectionHost } from './connection-host.ts';
 import { ErrorCode } from './errors.ts';
 import { ReceiveFlow } from './flow-control.ts';
+import { DEFAULT_WINDOW } from './frame.ts';
 import { FrameInput } from './frame-input.ts';
 import { AbortCause, nextState, type Stream, StreamEvent, StreamState } from './stream.ts';
 
@@ -11,6 +12,8 @@ const REMEMBERED_STREAMS = 256;
 
 /** How long a failed connection is kept so that the other side can read why. */
 const LINGER_MS = 1000;
+/** How much the other side may still send meanwhile: reading it costs as much as if it were of use. */
+const LINGER_BYTES = 262_144;
 
 /**
  * The life of one HTTP/2 connection and of its streams, either side: who is open, how each ends, what the other side may
@@ -33,12 +36,15 @@ export abstract class ConnectionLife extends FrameInput implements SocketReceive
   lossReason = '';
   /** When the connection failed and was only kept to get the GOAWAY out. */
   deadSinceMs = 0;
+  private unheededBytes = 0;
   settingsReceived = false;
   /** A graceful end was begun: no new streams, and the socket ends with the last one. */
   draining = false;
   /** When the drain began. */
   drainingSinceMs = 0;
 
+  /** Bytes of DATA that may still come for streams that were reset by us. */
+  private lateBytes = 0;
   private readonly closedStreams = new Int32Array(REMEMBERED_STREAMS);
   private closedCount = 0;
 
@@ -107,6 +113,11 @@ export abstract class ConnectionLife extends FrameInput implements SocketReceive
     this.endSocket();
   }
 
+  protected override unheeded(bytes: number): void {
+    this.unheededBytes += bytes;
+    if (this.unheededBytes > LINGER_BYTES) this.socket.destroy();
+  }
+
   /** A stream's queue grew by so many bytes, or shrank; for those who keep an account. */
   queuedMore(_bytes: number): void {}
 
@@ -129,6 +140,7 @@ export abstract class ConnectionLife extends FrameInput implements SocketReceive
     if (this.dead) return;
     this.writeReset(stream.id, code);
     if (stream.state === StreamState.CLOSED && !this.streams.has(stream.id)) return;
+    this.mayComeLate(stream.receiveWindow);
     stream.state = StreamState.CLOSED;
     this.removeStream(stream, true);
     stream.aborted(code, AbortCause.OURS);
@@ -138,8 +150,20 @@ export abstract class ConnectionLife extends FrameInput implements SocketReceive
   cancelStream(stream: Stream, code: ErrorCode): void {
     if (this.dead || stream.state === StreamState.CLOSED) return;
     this.writeReset(stream.id, code);
+    this.mayComeLate(stream.receiveWindow);
     stream.state = StreamState.CLOSED;
     this.removeStream(stream, true);
+  }
+
+  /** What the other side may have sent on a stream before it hears of our reset: what its window allowed, no more. */
+  private mayComeLate(windowBytes: number): void {
+    if (windowBytes > 0) this.lateBytes += windowBytes;
+  }
+
+  /** DATA came on a stream that we have reset. Whoever goes on sending there does not heed windows. */
+  protected spendLate(bytes: number): void {
+    this.lateBytes -= bytes;
+    if (this.lateBytes < 0) this.fail(ErrorCode.FLOW_CONTROL_ERROR, 'DATA goes on for streams that were reset');
   }
 
   /** The other side did what costs us far more than it; counts as so many resets. */
@@ -168,6 +192,7 @@ export abstract class ConnectionLife extends FrameInput implements SocketReceive
     this.spendReset();
     if (this.dead) return;
     this.writeReset(id, code);
+    this.mayComeLate(Math.max(this.limits.streamWindowBytes, DEFAULT_WINDOW));
     this.forget(id, true);
   }
 
@@ -222,7 +247,10 @@ export abstract class ConnectionLife extends FrameInput implements SocketReceive
 
   /** A stream was answered with one frame and no stream object; what else comes for it is ignored. */
   answered(id: number, endStream: boolean): void {
-    if (!endStream) this.writeReset(id, ErrorCode.NO_ERROR);
+    if (!endStream) {
+      this.writeReset(id, ErrorCode.NO_ERROR);
+      this.mayComeLate(Math.max(this.limits.streamWindowBytes, DEFAULT_WINDOW));
+    }
     this.forget(id, !endStream);
   }
 

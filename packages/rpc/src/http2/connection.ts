@@ -114,7 +114,7 @@ export abstract class Connection extends ConnectionLife {
     const endStream = (flags & Flag.END_STREAM) !== 0;
     const stream = this.streams.get(id);
     if (stream === undefined) {
-      this.frameOfNoStream(id, 'DATA');
+      this.frameOfNoStream(id, 'DATA', length);
       return;
     }
     const next = nextState(stream.state, endStream ? StreamEvent.RECEIVE_END : StreamEvent.RECEIVE_DATA);
@@ -137,13 +137,17 @@ export abstract class Connection extends ConnectionLife {
   }
 
   /** A frame for a stream that is not in the map: late, forbidden, or for one never opened. */
-  private frameOfNoStream(id: number, what: string): void {
+  private frameOfNoStream(id: number, what: string, dataBytes = 0): void {
     if (this.isIdle(id)) {
       this.fail(ErrorCode.PROTOCOL_ERROR, `${what} on an idle stream`);
       return;
     }
     if (this.goawaySent >= 0 && id > this.goawaySent) return; // not served, and the other side was told
-    if (this.recollect(id) < 0) return; // reset by us, so late frames are to be expected (RFC 9113 §5.1)
+    if (this.recollect(id) < 0) {
+      // Reset by us, so late frames are to be expected (RFC 9113 §5.1), though not without end.
+      this.spendLate(dataBytes);
+      return;
+    }
     this.spendReset();
     this.writeReset(id, ErrorCode.STREAM_CLOSED);
     this.forget(id, true);

@@ -31,6 +31,8 @@ export abstract class FrameInput extends ConnectionOutput {
   protected abstract frame(bytes: Buffer, start: number, end: number): void;
   /** A complete header block. */
   protected abstract headerBlock(id: number, flags: number, bytes: Buffer, start: number, end: number): void;
+  /** Bytes came that nobody looks at any more. */
+  protected abstract unheeded(bytes: number): void;
   /** Ends the connection with a GOAWAY. */
   abstract fail(code: ErrorCode, debug: string): void;
 
@@ -41,7 +43,10 @@ export abstract class FrameInput extends ConnectionOutput {
   }
 
   data(bytes: Buffer, start: number, end: number): void {
-    if (this.dead) return;
+    if (this.dead) {
+      this.unheeded(end - start);
+      return;
+    }
     this.heard = true;
     this.readMs = NOT_LOOKED;
     this.host.bytesRead += end - start;

@@ -1,12 +1,6 @@
-/** What runs in a thread of `Workers.talk`. */
+/** How a thread of `Workers.talk` begins: it gives way before it loads anything of ours, which takes longer than the rest. */
 import { readlinkSync } from 'node:fs';
 import { setPriority } from 'node:os';
-import { parentPort, workerData } from 'node:worker_threads';
-import { RingQueue } from '@etsd/base';
-import type { ThreadParts } from '../workers.ts';
-import { NodeClock } from './clock.ts';
-import { NodeDisk } from './disk.ts';
-import { NodeTimers } from './timers.ts';
 
 /** How nice such a thread is: a tenth of the processor where somebody else wants it. */
 const NICENESS = 10;
@@ -21,38 +15,5 @@ function giveWay(): void {
   }
 }
 
-class Thread implements ThreadParts {
-  readonly clock = new NodeClock();
-  readonly timers = new NodeTimers();
-  readonly disk = new NodeDisk();
-  private readonly heard = new RingQueue<unknown>();
-  private waiting: ((message: unknown) => void) | null = null;
-
-  take(message: unknown): void {
-    const { waiting } = this;
-    this.waiting = null;
-    if (waiting !== null) waiting(message);
-    else this.heard.push(message);
-  }
-
-  say(message: unknown): void {
-    parentPort?.postMessage(message);
-  }
-
-  hear(): Promise<unknown> {
-    if (this.heard.length > 0) return Promise.resolve(this.heard.take());
-    return new Promise((resolve) => {
-      this.waiting = resolve;
-    });
-  }
-}
-
-const { moduleUrl, exportName, args } = workerData as { moduleUrl: string; exportName: string; args: unknown[] };
 giveWay();
-const thread = new Thread();
-parentPort?.on('message', (message: unknown) => thread.take(message));
-const module = (await import(moduleUrl)) as Record<string, unknown>;
-const target = module[exportName];
-if (typeof target !== 'function') throw new TypeError(`${moduleUrl} exports no function ${exportName}`);
-await target(thread, ...args);
-parentPort?.close();
+await import('./talk.ts');

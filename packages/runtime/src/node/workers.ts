@@ -1,5 +1,7 @@
+import { getCompileCacheDir } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import { dirname } from 'node:path';
+import { Worker, type WorkerOptions } from 'node:worker_threads';
 import { RingQueue } from '@etsd/base';
 import type { Talk, TalkListener, Workers } from '../workers.ts';
 
@@ -8,6 +10,17 @@ const THREADS_MAX = 2;
 
 /** From source this file is TypeScript, in a published package JavaScript. */
 const EXTENSION = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+
+/**
+ * A thread does not share the cache of compiled code which its program has turned on, unless its environment names one: what
+ * it imports would be compiled anew each time, a quarter of a second of processor beside those who are served.
+ */
+function startThread(file: string, options: WorkerOptions = {}): Worker {
+  const cache = getCompileCacheDir();
+  // Its name is that of a version of Node, in the directory that was asked for.
+  const env = cache === undefined ? process.env : { ...process.env, NODE_COMPILE_CACHE: dirname(cache) };
+  return new Worker(new URL(`./${file}.${EXTENSION}`, import.meta.url), { ...options, env });
+}
 
 class Job {
   readonly moduleUrl: string;
@@ -44,7 +57,7 @@ class Thread {
 
   constructor(pool: NodeWorkers) {
     this.pool = pool;
-    this.worker = new Worker(new URL(`./worker-thread.${EXTENSION}`, import.meta.url));
+    this.worker = startThread('worker-thread');
     this.worker.unref();
     this.worker.on('message', (answer: Answer) => this.finish(answer.error, answer.result));
     this.worker.on('error', (error: Error) => this.die(error));
@@ -93,7 +106,7 @@ class TalkingThread implements Talk {
   private isOver = false;
 
   constructor(workerData: unknown, listener: TalkListener, gone: (thread: TalkingThread) => void) {
-    this.worker = new Worker(new URL(`./talk-thread.${EXTENSION}`, import.meta.url), { workerData });
+    this.worker = startThread('talk-thread', { workerData });
     this.worker.unref();
     this.gone = () => gone(this);
     const ended = (error: Error | null): void => {

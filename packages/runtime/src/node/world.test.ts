@@ -1,6 +1,7 @@
 /** Goal: the real world keeps the promises of the interfaces. Method: each is used once, and made to fail once. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { enableCompileCache, getCompileCacheDir } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -69,6 +70,20 @@ test('workers give results and errors, more at a time than there are threads, an
   const buffer = new ArrayBuffer(8);
   assert.equal(await world.workers.run(url, 'lengthOf', [buffer], [buffer]), 8);
   assert.equal(buffer.byteLength, 0, 'the buffer has changed owner');
+});
+
+test('threads take compiled code from where their program does', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'etsd-compiled-'));
+  try {
+    enableCompileCache(root);
+    const url = new URL('./testing/work.ts', import.meta.url).href;
+    const { workers } = nodeWorld();
+    assert.equal(await workers.run(url, 'cacheDirectory', []), getCompileCacheDir());
+    assert.equal(typeof getCompileCacheDir(), 'string');
+    await workers.close();
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
 });
 
 test('closed workers refuse, and what was under way fails', async () => {

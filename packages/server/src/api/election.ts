@@ -4,6 +4,7 @@ import {
   CampaignRequest,
   CampaignResponse,
   DeleteRangeRequest,
+  ErrCanceled,
   ErrElectionNoLeader,
   ErrElectionNotLeader,
   ErrMissingLeaderKey,
@@ -212,7 +213,7 @@ class ObserveHandler implements ApiHandler {
 
   closed(call: ApiCall): void {
     if (!(call.context instanceof Observer)) return;
-    call.context.stop.abort();
+    call.context.stop.abort(ErrCanceled);
     call.context.wake();
   }
 }

@@ -1,6 +1,7 @@
 /** `v3lockpb.Lock`: locks that are held by keys, so that any client can see who holds them and who waits. */
 import { keyToBytes } from '@etsd/base';
 import {
+  ErrCanceled,
   ErrSessionExpired,
   type EtcdError,
   LockRequest,
@@ -65,7 +66,7 @@ async function unlock(queue: KeyQueue, request: UnlockRequest): Promise<UnlockRe
 /** Aborted where the client gives up waiting. */
 export function hangUpSignal(reply: Reply): AbortSignal {
   const controller = new AbortController();
-  reply.onHangUp = () => controller.abort();
+  reply.onHangUp = () => controller.abort(ErrCanceled);
   return controller.signal;
 }
 

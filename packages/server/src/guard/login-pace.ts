@@ -4,7 +4,7 @@
  * logins ride in their writes, a few in each, so that no write waits for a sync that only logins needed; else they go in
  * groups, a group now and then, all of it in one sync.
  *
- *     add ─▶ waiting ─┬─ others write: a few of them in each of their writes, 450 a second for each processor
+ *     add ─▶ waiting ─┬─ others write: a few of them in each of their writes, 360 a second for each processor
  *                     └─ nobody writes: a group every eight milliseconds
  */
 import { RingQueue } from '@etsd/base';
@@ -15,11 +15,11 @@ const GROUP = 16;
 /** … and the time from one group to the next, in milliseconds: two thousand logins a second. */
 const GROUP_EVERY_MS = 8;
 /**
- * Logins a millisecond while others write, for each processor: some 25 times what bcrypt allows those who hash at every
+ * Logins a millisecond while others write, for each processor: some 22 times what bcrypt allows those who hash at every
  * login, and little enough that others hardly notice (measured: docs/security.md). What was not used is kept up to a group's
  * worth.
  */
-const RIDERS_PER_MS_AND_PROCESSOR = 0.45;
+const RIDERS_PER_MS_AND_PROCESSOR = 0.36;
 /** However many processors there are, the event loop is one. */
 const RIDERS_PER_MS_MAX = 1.8;
 /** Nobody writes if there was no write for so long. */
@@ -72,9 +72,9 @@ export class LoginPace {
     const nowMs = this.world.clock.nowMs();
     this.writtenMs = nowMs;
     if (this.waiting.length === 0) return;
-    const sinceMs = Math.max(this.groupMs, nowMs - GROUP / this.ridersPerMs);
-    const begun = this.begin(Math.floor((nowMs - sinceMs) * this.ridersPerMs));
-    this.groupMs = sinceMs + begun / this.ridersPerMs;
+    const owed = Math.min(GROUP, (nowMs - this.groupMs) * this.ridersPerMs);
+    const begun = this.begin(Math.floor(owed));
+    this.groupMs = nowMs - (owed - begun) / this.ridersPerMs;
   }
 
   private pump(): void {

@@ -5,7 +5,7 @@
 import { type Logger, OperatorError, type U64, u64ToHex } from '@etsd/base';
 import { ConfState, type Entry, EntryType, HardState, WalSnapshot } from '@etsd/proto';
 import { changedMembership, confChangeOf, membershipOf, type StoredState } from '@etsd/raft';
-import { forceSingleMember } from '@etsd/replication';
+import { forceSingleMember } from '@etsd/replication/founding';
 import { joinPath, type World } from '@etsd/runtime';
 import { Wal } from '@etsd/wal';
 import { judge } from './doctor.ts';

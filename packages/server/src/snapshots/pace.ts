@@ -1,11 +1,14 @@
 import type { World } from '@etsd/runtime';
 import { PIECE_BYTES } from '../api/snapshot.ts';
 
-/** While others are busy: bytes of a piece, and the time it is given in milliseconds. A tenth of what can be sent. */
+/**
+ * While others are busy: bytes of a piece, and the time it is given in milliseconds. A twentieth of what can be sent: at a
+ * tenth the slowest puts waited up to half as long again, at this a fifth (docs/performance.md).
+ */
 const BUSY_PIECE_BYTES = 64 * 1024;
-const BUSY_PIECE_MS = 2;
+const BUSY_PIECE_MS = 4;
 /** What was missed, in milliseconds, is made up for as far as this. */
-const BEHIND_MAX_MS = 10;
+const BEHIND_MAX_MS = 20;
 
 /** Resolves when it is time for a piece, with its bytes at most. */
 export type Pace = () => Promise<number>;

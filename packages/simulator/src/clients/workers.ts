@@ -145,9 +145,12 @@ export class KvWorker extends Worker {
   protected async step(): Promise<boolean> {
     const { atOnce } = this.plan;
     if (atOnce === 1) return this.learn(await this.kv(this.draw(this.drawKind())));
-    const wishes = Array.from({ length: atOnce }, () => this.draw(this.drawKind()));
+    const wishes: PartialWish[] = [];
+    for (let left = atOnce; left > 0; left--) wishes.push(this.draw(this.drawKind()));
     const operations = await Promise.all(wishes.map((wish) => this.kv(wish)));
-    return operations.map((operation) => this.learn(operation)).every((isFine) => isFine);
+    let isFine = true;
+    for (const operation of operations) if (!this.learn(operation)) isFine = false;
+    return isFine;
   }
 
   /** Keeps what it was told; false where it was told nothing. */

@@ -26,6 +26,8 @@ export class SimCluster {
   readonly violations: Violation[] = [];
   /** Somebody is changing who belongs to it. */
   isChanging = false;
+  /** When somebody last began to lead. */
+  ledSinceMs = 0;
   /** Of whoever torments the cluster: outlives every machine. */
   readonly life = new Life();
 
@@ -39,7 +41,10 @@ export class SimCluster {
     this.trace = new Trace(() => simulation.nowMs, keepsTrace);
     this.observer = new Observer(
       (rule, text) => this.broke(rule, text),
-      (id, term) => this.trace.note(this.nameOf(id), `leads in term ${term}`),
+      (id, term) => {
+        this.ledSinceMs = this.nowMs;
+        this.trace.note(this.nameOf(id), `leads in term ${term}`);
+      },
     );
     if (plan.upgradeMs > 0) this.observer.releases = this.releases;
     this.net = new PeerNet(lan, new Prng(simulation.prng.u32()), plan.network, this.observer);

@@ -5,7 +5,10 @@ import { simulate } from './simulate.ts';
 const AIM_PER_SECOND = 105;
 /** A run with fewer operations in a simulated second says nothing. */
 const ENOUGH_PER_SECOND = 100;
-/** Requests under way, beside those of leases, watches and chores. A multiple of everything that is drawn for `atOnce`. */
+/**
+ * Requests under way, beside those of leases, watches and chores, where no profile says it. A multiple of everything that is
+ * drawn for `atOnce`.
+ */
 const CLIENTS = 8;
 /** The pause of a client between two requests before anybody knows how long answers take. */
 const FIRST_PAUSE_MS = 60;
@@ -114,13 +117,17 @@ class Load {
     this.fixed = fixed;
   }
 
+  private get clients(): number {
+    return this.fixed.clients ?? CLIENTS;
+  }
+
   /** With the best of the pauses that were tried. */
   get plan(): Partial<Plan> {
     return this.planWith(this.best.pauseMs);
   }
 
   private planWith(pauseMs: number): Partial<Plan> {
-    return { ...this.fixed, founders: 3, spares: 0, clients: CLIENTS, pauseMs };
+    return { ...this.fixed, founders: 3, spares: 0, clients: this.clients, pauseMs };
   }
 
   async tryOut(): Promise<void> {
@@ -128,7 +135,7 @@ class Load {
     const { stats } = await simulate({ seed: this.seed, seconds: this.seconds, plan: this.planWith(pauseMs) });
     const rate = Math.max(1, stats.tormentCalls) / this.seconds;
     if (isCloser(rate, this.best.rate)) this.best = { pauseMs, rate };
-    this.next = Math.max(PAUSE_MIN_MS, pauseMs + CLIENTS * 1000 * (1 / AIM_PER_SECOND - 1 / rate));
+    this.next = Math.max(PAUSE_MIN_MS, pauseMs + this.clients * 1000 * (1 / AIM_PER_SECOND - 1 / rate));
   }
 }
 

@@ -123,4 +123,16 @@ export const REGRESSIONS: readonly Regression[] = [
     plan: {},
     found: 'an operator took the member that was removed for the one that was to be added, and started that for ever',
   },
+  {
+    seed: 461785,
+    seconds: 20,
+    plan: {},
+    found: 'the only recorder stayed at a member that was replaced by a learner, which answers no watch',
+  },
+  {
+    seed: 461400,
+    seconds: 20,
+    plan: {},
+    found: 'a clock that stood still beyond the torment brought a new leader, which counts leases anew',
+  },
 ];

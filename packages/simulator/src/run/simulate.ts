@@ -187,17 +187,17 @@ class Run {
     }
   }
 
-  /** Sees to it that there are as many recorders as the plan has, each at a member that stays. */
+  /** Sees to it that there are as many recorders as the plan has, each at a member that stays and answers. */
   private renewRecorders(): void {
     const { cluster, plan, shared } = this;
     for (const [name, recorder] of this.recorders) {
-      if (!recorder.member.isLeaving) continue;
+      if (!recorder.member.isLeaving && !recorder.member.isLearner) continue;
       recorder.close(false);
       this.recorders.delete(name);
     }
     for (const member of cluster.serving) {
       if (this.recorders.size >= plan.recorders) break;
-      if (!member.isLeaving && !this.recorders.has(member.name)) {
+      if (!member.isLeaving && !member.isLearner && !this.recorders.has(member.name)) {
         this.recorders.set(member.name, new Watcher(shared, this.machine('r'), member, EVERYTHING));
       }
     }

@@ -117,7 +117,7 @@ async function packingOf(context: Context): Promise<Packing> {
 function compressionOf(context: Context): Packing {
   const format = context.flags.text('compress');
   if (format === 'none') return (pieces) => pieces;
-  if (format === 'zstd') return async (pieces) => (await import('@etsd/server')).zstdPacked(pieces);
+  if (format === 'zstd') return async (pieces) => (await import('@etsd/server/files')).zstdPacked(pieces);
   throw badArguments(`unknown format "${format}" of --compress`, 'write --compress=zstd or --compress=none');
 }
 

@@ -1,4 +1,6 @@
 /** Functions for the tests of workers. */
+import { getCompileCacheDir } from 'node:module';
+
 export function double(value: number): number {
   return value * 2;
 }
@@ -13,4 +15,8 @@ export function lengthOf(buffer: ArrayBuffer): number {
 
 export function never(): Promise<never> {
   return new Promise(() => {});
+}
+
+export function cacheDirectory(): string | undefined {
+  return getCompileCacheDir();
 }
