@@ -10,7 +10,7 @@ import { type EtcdClient, prefix } from '@etsd/client';
 import type { World } from '@etsd/runtime';
 import { diskError } from '@etsd/runtime';
 import { nodeWorld } from '@etsd/runtime/node';
-import { type CommandResult, type CommandRunner, readArchive, startMember } from '@etsd/server';
+import { type CommandResult, type CommandRunner, planRestore, readArchive, startMember } from '@etsd/server';
 import { run } from '../../packages/cli/src/ctl/main.ts';
 import { CommandShell } from '../../packages/cli/src/etsd/command-shell.ts';
 import { ETSDUTL } from '../../packages/cli/src/utl/program.ts';
@@ -51,6 +51,39 @@ test('any revision and any moment is what the client was told', LONG, async () =
     assert.equal(proof.end?.revision, history.revision);
     assert.ok(proof.entries > 500 && proof.moments > 0);
     assert.ok((chains[0]?.runs.length ?? 0) === 1, 'without a gap');
+  } finally {
+    await member.dispose();
+  }
+});
+
+// Goal: a disaster may come at any time: what the archive says it has it has at every moment, also while a copy of the store
+// is on its way. Method: whenever there is one more copy, each revision up to the last one told is planned for.
+test('what lies before a copy of the store is in the archive with it', LONG, async () => {
+  const member = await new ArchivedMember({ flags: { 'archive-base-interval': '100ms' } }).start();
+  try {
+    const { disk } = nodeWorld();
+    const history = new RecordedClient(19);
+    await member.said('archived a copy of the store');
+    let isOver = false;
+    const written = (async () => {
+      while (!isOver) await history.act(member.client);
+    })();
+    try {
+      for (let bases = 1; bases < 6; ) {
+        const chains = await readArchive(disk, member.archive);
+        const count = chains[0]?.bases.length ?? 0;
+        if (count <= bases) continue;
+        bases = count;
+        const first = chains[0]?.bases[0]?.at.revision ?? 0;
+        const last = chains[0]?.end?.revision ?? 0;
+        for (let revision = first; revision <= last; revision++) {
+          planRestore(chains, { kind: 'revision', revision }, { clusterId: '', memberId: '' });
+        }
+      }
+    } finally {
+      isOver = true;
+      await written;
+    }
   } finally {
     await member.dispose();
   }

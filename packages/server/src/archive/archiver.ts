@@ -267,6 +267,8 @@ export class Archiver {
         this.mustRebase = true;
         return;
       }
+      // First the log up to the copy: an archive has all that lies between the beginning and the end it tells.
+      await this.archiveLog(writer);
       const base = await writer.addBase(piecesOf(file), at, leaseTtlMinSeconds);
       metrics.bytes += base.bytes;
       metrics.lastBaseSeconds = at.timeMs / 1000;
