@@ -20,6 +20,7 @@
 import { CorruptionError, crc32c } from '@etsd/base';
 import { HardState, ProtoError, WalRecord } from '@etsd/proto';
 import { type Disk, isSealed, joinPath, refuseSealed, SEAL_HEAD_BYTES, type SealedHead, SealKind } from '@etsd/runtime';
+import { ADVICE_DAMAGED } from './advice.ts';
 import { findBatch, recordAt } from './found-record.ts';
 import { FRAME_HEAD_BYTES, RecordType, readFrameHead } from './record.ts';
 import { SealedWindow } from './sealed-segment.ts';
@@ -29,9 +30,6 @@ import { FileWindow, type SegmentWindow } from './window.ts';
 
 /** At the beginning of a record: type, checksum and length of the data, with their tags. */
 const RECORD_HEAD_BYTES = 14;
-
-const ADVICE =
-  'Do not start this member on the damaged log: `etsdutl doctor` says what was lost, `etsdutl rebuild` fetches all from its peers.';
 
 /** How a log ended. */
 export interface LogEnd {
@@ -207,7 +205,7 @@ class SegmentReader {
   }
 
   private damage(problem: string): CorruptionError {
-    return new CorruptionError(problem, this.where(), ADVICE);
+    return new CorruptionError(problem, this.where(), ADVICE_DAMAGED);
   }
 
   /**
@@ -272,7 +270,7 @@ export async function readSegments(
       const window = new FileWindow(file, await file.size());
       const head = await sealedHead(disk, window, segment);
       if (head === null && (end === null ? isBehindSealed : end.sealed !== null)) {
-        throw new CorruptionError('wal: a plain segment behind an encrypted one', `${path} at byte 0`, ADVICE);
+        throw new CorruptionError('wal: a plain segment behind an encrypted one', `${path} at byte 0`, ADVICE_DAMAGED);
       }
       end =
         head === null
@@ -343,7 +341,8 @@ async function readSealed(
   const reader = new SegmentReader(path, window, false, task.crc, task.visit);
   await reader.run();
   const { position, torn, isBeyondFile, head, tag, fileBytes } = window;
-  if (torn !== null && !task.isLast) throw new CorruptionError(`wal: ${torn}`, `${path} at byte ${position}`, ADVICE);
+  if (torn !== null && !task.isLast)
+    throw new CorruptionError(`wal: ${torn}`, `${path} at byte ${position}`, ADVICE_DAMAGED);
   const { crc, position: content } = reader;
   return { segment, position, crc, torn, isBeyondFile, promised: 0, fileBytes, content, sealed: { head, tag } };
 }

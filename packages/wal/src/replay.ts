@@ -2,6 +2,7 @@
 import { CorruptionError, EMPTY, OperatorError } from '@etsd/base';
 import { Entry, EntryType, HardState, ProtoError, WalSnapshot } from '@etsd/proto';
 import type { Disk } from '@etsd/runtime';
+import { ADVICE_DAMAGED } from './advice.ts';
 import { type LogEnd, readSegments } from './reader.ts';
 import { RecordType } from './record.ts';
 import { listSegments, type SegmentName, segmentsFrom } from './segment.ts';
@@ -24,9 +25,6 @@ export interface ReplayedLog {
   readonly snapshots: readonly WalSnapshot[];
   readonly end: LogEnd;
 }
-
-export const ADVICE_DAMAGED =
-  'Do not start this member on the damaged log: `etsdutl doctor` says what was lost, `etsdutl rebuild` fetches all from its peers.';
 
 const LAST_ENTRY_TYPE = EntryType.EntryConfChangeV2;
 

@@ -22,6 +22,7 @@ import {
   SealKind,
   TAG_BYTES,
 } from '@etsd/runtime';
+import { ADVICE_DAMAGED } from './advice.ts';
 import { BATCH_BYTES_KEPT } from './limits.ts';
 import { BatchBuffer, FRAME_HEAD_BYTES } from './record.ts';
 import { isZero, sectorEnd, unwrittenSector } from './torn.ts';
@@ -36,9 +37,6 @@ const SEARCH_BYTES = 1024 * 1024;
 const ZEROS = Buffer.alloc(1024);
 const NOTHING = Buffer.alloc(0);
 const SEARCHED_ZEROS = Buffer.alloc(64 * 1024);
-
-export const ADVICE_SEALED =
-  'Do not start this member on the damaged log: `etsdutl doctor` says what was lost, `etsdutl rebuild` fetches all from its peers.';
 
 /** What a frame with this much content takes of the file. */
 export function sealedBytes(length: number): number {
@@ -266,7 +264,7 @@ export class SealedWindow extends HeldPiece implements SegmentWindow {
   }
 
   private damage(position: number, problem: string): CorruptionError {
-    return new CorruptionError(`wal: ${problem}`, `${this.path} at byte ${position}`, ADVICE_SEALED);
+    return new CorruptionError(`wal: ${problem}`, `${this.path} at byte ${position}`, ADVICE_DAMAGED);
   }
 
   /** The next frame that is what was written, from `from` on, whatever stands before it; null where there is none. */

@@ -24,13 +24,14 @@ import {
   type Sealing,
   type World,
 } from '@etsd/runtime';
+import { ADVICE_DAMAGED } from './advice.ts';
 import { type Batch, type BatchSink, GroupCommit } from './group-commit.ts';
 import { FILL_AHEAD_BYTES, FILL_PIECE_BYTES, SEGMENT_BYTES, SEGMENTS_MAX, SLOW_SYNC_MS } from './limits.ts';
 import { NextSegment, temporaryPath } from './next-segment.ts';
 import { readSegments } from './reader.ts';
 import { BatchBuffer, RecordEncoder } from './record.ts';
 import { clearFrom, isCut, keepCopy, type Repair, rewriteEnd, synced } from './repair.ts';
-import { ADVICE_DAMAGED, finish, LogCollector, type LogPosition, type ReplayedLog } from './replay.ts';
+import { finish, LogCollector, type LogPosition, type ReplayedLog } from './replay.ts';
 import { Room } from './room.ts';
 import { SegmentSealer, sealedBytes } from './sealed-segment.ts';
 import {
