@@ -68,7 +68,9 @@ export class PutLines implements LineSource {
     for (let place = 0; place < count; place++) {
       const end = ends[place] as number;
       const at = place * NUMBERS;
-      const [endMs, us, revision] = [numbers[at] as number, numbers[at + 1] as number, numbers[at + 2] as number];
+      const endMs = numbers[at] as number;
+      const us = numbers[at + 1] as number;
+      const revision = numbers[at + 2] as number;
       writer.writeKeyed(heads[place] as Head, keys, start, end, codes[place] as number, endMs, us, revision);
       start = end;
     }
