@@ -79,7 +79,7 @@ export class GrpcChannel implements CallOwner, ClientConnectionOwner {
     this.address = address;
     this.options = options;
     this.keepaliveMs = options.keepaliveMs ?? 0;
-    this.limits = completeLimits(CLIENT_LIMITS, options.limits);
+    this.limits = options.limits === undefined ? PLAIN_LIMITS : completeLimits(CLIENT_LIMITS, options.limits);
     this.host = new ConnectionHost(world.clock, world.timers, this.limits);
     this.wheel = new DeadlineWheel(world.clock, world.timers);
     this.authority = options.authority ?? ('path' in address ? 'localhost' : authorityOf(address.host, address.port));
@@ -318,6 +318,9 @@ const CLIENT_LIMITS: Partial<RpcLimits> = {
   requestMs: 0,
 };
 
+/** Of every channel that asks for no others: programs that connect often need not put them together each time. */
+const PLAIN_LIMITS = completeLimits(CLIENT_LIMITS);
+
 /** The time between dialling and the standing connection. */
 class Dialling implements SocketReceiver {
   private readonly channel: GrpcChannel;
@@ -379,8 +382,12 @@ class UnaryReceiver implements CallReceiver {
   }
 
   message(call: ClientCall, bytes: Buffer, start: number, end: number): void {
-    if (this.response === null) this.response = Buffer.from(bytes.subarray(start, end));
-    else call.abandon(StatusCode.INTERNAL, 'cardinality violation: more than one response to a unary call');
+    if (this.response === null) {
+      // Without a view of the bytes first, as `Buffer.from` would want one.
+      const response = Buffer.allocUnsafe(end - start);
+      bytes.copy(response, 0, start, end);
+      this.response = response;
+    } else call.abandon(StatusCode.INTERNAL, 'cardinality violation: more than one response to a unary call');
   }
 
   closed(_call: ClientCall, code: number, message: string, _trailers: readonly Field[]): void {
