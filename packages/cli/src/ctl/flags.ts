@@ -201,7 +201,7 @@ function suggestion(name: string, flags: readonly Flag[]): string {
     name,
     flags.map((each) => each.name),
   );
-  return near === null ? '' : `did you mean --${near}?`;
+  return near === null ? '--help lists the flags there are' : `did you mean --${near}?`;
 }
 
 /** The word that differs least, if it differs little. */
