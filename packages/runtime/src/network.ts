@@ -50,7 +50,8 @@ export interface HandshakeLimits {
   readonly underWay: number;
   /**
    * Handshakes that one address may have a second, a fifth of them at once if it has rested; further ones wait. Each that
-   * comes to nothing counts as four. 0: no bound.
+   * comes to nothing counts as four: it failed, or its connection ended before it was `asked`. While an address has more than
+   * so many connections open that were not asked, it has a quarter of the pace. 0: no bound.
    */
   readonly perSecondOfOneAddress: number;
   /** From accept to the client's complete hello, and from there to the end of the handshake. */
@@ -169,6 +170,8 @@ export interface Socket {
   end(): void;
   /** Ends it now, both ways; `closed` follows. */
   destroy(error?: Error): void;
+  /** Its client has asked for something: the handshake was not for nothing. Works after `detach`, too. */
+  asked(): void;
   /**
    * Expect a steady stream for one owner: reads go into one buffer shared by all sockets instead of a fresh one each.
    * Until this is called (or on platforms and kinds of sockets where it does nothing) the socket can be detached.

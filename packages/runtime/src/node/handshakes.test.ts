@@ -20,6 +20,8 @@ class Station {
   readonly agreed: TlsAgreement[] = [];
   readonly refused: string[] = [];
   accepted = 0;
+  /** Whoever is in asks for something at once. */
+  asks = false;
   listener: Listener | null = null;
   readonly clients: Socket[] = [];
 
@@ -36,6 +38,7 @@ class Station {
       },
       (socket) => {
         this.accepted++;
+        if (this.asks) socket.asked();
         socket.start({ data() {}, written() {}, ended: () => socket.destroy(), closed() {} });
       },
     );
@@ -97,6 +100,26 @@ describe('handshakes', () => {
   };
   after(async () => {
     for (const station of stations) await station.stop();
+  });
+
+  it('have a pace that those keep who ask for something, not those who stay silent or leave', async () => {
+    const silent = await start({ perSecondOfOneAddress: 20 });
+    const asking = await start({ perSecondOfOneAddress: 20 });
+    asking.asks = true;
+    const timed = async (station: Station, from: string, count: number): Promise<number> => {
+      const startedMs = performance.now();
+      const done = await Promise.all(Array.from({ length: count }, () => station.secure(from)));
+      assert.ok(done.every(Boolean));
+      return performance.now() - startedMs;
+    };
+    // Four at once, twenty a second: the first twenty are free.
+    const [askedMs] = await Promise.all([timed(asking, '127.0.0.2', 40), timed(silent, '127.0.0.2', 40)]);
+    assert.ok(askedMs >= 1600, `${askedMs}`);
+    const silentMs = await timed(silent, '127.0.0.2', 10);
+    assert.ok(silentMs >= 1600, `ten beyond the free ones take two seconds at a quarter of the pace: ${silentMs}`);
+    for (const client of silent.clients) client.destroy();
+    await until('its connections are closed', () => silent.counts.pending === 0);
+    assert.ok((await timed(silent, '127.0.0.3', 4)) < silentMs, 'others do not wait');
   });
 
   it('have a pace for each address, and whoever floods waits alone', async () => {
