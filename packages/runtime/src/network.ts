@@ -87,6 +87,8 @@ export type HandshakeRefusal =
 export interface HandshakeWatcher {
   agreed(remoteAddress: string, agreement: TlsAgreement): void;
   refused(remoteAddress: string, serverName: string, refusal: HandshakeRefusal, error: Error): void;
+  /** A connection is in, one of so many of its address that have asked for nothing that its next ones have to wait. */
+  slowed?(remoteAddress: string): void;
 }
 
 /** How many connections are at which point. */

@@ -56,9 +56,13 @@ export class HandshakePace {
     if (account !== undefined) this.owesForNothing(account);
   }
 
-  /** The handshake is done; `asked` or `endedUnasked` follows. */
-  shaken(address: string, nowMs: number): void {
-    if (this.perSecond !== Number.POSITIVE_INFINITY) this.settledOf(address, nowMs).unasked++;
+  /**
+   * The handshake is done; `asked` or `endedUnasked` follows. Returns whether its address has so many connections by now that
+   * have asked for nothing that it goes at a quarter of the pace.
+   */
+  shaken(address: string, nowMs: number): boolean {
+    if (this.perSecond === Number.POSITIVE_INFINITY) return false;
+    return ++this.settledOf(address, nowMs).unasked >= this.unaskedFree;
   }
 
   /** The connection has asked for something. */

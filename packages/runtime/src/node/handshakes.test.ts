@@ -19,6 +19,7 @@ const pair = selfSigned();
 class Station {
   readonly agreed: TlsAgreement[] = [];
   readonly refused: string[] = [];
+  readonly slowed: string[] = [];
   accepted = 0;
   /** Whoever is in asks for something at once. */
   asks = false;
@@ -33,6 +34,7 @@ class Station {
         handshakes: limits,
         handshakeWatcher: {
           agreed: (_address, agreement) => void this.agreed.push(agreement),
+          slowed: (address) => void this.slowed.push(address.replace(/:\d+$/, '')),
           refused: (address, _name, refusal) => void this.refused.push(`${address.replace(/:\d+$/, '')} ${refusal}`),
         },
       },
@@ -120,10 +122,12 @@ describe('handshakes', () => {
     for (const client of silent.clients) client.destroy();
     await until('its connections are closed', () => silent.counts.pending === 0);
     assert.ok((await timed(silent, '127.0.0.3', 4)) < silentMs, 'others do not wait');
+    assert.deepEqual([asking.slowed.length, new Set(silent.slowed)], [0, new Set(['127.0.0.2'])]);
   });
 
   it('have a pace for each address, and whoever floods waits alone', async () => {
     const station = await start({ perSecondOfOneAddress: 10 });
+    station.asks = true;
     const startedMs = performance.now();
     const flood = Array.from({ length: 25 }, () => station.secure('127.0.0.2'));
     const flooded = Promise.all(flood).then((done) => [done, performance.now() - startedMs] as const);

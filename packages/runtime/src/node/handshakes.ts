@@ -412,7 +412,7 @@ export class HandshakeGate implements HandshakeCounts {
     socket.allowHalfOpen = true;
     this.watcher?.agreed(entry.remote, agreementOf(socket));
     entry.isUnasked = true;
-    this.pace.shaken(entry.address, performance.now());
+    if (this.pace.shaken(entry.address, performance.now())) this.watcher?.slowed?.(entry.remote);
     this.accept(socket, () => this.asked(entry));
   }
 
