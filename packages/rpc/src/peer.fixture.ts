@@ -135,6 +135,8 @@ export class MemorySocket implements Socket {
     this.receiver?.closed(error ?? null);
   }
 
+  asked(): void {}
+
   commitToFastReads(): void {}
 
   detach(): unknown {

@@ -59,6 +59,8 @@ export class ServerConnection extends Connection {
   private takenMs = 0;
   /** What has waited for so long that it was told of waits still. */
   private unreadTold = false;
+  /** A request has come at all. */
+  private hasAsked = false;
   /** Since when there has been no stream; 0 while there is one. */
   idleSinceMs: number;
 
@@ -123,6 +125,10 @@ export class ServerConnection extends Connection {
       return;
     }
     this.idleSinceMs = 0;
+    if (!this.hasAsked) {
+      this.hasAsked = true;
+      this.socket.asked();
+    }
     this.owner.request(this, id, request, endStream);
     if (this.streams.size === 0) this.idleSinceMs = this.host.coarseMs;
   }

@@ -50,7 +50,8 @@ export interface HandshakeLimits {
   readonly underWay: number;
   /**
    * Handshakes that one address may have a second, a fifth of them at once if it has rested; further ones wait. Each that
-   * comes to nothing counts as four. 0: no bound.
+   * comes to nothing counts as four: it failed, or its connection ended before it was `asked`. While an address has more than
+   * so many connections open that were not asked, it has a quarter of the pace. 0: no bound.
    */
   readonly perSecondOfOneAddress: number;
   /** From accept to the client's complete hello, and from there to the end of the handshake. */
@@ -86,6 +87,8 @@ export type HandshakeRefusal =
 export interface HandshakeWatcher {
   agreed(remoteAddress: string, agreement: TlsAgreement): void;
   refused(remoteAddress: string, serverName: string, refusal: HandshakeRefusal, error: Error): void;
+  /** A connection is in, one of so many of its address that have asked for nothing that its next ones have to wait. */
+  slowed?(remoteAddress: string): void;
 }
 
 /** How many connections are at which point. */
@@ -169,6 +172,8 @@ export interface Socket {
   end(): void;
   /** Ends it now, both ways; `closed` follows. */
   destroy(error?: Error): void;
+  /** Its client has asked for something: the handshake was not for nothing. Works after `detach`, too. */
+  asked(): void;
   /**
    * Expect a steady stream for one owner: reads go into one buffer shared by all sockets instead of a fresh one each.
    * Until this is called (or on platforms and kinds of sockets where it does nothing) the socket can be detached.

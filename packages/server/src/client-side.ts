@@ -82,6 +82,9 @@ function serveHttp(rpc: RpcServer, edge: HttpEdge): void {
   rpc.handleHttp(edge);
   rpc.onHttp1((socket, firstBytes) => {
     const peer = socket.remoteAddress;
-    edge.accept(socket.detach(), firstBytes, () => rpc.addresses.leave(peer));
+    edge.accept(socket.detach(), firstBytes, {
+      asked: () => socket.asked(),
+      gone: () => rpc.addresses.leave(peer),
+    });
   });
 }

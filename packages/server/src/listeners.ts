@@ -137,6 +137,7 @@ function secureOptions(config: MemberConfig, tls: TlsSide, alpn: readonly string
         watcher.refused(remote, serverName, refusal, error);
         door?.handshakeRefused(remote, refusal);
       },
+      slowed: (remote) => door?.handshakesSlowed(remote),
     },
   };
 }

@@ -201,7 +201,10 @@ export class RunningMember implements Member {
       abuse.note(kind, peer, { reason });
       door?.misused(kind, peer, reason);
     };
-    if (door !== null) door.onRefused = (address) => abuse.note('offences_per_address', address);
+    if (door !== null) {
+      door.onRefused = (address) => abuse.note('offences_per_address', address);
+      door.onSlowed = (peer) => abuse.note('connections_unasked', peer, { reason: 'many connections ask for nothing' });
+    }
     this.rpc = new RpcServer(world, {
       logger,
       limits: rpcLimits(config, parts.drainMs ?? DRAIN_MS),

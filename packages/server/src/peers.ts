@@ -78,6 +78,8 @@ export class PeerSide {
   open(): void {
     const { gate, links } = this.parts;
     gate.open((socket) => {
+      // What connects here has a bound of its own, and members keep connections for when they need them.
+      socket.asked();
       if (links.accept === undefined) this.edge.accept(socket.detach());
       else links.accept(socket, this.edge);
     });

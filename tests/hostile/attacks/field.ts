@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { EtcdClient } from '@etsd/client';
 import { TestAuthorities } from '../../support/certificates.ts';
 import { freePort, startServer } from '../../support/server.ts';
+import { grpcHeaders, grpcMessage, PREFACE, settings } from '../raw.ts';
 import type { Battlefield, CertificateFiles } from './battle.ts';
 import { Bystander } from './bystander.ts';
-import { open, pause } from './weapons.ts';
+import { ignoreAnswers, open, pause } from './weapons.ts';
 
 /** Who attacks comes from here, who is attacked and who measures from 127.0.0.1. */
 const ATTACKER = process.platform === 'linux' ? '127.0.0.66' : '127.0.0.1';
@@ -53,10 +54,17 @@ function certificate(): CertificateFiles {
   return { certFile: files.at('server.pem'), keyFile: files.at('server.key') };
 }
 
+/** What somebody who has just connected asks first. */
+const QUESTION = Buffer.concat([
+  ...[PREFACE, settings([]), grpcHeaders(1, '/etcdserverpb.KV/Range')],
+  grpcMessage(1, Buffer.from([0x0a, 1, 0x61])),
+]);
+
 /** A member that has been in service: what it does for those who connect is compiled, as it is after its first minute. */
 export async function season({ target }: Battlefield): Promise<void> {
   for (let index = 0; index < 150; index++) {
     const socket = await open({ ...target, from: '127.0.0.1' }, 'h2');
+    if (socket !== null) ignoreAnswers(socket).write(QUESTION);
     await pause(EVERY_MS);
     socket?.destroy();
   }

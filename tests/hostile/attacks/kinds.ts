@@ -144,7 +144,7 @@ const HTTP: readonly Attack[] = [
     name: 'slow-http1',
     what: 'the head of an HTTP/1.1 request, a byte now and then',
     isQuiet: true,
-    countedAs: /http1|header/,
+    countedAs: /http1|header|connections_unasked/,
     run: dribble('http/1.1', async () =>
       Buffer.from(`GET /version HTTP/1.1\r\nHost: x\r\n${'X-A: b\r\n'.repeat(500)}`),
     ),
@@ -153,7 +153,7 @@ const HTTP: readonly Attack[] = [
     name: 'slow-http2',
     what: 'an HTTP/2 preface, a byte now and then',
     isQuiet: true,
-    countedAs: /preface/,
+    countedAs: /preface|connections_unasked/,
     // The preface alone takes longer than the ten seconds it may.
     run: dribble('h2', async () => Buffer.concat([PREFACE, settings([]), grpcHeaders(1, RANGE)]), 3 * SLOW_MS),
   },

@@ -98,6 +98,8 @@ class LocalSocket implements Socket {
     if (other !== null) this.timers.endOfTurn(() => other.close(diskError('ECONNRESET', 'the other side is gone')));
   }
 
+  asked(): void {}
+
   commitToFastReads(): void {}
 
   /** There is no socket of Node's underneath, and so nothing but gRPC on such a connection. */

@@ -55,3 +55,59 @@ test('without a bound nobody waits', () => {
   for (let count = 0; count < 10_000; count++) pace.began('a', 0);
   assert.ok(pace.allows('a', 0));
 });
+
+/** How many handshakes an address that always wants one gets through in so many milliseconds. */
+function opened(pace: HandshakePace, fromMs: number, ms: number, then: (nowMs: number) => void): number {
+  let count = 0;
+  for (let nowMs = fromMs; nowMs < fromMs + ms; nowMs++) {
+    while (pace.allows('a', nowMs)) {
+      pace.began('a', nowMs);
+      pace.shaken('a', nowMs);
+      then(nowMs);
+      count++;
+    }
+  }
+  return count;
+}
+
+test('who opens connections and asks for nothing has a quarter of the pace, after a second of them', () => {
+  const pace = new HandshakePace(50, 10);
+  const silent = opened(pace, 0, 1000, () => {});
+  assert.ok(silent >= 50 && silent <= 60, `${silent}`);
+  const later = opened(pace, 1000, 4000, () => {});
+  assert.ok(later >= 48 && later <= 52, `${later}`);
+});
+
+test('who asks has all of the pace, though each question comes late', () => {
+  const pace = new HandshakePace(50, 10);
+  const due: number[] = [];
+  const asks = (nowMs: number): void => {
+    due.push(nowMs + 900);
+    while ((due[0] ?? Number.POSITIVE_INFINITY) <= nowMs) pace.asked('a', due.shift() as number);
+  };
+  const first = opened(pace, 0, 2000, asks);
+  const later = opened(pace, 2000, 10_000, asks);
+  assert.ok(first >= 95, `${first}`);
+  assert.ok(later >= 490 && later <= 510, `${later}`);
+});
+
+test('a connection that ends without a question has cost four', () => {
+  const pace = new HandshakePace(50, 10);
+  const count = opened(pace, 0, 4000, (nowMs) => pace.endedUnasked('a', nowMs));
+  assert.ok(count >= 50 && count <= 54, `${count}`);
+});
+
+test('an address is remembered while its connections have asked for nothing, and forgotten when they have', () => {
+  const pace = new HandshakePace(50, 10);
+  for (let nowMs = 0; nowMs < 50_000; nowMs += 1000) {
+    pace.began('a', nowMs);
+    pace.shaken('a', nowMs);
+    pace.sweep(nowMs + 999);
+  }
+  const slow = opened(pace, 50_000, 4000, () => {});
+  assert.ok(slow >= 58 && slow <= 62, `${slow}`);
+  for (let count = 0; count < 50 + slow; count++) pace.asked('a', 54_000);
+  pace.sweep(60_000);
+  const fast = opened(pace, 60_000, 4000, (nowMs) => pace.asked('a', nowMs));
+  assert.ok(fast >= 208 && fast <= 211, `${fast}`);
+});

@@ -19,7 +19,10 @@ const pair = selfSigned();
 class Station {
   readonly agreed: TlsAgreement[] = [];
   readonly refused: string[] = [];
+  readonly slowed: string[] = [];
   accepted = 0;
+  /** Whoever is in asks for something at once. */
+  asks = false;
   listener: Listener | null = null;
   readonly clients: Socket[] = [];
 
@@ -31,11 +34,13 @@ class Station {
         handshakes: limits,
         handshakeWatcher: {
           agreed: (_address, agreement) => void this.agreed.push(agreement),
+          slowed: (address) => void this.slowed.push(address.replace(/:\d+$/, '')),
           refused: (address, _name, refusal) => void this.refused.push(`${address.replace(/:\d+$/, '')} ${refusal}`),
         },
       },
       (socket) => {
         this.accepted++;
+        if (this.asks) socket.asked();
         socket.start({ data() {}, written() {}, ended: () => socket.destroy(), closed() {} });
       },
     );
@@ -99,8 +104,30 @@ describe('handshakes', () => {
     for (const station of stations) await station.stop();
   });
 
+  it('have a pace that those keep who ask for something, not those who stay silent or leave', async () => {
+    const silent = await start({ perSecondOfOneAddress: 20 });
+    const asking = await start({ perSecondOfOneAddress: 20 });
+    asking.asks = true;
+    const timed = async (station: Station, from: string, count: number): Promise<number> => {
+      const startedMs = performance.now();
+      const done = await Promise.all(Array.from({ length: count }, () => station.secure(from)));
+      assert.ok(done.every(Boolean));
+      return performance.now() - startedMs;
+    };
+    // Four at once, twenty a second: the first twenty are free.
+    const [askedMs] = await Promise.all([timed(asking, '127.0.0.2', 40), timed(silent, '127.0.0.2', 40)]);
+    assert.ok(askedMs >= 1600, `${askedMs}`);
+    const silentMs = await timed(silent, '127.0.0.2', 10);
+    assert.ok(silentMs >= 1600, `ten beyond the free ones take two seconds at a quarter of the pace: ${silentMs}`);
+    for (const client of silent.clients) client.destroy();
+    await until('its connections are closed', () => silent.counts.pending === 0);
+    assert.ok((await timed(silent, '127.0.0.3', 4)) < silentMs, 'others do not wait');
+    assert.deepEqual([asking.slowed.length, new Set(silent.slowed)], [0, new Set(['127.0.0.2'])]);
+  });
+
   it('have a pace for each address, and whoever floods waits alone', async () => {
     const station = await start({ perSecondOfOneAddress: 10 });
+    station.asks = true;
     const startedMs = performance.now();
     const flood = Array.from({ length: 25 }, () => station.secure('127.0.0.2'));
     const flooded = Promise.all(flood).then((done) => [done, performance.now() - startedMs] as const);

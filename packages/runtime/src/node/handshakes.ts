@@ -74,6 +74,8 @@ class Pending {
   isUnderWay = false;
   isClosed = false;
   isGone = false;
+  /** It is through, open, and has asked for nothing yet. */
+  isUnasked = false;
 
   constructor(raw: net.Socket, nowMs: number) {
     this.raw = raw;
@@ -88,7 +90,7 @@ export class HandshakeGate implements HandshakeCounts {
   private readonly limits: HandshakeLimits;
   private readonly settings: TlsOptions;
   private readonly watcher: HandshakeWatcher | null;
-  private readonly accept: (socket: tls.TLSSocket) => void;
+  private readonly accept: (socket: tls.TLSSocket, asked: () => void) => void;
   private readonly server: tls.Server;
   /** In the order they came. */
   private readonly all = new Set<Pending>();
@@ -110,7 +112,12 @@ export class HandshakeGate implements HandshakeCounts {
   private isRefusing = false;
   private sweeper: NodeJS.Timeout | null = null;
 
-  constructor(settings: TlsOptions, options: ListenOptions, accept: (socket: tls.TLSSocket) => void) {
+  /** `accept` gets who is through, and what to call when it asks for something. */
+  constructor(
+    settings: TlsOptions,
+    options: ListenOptions,
+    accept: (socket: tls.TLSSocket, asked: () => void) => void,
+  ) {
     this.settings = settings;
     this.limits = { ...DEFAULT_HANDSHAKE_LIMITS, ...options.handshakes };
     const { perSecondOfOneAddress } = this.limits;
@@ -404,7 +411,15 @@ export class HandshakeGate implements HandshakeCounts {
     this.leave(entry);
     socket.allowHalfOpen = true;
     this.watcher?.agreed(entry.remote, agreementOf(socket));
-    this.accept(socket);
+    entry.isUnasked = true;
+    if (this.pace.shaken(entry.address, performance.now())) this.watcher?.slowed?.(entry.remote);
+    this.accept(socket, () => this.asked(entry));
+  }
+
+  private asked(entry: Pending): void {
+    if (!entry.isUnasked) return;
+    entry.isUnasked = false;
+    this.pace.asked(entry.address, performance.now());
   }
 
   private failed(error: Error, socket: tls.TLSSocket): void {
@@ -432,6 +447,10 @@ export class HandshakeGate implements HandshakeCounts {
 
   /** The connection is closed; who had not got through hung up. */
   private gone(entry: Pending): void {
+    if (entry.isUnasked) {
+      entry.isUnasked = false;
+      this.pace.endedUnasked(entry.address, performance.now());
+    }
     if (entry.isGone) return;
     if (entry.isUnderWay && !entry.isClosed) {
       // The reason, if there is another, is told right behind this.

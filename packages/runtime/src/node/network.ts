@@ -46,10 +46,12 @@ class NodeSocket implements Socket {
   private error: Error | null = null;
   private connectTimer: NodeJS.Timeout | null = null;
   private readonly onWritten: () => void;
+  private onAsked: (() => void) | null;
 
-  constructor(raw: net.Socket, encrypted: boolean) {
+  constructor(raw: net.Socket, encrypted: boolean, onAsked: (() => void) | null = null) {
     this.raw = raw;
     this.encrypted = encrypted;
+    this.onAsked = onAsked;
     this.remoteAddress = addressText(raw.remoteAddress, raw.remotePort);
     this.localAddress = addressText(raw.localAddress, raw.localPort);
     this.onWritten = () => this.afterWrite();
@@ -123,6 +125,11 @@ class NodeSocket implements Socket {
     if (this.raw.writableLength > 0) return; // the late callback of an earlier write that was taken at once
     this.writing = false;
     this.receiver?.written();
+  }
+
+  asked(): void {
+    this.onAsked?.();
+    this.onAsked = null;
   }
 
   pause(): void {
@@ -234,9 +241,9 @@ function createServer(options: ListenOptions, onSocket: (socket: Socket) => void
     const plain = { ...common, ...keepAlive, noDelay: true, ...doorOf(admits ?? null) };
     return { server: net.createServer(plain, (raw) => onSocket(new NodeSocket(raw, false))), gate: null };
   }
-  const accept = (raw: tls.TLSSocket): void => {
+  const accept = (raw: tls.TLSSocket, asked: () => void): void => {
     raw.setKeepAlive(true, KEEPALIVE_MS);
-    onSocket(new NodeSocket(raw, true));
+    onSocket(new NodeSocket(raw, true, asked));
   };
   const gate = new HandshakeGate(options.tls, options, accept);
   const both = (address: string): boolean => (admits === undefined || admits(address)) && gate.admits(address);

@@ -257,6 +257,8 @@ class SimSocket implements Socket {
     this.close(error);
   }
 
+  asked(): void {}
+
   commitToFastReads(): void {}
 
   detach(): unknown {

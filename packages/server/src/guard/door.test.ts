@@ -89,3 +89,13 @@ test('addresses that are remembered are bounded', () => {
   assert.ok(door.admits('10.0.0.0'), 'the first was forgotten for the last');
   assert.ok(!door.admits('10.0.255.255'));
 });
+
+test('connections that ask for nothing are told of, and are no offence', () => {
+  const { door, refused } = setUp();
+  const slowed: string[] = [];
+  door.onSlowed = (peer) => slowed.push(peer);
+  for (let count = 0; count < 1000; count++) door.handshakesSlowed('10.0.0.1:4000');
+  assert.equal(slowed.length, 1000);
+  assert.ok(door.admits('10.0.0.1'));
+  assert.deepEqual(refused, []);
+});

@@ -48,6 +48,8 @@ class Debt {
 export class Door {
   /** Told of each connection that was not let in. */
   onRefused: ((address: string) => void) | null = null;
+  /** Told of each connection of an address whose next ones have to wait, because so many of them ask for nothing. */
+  onSlowed: ((peer: string) => void) | null = null;
   private readonly parts: DoorParts;
   private readonly debts = new Map<string, Debt>();
   private sweptMs: number;
@@ -71,6 +73,11 @@ export class Door {
   /** A connection from there did not get through its handshake. */
   handshakeRefused(peer: string, refusal: HandshakeRefusal): void {
     if (HANDSHAKES.has(refusal)) this.offend(peer, SMALL);
+  }
+
+  /** So many connections from there ask for nothing that others have to wait for their handshakes. It is no offence. */
+  handshakesSlowed(peer: string): void {
+    this.onSlowed?.(peer);
   }
 
   /** A connection from there was refused or cut; in the transport's words. */

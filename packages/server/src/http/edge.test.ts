@@ -4,6 +4,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { test } from 'node:test';
 import { HttpEdge } from './edge.ts';
 import type { HttpFront } from './front.ts';
+import type { WebExchange } from './web-exchange.ts';
 
 test('a head that does not come to its end, and rubbish', async () => {
   const misuses: string[] = [];
@@ -17,7 +18,7 @@ test('a head that does not come to its end, and rubbish', async () => {
   let taken = 0;
   const server = createServer((socket) => {
     taken++;
-    edge.accept(socket, Buffer.alloc(0), () => {});
+    edge.accept(socket, Buffer.alloc(0), { asked: () => assert.fail('nothing was asked'), gone() {} });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
@@ -50,4 +51,22 @@ test('a head that does not come to its end, and rubbish', async () => {
   idle.resume();
   await ended;
   server.close();
+});
+
+test('who hands over a connection hears once that it has asked for something', async () => {
+  const heard: string[] = [];
+  const front = { serve: (exchange: WebExchange) => exchange.abort() } as unknown as HttpFront;
+  const edge = new HttpEdge(front, 1024);
+  const server = createServer((socket) => {
+    edge.accept(socket, Buffer.alloc(0), { asked: () => heard.push('asked'), gone: () => heard.push('gone') });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const socket = connect(port, '127.0.0.1').on('error', () => {});
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  socket.resume().write('GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n');
+  await closed;
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  edge.close();
+  assert.deepEqual(heard, ['asked', 'gone']);
 });

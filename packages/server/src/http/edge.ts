@@ -32,11 +32,19 @@ const MISUSES: Readonly<Record<string, readonly [kind: string, status: string]>>
   HPE_CHUNK_EXTENSIONS_OVERFLOW: ['http1_header_overflow', '413 Payload Too Large'],
 };
 
+/** What whoever hands over a connection wants to know of it: that it asks for something, once, and that it is closed. */
+export interface Handed {
+  asked(): void;
+  gone(): void;
+}
+
 /** Plain HTTP of the client addresses, of either version: requests as the front sees them. */
 export class HttpEdge implements HttpHandler {
   private readonly front: HttpFront;
   private readonly server: Server;
   private readonly webSockets = new Set<Duplex>();
+  /** Connections that have not asked for anything. */
+  private readonly unasked = new WeakMap<Socket, Handed>();
   private connections = 0;
   private keepsTime = false;
 
@@ -50,7 +58,10 @@ export class HttpEdge implements HttpHandler {
       connectionsCheckingInterval: Math.min(LOOK_MS, headersMs),
       shouldUpgradeCallback: (request: IncomingMessage) => front.takesUpgrade(request),
     };
-    this.server = createServer(options, (request, response) => this.serve(new Http1Exchange(request, response)));
+    this.server = createServer(options, (request, response) => {
+      this.asked(request.socket);
+      this.serve(new Http1Exchange(request, response));
+    });
     this.server.headersTimeout = headersMs;
     this.server.requestTimeout = REQUEST_TIMEOUT_MS;
     this.server.keepAliveTimeout = IDLE_TIMEOUT_MS;
@@ -63,6 +74,7 @@ export class HttpEdge implements HttpHandler {
       socket.destroy();
     });
     this.server.on('upgrade', (request, socket, head) => {
+      this.asked(request.socket);
       const refused = refusedUpgrade(request) ?? (front.allowsOrigin(request) ? null : 403);
       if (refused === null) {
         const exchange = new WebSocketExchange(request, socket, head, messageBytesMax);
@@ -75,11 +87,11 @@ export class HttpEdge implements HttpHandler {
 
   /**
    * Takes over a connection (a socket of Node's own) that speaks HTTP/1.1 and whose first bytes were already read.
-   * `gone`: once it is closed.
    */
-  accept(detached: unknown, firstBytes: Buffer, gone: () => void): void {
+  accept(detached: unknown, firstBytes: Buffer, handed: Handed): void {
     const socket = detached as Socket;
-    socket.once('close', gone);
+    socket.once('close', () => handed.gone());
+    this.unasked.set(socket, handed);
     if (this.connections >= CONNECTIONS_MAX) {
       socket.destroy();
       return;
@@ -100,6 +112,11 @@ export class HttpEdge implements HttpHandler {
   /** A request over HTTP/2 that is not gRPC. */
   request(exchange: HttpExchange): void {
     this.serve(new Http2Exchange(exchange));
+  }
+
+  private asked(socket: Socket): void {
+    this.unasked.get(socket)?.asked();
+    this.unasked.delete(socket);
   }
 
   /** What a client sends must never end the process, whatever of ours it trips over. */
