@@ -200,7 +200,8 @@ function maskNumbers(match: string): string {
   if (/^(│ +)?[0-9a-f]{5,8}( │|,)$/.test(match)) return '#';
   // A key in base64 that holds an id.
   if (match.startsWith('"key":"')) return '"key":"#"';
-  return match.replace(/[0-9a-f]{13,16}|[\d.]+/g, '#');
+  // Ids in decimal have up to 20 digits, how many is chance.
+  return match.replace(/\d{17,20}|[0-9a-f]{13,16}|[\d.]+/g, '#');
 }
 
 /** Figures that depend on the moment, the machine, the program's version, or on how many internal entries a log holds. */

@@ -96,6 +96,7 @@ test('numbers that are none are refused by name, before anything is sent', async
     () => client.kv.compact(undefined as never),
     /^RangeError: revision is a whole number; this is undefined$/,
   );
+  assert.throws(() => client.watch('a', { startRevision: Number.NaN }), /^RangeError: startRevision is a whole number/);
   assert.throws(() => key('a').version.equals(Number.NaN), /^RangeError: version is a whole number; this is NaN$/);
 });
 

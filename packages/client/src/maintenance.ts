@@ -23,7 +23,7 @@ import {
   type UsageResponse,
 } from '@etsd/proto';
 import type { Caller } from './caller.ts';
-import { toId } from './checks.ts';
+import { toId, toWhole } from './checks.ts';
 import * as methods from './methods.ts';
 import type { CallOptions } from './options.ts';
 
@@ -41,7 +41,11 @@ export class Maintenance {
 
   /** Checksum of keys and history up to `revision`, comparable between members; 0 for all. */
   hashKv(revision: number, options?: CallOptions): Promise<HashKVResponse> {
-    return this.caller.unary(methods.HashKV, HashKVRequest.create({ revision }), options);
+    return this.caller.unary(
+      methods.HashKV,
+      HashKVRequest.create({ revision: toWhole('revision', revision) }),
+      options,
+    );
   }
 
   /** Gives the space back that deleted data held. The member may stand still meanwhile. */

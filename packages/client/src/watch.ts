@@ -1,6 +1,7 @@
 import { RingQueue } from '@etsd/base';
 import { type Event, FilterType, WatchCreateRequest, type WatchResponse } from '@etsd/proto';
 import type { Caller } from './caller.ts';
+import { toWhole } from './checks.ts';
 import { CanceledError, WatchCanceledError } from './errors.ts';
 import { type Bytes, type KeyRange, toRange } from './keys.ts';
 import type { Namespace } from './namespace.ts';
@@ -71,7 +72,8 @@ export class Watcher implements AsyncIterable<WatchResponse>, AsyncDisposable, S
     this.range = namespace === null ? toRange(keys) : namespace.outwards(toRange(keys));
     this.options = options;
     this.requireLeader = options.requireLeader ?? true;
-    this.nextRevision = options.startRevision ?? 0;
+    // All watches share a stream, which the server ends for a request that it cannot read.
+    this.nextRevision = toWhole('startRevision', options.startRevision ?? 0);
     this.handedRevision = this.nextRevision;
     this.onAbort = () => this.close();
   }
