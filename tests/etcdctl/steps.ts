@@ -108,6 +108,8 @@ export const PUT_AND_GET: Step[] = [
   step('version'),
 ];
 
+const txn = (stdin: string, flags = ''): Step => step(`txn ${flags}`, { stdin, title: `txn ${flags} <<< ${stdin}` });
+
 export const DELETE: Step[] = [
   step('put d1 v1'),
   step('put d2 v2'),
@@ -135,9 +137,52 @@ export const DELETE: Step[] = [
   step('del a b --prefix'),
   step('del a b --from-key'),
   step('del a --prefix --from-key'),
+  // Three words are no range: nothing may be deleted.
+  step('put e5 v5'),
+  step('del e1 e9 e10'),
+  txn('\ndel e1 e9 e10\n\n\n'),
+  step('get e --prefix'),
 ];
 
-const txn = (stdin: string, flags = ''): Step => step(`txn ${flags}`, { stdin, title: `txn ${flags} <<< ${stdin}` });
+/** A word too many: some commands refuse it, some take no notice. */
+export const SURPLUS: Step[] = [
+  'put s1 v1 x',
+  'get s1 s2 x',
+  'lease list x',
+  'lease grant 10 x',
+  'lease revoke 1 2',
+  'lease timetolive 1 2',
+  'lease keep-alive 1 2',
+  'alarm list x',
+  'alarm disarm x',
+  'compaction 1 2',
+  'defrag x',
+  'member list x',
+  'member remove 1 2',
+  'member promote 1 2',
+  'member update 1 2 --peer-urls=http://127.0.0.1:1',
+  'move-leader 1 2',
+  'snapshot save 1 2',
+  'make-mirror 1 2',
+  'elect a b c',
+  'auth status x',
+  'auth enable x',
+  'auth disable x',
+  'role add r x',
+  'role get r x',
+  'role delete r x',
+  'role list x',
+  'role revoke-permission r a b c',
+  'role grant-permission r read a b c',
+  'user add u x --no-password',
+  'user get u x',
+  'user delete u x',
+  'user list x',
+  'user passwd u x',
+  'user grant-role u r x',
+  'user revoke-role u r x',
+  'version x',
+].map((words) => step(words));
 
 export const TXN: Step[] = [
   txn('mod("key1") > "0"\n\nput key1 "overwrote-key1"\n\nput key1 "created-key1"\nput key2 "some extra key"\n\n'),
@@ -416,6 +461,7 @@ export const AUTH: Step[] = [
 export const CHAPTERS = {
   PUT_AND_GET,
   DELETE,
+  SURPLUS,
   TXN,
   WATCH,
   COMPACTION,

@@ -1,5 +1,6 @@
 /** Calls on the cluster as a whole: which member is asked, what is tried again, and until when. */
 import { ErrRequestTooManyRequests, EtcdError, GrpcCode } from '@etsd/proto';
+import { checkCallOptions, checkClientOptions } from './checks.ts';
 import { Credentials } from './credentials.ts';
 import { Endpoints, type Place } from './endpoints.ts';
 import { CanceledError, clientError, isError, TimeoutError, UnavailableError } from './errors.ts';
@@ -34,6 +35,7 @@ export class Caller {
     options: ClientOptions,
     loadTelemetry: (() => Promise<OpenTelemetry | null>) | null = null,
   ) {
+    checkClientOptions(options);
     this.transport = transport;
     this.world = transport.world;
     this.options = options;
@@ -135,6 +137,7 @@ export class Caller {
     options: CallOptions,
     info: CallInfo | null,
   ): Promise<Response> {
+    if (options !== NO_OPTIONS) checkCallOptions(options);
     const { signal } = options;
     const attempts = new Attempts(this.world, options.timeoutMs ?? this.timeoutMs, signal);
     for (;;) {

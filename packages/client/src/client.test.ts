@@ -12,6 +12,8 @@ import {
   PutResponse,
   ResponseOp,
 } from '@etsd/proto';
+import { TIME_MS_MAX, toId } from './checks.ts';
+import { EtcdClient } from './client.ts';
 import { parseEndpoint } from './endpoints.ts';
 import { CanceledError, TimeoutError, UnavailableError } from './errors.ts';
 import { prefix, toBytes } from './keys.ts';
@@ -49,6 +51,52 @@ test('what is neither text nor bytes is refused by name, before anything is sent
     assert.throws(() => put('a', wrong as never), expected);
   }
   assert.deepEqual(toBytes(new Uint8Array([1, 2]).subarray(1)), Buffer.from([2]));
+});
+
+test("ids are taken as etcd's tools print them, and nothing else is", () => {
+  assert.equal(toId('8eca65457f98811'), '08eca65457f98811');
+  assert.equal(toId('8ECA65457F988110'), '8eca65457f988110');
+  for (const wrong of ['', 'zz', '0x12', '12345678901234567', 12, null, undefined]) {
+    assert.throws(() => toId(wrong as never), {
+      name: 'TypeError',
+      message: /^ids are 1 to 16 hexadecimal digits; this is/,
+    });
+    assert.throws(() => put('a', 'b', { lease: (wrong ?? 7) as never }), /ids are 1 to 16 hexadecimal digits/);
+  }
+});
+
+test('numbers that are none are refused by name, before anything is sent', async () => {
+  const endpoints = '127.0.0.1:1';
+  for (const wrong of [Number.NaN, -1, Number.POSITIVE_INFINITY, TIME_MS_MAX + 1]) {
+    for (const name of [
+      'timeoutMs',
+      'attemptTimeoutMs',
+      'autoSyncMs',
+      'dialTimeoutMs',
+      'keepaliveMs',
+      'keepaliveTimeoutMs',
+    ]) {
+      assert.throws(() => new EtcdClient({ endpoints, [name]: wrong }), {
+        name: 'RangeError',
+        message: new RegExp(`^${name} `),
+      });
+    }
+  }
+  const both = { endpoints, user: { name: 'a', password: 'b' }, token: 'c' };
+  assert.throws(() => new EtcdClient(both), {
+    name: 'TypeError',
+    message: /a user, who logs in, or a token, not both/,
+  });
+  await using client = new EtcdClient({ endpoints });
+  const refused = (call: Promise<unknown>, message: RegExp) => assert.rejects(call, { name: 'RangeError', message });
+  await refused(client.kv.get('a', { timeoutMs: Number.POSITIVE_INFINITY }), /^timeoutMs /);
+  await refused(client.kv.get('a', { revision: 1.5 }), /^revision is a whole number; this is 1\.5$/);
+  await refused(client.leases.hold(Number.NaN), /^a lease's seconds is a whole number; this is NaN$/);
+  assert.throws(
+    () => client.kv.compact(undefined as never),
+    /^RangeError: revision is a whole number; this is undefined$/,
+  );
+  assert.throws(() => key('a').version.equals(Number.NaN), /^RangeError: version is a whole number; this is NaN$/);
 });
 
 test('a call goes to a member that can be reached, and stays off one that cannot', async () => {

@@ -10,7 +10,7 @@ import type { OpenTelemetry } from './telemetry.ts';
  * A cluster as its user sees it, over gRPC. Connections are made when needed and made again when lost; `close` ends them.
  */
 export class EtcdClient extends Client {
-  /** Throws `TypeError` for an endpoint that is none. `world` is what the simulator replaces. */
+  /** Throws `TypeError` for an endpoint that is none, `RangeError` for a time that is none. `world` is what the simulator replaces. */
   constructor(options: ClientOptions, world: RpcWorld = nodeWorld()) {
     super(new Caller(new GrpcTransport(world, options), options, loadTelemetry), options);
   }

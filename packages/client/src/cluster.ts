@@ -12,6 +12,7 @@ import {
   type MemberUpdateResponse,
 } from '@etsd/proto';
 import type { Caller } from './caller.ts';
+import { toId } from './checks.ts';
 import * as methods from './methods.ts';
 import type { CallOptions } from './options.ts';
 
@@ -35,15 +36,15 @@ export class Cluster {
   }
 
   remove(id: U64, options?: CallOptions): Promise<MemberRemoveResponse> {
-    return this.caller.unary(methods.MemberRemove, MemberRemoveRequest.create({ ID: id }), options);
+    return this.caller.unary(methods.MemberRemove, MemberRemoveRequest.create({ ID: toId(id) }), options);
   }
 
   update(id: U64, peerURLs: string[], options?: CallOptions): Promise<MemberUpdateResponse> {
-    return this.caller.unary(methods.MemberUpdate, MemberUpdateRequest.create({ ID: id, peerURLs }), options);
+    return this.caller.unary(methods.MemberUpdate, MemberUpdateRequest.create({ ID: toId(id), peerURLs }), options);
   }
 
   /** Gives a learner its vote. */
   promote(id: U64, options?: CallOptions): Promise<MemberPromoteResponse> {
-    return this.caller.unary(methods.MemberPromote, MemberPromoteRequest.create({ ID: id }), options);
+    return this.caller.unary(methods.MemberPromote, MemberPromoteRequest.create({ ID: toId(id) }), options);
   }
 }

@@ -12,6 +12,7 @@ import {
   type TxnRequest,
   type TxnResponse,
 } from '@etsd/proto';
+import { toId, toWhole } from './checks.ts';
 import { type Bytes, type KeyRange, toBytes, toRange } from './keys.ts';
 import * as methods from './methods.ts';
 import type { UnaryCaller } from './namespace.ts';
@@ -52,6 +53,7 @@ export class Kv {
   /** The record of a key, or null. */
   async get(key: Bytes, options: GetOptions = {}): Promise<KeyValue | null> {
     const { revision = 0, serializable = false } = options;
+    toWhole('revision', revision);
     const response = await this.range({ key: toBytes(key), revision, serializable }, options);
     return response.kvs[0] ?? null;
   }
@@ -63,7 +65,8 @@ export class Kv {
   async *list(keys: Bytes | KeyRange, options: ListOptions = {}): AsyncGenerator<KeyValue, void, undefined> {
     const { rangeEnd, key: first } = toRange(keys);
     const { serializable = false, keysOnly = false, pageSize = PAGE_KEYS } = options;
-    let revision = options.revision ?? 0;
+    toWhole('pageSize', pageSize);
+    let revision = toWhole('revision', options.revision ?? 0);
     let key = first;
     for (;;) {
       const page = await this.range({ key, rangeEnd, revision, serializable, keysOnly, limit: pageSize }, options);
@@ -78,12 +81,13 @@ export class Kv {
   /** How many keys a range holds. */
   async count(keys: Bytes | KeyRange, options: GetOptions = {}): Promise<number> {
     const { revision = 0, serializable = false } = options;
+    toWhole('revision', revision);
     return (await this.range({ ...toRange(keys), revision, serializable, countOnly: true }, options)).count;
   }
 
   put(key: Bytes, value: Bytes, options: PutOptions = {}): Promise<PutResponse> {
     const { lease = U64_ZERO, prevKv = false } = options;
-    const request = PutRequest.create({ key: toBytes(key), value: toBytes(value), lease, prevKv });
+    const request = PutRequest.create({ key: toBytes(key), value: toBytes(value), lease: toId(lease), prevKv });
     return this.caller.unary(methods.Put, request, options);
   }
 
@@ -100,7 +104,10 @@ export class Kv {
 
   /** Forgets what was overwritten before a revision; `physical` waits until the space is free. */
   compact(revision: number, options: CallOptions & { physical?: boolean } = {}): Promise<CompactionResponse> {
-    const request = CompactionRequest.create({ revision, physical: options.physical ?? false });
+    const request = CompactionRequest.create({
+      revision: toWhole('revision', revision),
+      physical: options.physical ?? false,
+    });
     return this.caller.unary(methods.Compact, request, options);
   }
 

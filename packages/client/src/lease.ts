@@ -13,6 +13,7 @@ import {
   type LeaseTimeToLiveResponse,
 } from '@etsd/proto';
 import { type Caller, sleep } from './caller.ts';
+import { toId, toWhole } from './checks.ts';
 import { clientError, isError, isRetryable, LeaseLostError } from './errors.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import * as methods from './methods.ts';
@@ -30,7 +31,10 @@ export class Leases {
 
   /** A new lease of so many seconds. Nobody keeps it alive: see `hold`. */
   grant(ttlSeconds: number, options: CallOptions & { id?: U64 } = {}): Promise<LeaseGrantResponse> {
-    const request = LeaseGrantRequest.create({ TTL: ttlSeconds, ID: options.id ?? U64_ZERO });
+    const request = LeaseGrantRequest.create({
+      TTL: toWhole("a lease's seconds", ttlSeconds),
+      ID: toId(options.id ?? U64_ZERO),
+    });
     return this.caller.unary(methods.LeaseGrant, request, options);
   }
 
@@ -44,12 +48,12 @@ export class Leases {
 
   /** Ends a lease, and its keys with it. */
   revoke(id: U64, options?: CallOptions): Promise<LeaseRevokeResponse> {
-    return this.caller.unary(methods.LeaseRevoke, LeaseRevokeRequest.create({ ID: id }), options);
+    return this.caller.unary(methods.LeaseRevoke, LeaseRevokeRequest.create({ ID: toId(id) }), options);
   }
 
   /** What is left of a lease; a `TTL` of −1 where there is none. */
   timeToLive(id: U64, options: CallOptions & { keys?: boolean } = {}): Promise<LeaseTimeToLiveResponse> {
-    const request = LeaseTimeToLiveRequest.create({ ID: id, keys: options.keys ?? false });
+    const request = LeaseTimeToLiveRequest.create({ ID: toId(id), keys: options.keys ?? false });
     return this.caller.unary(methods.LeaseTimeToLive, request, options);
   }
 
@@ -59,8 +63,8 @@ export class Leases {
 
   /** Renews a lease once. Throws `ErrLeaseNotFound` where there is none. */
   async keepAliveOnce(id: U64, options: CallOptions = {}): Promise<LeaseKeepAliveResponse> {
+    const request = LeaseKeepAliveRequest.create({ ID: toId(id) });
     await using stream = await this.caller.stream(methods.LeaseKeepAlive, { requireLeader: true, ...options });
-    const request = LeaseKeepAliveRequest.create({ ID: id });
     if (this.caller.transport.sendsMany) stream.send(request);
     else stream.sendLast(request);
     const response = await stream.next();
@@ -73,7 +77,7 @@ export class Leases {
    * when the server says that there is no such lease, or when it must have ended since nobody could be reached.
    */
   async *keepAlive(id: U64, options: CallOptions = {}): AsyncGenerator<LeaseKeepAliveResponse, void, undefined> {
-    for await (const renewal of this.renewals(id, Number.POSITIVE_INFINITY, options)) yield renewal.response;
+    for await (const renewal of this.renewals(toId(id), Number.POSITIVE_INFINITY, options)) yield renewal.response;
   }
 
   /**

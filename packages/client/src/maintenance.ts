@@ -23,6 +23,7 @@ import {
   type UsageResponse,
 } from '@etsd/proto';
 import type { Caller } from './caller.ts';
+import { toId } from './checks.ts';
 import * as methods from './methods.ts';
 import type { CallOptions } from './options.ts';
 
@@ -54,13 +55,13 @@ export class Maintenance {
   }
 
   disarm(memberID: U64, alarm: AlarmRequest['alarm'], options?: CallOptions): Promise<AlarmResponse> {
-    const request = AlarmRequest.create({ action: AlarmAction.DEACTIVATE, memberID, alarm });
+    const request = AlarmRequest.create({ action: AlarmAction.DEACTIVATE, memberID: toId(memberID), alarm });
     return this.caller.unary(methods.Alarm, request, options);
   }
 
   /** Has to be asked of the leader. */
   moveLeader(targetID: U64, options?: CallOptions): Promise<MoveLeaderResponse> {
-    return this.caller.unary(methods.MoveLeader, MoveLeaderRequest.create({ targetID }), options);
+    return this.caller.unary(methods.MoveLeader, MoveLeaderRequest.create({ targetID: toId(targetID) }), options);
   }
 
   downgrade(

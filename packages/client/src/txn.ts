@@ -1,4 +1,5 @@
 /** Transactions: conditions, and what is done if they hold or if they do not, as one revision. */
+
 import { type U64, U64_ZERO } from '@etsd/base';
 import {
   Compare,
@@ -16,6 +17,7 @@ import {
   TxnRequest,
   type TxnResponse,
 } from '@etsd/proto';
+import { toId, toWhole } from './checks.ts';
 import { type Bytes, type KeyRange, toBytes, toRange } from './keys.ts';
 import type { CallOptions } from './options.ts';
 
@@ -141,10 +143,19 @@ export function key(keys: Bytes | KeyRange) {
   const range = toRange(keys);
   return {
     value: new Subject<Bytes>(range, (value) => ({ target: CompareTarget.VALUE, value: toBytes(value) })),
-    version: new Subject<number>(range, (version) => ({ target: CompareTarget.VERSION, version })),
-    createRevision: new Subject<number>(range, (createRevision) => ({ target: CompareTarget.CREATE, createRevision })),
-    modRevision: new Subject<number>(range, (modRevision) => ({ target: CompareTarget.MOD, modRevision })),
-    lease: new Subject<U64>(range, (lease) => ({ target: CompareTarget.LEASE, lease })),
+    version: new Subject<number>(range, (version) => ({
+      target: CompareTarget.VERSION,
+      version: toWhole('version', version),
+    })),
+    createRevision: new Subject<number>(range, (createRevision) => ({
+      target: CompareTarget.CREATE,
+      createRevision: toWhole('createRevision', createRevision),
+    })),
+    modRevision: new Subject<number>(range, (modRevision) => ({
+      target: CompareTarget.MOD,
+      modRevision: toWhole('modRevision', modRevision),
+    })),
+    lease: new Subject<U64>(range, (lease) => ({ target: CompareTarget.LEASE, lease: toId(lease) })),
     exists: Compare.create({ ...range, target: CompareTarget.VERSION, result: CompareResult.GREATER, version: 0 }),
     isMissing: Compare.create({ ...range, target: CompareTarget.VERSION, result: CompareResult.EQUAL, version: 0 }),
   };
@@ -162,7 +173,7 @@ export function get(keys: Bytes | KeyRange, options: Partial<RangeRequest> = {})
 
 export function put(at: Bytes, value: Bytes, options: { lease?: U64; prevKv?: boolean } = {}): Operation<PutResponse> {
   const { lease = U64_ZERO, prevKv = false } = options;
-  const requestPut = PutRequest.create({ key: toBytes(at), value: toBytes(value), lease, prevKv });
+  const requestPut = PutRequest.create({ key: toBytes(at), value: toBytes(value), lease: toId(lease), prevKv });
   return { request: RequestOp.create({ requestPut }), result: (response) => response.responsePut as PutResponse };
 }
 

@@ -108,9 +108,18 @@ export class ServerCall extends GrpcStream {
     this.connection.queuedMore(bytes);
   }
 
-  /** When what is being read of its connection came; to be asked for while its message is handed on. */
+  /** When what is being read came; to be asked for while its message is handed on. */
   get receivedMs(): number {
-    return this.connection.receivedMs;
+    return this.connection.host.readMs;
+  }
+
+  /** A slot that all calls of a connection share, for what is known of the client. */
+  get ofPeer(): unknown {
+    return this.connection.ofPeer;
+  }
+
+  set ofPeer(known: unknown) {
+    this.connection.ofPeer = known;
   }
 
   /** Frames are made in the connection's own buffer. */

@@ -163,6 +163,23 @@ async function outcomes(
   return found;
 }
 
+test('node disk: a directory that cannot be is refused, where the system knows no such place and where a file is', async () => {
+  const { disk } = nodeWorld();
+  const root = mkdtempSync(join(tmpdir(), 'etsd-disk-'));
+  try {
+    await (await disk.open(join(root, 'file'), 'create')).close();
+    await assert.rejects(disk.makeDirectory(join(root, 'file')), (error) => hasCode(error, 'EEXIST'));
+    await assert.rejects(disk.makeDirectory(join(root, 'file', 'below')), (error) => hasCode(error, 'ENOTDIR'));
+    if (process.platform === 'linux') {
+      await assert.rejects(disk.makeDirectory('/proc/etsd/member'), (error) => hasCode(error, 'ENOENT'));
+    }
+    await disk.makeDirectory(join(root, 'a', 'b', 'c'));
+    assert.deepEqual(await disk.list(join(root, 'a', 'b')), ['c']);
+  } finally {
+    rmSync(root, { recursive: true });
+  }
+});
+
 test('simulated crash: what was synced stays; what was not is kept, lost or torn by sectors', async () => {
   const found = await outcomes(300, async (machine, run) => {
     await run(machine.world.disk.makeDirectory('/d'));

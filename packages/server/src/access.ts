@@ -34,7 +34,7 @@ export interface Identity {
   readonly by: 'token' | 'certificate' | 'nothing' | 'invalid token' | 'authentication is off' | 'password';
 }
 
-const UNASKED: Identity = { user: '', by: 'authentication is off' };
+export const UNASKED: Identity = { user: '', by: 'authentication is off' };
 const UNKNOWN: Identity = { user: '', by: 'nothing' };
 const INVALID: Identity = { user: '', by: 'invalid token' };
 

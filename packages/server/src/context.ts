@@ -38,6 +38,8 @@ export interface ApiCall {
   guardBytes: number;
   /** The slot of the audit log. */
   audit: unknown;
+  /** A slot of the audit log that all calls of a connection share: what it knows of the client; null at first. */
+  ofPeer: unknown;
   /** Where its time goes; null where nobody wants to know. */
   notes: CallNotes | null;
   /** What a put has become in the log, so that nobody needs a copy of it; null before, and of other methods. */

@@ -20,6 +20,13 @@ export interface Command {
   run?(context: Context): Promise<void> | void;
 }
 
+/** How many words beside flags a command takes, by its usage line; what is not mentioned there is not looked at. */
+export function argumentsMax(usage: string): number {
+  const words = usage.replace(/--[a-z-]+[= ]\S+/g, '');
+  if (words.includes('…')) return Number.POSITIVE_INFINITY;
+  return words.split(' ').filter((word) => /[A-Za-z]/.test(word)).length;
+}
+
 /** A program made of commands. */
 export interface Program {
   readonly name: string;

@@ -112,9 +112,9 @@ export class Context {
     const tls = tlsOf(connection);
     const options: ClientOptions = {
       endpoints: connection.endpoints,
-      dialTimeoutMs: flags.milliseconds('dial-timeout'),
-      keepaliveMs: flags.milliseconds('keepalive-time'),
-      keepaliveTimeoutMs: flags.milliseconds('keepalive-timeout'),
+      dialTimeoutMs: flags.waitMs('dial-timeout'),
+      keepaliveMs: flags.waitMs('keepalive-time'),
+      keepaliveTimeoutMs: flags.waitMs('keepalive-timeout'),
       timeoutMs: 0,
       ...(tls === null ? {} : { tls }),
       ...(user === null ? {} : { user }),
@@ -133,7 +133,7 @@ export class Context {
     this.clients.push(client);
     if (user !== null) {
       try {
-        await client.login({ timeoutMs: flags.milliseconds('dial-timeout') });
+        await client.login({ timeoutMs: flags.waitMs('dial-timeout') });
       } catch (error) {
         throw failureOf(error, ExitCode.BAD_CONNECTION);
       }
@@ -151,7 +151,7 @@ export class Context {
 
   /** Options of a call that is expected to be short. */
   get short(): CallOptions {
-    return { timeoutMs: this.flags.milliseconds('command-timeout') };
+    return { timeoutMs: this.flags.waitMs('command-timeout') };
   }
 
   async close(): Promise<void> {

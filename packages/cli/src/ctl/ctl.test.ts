@@ -39,6 +39,12 @@ describe('mistakes', () => {
     ['get a --order=up', 4, /bad sort order up\n\(it is one of ASCEND, DESCEND\)/],
     ['lease revoke xyz', 128, /bad lease ID arg \(strconv.ParseInt: parsing "xyz": invalid syntax\)/],
     ['get a --endpoints=nowhere', 2, /"nowhere" is no endpoint; one looks like 127\.0\.0\.1:2379/],
+    [
+      'get a --command-timeout=-5s --endpoints=a:1',
+      1,
+      /"-5s" for "--command-timeout" flag: a time below zero\n\(write --command-timeout=5s\)/,
+    ],
+    ['get a --dial-timeout=-5s --endpoints=a:1', 1, /"-5s" for "--dial-timeout" flag: a time below zero/],
     ['get a --cert=x', 128, /KeyFile and CertFile must both be present/],
   ];
   for (const [line, code, message] of cases) {

@@ -74,11 +74,22 @@ export class FlagValues {
     return parseDuration(this.text(name)) as number;
   }
 
+  /** A time to wait for something, at most as long as timers can. Throws `Failure` that names the flag below 0. */
+  waitMs(name: string): number {
+    const ms = this.milliseconds(name);
+    if (ms >= 0) return Math.min(ms, WAIT_MS_MAX);
+    const shown = quote(Buffer.from(this.text(name)));
+    throw new Failure(1, `invalid argument ${shown} for "--${name}" flag: a time below zero`, `write --${name}=5s`);
+  }
+
   list(name: string): string[] {
     const text = this.text(name);
     return text === '' ? [] : text.split(',');
   }
 }
+
+/** Almost 25 days; JavaScript's timers that are to wait longer do not wait at all. */
+const WAIT_MS_MAX = 2 ** 31 - 1;
 
 const TRUE = new Set(['1', 't', 'T', 'TRUE', 'true', 'True']);
 const FALSE = new Set(['0', 'f', 'F', 'FALSE', 'false', 'False']);
@@ -201,7 +212,7 @@ function suggestion(name: string, flags: readonly Flag[]): string {
     name,
     flags.map((each) => each.name),
   );
-  return near === null ? '' : `did you mean --${near}?`;
+  return near === null ? '--help lists the flags there are' : `did you mean --${near}?`;
 }
 
 /** The word that differs least, if it differs little. */

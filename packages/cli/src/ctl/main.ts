@@ -1,8 +1,8 @@
 import { EtcdError } from '@etsd/client';
 import { endNow, endWhenIdle } from '../ending.ts';
-import type { Program } from './command.ts';
+import { argumentsMax, type Program } from './command.ts';
 import { Context, failureOf, type Surroundings } from './context.ts';
-import { Failure, Silent } from './failure.ts';
+import { ExitCode, Failure, Silent } from './failure.ts';
 import { nearest, parseFlags } from './flags.ts';
 import { commandHelp, overview } from './help.ts';
 import { findCommand } from './tree.ts';
@@ -41,13 +41,24 @@ async function execute(program: Program, words: readonly string[], surroundings:
     surroundings.stdout.write(commandHelp(program.name, path, command, ownFlags));
     return 0;
   }
+  const surplus = parsed.args.slice(argumentsMax(command.usage ?? ''));
   const context = new Context(parsed, surroundings, program);
   try {
     await action.call(command, context);
+    sayIgnored(context, surplus);
     return 0;
+  } catch (error) {
+    // Commands that refuse a word too many say so themselves.
+    if (!(error instanceof Failure && error.exitCode === ExitCode.BAD_ARGUMENTS)) sayIgnored(context, surplus);
+    throw error;
   } finally {
     await context.close();
   }
+}
+
+/** etcdctl takes no notice of words that some commands have no use for; scripts may rely on it, people should know. */
+function sayIgnored(context: Context, surplus: readonly string[]): void {
+  if (surplus.length > 0) context.warn(`(ignored: ${surplus.join(' ')})`);
 }
 
 /** The program. */

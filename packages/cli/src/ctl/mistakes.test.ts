@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { describe, test } from 'node:test';
 import { ETSDUTL } from '../utl/program.ts';
-import type { Command, Program } from './command.ts';
+import { argumentsMax, type Command, type Program } from './command.ts';
 import { run } from './main.ts';
 import { ETSDCTL } from './program.ts';
 import { findCommand } from './tree.ts';
@@ -48,7 +48,7 @@ for (const program of [ETSDCTL, ETSDUTL]) {
     test('a flag that is no flag, and one with a typing error', async () => {
       for (const [path] of all) {
         const unknown = await typed(program, [...path, '--qqqqqqqq=1']);
-        assert.match(unknown.stderr, /^Error: unknown flag: --qqqqqqqq\n/, path.join(' '));
+        assertNamed(unknown, path.join(' '), '--qqqqqqqq', /^\(--help lists the flags there are\)$/);
         for (const flag of findCommand(program, path).flags) {
           const typo = `--${flag.name.slice(0, 1)}${flag.name.slice(2)}x`;
           const line = [...path, typo].join(' ');
@@ -82,6 +82,21 @@ for (const program of [ETSDCTL, ETSDUTL]) {
         assertNamed(answer, path.join(' '), '', new RegExp(`^\\(write: (etsdctl )?${path.join(' ')} `));
       }
       assert.ok(commands > 2);
+    });
+
+    test('a word too many', async () => {
+      let refused = 0;
+      let ignored = 0;
+      for (const [path, command] of all) {
+        const max = argumentsMax(command.usage ?? '');
+        if (max === Number.POSITIVE_INFINITY) continue;
+        const words = [...path, ...Array.from({ length: max }, () => '1'), 'surplus'];
+        const { code, stderr } = await typed(program, words);
+        if (code === 128) refused++;
+        else ignored++;
+        assert.ok(code === 128 || stderr.includes('(ignored: surplus)\n'), `${words.join(' ')}: ${code} ${stderr}`);
+      }
+      assert.ok(refused > 0 && ignored > 0);
     });
 
     test('a word that is no command, at every level', async () => {

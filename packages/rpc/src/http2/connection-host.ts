@@ -1,6 +1,8 @@
 import type { Clock, Timers } from '@etsd/runtime';
 import type { RpcLimits } from '../limits.ts';
 
+const NOT_LOOKED = -1;
+
 /** Something that gathers bytes during a turn. */
 export interface Flushable {
   flush(): void;
@@ -23,6 +25,7 @@ export class ConnectionHost {
   bytesWritten = 0;
   /** The time of the last sweep: good enough to tell seconds apart, and free to look at. */
   coarseMs: number;
+  private turnMs = NOT_LOOKED;
   private readonly onEndOfTurn: () => void;
 
   constructor(clock: Clock, timers: Timers, limits: RpcLimits) {
@@ -35,6 +38,22 @@ export class ConnectionHost {
       this.flush();
     };
   }
+
+  /**
+   * When the sockets that are read in this turn had something to read: the system tells of all of them at once, and reading one
+   * after the other is part of the time that what they bring waits. One look at the clock for all.
+   */
+  get readMs(): number {
+    if (this.turnMs === NOT_LOOKED) {
+      this.turnMs = this.clock.nowMs();
+      this.timers.endOfTurn(this.turnEnds);
+    }
+    return this.turnMs;
+  }
+
+  private readonly turnEnds = (): void => {
+    this.turnMs = NOT_LOOKED;
+  };
 
   /** The connection has something to write: now if `flush` is called, at the end of this turn otherwise. */
   markDirty(connection: Flushable): void {

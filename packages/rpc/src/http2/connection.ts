@@ -14,6 +14,8 @@ import { AbortCause, nextState, type Stream, StreamEvent, StreamState } from './
 export abstract class Connection extends ConnectionLife {
   private readonly blocks: KnownBlocks;
   goawayReceived = false;
+  /** A slot for what is known of the other side; null at first. */
+  ofPeer: unknown = null;
   /** Upper bound of every stream's `sendCredit`, to notice windows that a SETTINGS would overflow. */
   private highestCredit = 0;
 

@@ -2,8 +2,6 @@ import { ConnectionOutput } from './connection-output.ts';
 import { ErrorCode } from './errors.ts';
 import { Flag, FRAME_HEADER_BYTES, FRAME_PAYLOAD_BYTES } from './frame.ts';
 
-const NOT_LOOKED = -1;
-
 /**
  * The half of a connection that reads: cuts what the socket brings into frames, handed on where they lie, and puts header
  * blocks together that came in several frames.
@@ -15,8 +13,6 @@ export abstract class FrameInput extends ConnectionOutput {
   heard = false;
   /** When the frame or header block not yet complete began, 0 without one. */
   partialSinceMs = 0;
-  /** When the bytes being looked at were read; `NOT_LOOKED` until somebody wants to know. */
-  private readMs = NOT_LOOKED;
   private partial: Buffer = NO_BYTES;
   private partialLength = 0;
 
@@ -36,19 +32,12 @@ export abstract class FrameInput extends ConnectionOutput {
   /** Ends the connection with a GOAWAY. */
   abstract fail(code: ErrorCode, debug: string): void;
 
-  /** When the socket gave what is being looked at: one look at the clock for all requests that came together. */
-  get receivedMs(): number {
-    if (this.readMs === NOT_LOOKED) this.readMs = this.host.clock.nowMs();
-    return this.readMs;
-  }
-
   data(bytes: Buffer, start: number, end: number): void {
     if (this.dead) {
       this.unheeded(end - start);
       return;
     }
     this.heard = true;
-    this.readMs = NOT_LOOKED;
     this.host.bytesRead += end - start;
     let at = start;
     if (this.partialLength > 0) at = this.completePartial(bytes, at, end);

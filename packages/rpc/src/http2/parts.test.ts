@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { DeadlineWheel, type Expiring } from '../deadline-wheel.ts';
+import { DEFAULT_LIMITS } from '../limits.ts';
 import { ManualWorld } from '../peer.fixture.ts';
 import { Budget } from './budget.ts';
+import { ConnectionHost } from './connection-host.ts';
 import { ErrorCode, errorCodeName } from './errors.ts';
 import { patchFrameLength, readU31, readU32, writeFrameHeader, writeU32 } from './frame.ts';
 import { PeerSettings, writeSetting } from './settings.ts';
@@ -135,5 +137,19 @@ describe('error codes', () => {
   it('have names', () => {
     assert.equal(errorCodeName(0xb), 'ENHANCE_YOUR_CALM');
     assert.equal(errorCodeName(77), 'code 77');
+  });
+});
+
+describe('the time of what is read', () => {
+  // Goal: what one socket brings waits while others are read before it, and that counts; the next turn has its own time.
+  it('is one for a turn', () => {
+    const manual = new ManualWorld();
+    const { clock, timers } = manual.world;
+    const host = new ConnectionHost(clock, timers, DEFAULT_LIMITS);
+    const first = host.readMs;
+    manual.nowMs += 5;
+    assert.equal(host.readMs, first);
+    manual.turn();
+    assert.equal(host.readMs, first + 5);
   });
 });

@@ -49,6 +49,32 @@ function readAll(
   });
 }
 
+/** Makes a directory; false where it was there. Throws where something else is in its place. */
+async function makeOne(path: string): Promise<boolean> {
+  try {
+    await promises.mkdir(path, { mode: DIRECTORY_MODE });
+    return true;
+  } catch (error) {
+    if (hasCode(error, 'EEXIST') && (await promises.stat(path)).isDirectory()) return false;
+    throw error;
+  }
+}
+
+/**
+ * Makes a directory with all that is missing above it, and returns those made. `recursive` of `mkdir` (Node 24.21) tries
+ * for ever where the system refuses a name with "no such directory" though the one above is there, as below /proc.
+ */
+async function makeMissing(path: string): Promise<string[]> {
+  try {
+    return (await makeOne(path)) ? [path] : [];
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT') || dirname(path) === path) throw error;
+  }
+  const made = await makeMissing(dirname(path));
+  if (await makeOne(path)) made.push(path);
+  return made;
+}
+
 class NodeFile implements DiskFile {
   readonly path: string;
   private readonly handle: promises.FileHandle;
@@ -113,15 +139,8 @@ export class NodeDisk implements Disk {
   }
 
   async makeDirectory(path: string): Promise<void> {
-    const full = resolve(path);
-    const first = await promises.mkdir(full, { recursive: true, mode: DIRECTORY_MODE });
-    if (first === undefined) return;
     // The names of all directories made. They count together or not at all, so no sync waits for another.
-    const syncs: Promise<void>[] = [];
-    for (let made = full; made.length >= first.length; made = dirname(made)) {
-      syncs.push(this.syncDirectory(dirname(made)));
-    }
-    await Promise.all(syncs);
+    await Promise.all((await makeMissing(resolve(path))).map((made) => this.syncDirectory(dirname(made))));
   }
 
   async list(path: string): Promise<string[]> {

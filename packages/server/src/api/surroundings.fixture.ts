@@ -87,6 +87,7 @@ export class FakeCall implements ApiCall {
   guard: unknown = null;
   guardBytes = 0;
   audit: unknown = null;
+  ofPeer: unknown = null;
   notes: ApiCall['notes'] = null;
   entry: Buffer | null = null;
   readonly receivedMs = -1;

@@ -56,7 +56,7 @@ export class AuditBuffer {
   private lines = 0;
   private linesUnderWay = 0;
   private isBroken = false;
-  /** What there is will be written at the end of this turn, behind the answers. */
+  /** Something is to be done at the end of this turn, behind the answers. */
   private isDue = false;
   private timer: TimerHandle | null = null;
   private onIdle: (() => void) | null = null;
@@ -99,11 +99,15 @@ export class AuditBuffer {
     this.filling.bytes[end] = LINE_END;
     this.used = end + 1;
     this.lines++;
-    if (this.used >= WRITE_BYTES && this.spare !== null && !this.isBroken) {
-      if (this.isDue) return;
-      this.isDue = true;
-      this.world.timers.endOfTurn(this.turnEnds);
-    } else this.gather();
+    if (this.used >= WRITE_BYTES && this.spare !== null && !this.isBroken) this.beDue();
+    else this.gather();
+  }
+
+  /** What the source has is written out at the end of this turn, behind the answers: clients go on meanwhile. */
+  beDue(): void {
+    if (this.isDue) return;
+    this.isDue = true;
+    this.world.timers.endOfTurn(this.turnEnds);
   }
 
   /** There is something to write, here or where it comes from: it waits for more, but not for long. */
@@ -132,8 +136,9 @@ export class AuditBuffer {
   }
 
   private readonly turnEnds = (): void => {
+    this.source?.flush();
     this.isDue = false;
-    if (this.used > 0 && this.spare !== null && !this.isBroken) this.pass();
+    if (this.used >= WRITE_BYTES && this.spare !== null && !this.isBroken) this.pass();
   };
 
   private readonly gathered = (): void => {

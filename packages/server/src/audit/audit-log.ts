@@ -10,7 +10,7 @@ import { PassingHandler } from '../passing-handler.ts';
 import type { AuditBuffer } from './audit-buffer.ts';
 import { AuditedPut } from './audited-put.ts';
 import { AuditedRequest, type ToldMethod } from './audited-request.ts';
-import { type Head, LineHeads, LineWriter } from './line-writer.ts';
+import { Head, LineHeads, LineWriter } from './line-writer.ts';
 import { PutLines } from './put-lines.ts';
 import { type Describe, describer, EntryKey, type KeyStyle, keyWriter } from './request-fields.ts';
 
@@ -102,8 +102,13 @@ export class AuditLog {
     if (call.audit instanceof AuditedRequest) call.audit.refusedCode = code;
   }
 
-  headOf(heads: LineHeads, call: ApiCall): Head {
-    return heads.of(this.parts.access.identify(call), call.peer, call.peerCommonName);
+  /** Kept with the connection, which mostly goes on as it began. */
+  headOf(heads: LineHeads, identity: Identity, call: ApiCall): Head {
+    const { ofPeer } = call;
+    if (ofPeer instanceof Head && ofPeer.isFor(heads, identity)) return ofPeer;
+    const head = heads.of(identity, call.peer, call.peerCommonName);
+    call.ofPeer = head;
+    return head;
   }
 
   begin(call: ApiCall, handler: AuditedHandler, bytes: Buffer, start: number, end: number): AuditedRequest {

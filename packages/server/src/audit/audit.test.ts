@@ -14,7 +14,7 @@ import { LogTimes } from '@etsd/replication';
 import { SimUniverse } from '@etsd/runtime/sim';
 import type { AuthStore } from '@etsd/state';
 import { forSeeds } from '@etsd/testkit';
-import type { Identity } from '../access.ts';
+import { type Identity, UNASKED } from '../access.ts';
 import { FakeCall, FakeWorld } from '../api/surroundings.fixture.ts';
 import type { ApiCall, ApiHandler } from '../context.ts';
 import { Observer } from '../observe/observer.ts';
@@ -191,6 +191,8 @@ interface Rig {
   sink: HeldSink;
   buffer: AuditBuffer;
   log: AuditLog;
+  /** Who asks from now on. */
+  asker: { identity: Identity };
   lines(): Record<string, unknown>[];
 }
 
@@ -198,10 +200,10 @@ function rig(level: AuditLevel, options: { strict?: boolean; identity?: Identity
   const world = new FakeWorld();
   const sink = new HeldSink();
   const buffer = new AuditBuffer(world, silentLogger, sink, options.bytes ?? 65_536);
-  const identity = options.identity ?? { user: 'ann', by: 'token' };
+  const asker: Rig['asker'] = { identity: options.identity ?? { user: 'ann', by: 'token' } };
   const log = new AuditLog({
     world,
-    access: { identify: () => identity },
+    access: { identify: () => asker.identity },
     buffer,
     member: 'aa',
     level,
@@ -217,7 +219,7 @@ function rig(level: AuditLevel, options: { strict?: boolean; identity?: Identity
       .slice(0, -1)
       .map((line) => JSON.parse(line) as Record<string, unknown>);
   };
-  return { world, sink, buffer, log, lines };
+  return { world, sink, buffer, log, asker, lines };
 }
 
 function observerOf(world: FakeWorld): Observer {
@@ -282,7 +284,8 @@ test('the line of a put that waited has its key', () => {
 });
 
 // Goal: puts of which nothing is kept but who asked, and whose lines are written many at a time, are told as those of which
-// everything is noted, and in the order of their ends, whatever comes between them.
+// everything is noted, and in the order of their ends, whatever comes between them; each shows who asked and from where, though
+// that is kept with a connection on which users change.
 test('lines of puts that are observed are those of puts that are not', async () => {
   await forSeeds(60, (prng: Prng) => {
     const steps = Array.from({ length: 1 + prng.below(900) }, () => ({
@@ -290,6 +293,7 @@ test('lines of puts that are observed are those of puts that are not', async () 
       key: prng.bytes(prng.below(60)),
       lease: prng.below(10) === 0 ? '00000000000000aa' : '0000000000000000',
       peer: `10.0.0.${prng.below(3)}:4711`,
+      who: [UNASKED, UNASKED, { user: 'ann', by: 'token' }, { user: 'bob', by: 'token' }][prng.below(4)] as Identity,
       /** What the handler does: puts it into the log, lets it wait, answers, refuses. */
       way: ['log', 'log', 'log', 'log', 'log', 'wait', 'end', 'fail'][prng.below(8)] as string,
       code: prng.below(4) === 0 ? 7 : 0,
@@ -297,7 +301,8 @@ test('lines of puts that are observed are those of puts that are not', async () 
       pauseMs: prng.below(20) === 0 ? prng.below(3000) : prng.float(),
     }));
     const run = (isObserved: boolean): string => {
-      const { world, sink, buffer, log } = rig('read', { bytes: 4_000_000 });
+      const { world, sink, buffer, log, asker } = rig('read', { bytes: 4_000_000 });
+      const ofPeers = new Map<string, { known: unknown }>();
       const observer = observerOf(world);
       const open: { call: FakeCall; until: number }[] = [];
       const finish = (now: number): void => {
@@ -324,6 +329,15 @@ test('lines of puts that are observed are those of puts that are not', async () 
         );
         const call = new FakeCall(isObserved ? observer.guard(step.path, audited) : audited);
         call.peer = step.peer;
+        asker.identity = step.who;
+        const ofPeer = ofPeers.get(step.peer) ?? { known: null };
+        ofPeers.set(step.peer, ofPeer);
+        Object.defineProperty(call, 'ofPeer', {
+          get: () => ofPeer.known,
+          set: (known) => {
+            ofPeer.known = known;
+          },
+        });
         const key = Buffer.from(step.key);
         const put = PutRequest.create({ key, value: Buffer.from('v'), lease: step.lease });
         const bytes = step.path.endsWith('Put')
@@ -345,8 +359,39 @@ test('lines of puts that are observed are those of puts that are not', async () 
     };
     const observed = run(true).split('\n');
     assert.equal(observed.length, steps.length + 1);
+    const askers = observed
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as Record<string, string>)
+      .map(({ rpc, user, by, peer }) => `${rpc} ${user} ${by} ${peer}`);
+    assert.deepEqual(
+      askers.sort(),
+      steps.map(({ path, who, peer }) => `${path.slice(14)} ${who.user} ${who.by} ${peer}`).sort(),
+    );
     assert.deepEqual(observed, run(false).split('\n'));
   });
+});
+
+// Goal: who waits for the answers of a turn does not wait for the lines about them.
+test('lines of many puts are made and written behind the turn in which they ended', () => {
+  const { world, sink, log } = rig('write', { identity: UNASKED, bytes: 4_000_000 });
+  const handler = observerOf(world).guard(
+    '/etcdserverpb.KV/Put',
+    log.guard('/etcdserverpb.KV/Put', {
+      kind: 'unary',
+      message(call, bytes, start, end) {
+        call.entry = writeRaftRequest(RaftRequestField.Put, bytes, start, end, 1, 2, '', 0);
+      },
+    }),
+  );
+  for (let count = 0; count < 1500; count++) {
+    const call = new FakeCall(handler);
+    call.receive(put);
+    call.end();
+  }
+  assert.equal(sink.writes, 0);
+  world.endTurn();
+  assert.equal(sink.writes, 1);
+  assert.equal(sink.text.split('\n').length, 1501);
 });
 
 test('each level tells what those before it tell; refusals are told on all', () => {

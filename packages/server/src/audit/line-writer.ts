@@ -1,14 +1,14 @@
 /**
- * Lines of the audit log, written byte by byte to where they wait for the disk. Most of a line is the same for all that a
- * client asks of a method in a second, and is kept as bytes:
+ * Lines of the audit log, written to where they wait for the disk. Most of a line is the same for all that a client asks of a
+ * method, and the rest of its beginning the same for all lines of a second; both are kept as words, which are copied in place:
  *
  *     {"time":"2026-11-21T17:23:29.   666   Z","member":…,"peer":"10.0.0.7:48478","request":{"key":"   app/1   "}
- *     └───────────────── head, with room for the milliseconds, copied at once ──────────────────┘
+ *     └────────── second ─────────┘         └──────────────────────── head ───────────────────────┘
  */
 import { GrpcCode } from '@etsd/proto';
 import type { Identity } from '../access.ts';
 import type { AuditBuffer } from './audit-buffer.ts';
-import { ESCAPE_BYTES_MAX, quoted, writeKey } from './request-fields.ts';
+import { quoted } from './request-fields.ts';
 
 /** Who asked. */
 export interface Asker {
@@ -37,60 +37,8 @@ const SECOND_BYTES = 29;
 const TIME_BYTES = SECOND_BYTES + 3;
 const KEY_HEAD = ',"request":{"key":"';
 
-/** What is the same in all lines about requests of one client to one method. */
-export class Head implements Asker {
-  readonly identity: Identity;
-  readonly peer: string;
-  readonly commonName: string;
-  /** From the beginning of the line to where a key begins. */
-  readonly bytes: Buffer;
-  /** The second that stands in `bytes`, as the writer counts them. */
-  second = 0;
-
-  constructor({ identity, peer, commonName }: Asker, what: string) {
-    this.identity = identity;
-    this.peer = peer;
-    this.commonName = commonName;
-    const name = commonName === '' ? '' : `,"cn":${quoted(commonName)}`;
-    const text = `${what}${quoted(identity.user)},"by":"${identity.by}"${name},"peer":"${peer}"${KEY_HEAD}`;
-    this.bytes = Buffer.from(' '.repeat(TIME_BYTES) + text, 'latin1');
-  }
-
-  isOf(identity: Identity, peer: string, commonName: string): boolean {
-    const own = this.identity;
-    if (peer !== this.peer || commonName !== this.commonName) return false;
-    return identity === own || (identity.user === own.user && identity.by === own.by);
-  }
-}
-
-/** The heads of lines about one method, by the client's address. */
-export class LineHeads {
-  private readonly what: string;
-  private readonly byPeer = new Map<string, Head>();
-  private last: Head | null = null;
-
-  /** `what`: the line from behind the time to where the user's name begins. */
-  constructor(what: string) {
-    this.what = what;
-  }
-
-  of(identity: Identity, peer: string, commonName: string): Head {
-    const { byPeer, last } = this;
-    // Requests of one connection come together.
-    if (last?.isOf(identity, peer, commonName)) return last;
-    let head = byPeer.get(peer);
-    if (head === undefined || !head.isOf(identity, peer, commonName)) {
-      head = new Head({ identity, peer, commonName }, this.what);
-      if (byPeer.size >= HEADS_MAX) byPeer.clear();
-      byPeer.set(peer, head);
-    }
-    this.last = head;
-    return head;
-  }
-}
-
 /** Eight bytes a word. */
-const WORD_BYTES = 8;
+export const WORD_BYTES = 8;
 
 /**
  * A short text of ASCII as words of eight bytes, which are stored as what they would be as floating point numbers: the fastest
@@ -118,13 +66,73 @@ class Words {
   }
 }
 
+/** What is the same in all lines about requests of one client to one method. */
+export class Head implements Asker {
+  readonly identity: Identity;
+  readonly peer: string;
+  readonly commonName: string;
+  /** From behind the time to where a key begins. */
+  readonly text: Words;
+  private readonly heads: LineHeads;
+
+  constructor({ identity, peer, commonName }: Asker, heads: LineHeads) {
+    this.identity = identity;
+    this.peer = peer;
+    this.commonName = commonName;
+    this.heads = heads;
+    const name = commonName === '' ? '' : `,"cn":${quoted(commonName)}`;
+    const who = `${quoted(identity.user)},"by":"${identity.by}"${name},"peer":"${peer}"`;
+    this.text = new Words(`${heads.what}${who}${KEY_HEAD}`);
+  }
+
+  /** Of lines of this kind about somebody who is known to have the same address. */
+  isFor(heads: LineHeads, identity: Identity): boolean {
+    return heads === this.heads && this.isBy(identity);
+  }
+
+  isOf(identity: Identity, peer: string, commonName: string): boolean {
+    return peer === this.peer && commonName === this.commonName && this.isBy(identity);
+  }
+
+  private isBy(identity: Identity): boolean {
+    const own = this.identity;
+    return identity === own || (identity.user === own.user && identity.by === own.by);
+  }
+}
+
+/** The heads of lines about one method, by the client's address. */
+export class LineHeads {
+  readonly what: string;
+  private readonly byPeer = new Map<string, Head>();
+  private last: Head | null = null;
+
+  /** `what`: the line from behind the time to where the user's name begins. */
+  constructor(what: string) {
+    this.what = what;
+  }
+
+  of(identity: Identity, peer: string, commonName: string): Head {
+    const { byPeer, last } = this;
+    // Requests of one connection come together.
+    if (last?.isOf(identity, peer, commonName)) return last;
+    let head = byPeer.get(peer);
+    if (head === undefined || !head.isOf(identity, peer, commonName)) {
+      head = new Head({ identity, peer, commonName }, this);
+      if (byPeer.size >= HEADS_MAX) byPeer.clear();
+      byPeer.set(peer, head);
+    }
+    this.last = head;
+    return head;
+  }
+}
+
 const CODES: readonly Words[] = Object.keys(GrpcCode).map((name) => new Words(codeText(`"${name}"`)));
 /** Of a key that went well, which is most of them: the end of the key, the code, and what comes behind it. */
 const KEY_TAIL = new Words('"}');
 const KEY_TAIL_OK = new Words(`"}${codeText('"OK"')}`);
 const TIME_TAIL = new Words(',"us":');
-/** What a line takes at most besides its head and its fields: code, two numbers. */
-const REST_BYTES_MAX = 128;
+/** What a line takes at most besides its head and its fields: time, code, two numbers, the rest of a word. */
+const REST_BYTES_MAX = 160;
 const ZERO = 0x30;
 /** Numbers below are divided by ten with whole numbers only. */
 const SMALL_MAX = 0x7fff_ffff;
@@ -141,10 +149,9 @@ interface Latin1Target {
 export class LineWriter {
   private readonly clock: { nowMs(): number; wallMs(): number };
   private readonly buffer: AuditBuffer;
-  /** When the present second of the wall clock began, by the monotonic one; its number here; how its lines begin. */
+  /** When the present second of the wall clock began, by the monotonic one; how its lines begin. */
   private secondAtMs = Number.NaN;
-  private secondNumber = 0;
-  private second: Buffer = Buffer.alloc(SECOND_BYTES);
+  private second = new Words('');
 
   constructor(clock: { nowMs(): number; wallMs(): number }, buffer: AuditBuffer) {
     this.clock = clock;
@@ -164,23 +171,29 @@ export class LineWriter {
     this.end(at, revision, durationUs(sinceMs, endMs));
   }
 
-  /** The line of a request that shows a key and nothing else. */
+  /**
+   * The line of a request that shows a key and nothing else; the key stands in `keys` as `writeKey` writes it, with seven bytes
+   * behind it that are no more than ASCII.
+   */
   writeKeyed(
     head: Head,
-    bytes: Uint8Array,
-    start: number,
-    end: number,
+    keys: DataView,
+    keyStart: number,
+    keyEnd: number,
     code: number,
     endMs: number,
     us: number,
     revision: number,
   ): void {
     const { buffer } = this;
-    const lineStart = buffer.begin(lineBytesMax(head, (end - start) * ESCAPE_BYTES_MAX));
+    const lineStart = buffer.begin(lineBytesMax(head, keyEnd - keyStart));
     if (lineStart < 0) return;
     const { view } = buffer;
     let at = this.begin(head, lineStart, endMs);
-    at = writeKey(bytes, start, end, buffer.bytes, at);
+    for (let from = keyStart, to = at; from < keyEnd; from += WORD_BYTES, to += WORD_BYTES) {
+      view.setFloat64(to, keys.getFloat64(from, true), true);
+    }
+    at += keyEnd - keyStart;
     if (code === GrpcCode.OK) at = KEY_TAIL_OK.write(view, at);
     else at = codeOf(code).write(view, KEY_TAIL.write(view, at));
     this.end(at, revision, us);
@@ -188,15 +201,11 @@ export class LineWriter {
 
   /** Up to where a key begins. */
   private begin(head: Head, start: number, endMs: number): number {
-    const out = this.buffer.bytes;
+    const { bytes, view } = this.buffer;
     const ms = this.timed(endMs);
-    if (head.second !== this.secondNumber) {
-      head.bytes.set(this.second);
-      head.second = this.secondNumber;
-    }
-    out.set(head.bytes, start);
-    writeThree(out, start + SECOND_BYTES, ms);
-    return start + head.bytes.length;
+    this.second.write(view, start);
+    writeThree(bytes, start + SECOND_BYTES, ms);
+    return head.text.write(view, start + TIME_BYTES);
   }
 
   private end(start: number, revision: number, us: number): void {
@@ -217,15 +226,14 @@ export class LineWriter {
     const wallMs = this.clock.wallMs() - (this.clock.nowMs() - nowMs);
     const second = Math.floor(wallMs / 1000) * 1000;
     this.secondAtMs = nowMs - (wallMs - second);
-    this.secondNumber++;
-    this.second = Buffer.from(`{"time":"${new Date(second).toISOString().slice(0, 20)}`, 'latin1');
+    this.second = new Words(`{"time":"${new Date(second).toISOString().slice(0, 20)}`);
     return Math.floor(wallMs - second);
   }
 }
 
 /** Bytes of a line that shows so much of its request, its end included. */
 export function lineBytesMax(head: Head, shownMax: number): number {
-  return REST_BYTES_MAX + head.bytes.length + shownMax;
+  return REST_BYTES_MAX + head.text.length + shownMax;
 }
 
 /** In whole microseconds. */

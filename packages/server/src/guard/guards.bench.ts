@@ -32,6 +32,8 @@ world.timers.endOfTurn = (fn) => void turns.push(fn);
 /** As the observer leaves it, which stands before all of them. */
 const trace = new RequestTrace(world.clock);
 
+let ofPeer: unknown = null;
+
 /** A call with only what guards look at. */
 class BenchCall {
   context: unknown = null;
@@ -45,6 +47,16 @@ class BenchCall {
   readonly isOpen = true;
   readonly peerCommonName = '';
   readonly peer = '10.0.0.1:4711';
+
+  /** All calls are of one connection. */
+  get ofPeer(): unknown {
+    return ofPeer;
+  }
+
+  set ofPeer(known: unknown) {
+    ofPeer = known;
+  }
+
   header(): undefined {
     return undefined;
   }

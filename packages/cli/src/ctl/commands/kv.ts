@@ -233,8 +233,10 @@ export const DEL_FLAGS: readonly Flag[] = [
 ];
 
 export function deleteRequest(args: readonly string[], flags: FlagValues): DeleteRangeRequest {
-  if (args.length === 0) {
-    throw badArguments('del command needs one argument as key and an optional argument as range_end', 'write: del KEY');
+  if (args.length === 0 || args.length > 2) {
+    const form =
+      args.length === 0 ? 'write: del KEY' : 'write: del KEY RANGE_END; of several keys, one after the other';
+    throw badArguments('del command needs one argument as key and an optional argument as range_end', form);
   }
   if (flags.flag('prefix') && flags.flag('from-key')) throw badArguments(EXCLUSIVE);
   return DeleteRangeRequest.create({ ...rangeOf(args, flags), prevKv: flags.flag('prev-kv') });

@@ -30,6 +30,7 @@ export class InProcessCall implements ApiCall {
   guard: unknown = null;
   guardBytes = 0;
   audit: unknown = null;
+  ofPeer: unknown = null;
   notes: ApiCall['notes'] = null;
   entry: Buffer | null = null;
   readonly receivedMs = -1;
