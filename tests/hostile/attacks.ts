@@ -91,7 +91,6 @@ const field = await prepareField({
   flags,
   dataRoot: values['data-root'],
 });
-apart?.keepLoopApart(field.server.pid);
 apart?.toClients();
 const attackMs = Number(values.seconds) * 1000;
 const quietMs = Number(values['quiet-seconds'] ?? values.seconds) * 1000;

@@ -2,22 +2,16 @@
  * Attackers and other clients sit at machines of their own: what they take to attack, and to measure, is not what is to be
  * measured. Here the attacker gets one processor, on which he runs when nobody else wants to, so that he takes from nobody
  * but by what the kernel does for him; the clients are beside him, or have one too, before an attack and meanwhile. The
- * member has the others, and where there are only two, both: its threads for the disk go where the event loop is not. The
- * event loop itself stays away from the clients' processor, where the system would put it, next to who wakes it up: it
- * waited there for them and for the attacker, with the other processor idle. For the same reason who measures compiles
- * behind what he measures.
+ * member has the others, and where there are only two, both: its threads for the disk go where the event loop is not.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { putHelpersBehind } from '../../../packages/cli/src/helper-threads.ts';
 
 export interface Places {
   /** Moves this process, and what it starts from now on, to where the member is, or to where its clients are. */
   toMember(): void;
   toClients(): void;
-  /** Keeps the event loop of a process (its main thread; the others stay free) off the clients' processor. */
-  keepLoopApart(pid: number): void;
   /** The command that runs another at the attacker's. */
   readonly attacker: readonly string[];
 }
@@ -35,12 +29,9 @@ export function standApart(eager = false): Places | undefined {
   const move = (to: readonly number[]): boolean =>
     spawnSync('taskset', ['-a', '-c', '-p', to.join(','), String(process.pid)]).status === 0;
   if (!move([clients])) return undefined;
-  putHelpersBehind();
-  const apart = order.filter((processor) => processor !== his && processor !== clients);
   return {
     toMember: () => move(member),
     toClients: () => move([clients]),
-    keepLoopApart: (pid) => void spawnSync('taskset', ['-c', '-p', apart.join(','), String(pid)]),
     attacker: ['taskset', '-c', String(his), ...(eager ? [] : ['chrt', '--idle', '0'])],
   };
 }
