@@ -9,13 +9,9 @@ const { DATA, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTI
 
 let { manual, server, socket, peer, held, events } = {} as Served;
 
-function start(limits: Partial<RpcLimits> = {}): void {
-  ({ manual, server, socket, peer, held, events } = serve(limits));
-}
-
 /** Starts a server and opens the connection. */
 function open(limits: Partial<RpcLimits> = {}, settings?: Buffer): void {
-  start(limits);
+  ({ manual, server, socket, peer, held, events } = serve(limits));
   peer.open(settings);
 }
 
