@@ -8,8 +8,6 @@ if (major < WANTED[0] || (major === WANTED[0] && minor < WANTED[1])) {
 } else {
   const launch = await import('../src/launch.ts');
   launch.adoptRuntimeFlags();
-  const { putHelpersBehind } = await import('../src/helper-threads.ts');
-  putHelpersBehind();
   launch.useCompileCache();
   const { main } = await import('../src/etsd/main.ts');
   launch.saveCompileCache();
