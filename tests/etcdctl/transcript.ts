@@ -32,8 +32,13 @@ export interface Tool {
 type Env = Readonly<Record<string, string | undefined>>;
 
 /** Runs the commands against one fresh server of the product; the tool is the real etcdctl unless another is given. */
-export async function transcript(product: Product, steps: readonly Step[], tool?: Tool): Promise<Entry[]> {
-  const server = await startServer({ product });
+export async function transcript(
+  product: Product,
+  steps: readonly Step[],
+  tool?: Tool,
+  dataRoot = tmpdir(),
+): Promise<Entry[]> {
+  const server = await startServer({ product, dataRoot });
   try {
     const session = new Session(server, tool ?? { words: [findPeerProgram('etcdctl') ?? 'etcdctl'] });
     try {
