@@ -1,5 +1,4 @@
 /** Transactions: conditions, and what is done if they hold or if they do not, as one revision. */
-
 import { type U64, U64_ZERO } from '@etsd/base';
 import {
   Compare,

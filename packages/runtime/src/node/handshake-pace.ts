@@ -3,9 +3,9 @@ const NOTHING_COST = 4;
 /** Debts are forgiven beyond so many seconds' worth: an address is never shut out for longer. */
 const DEBT_SECONDS_MAX = 2;
 /**
- * So many seconds' worth of an address's connections may be open without ever having asked for something; while there are
- * more, further ones are taken for such that come to nothing. Clients ask as soon as they are connected, and have so long
- * to come to it.
+ * Less than so many seconds' worth of an address's connections may be open without ever having asked for something; from there
+ * on further ones are taken for such that come to nothing. Clients ask as soon as they are connected, and have so long to come
+ * to it.
  */
 const UNASKED_SECONDS = 1;
 
