@@ -108,7 +108,7 @@ for (const [products, joining] of [
     await cluster.client(leader).expect('Cluster/MemberRemove', { ID });
     await added.ended(20_000);
     assert.equal(added.exitCode, 0);
-    assert.match(added.tail(40), /the member has been permanently removed from the cluster/);
+    assert.match(added.log, /the member has been permanently removed from the cluster/);
     if (joining === 'etsd') {
       assert.equal(await farewell(added), 'the member has been permanently removed from the cluster');
     }

@@ -157,7 +157,7 @@ test('a member whose data differs does not start where it is to compare before',
     follower.launch();
     await follower.ended(20_000);
     assert.equal(follower.exitCode, 1);
-    assert.match(follower.tail(), /found data inconsistency with peers/);
+    assert.match(follower.log, /found data inconsistency with peers/);
   } finally {
     await cluster.dispose();
   }

@@ -54,7 +54,7 @@ test('members over https begin together, with etcd among them, and one joins', {
     stranger.membership.state = 'existing';
     stranger.launch();
     await stranger.ended(30_000);
-    assert.match(stranger.tail(), /cannot fetch cluster info from peer urls/);
+    assert.match(stranger.log, /cannot fetch cluster info from peer urls/);
     const added = await secureMember('etsd', 'd', 'client', stranger.peerPort);
     added.membership.initialCluster = stranger.membership.initialCluster;
     added.membership.state = 'existing';
@@ -101,7 +101,7 @@ test('a discovery service that demands TLS and a password', { skip }, async () =
     const refused = await member(user);
     refused.launch();
     await refused.ended(30_000);
-    assert.match(refused.tail(), reason);
+    assert.match(refused.log, reason);
   }
   await (await member(['--discovery-user', 'finder:a:b'])).start();
 });

@@ -64,7 +64,7 @@ test('a downgrade: enabled, seen by all, in the way of a start, cancelled', { sk
     second.launch();
     await second.ended(20_000);
     assert.equal(second.exitCode, 1);
-    assert.match(second.tail(), /invalid downgrade; server version is not allowed to join when downgrade is enabled/);
+    assert.match(second.log, /invalid downgrade; server version is not allowed to join when downgrade is enabled/);
     await client.expect('Maintenance/Downgrade', { action: 'CANCEL' });
     await eventually(10_000, 'etcd knows', async () => ((await isDowngrading(theirs)) === 'false' ? true : null));
     const none = await client.call('Maintenance/Downgrade', { action: 'CANCEL' });

@@ -235,6 +235,11 @@ export class TestServer {
     if (this.ownsDataDir) rmSync(this.dataDir, { recursive: true, force: true });
   }
 
+  /** All it printed that is kept: what is asked for is not always among the last lines of a process that ends. */
+  get log(): string {
+    return this.logs.join('\n');
+  }
+
   /** The last lines it printed, for a failure report. */
   tail(lines = 10): string {
     return this.logs.slice(-lines).join('\n');
