@@ -50,8 +50,8 @@ export interface HandshakeLimits {
   readonly underWay: number;
   /**
    * Handshakes that one address may have a second, a fifth of them at once if it has rested; further ones wait. Each that
-   * comes to nothing counts as four: it failed, or its connection ended before it was `asked`. While an address has so
-   * many connections open, or more, that were not asked, it has a quarter of the pace. 0: no bound.
+   * comes to nothing counts as four: it failed, or its connection ended before it was `asked`. While an address has a
+   * quarter of so many connections open, or more, that were not asked, it has a tenth of the pace. 0: no bound.
    */
   readonly perSecondOfOneAddress: number;
   /** From accept to the client's complete hello, and from there to the end of the handshake. */

@@ -70,19 +70,19 @@ function opened(pace: HandshakePace, fromMs: number, ms: number, then: (nowMs: n
   return count;
 }
 
-test('who opens connections and asks for nothing has a quarter of the pace, after a second of them', () => {
+test('who opens connections and asks for nothing has a tenth of the pace, after a quarter of a second of them', () => {
   const pace = new HandshakePace(50, 10);
   const silent = opened(pace, 0, 1000, () => {});
-  assert.ok(silent >= 50 && silent <= 60, `${silent}`);
+  assert.ok(silent >= 13 && silent <= 20, `${silent}`);
   const later = opened(pace, 1000, 4000, () => {});
-  assert.ok(later >= 48 && later <= 52, `${later}`);
+  assert.ok(later >= 19 && later <= 21, `${later}`);
 });
 
 test('who asks has all of the pace, though each question comes late', () => {
   const pace = new HandshakePace(50, 10);
   const due: number[] = [];
   const asks = (nowMs: number): void => {
-    due.push(nowMs + 900);
+    due.push(nowMs + 50);
     while ((due[0] ?? Number.POSITIVE_INFINITY) <= nowMs) pace.asked('a', due.shift() as number);
   };
   const first = opened(pace, 0, 2000, asks);
@@ -105,7 +105,7 @@ test('an address is remembered while its connections have asked for nothing, and
     pace.sweep(nowMs + 999);
   }
   const slow = opened(pace, 50_000, 4000, () => {});
-  assert.ok(slow >= 58 && slow <= 62, `${slow}`);
+  assert.ok(slow >= 28 && slow <= 32, `${slow}`);
   for (let count = 0; count < 50 + slow; count++) pace.asked('a', 54_000);
   pace.sweep(60_000);
   const fast = opened(pace, 60_000, 4000, (nowMs) => pace.asked('a', nowMs));

@@ -1,13 +1,15 @@
 /** A handshake that came to nothing costs its address as much as so many that did not. */
 const NOTHING_COST = 4;
+/** By so much is the pace of an address divided that has many connections open which asked for nothing. */
+const UNASKED_COST = 10;
 /** Debts are forgiven beyond so many seconds' worth: an address is never shut out for longer. */
 const DEBT_SECONDS_MAX = 2;
 /**
  * Less than so many seconds' worth of an address's connections may be open without ever having asked for something; from there
- * on further ones are taken for such that come to nothing. Clients ask as soon as they are connected, and have so long to come
- * to it.
+ * on further ones have the smaller pace. Clients ask as soon as they are connected: within a twentieth of a second they have all
+ * of the pace, within a fifth of one four fifths of it. A longer burst of handshakes makes others wait, and shows in their p99.
  */
-const UNASKED_SECONDS = 1;
+const UNASKED_SECONDS = 0.25;
 
 class Account {
   left: number;
@@ -24,7 +26,7 @@ class Account {
 /**
  * How many handshakes an address may have a second. A handshake costs the server a thousand times what it costs a client
  * that only says hello. It was for something when its connection asks for something: an address that opens connections and
- * leaves it at that has a quarter of the pace, and one that fails, or whose connection ends without a question, counts as four.
+ * leaves it at that has a tenth of the pace, and one that fails, or whose connection ends without a question, counts as four.
  */
 export class HandshakePace {
   private readonly perSecond: number;
@@ -58,7 +60,7 @@ export class HandshakePace {
 
   /**
    * The handshake is done; `asked` or `endedUnasked` follows. Returns whether its address has so many connections by now that
-   * have asked for nothing that it goes at a quarter of the pace.
+   * have asked for nothing that it goes at a tenth of the pace.
    */
   shaken(address: string, nowMs: number): boolean {
     if (this.perSecond === Number.POSITIVE_INFINITY) return false;
@@ -100,7 +102,7 @@ export class HandshakePace {
   }
 
   private settled(account: Account, nowMs: number): number {
-    const pace = account.unasked < this.unaskedFree ? this.perSecond : this.perSecond / NOTHING_COST;
+    const pace = account.unasked < this.unaskedFree ? this.perSecond : this.perSecond / UNASKED_COST;
     account.left = Math.min(this.atOnce, account.left + ((nowMs - account.sinceMs) * pace) / 1000);
     account.sinceMs = nowMs;
     return account.left;
