@@ -39,7 +39,7 @@ const LOOK_MS = 200;
  */
 export class Watcher {
   readonly member: SimMember;
-  /** Everything up to here has come. */
+  /** Everything up to here has come, by the watch that is open now: the one before it vouches for nothing that this one owes. */
   reached = 0;
   private readonly shared: Shared;
   private readonly client: SimClient;
@@ -150,6 +150,7 @@ export class Watcher {
     if (!this.isOver && this.current?.ended === 'open') this.current.ended = 'lost';
     this.call = null;
     this.current = null;
+    this.reached = 0;
   }
 
   private heard(record: WatchRecord, message: WatchResponse): void {

@@ -135,4 +135,10 @@ export const REGRESSIONS: readonly Regression[] = [
     plan: {},
     found: 'a clock that stood still beyond the torment brought a new leader, which counts leases anew',
   },
+  {
+    seed: 524019,
+    seconds: 5,
+    plan: {},
+    found: 'a watch that went on at a new process was not waited for, since the one before it had got to the end',
+  },
 ];
