@@ -109,6 +109,9 @@ export function clientHello(): Promise<Buffer> {
   });
 }
 
+/** Begun in one go: an attacker who opens ten thousand sockets before he looks at the first has sent nothing for seconds. */
+const BEGUN_AT_ONCE = 100;
+
 /** So many at once, each again and again until it is over. A round that fails is followed by a short rest. */
 export async function swarm(
   width: number,
@@ -118,5 +121,10 @@ export async function swarm(
   const one = async (index: number): Promise<void> => {
     while (!isOver()) if (!(await round(index))) await pause(20);
   };
-  await Promise.all(Array.from({ length: width }, (_, index) => one(index)));
+  const all: Promise<void>[] = [];
+  while (all.length < width && !isOver()) {
+    all.push(one(all.length));
+    if (all.length % BEGUN_AT_ONCE === 0) await pause(1);
+  }
+  await Promise.all(all);
 }
