@@ -18,11 +18,15 @@ export class MachineClock implements ClockFaults {
   /** What the clock showed when it was touched last, and when that was. */
   private shownMs = 0;
   private touchedMs = 0;
-  /** It goes on then. */
   private standsUntilMs = 0;
 
   constructor(simulation: Simulation) {
     this.simulation = simulation;
+  }
+
+  /** When it goes on, or went on, after it stood still last, in simulated milliseconds. */
+  get goesOnMs(): number {
+    return this.standsUntilMs;
   }
 
   get rate(): number {

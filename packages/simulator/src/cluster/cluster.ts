@@ -89,6 +89,11 @@ export class SimCluster {
     return this.current.filter((member) => !member.isLearner);
   }
 
+  /** When the last clock that stood still went on, or will: who leads by it counts the time of leases from there. */
+  get clocksGoOnMs(): number {
+    return Math.max(0, ...this.current.map(({ machine }) => machine.clockFaults.goesOnMs));
+  }
+
   /** The member that leads in the highest term; null where none does. */
   get leader(): SimMember | null {
     let leader: SimMember | null = null;

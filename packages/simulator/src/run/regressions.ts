@@ -141,4 +141,10 @@ export const REGRESSIONS: readonly Regression[] = [
     plan: {},
     found: 'a watch that went on at a new process was not waited for, since the one before it had got to the end',
   },
+  {
+    seed: 532617,
+    seconds: 5,
+    plan: {},
+    found: 'the clock of a member that was alone stood still beyond the torment, and leases by it',
+  },
 ];

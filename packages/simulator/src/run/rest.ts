@@ -121,11 +121,14 @@ export class Rest {
     return (await this.ask(member, '/etcdserverpb.KV/Range', request)) !== null;
   }
 
-  /** A new leader counts anew: there may be one yet, where a clock that stood still or a pause outlasts the torment. */
+  /**
+   * A new leader counts anew: there may be one yet, where a clock that stood still or a pause outlasts the torment. By a clock
+   * that stands still nobody counts.
+   */
   private async leases(): Promise<LeaseLimits> {
     const { cluster } = this.parts;
     const sinceMs = cluster.nowMs;
-    const calmSince = (): number => Math.max(sinceMs, cluster.ledSinceMs);
+    const calmSince = (): number => Math.max(sinceMs, cluster.ledSinceMs, cluster.clocksGoOnMs);
     let alive = new Set<string>();
     do {
       const member = cluster.leader ?? (cluster.serving[0] as SimMember);
