@@ -74,7 +74,7 @@ test('no value and no secret gets into the audit log, the log or the metrics', a
     const shown = await metricsOf(server);
     await server.stop();
     const audit = readFileSync(path, 'utf8');
-    for (const [name, content] of Object.entries({ audit, log: server.logs.join('\n'), metrics: shown })) {
+    for (const [name, content] of Object.entries({ audit, log: server.log, metrics: shown })) {
       for (const secret of [CANARY, Buffer.from(CANARY).toString('base64').slice(0, 12), token]) {
         assert.equal(
           content.includes(secret),

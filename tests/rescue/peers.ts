@@ -134,7 +134,7 @@ async function round(
   try {
     await victim.ready().catch(() => {});
     if (!victim.isRunning) {
-      assert.match(victim.logs.join('\n'), PLACE, 'a refusal says where');
+      assert.match(victim.log, PLACE, 'a refusal says where');
       await rebuild(cluster, victim);
     }
     // What it serves before it has caught up may be old, never wrong.
