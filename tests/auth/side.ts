@@ -1,16 +1,12 @@
-import { existsSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { GrpcChannel, Metadata, RpcError } from '@etsd/rpc';
 import { nodeWorld } from '@etsd/runtime/node';
 import { Client, canonical, type Message, methodOf, type Outcome } from '../support/client.ts';
-import { type Product, startServer, type TestServer } from '../support/server.ts';
+import { MEMORY_ROOT, type Product, startServer, type TestServer } from '../support/server.ts';
 import { type Ask, ROLES, USERS } from './requests.ts';
 
 /** A request that takes longer is lost; a machine may be busy with other things for a while. */
 const PATIENCE_MS = 120_000;
 const STREAM_MS = 10_000;
-/** Nothing has to outlive the machine, and what is decided does not depend on how long a disk takes. */
-const DATA_ROOT = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
 /** A server with users, its authentication on. */
 export class Side {
@@ -36,7 +32,7 @@ export class Side {
   static async start(product: Product, flags: readonly string[] = []): Promise<Side> {
     // etcd looks users up where changes may come late, until its next commit: there is one after each of them.
     const late = product === 'etcd' ? ['--backend-batch-limit=1', '--unsafe-no-fsync'] : [];
-    const options = { product, dataRoot: DATA_ROOT, flags: ['--bcrypt-cost=4', ...late, ...flags] };
+    const options = { product, dataRoot: MEMORY_ROOT, flags: ['--bcrypt-cost=4', ...late, ...flags] };
     const side = new Side(await startServer(options));
     try {
       await side.setUp();

@@ -4,9 +4,9 @@
  * takes so many seeds from the first on, `--restart-every N` starts both anew after so many operations, `--flag` is for both
  * and may be given several times, `--data-root` is where their data is.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import type { Product } from '../support/server.ts';
+import { MEMORY_ROOT, type Product } from '../support/server.ts';
 import { run } from './runner.ts';
 
 const { values } = parseArgs({
@@ -32,7 +32,7 @@ if (values.help) {
 }
 
 // The data of a comparison need not survive the machine, and memory is faster than a disk.
-const dataRoot = values['data-root'] ?? (existsSync('/dev/shm') ? '/dev/shm' : undefined);
+const dataRoot = values['data-root'] ?? MEMORY_ROOT;
 const first = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed);
 let failed = false;
 for (let seed = first; seed < first + Number(values.seeds); seed++) {

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { needsPeer } from '../support/binaries.ts';
+import { MEMORY_ROOT } from '../support/server.ts';
 import * as steps from './steps.ts';
 import { differences, transcript } from './transcript.ts';
 
@@ -24,9 +23,8 @@ const skipLong =
 test('etcdctl check perf passes', { skip: skip || skipLong }, async () => {
   // Each takes a minute, and once is enough here; `main.ts` compares a second one. No request may take half a second: a disk
   // that others use as well stands still for longer, and etcd then fails too.
-  const dataRoot = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
   const [check, , refused] = CHECK_PERF as [steps.Step, steps.Step, steps.Step];
-  const [passed, unknown] = await transcript('etsd', [check, refused], undefined, dataRoot);
+  const [passed, unknown] = await transcript('etsd', [check, refused], undefined, MEMORY_ROOT);
   assert.equal(passed?.exit, '0', `${passed?.stdout}${passed?.stderr}`);
   assert.equal(unknown?.exit, '4');
 });

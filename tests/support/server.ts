@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream, mkdtempSync, rmSync, type WriteStream } from 'node:fs';
+import { createWriteStream, existsSync, mkdtempSync, rmSync, type WriteStream } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findPeer34, findPeerProgram, NODE, ROOT } from './binaries.ts';
@@ -49,6 +49,9 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => pr
 
 const READY_TEXT = 'ready to serve client requests';
 const LOG_LINES_KEPT = 2000;
+
+/** For data directories of members that are asked for anything but how they get on with a disk: in memory, where there is one. */
+export const MEMORY_ROOT = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
 /**
  * One member of either product as a child process. The object outlives the process: `kill` or `stop`, then `start`
