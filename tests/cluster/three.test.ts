@@ -24,7 +24,7 @@ function settled(table: string): string[] {
       .slice(1, -1)
       .map((cell) => cell.trim());
     return cells
-      .map((cell) => cell.replace(/^127\.0\.0\.1:\d+$/, 'ENDPOINT').replace(/^[0-9a-f]{15,16}$/, 'ID'))
+      .map((cell) => cell.replace(/^127\.0\.0\.1:\d+$/, 'ENDPOINT').replace(/^[0-9a-f]{9,16}$/, 'ID'))
       .join(' | ');
   });
 }
