@@ -45,8 +45,11 @@ export function lowerBound(keys: readonly Key[], key: Key): number {
   return low;
 }
 
+/** Told of a record under the layers; also its key as such, where the engine has it. */
+export type BaseVisit = (bytes: Buffer, value: Buffer, key?: Key) => boolean;
+
 /** What lies under the layers: an engine's own scan. */
-export type BaseScan = (from: Key, to: Key | null, visit: Visit) => void;
+export type BaseScan = (from: Key, to: Key | null, visit: BaseVisit) => void;
 
 /** A sorted run of a layer during a merge. */
 class Run {
@@ -101,8 +104,7 @@ export function mergeScan(
     }
   };
 
-  base(low, high, (bytes, value) => {
-    const key = keyFromBytes(bytes);
+  base(low, high, (bytes, value, key = keyFromBytes(bytes)) => {
     if (!drain(key)) return false;
     // The same key in a layer: its turn comes with the next drain.
     for (const run of runs) if (run.keys[run.at] === key) return true;

@@ -2,14 +2,18 @@ import { assert, faultPoint, type Key, keyFromBytes, keyToBytes } from '@etsd/ba
 import type { Backend, BackendObserver, BackendSnapshot, Visit } from './backend.ts';
 import { type Batch, KEY_BUCKET } from './batch.ts';
 import { type Bucket, bucketIndex, STORED_BUCKETS } from './buckets.ts';
-import { type BaseScan, type Layer, lowerBound } from './layer.ts';
+import { type BaseScan, type BaseVisit, type Layer, lowerBound } from './layer.ts';
 import { ABSENT, Overlay } from './overlay.ts';
 import { recordKey } from './records.ts';
 import type { Slab } from './slab.ts';
 
+/** Keys of a table that were deleted and may stay in its array however few are left. */
+const DELETED_MAX = 64;
+
 /** One bucket: a sorted array of keys beside a map. */
 class Table {
-  keys: Key[] = [];
+  /** Also some that were deleted since: taking them out one by one would move all that lie behind each. */
+  private keys: Key[] = [];
   readonly values: Map<Key, Buffer>;
   bytes = 0;
 
@@ -23,15 +27,20 @@ class Table {
     if (value === null) {
       if (old === undefined) return;
       this.values.delete(key);
-      this.keys.splice(lowerBound(this.keys, key), 1);
+      if (this.keys.length > 2 * this.values.size + DELETED_MAX)
+        this.keys = this.keys.filter((one) => this.values.has(one));
       return;
     }
     this.bytes += key.length + value.length;
     this.values.set(key, value);
     if (old !== undefined) return;
     const last = this.keys[this.keys.length - 1];
-    if (last === undefined || last < key) this.keys.push(key);
-    else this.keys.splice(lowerBound(this.keys, key), 0, key);
+    if (last === undefined || last < key) {
+      this.keys.push(key);
+      return;
+    }
+    const place = lowerBound(this.keys, key);
+    if (this.keys[place] !== key) this.keys.splice(place, 0, key);
   }
 
   clone(): Table {
@@ -41,11 +50,12 @@ class Table {
     return copy;
   }
 
-  scan(from: Key, to: Key | null, visit: Visit): void {
+  scan(from: Key, to: Key | null, visit: BaseVisit): void {
     for (let i = lowerBound(this.keys, from); i < this.keys.length; i++) {
       const key = this.keys[i] as Key;
       if (to !== null && key >= to) return;
-      if (!visit(keyToBytes(key), this.values.get(key) as Buffer)) return;
+      const value = this.values.get(key);
+      if (value !== undefined && !visit(keyToBytes(key), value, key)) return;
     }
   }
 }

@@ -20,10 +20,41 @@ class Chunk {
   readonly subs = new Int32Array(CHUNK_ENTRIES);
   /** Size class of all blocks in here. */
   sizeClass = 0;
+  /** Of the blocks that were in use once. */
   firstFree = -1;
+  /** Where the blocks begin that never were: most chunks of a small store are never filled. */
+  untouched = 0;
   usedBlocks = 0;
   /** Place in the list of chunks of its class that have free blocks, −1 when outside. */
   openIndex = -1;
+
+  get isFull(): boolean {
+    return this.firstFree < 0 && this.untouched === CHUNK_ENTRIES;
+  }
+
+  /** Makes it what a new one of that class is. Nobody reads what no list has written. */
+  begin(sizeClass: number): void {
+    this.sizeClass = sizeClass;
+    this.firstFree = -1;
+    this.untouched = 0;
+  }
+
+  take(): number {
+    this.usedBlocks++;
+    const block = this.firstFree;
+    if (block >= 0) {
+      this.firstFree = this.subs[block] as number;
+      return block;
+    }
+    this.untouched += 2 << this.sizeClass;
+    return this.untouched - (2 << this.sizeClass);
+  }
+
+  release(block: number): void {
+    this.usedBlocks--;
+    this.subs[block] = this.firstFree;
+    this.firstFree = block;
+  }
 }
 
 /** A list longer than a chunk: arrays that grow by half. */
@@ -39,6 +70,8 @@ class LongList {
 export class RevisionLists {
   private readonly chunks: (Chunk | null)[] = [];
   private readonly freeChunks: number[] = [];
+  /** The chunk that became empty last: where few keys change, one becomes empty and is wanted again all the time. */
+  private spare: Chunk | null = null;
   /** For each size class, the chunks with free blocks. */
   private readonly open: number[][] = [];
   /** Long lists have the handles −2, −3, … */
@@ -181,10 +214,8 @@ export class RevisionLists {
     const open = this.open[sizeClass] as number[];
     const index = open.length > 0 ? (open[open.length - 1] as number) : this.newChunk(sizeClass);
     const chunk = this.chunks[index] as Chunk;
-    const block = chunk.firstFree;
-    chunk.firstFree = chunk.subs[block] as number;
-    chunk.usedBlocks++;
-    if (chunk.firstFree < 0) this.leaveOpen(chunk);
+    const block = chunk.take();
+    if (chunk.isFull) this.leaveOpen(chunk);
     return (index << CHUNK_BITS) | block;
   }
 
@@ -197,25 +228,19 @@ export class RevisionLists {
     if (length === 0) return;
     const index = handle >> CHUNK_BITS;
     const chunk = this.chunks[index] as Chunk;
-    const block = handle & CHUNK_MASK;
-    chunk.subs[block] = chunk.firstFree;
-    if (chunk.firstFree < 0) this.enterOpen(chunk, index);
-    chunk.firstFree = block;
-    chunk.usedBlocks--;
+    if (chunk.isFull) this.enterOpen(chunk, index);
+    chunk.release(handle & CHUNK_MASK);
     if (chunk.usedBlocks > 0) return;
     this.leaveOpen(chunk);
     this.chunks[index] = null;
     this.freeChunks.push(index);
+    this.spare = chunk;
   }
 
   private newChunk(sizeClass: number): number {
-    const chunk = new Chunk();
-    chunk.sizeClass = sizeClass;
-    const size = 2 << sizeClass;
-    for (let block = 0; block < CHUNK_ENTRIES; block += size) {
-      chunk.subs[block] = block + size < CHUNK_ENTRIES ? block + size : -1;
-    }
-    chunk.firstFree = 0;
+    const chunk = this.spare ?? new Chunk();
+    this.spare = null;
+    chunk.begin(sizeClass);
     const free = this.freeChunks.pop();
     const index = free ?? this.chunks.length;
     this.chunks[index] = chunk;
