@@ -9,9 +9,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { freePort } from '@etsd/testkit';
 import { NODE, ROOT } from '../tests/support/binaries.ts';
 import { eventually } from '../tests/support/conditions.ts';
-import { freePort } from '../tests/support/server.ts';
 
 const isBuilt = existsSync(join(ROOT, 'dist/packages/cli/bin/etsd.js'));
 

@@ -5,10 +5,11 @@ import { generateKeyPairSync } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { freePort } from '@etsd/testkit';
 import { aloneIn, run, scratch } from '../process/program.ts';
 import { findPeerProgram, needsPeer } from '../support/binaries.ts';
 import { hasOpenssl, makeCertificates } from '../support/certificates.ts';
-import { freePort, startServer } from '../support/server.ts';
+import { startServer } from '../support/server.ts';
 import { Side } from './side.ts';
 
 const key = (text: string): Buffer => Buffer.from(text);

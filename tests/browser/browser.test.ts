@@ -7,9 +7,10 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
+import { freePort } from '@etsd/testkit';
 import { findProgram, needsPeer } from '../support/binaries.ts';
 import { Browser, needsBrowser, type Page } from '../support/browser.ts';
-import { freePort, type Product, startServer, type TestServer } from '../support/server.ts';
+import { type Product, startServer, type TestServer } from '../support/server.ts';
 import { WebModules } from '../support/web-modules.ts';
 
 const CLIENT = '/tests/browser/client-page.ts';

@@ -6,12 +6,13 @@ import assert from 'node:assert/strict';
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { freePort } from '@etsd/testkit';
 import { startNameServer } from '../../packages/runtime/src/node/testing/name-server.ts';
 import { needsPeer } from '../support/binaries.ts';
 import { Client, type Message } from '../support/client.ts';
 import { type ClusterMember, TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';
-import { freePort, type Product, startServer, TestServer } from '../support/server.ts';
+import { type Product, startServer, TestServer } from '../support/server.ts';
 
 const skip = needsPeer('etcd');
 const disposables: { dispose(): Promise<void> }[] = [];

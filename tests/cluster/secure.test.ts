@@ -5,11 +5,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { freePort } from '@etsd/testkit';
 import { findPeerProgram, needsPeer } from '../support/binaries.ts';
 import { hasOpenssl, makeCertificates } from '../support/certificates.ts';
 import { Client, type Message } from '../support/client.ts';
 import { eventually } from '../support/conditions.ts';
-import { freePort, type Product, startServer, TestServer } from '../support/server.ts';
+import { type Product, startServer, TestServer } from '../support/server.ts';
 
 const skip = needsPeer('etcd', 'etcdctl') || (!hasOpenssl() && 'openssl not found');
 const folder = mkdtempSync(join(tmpdir(), 'etsd-secure-'));

@@ -5,10 +5,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { freePort } from '@etsd/testkit';
 import { findPeerProgram, NODE, needsPeer, ROOT } from '../support/binaries.ts';
 import { hasOpenssl, makeCertificates } from '../support/certificates.ts';
 import { TestCluster } from '../support/cluster.ts';
-import { freePort, startServer } from '../support/server.ts';
+import { startServer } from '../support/server.ts';
 
 const skip = needsPeer('etcd', 'etcdctl') || (!hasOpenssl() && 'openssl not found');
 const OURS = [NODE, join(ROOT, 'packages/cli/bin/etsdctl.ts')];

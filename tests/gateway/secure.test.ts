@@ -6,8 +6,9 @@ import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { freePort } from '@etsd/testkit';
 import { hasOpenssl, makeCertificates } from '../support/certificates.ts';
-import { freePort, startServer, type TestServer } from '../support/server.ts';
+import { startServer, type TestServer } from '../support/server.ts';
 
 const skip = hasOpenssl() ? false : 'openssl not found';
 const folder = skip === false ? makeCertificates(mkdtempSync(join(tmpdir(), 'etsd-gateway-'))) : '';

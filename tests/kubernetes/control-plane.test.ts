@@ -7,12 +7,12 @@ import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { freePort } from '@etsd/testkit';
 import { documents } from '../deploy/go-template.ts';
 import { run } from '../process/program.ts';
 import { NODE, ROOT } from '../support/binaries.ts';
 import { hasOpenssl, TestAuthorities } from '../support/certificates.ts';
 import { eventually } from '../support/conditions.ts';
-import { freePort } from '../support/ports.ts';
 import { type Product, prepareServer, type TestServer } from '../support/server.ts';
 import { API_SERVER, ApiServer } from './real-api-server.ts';
 

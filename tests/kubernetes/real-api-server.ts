@@ -2,9 +2,9 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { type RequestOptions, request } from 'node:https';
 import { join } from 'node:path';
+import { freePort } from '@etsd/testkit';
 import type { TestAuthorities } from '../support/certificates.ts';
 import { eventually } from '../support/conditions.ts';
-import { freePort } from '../support/ports.ts';
 
 /** The program of Kubernetes' API server, where somebody has one. */
 export const API_SERVER = process.env['KUBE_APISERVER'] ?? '';

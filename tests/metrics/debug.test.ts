@@ -7,9 +7,9 @@ import assert from 'node:assert/strict';
 import { get } from 'node:http';
 import { describe, it } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { freePort } from '@etsd/testkit';
 import protobuf from 'protobufjs';
 import { Client } from '../support/client.ts';
-import { freePort } from '../support/ports.ts';
 import { startServer } from '../support/server.ts';
 
 const PATIENCE_MS = 90_000;

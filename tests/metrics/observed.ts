@@ -7,11 +7,11 @@ import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '@etsd/testkit';
 import { ask } from '../gateway/http.ts';
 import { findProgram, ROOT } from '../support/binaries.ts';
 import { type ClusterMember, TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';
-import { freePort } from '../support/ports.ts';
 
 export const RULES = join(ROOT, 'deploy/prometheus');
 /** What the scraped job is called; the dashboard's `$cluster`. */

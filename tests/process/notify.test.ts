@@ -7,11 +7,11 @@ import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { freePort } from '@etsd/testkit';
 import { DatagramReceiver, loadSocketCalls } from '../../packages/cli/src/etsd/notify/datagram.ts';
 import { NODE, ROOT } from '../support/binaries.ts';
 import { Client } from '../support/client.ts';
 import { eventually, within } from '../support/conditions.ts';
-import { freePort } from '../support/server.ts';
 import { aloneIn, scratch } from './program.ts';
 
 const isElsewhere = process.platform !== 'linux' && 'datagrams of Linux';

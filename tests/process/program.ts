@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '@etsd/testkit';
 import { NODE, ROOT } from '../support/binaries.ts';
 import { within } from '../support/conditions.ts';
-import { freePort } from '../support/server.ts';
 
 /** How a run of the program ended. */
 export interface Ending {

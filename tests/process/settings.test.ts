@@ -4,7 +4,8 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { freePort, startServer } from '../support/server.ts';
+import { freePort } from '@etsd/testkit';
+import { startServer } from '../support/server.ts';
 import { aloneIn, run, scratch } from './program.ts';
 
 test('--version and --help, through npx as well', async () => {

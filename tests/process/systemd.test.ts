@@ -7,8 +7,8 @@ import { execFile, spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { freePort } from '@etsd/testkit';
 import { NODE, ROOT } from '../support/binaries.ts';
-import { freePort } from '../support/server.ts';
 import { scratch } from './program.ts';
 
 const UNIT = join(ROOT, 'deploy/systemd/etsd.service');

@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { freePort } from '@etsd/testkit';
 import { findPeerProgram, needsPeer } from '../support/binaries.ts';
 import { hasOpenssl, makeCertificates } from '../support/certificates.ts';
-import { freePort, startServer, type TestServer } from '../support/server.ts';
+import { startServer, type TestServer } from '../support/server.ts';
 import { aloneIn, run, scratch } from './program.ts';
 
 const skip = needsPeer('etcdctl') || (!hasOpenssl() && 'openssl not found');

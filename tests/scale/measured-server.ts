@@ -1,8 +1,9 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '@etsd/testkit';
 import { eventually } from '../support/conditions.ts';
-import { freePort, type Product, TestServer } from '../support/server.ts';
+import { type Product, TestServer } from '../support/server.ts';
 import { connect, countAll } from './client.ts';
 import type { ProbeReading } from './probe.ts';
 

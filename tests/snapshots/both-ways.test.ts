@@ -7,9 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { zstdDecompressSync } from 'node:zlib';
+import { freePort } from '@etsd/testkit';
 import { findPeerProgram, NODE, needsPeer, ROOT } from '../support/binaries.ts';
 import { Client, type Message } from '../support/client.ts';
-import { freePort, type Product, startServer, TestServer } from '../support/server.ts';
+import { type Product, startServer, TestServer } from '../support/server.ts';
 
 const skip = needsPeer('etcd', 'etcdctl', 'etcdutl');
 /** Generous: a machine may have a lot else to do. */

@@ -9,9 +9,10 @@ import { test } from 'node:test';
 import { BoltFile } from '@etsd/boltfile';
 import { nodeWorld } from '@etsd/runtime/node';
 import { checkSavedSnapshot, summariseSnapshot } from '@etsd/server';
+import { freePort } from '@etsd/testkit';
 import { findPeerProgram, needsPeer } from '../support/binaries.ts';
 import { Client, type Message } from '../support/client.ts';
-import { freePort, startServer, TestServer } from '../support/server.ts';
+import { startServer, TestServer } from '../support/server.ts';
 
 const world = nodeWorld();
 const NO_PAUSE = (): Promise<void> => Promise.resolve();

@@ -1,7 +1,8 @@
+import { freePort } from '@etsd/testkit';
 import { Client, type Message } from './client.ts';
 import { eventually } from './conditions.ts';
 import { Links } from './links.ts';
-import { freePort, type Product, TestServer } from './server.ts';
+import { type Product, TestServer } from './server.ts';
 
 export interface ClusterOptions {
   /** One member each. */

@@ -2,12 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, existsSync, mkdtempSync, rmSync, type WriteStream } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '@etsd/testkit';
 import { findPeer34, findPeerProgram, NODE, ROOT } from './binaries.ts';
 import { Client } from './client.ts';
 import { Signal } from './conditions.ts';
-import { freePort } from './ports.ts';
-
-export { freePort } from './ports.ts';
 
 /** Which store a test runs against: real etcd, the one before it, or ours. */
 export type Product = 'etcd' | 'etcd-3.4' | 'etsd';

@@ -10,11 +10,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
+import { freePort } from '@etsd/testkit';
 import { run } from '../process/program.ts';
 import { findPeerProgram, needsPeer } from '../support/binaries.ts';
 import { hasOpenssl, TestAuthorities } from '../support/certificates.ts';
 import { eventually } from '../support/conditions.ts';
-import { freePort, startServer, type TestServer } from '../support/server.ts';
+import { startServer, type TestServer } from '../support/server.ts';
 
 const skip = hasOpenssl() ? false : 'openssl not found';
 const skipCtl = skip || needsPeer('etcdctl');

@@ -7,11 +7,12 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { freePort } from '@etsd/testkit';
 import { startNameServer } from '../../packages/runtime/src/node/testing/name-server.ts';
 import { run } from '../process/program.ts';
 import { NODE, ROOT } from '../support/binaries.ts';
 import { hasOpenssl, TestAuthorities } from '../support/certificates.ts';
-import { freePort, startServer, type TestServer } from '../support/server.ts';
+import { startServer, type TestServer } from '../support/server.ts';
 
 const skip = hasOpenssl() ? false : 'openssl not found';
 

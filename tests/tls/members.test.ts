@@ -9,11 +9,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it, test } from 'node:test';
 import { type ConnectionOptions, connect } from 'node:tls';
+import { freePort } from '@etsd/testkit';
 import { needsPeer } from '../support/binaries.ts';
 import { hasOpenssl, TestAuthorities } from '../support/certificates.ts';
 import { Client } from '../support/client.ts';
 import { eventually } from '../support/conditions.ts';
-import { freePort, type Product, startServer, TestServer } from '../support/server.ts';
+import { type Product, startServer, TestServer } from '../support/server.ts';
 
 const skip = hasOpenssl() ? needsPeer('etcd') : 'openssl not found';
 

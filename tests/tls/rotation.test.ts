@@ -10,11 +10,12 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { EtcdClient } from '@etsd/client';
 import type { TlsOptions } from '@etsd/runtime';
+import { freePort } from '@etsd/testkit';
 import { run } from '../process/program.ts';
 import { findPeerProgram, needsPeer } from '../support/binaries.ts';
 import { hasOpenssl, TestAuthorities } from '../support/certificates.ts';
 import { eventually } from '../support/conditions.ts';
-import { freePort, TestServer } from '../support/server.ts';
+import { TestServer } from '../support/server.ts';
 
 const skip = hasOpenssl() ? false : 'openssl not found';
 const files = new TestAuthorities(skip === false ? mkdtempSync(join(tmpdir(), 'etsd-rotation-')) : '');

@@ -1,9 +1,9 @@
 /** Starts servers with fresh directories, knows when they are ready, and reads what they cost from /proc (Linux). */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { accessSync, constants, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { RangeRequest, StatusRequest, StatusResponse } from '@etsd/proto';
+import { freePort } from '@etsd/testkit';
 import { callOnce } from './call-once.ts';
 import type { Dial } from './channel.ts';
 
@@ -38,18 +38,6 @@ function commandOf(name: ServerName, tree: string, nodeFlags: readonly string[],
   const etcd = findEtcd();
   if (etcd === null) throw new Error('no etcd found: set PEER_ETCD_BIN to the program or put it in PATH');
   return [etcd];
-}
-
-/** A port nobody listens on now. */
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once('error', reject);
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 }
 
 /** One process. */

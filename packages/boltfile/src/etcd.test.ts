@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { test } from 'node:test';
+import { freePort } from '@etsd/testkit';
 import { checkBoltFile } from './check.ts';
 import { BoltFile } from './reader.ts';
 import { NO_PAUSE, readFile, withDirectory, writeFile } from './testing/files.ts';
@@ -21,15 +21,6 @@ const etcd = find('etcd');
 const etcdctl = find('etcdctl');
 const etcdutl = find('etcdutl');
 const skip = etcd === '' || etcdctl === '' || etcdutl === '' ? 'no real etcd in PEER_ETCD_BIN or PATH' : false;
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 async function withEtcd(directory: string, run: (ctl: (...args: string[]) => string) => void): Promise<void> {
   const endpoint = `http://127.0.0.1:${await freePort()}`;

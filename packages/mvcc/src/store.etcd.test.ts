@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { test } from 'node:test';
@@ -30,6 +29,7 @@ import {
   TxnRequest,
   TxnResponse,
 } from '@etsd/proto';
+import { freePort } from '@etsd/testkit';
 import { Client, credentials } from '@grpc/grpc-js';
 import { KvHash } from './hash.ts';
 import { Store } from './store.ts';
@@ -38,15 +38,6 @@ function findEtcd(): string | null {
   const places = [process.env['PEER_ETCD_BIN'] ?? '', ...(process.env['PATH'] ?? '').split(delimiter)];
   for (const place of places) if (place !== '' && existsSync(join(place, 'etcd'))) return join(place, 'etcd');
   return null;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 interface Codec<T> {

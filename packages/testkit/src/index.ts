@@ -1,4 +1,5 @@
 export { Command, parseTranscript, runTranscript } from './datadriven.ts';
+export { freePort } from './free-port.ts';
 export { forSeeds, mutate } from './fuzz.ts';
 export { GoldenDisk } from './golden-disk.ts';
 export { assertSameShape } from './shapes.ts';

@@ -6,13 +6,13 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { after, test } from 'node:test';
 import { Entry, EntryType, HardState, RaftSnapshot, SnapshotMetadata, WalMetadata, WalSnapshot } from '@etsd/proto';
 import { hasCode } from '@etsd/runtime';
 import { nodeWorld } from '@etsd/runtime/node';
+import { freePort } from '@etsd/testkit';
 import { decodeSnapshotFile, encodeSnapshotFile, listSegments, readLog, validSnapshots, Wal } from './index.ts';
 import { readSegments } from './reader.ts';
 import { BatchBuffer, RecordEncoder, RecordType } from './record.ts';
@@ -33,17 +33,6 @@ function findBinary(name: string): string | null {
 const etcd = findBinary('etcd');
 const etcdctl = findBinary('etcdctl');
 const skip = etcd === null || etcdctl === null ? 'no etcd and etcdctl in PEER_ETCD_BIN or on the PATH' : false;
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
-}
 
 const locksAsEtcd =
   spawnSync('flock', ['--help']).stdout?.includes('--fcntl') === true || spawnSync('perl', ['-e', '1']).status === 0;

@@ -6,11 +6,11 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type U64, U64_ZERO, u64ToHex } from '@etsd/base';
+import { freePort } from '@etsd/testkit';
 import { clusterIdOf, type IdentifiedMember, identify } from '../membership.ts';
 import type { HttpTransportOptions } from './http-transport.ts';
 import { type Certificate, Certificates } from './testing/certificates.ts';
@@ -25,16 +25,6 @@ function findBinary(name: string): string | null {
 const etcd = findBinary('etcd');
 const etcdctl = findBinary('etcdctl');
 const skip = etcd === null || etcdctl === null ? 'no etcd and etcdctl in PEER_ETCD_BIN or on the PATH' : false;
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
-}
 
 class Etcd {
   readonly name: string;
