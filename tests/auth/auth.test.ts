@@ -262,8 +262,8 @@ test('members of etcd and of etsd share users and logins', { skip: needsPeer('et
         const wanted = name === 'root' ? '0 ' : '7 etcdserver: permission denied';
         for (const each of clients) {
           // The member of etcd may refuse the login until it has applied it.
-          await eventually(5000, `${name} is known`, async () => {
-            const { code, message } = await each.call('KV/Put', { key: key('a') }, 5000, { token: token as string });
+          await eventually(30_000, `${name} is known`, async () => {
+            const { code, message } = await each.call('KV/Put', { key: key('a') }, 20_000, { token: token as string });
             if (code !== 16) assert.equal(`${code} ${message}`, wanted);
             return code === 16 ? null : true;
           });

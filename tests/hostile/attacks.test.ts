@@ -48,7 +48,7 @@ for (const attack of ATTACKS) {
     if (attack.isQuiet) return;
     assert.ok(isCounted(attack, report.counted), `not counted: ${counted}`);
     const isTold = (line: string): boolean => line.includes(field.target.from) && attack.countedAs.test(line);
-    await eventually(5000, 'a line that names attack and attacker', () =>
+    await eventually(30_000, 'a line that names attack and attacker', () =>
       field.server.logs.some(isTold) ? true : null,
     );
   });
