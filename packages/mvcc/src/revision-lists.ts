@@ -20,7 +20,7 @@ class Chunk {
   readonly subs = new Int32Array(CHUNK_ENTRIES);
   /** Size class of all blocks in here. */
   sizeClass = 0;
-  /** Of the blocks that were in use once. */
+  /** The first free one of the blocks that were in use once, −1 where there is none. */
   firstFree = -1;
   /** Where the blocks begin that never were: most chunks of a small store are never filled. */
   untouched = 0;
@@ -149,7 +149,7 @@ export class RevisionLists {
     return low - 1;
   }
 
-  /** Bytes held by the pool, for tests and figures. */
+  /** Bytes of what lists lie in, for tests: without the spare chunk. */
   bytes(): number {
     let sum = 0;
     for (const chunk of this.chunks) if (chunk !== null) sum += CHUNK_ENTRIES * 12;

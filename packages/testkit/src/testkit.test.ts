@@ -9,6 +9,7 @@ import {
   assertSameShape,
   type Command,
   forSeeds,
+  freePort,
   matchSnapshot,
   mutate,
   parseTranscript,
@@ -112,4 +113,13 @@ test('shapes: equal ones pass, different ones do not', () => {
   assertSameShape(new Point(), new Point());
   const other = Object.assign(new Point(), { z: 3 });
   assert.throws(() => assertSameShape(new Point(), other), /differ in shape/);
+});
+
+// Goal: no two tests get the same. Of so many drawn at random some would be the same, nearly for certain.
+test('no port is given twice, nor one that outgoing connections take', async () => {
+  const ports = new Set<number>();
+  // One after the other: those that are looked at together are in each other's way.
+  for (let count = 0; count < 600; count++) ports.add(await freePort());
+  assert.equal(ports.size, 600);
+  assert.ok([...ports].every((port) => port >= 10_000 && port < 30_000));
 });
