@@ -67,8 +67,8 @@ async function put(cluster: TestCluster, key: string): Promise<void> {
 async function has(server: TestServer, key: string): Promise<boolean> {
   const client = new Client(server.address);
   try {
-    const { response } = await client.call('KV/Range', { key: Buffer.from(key) });
-    return response?.['count'] === '1';
+    const { count } = await client.expect('KV/Range', { key: Buffer.from(key) });
+    return count === '1';
   } finally {
     client.close();
   }
@@ -83,7 +83,7 @@ async function idOf(cluster: TestCluster, of: ClusterMember): Promise<string> {
   return (await memberIds(cluster)).get(of.membership.advertisePeerUrl) as string;
 }
 
-/** Adds a learner, starts it, has it promoted. */
+/** Adds a learner, starts it, has it promoted; returns it once it knows that it votes. */
 async function grow(cluster: TestCluster, product: Product): Promise<ClusterMember> {
   const added = await eventually(20_000, 'a member can be added', () =>
     cluster.addMember(product, { isLearner: true }).catch(() => null),
@@ -91,6 +91,11 @@ async function grow(cluster: TestCluster, product: Product): Promise<ClusterMemb
   await added.start();
   const ID = await idOf(cluster, added);
   await cluster.ask('Cluster/MemberPromote', { ID });
+  // The others may answer before it has applied the change; until then it serves as a learner does.
+  await eventually(20_000, 'it knows that it votes', async () => {
+    const { response } = await cluster.client(added).call('Maintenance/Status', {});
+    return response?.['isLearner'] === false ? true : null;
+  });
   return added;
 }
 
