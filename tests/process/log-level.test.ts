@@ -54,7 +54,6 @@ test('a log file is put aside while the member goes on, no line lost', async () 
   writeFileSync(path, before);
   const words = [
     ...(await aloneIn(join(folder, 'data'))),
-    ...['--listen-peer-urls', 'http://127.0.0.1:0', '--initial-advertise-peer-urls', 'http://127.0.0.1:2380'],
     ...['--log-outputs', path, '--enable-log-rotation', '--log-rotation-config-json', '{"maxsize": 1}'],
   ];
   const child = spawn(NODE, [join(ROOT, 'packages/cli/bin/etsd.ts'), ...words], { stdio: 'ignore' });

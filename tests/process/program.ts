@@ -54,8 +54,12 @@ export function scratch(): string {
   return path;
 }
 
-/** Flags of a member alone on free ports. */
+/** Flags of a member alone on free ports: one for its peers as well, since by default all would want the same. */
 export async function aloneIn(dataDir: string, port?: number): Promise<string[]> {
-  const url = `http://127.0.0.1:${port ?? (await freePort())}`;
-  return ['--data-dir', dataDir, '--listen-client-urls', url, '--advertise-client-urls', url];
+  const client = `http://127.0.0.1:${port ?? (await freePort())}`;
+  const peer = `http://127.0.0.1:${await freePort()}`;
+  return [
+    ...['--data-dir', dataDir, '--listen-client-urls', client, '--advertise-client-urls', client],
+    ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer],
+  ];
 }

@@ -77,7 +77,9 @@ test('TLS with certificates of the clients demanded', { skip }, async () => {
 test('certificate files that are missing or no certificates are named', { skip }, async () => {
   writeFileSync(at('empty.pem'), '');
   const plain = await aloneIn(join(scratch(), 'data'));
-  const words = plain.map((word) => word.replace('http://', 'https://'));
+  const words = plain.map((word, index) =>
+    /client-urls$/.test(plain[index - 1] ?? '') ? word.replace('http://', 'https://') : word,
+  );
   writeFileSync(at('text.pem'), 'no certificate');
   const pair = ['--cert-file', at('server.pem'), '--key-file', at('server.key')];
   const cases: [string[], RegExp][] = [
