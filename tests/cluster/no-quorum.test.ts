@@ -72,6 +72,7 @@ async function pages(member: ClusterMember, paths: readonly string[]): Promise<s
 async function withoutQuorum(product: Product): Promise<string[]> {
   const cluster = await TestCluster.start({ products: [product, product, product] });
   try {
+    await cluster.versionDecided();
     await cluster.ask('KV/Put', { key: KEY, value: KEY });
     const leader = await cluster.agreed();
     const left = cluster.members.find((member) => member !== leader) as ClusterMember;

@@ -6,13 +6,6 @@ import { type ClusterMember, TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';
 import type { Product } from '../support/server.ts';
 
-async function clusterVersion(member: ClusterMember): Promise<string> {
-  const answer = await fetch(`http://127.0.0.1:${member.peerPort}/version`);
-  const { etcdserver, etcdcluster } = (await answer.json()) as { etcdserver: string; etcdcluster: string };
-  assert.equal(etcdserver, '3.5.30');
-  return etcdcluster;
-}
-
 async function isDowngrading(member: ClusterMember): Promise<string> {
   return (await fetch(`http://127.0.0.1:${member.peerPort}/downgrade/enabled`)).text();
 }
@@ -29,13 +22,11 @@ for (const products of [
     try {
       const [first, second, last] = cluster.members as [ClusterMember, ClusterMember, ClusterMember];
       await Promise.all([first.start(), second.start()]);
-      for (const member of [first, second]) assert.equal(await clusterVersion(member), '3.0.0');
-      await last.start();
-      for (const member of cluster.members) {
-        await eventually(20_000, 'the version goes up', async () =>
-          (await clusterVersion(member)) === '3.5.0' ? true : null,
-        );
+      for (const member of [first, second]) {
+        assert.deepEqual(await cluster.versions(member), { etcdserver: '3.5.30', etcdcluster: '3.0.0' });
       }
+      await last.start();
+      await cluster.versionDecided();
       assert.match(first.logs.join('\n'), /updated cluster version.*"from":"3.0","to":"3.5"/);
     } finally {
       await cluster.dispose();
@@ -48,6 +39,7 @@ test('a downgrade: enabled, seen by all, in the way of a start, cancelled', { sk
   const cluster = await TestCluster.start({ products: ['etsd', 'etsd', 'etcd'] });
   try {
     const [first, second, theirs] = cluster.members as [ClusterMember, ClusterMember, ClusterMember];
+    await cluster.versionDecided();
     const client = cluster.client(first);
     const enabled = await client.expect('Maintenance/Downgrade', { action: 'ENABLE', version: '3.4' });
     assert.equal(enabled['version'], '3.5.0');

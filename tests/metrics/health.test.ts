@@ -92,6 +92,7 @@ describe('health', { skip: needsPeer('etcd') }, () => {
         member.extraFlags.push('--listen-metrics-urls', `http://127.0.0.1:${figuresPort}`);
         await Promise.all([member.start(), other.start()]);
         await cluster.agreed();
+        await cluster.versionDecided();
         return { cluster, member, figuresPort };
       }),
     );

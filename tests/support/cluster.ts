@@ -136,6 +136,25 @@ export class TestCluster {
     });
   }
 
+  /** The version of a member, and that of the cluster as the member knows it. */
+  async versions(member: ClusterMember): Promise<{ etcdserver: string; etcdcluster: string }> {
+    const answer = await fetch(`http://127.0.0.1:${member.peerPort}/version`);
+    return (await answer.json()) as { etcdserver: string; etcdcluster: string };
+  }
+
+  /**
+   * Waits until all members that run, which are of one version, know that the cluster has come to it. Where one was not
+   * reached when the leader first asked, etcd's leader asks again five seconds later.
+   */
+  async versionDecided(): Promise<void> {
+    for (const member of this.running) {
+      await eventually(20_000, 'the version of the cluster goes up', async () => {
+        const { etcdserver, etcdcluster } = await this.versions(member);
+        return etcdcluster === etcdserver.replace(/\d+$/, '0') ? true : null;
+      });
+    }
+  }
+
   /** Makes this member lead. */
   async moveLeader(to: ClusterMember): Promise<void> {
     await eventually(20_000, `${to.membership.name} leads`, async () => {
