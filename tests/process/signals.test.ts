@@ -64,7 +64,7 @@ test('a second signal does not wait', async () => {
     // A watch keeps the connection busy, so that draining takes its time.
     const watch = client.stream('Watch/Watch');
     watch.send({ create_request: { key: Buffer.from('a') } });
-    await watch.until(5000, 'the watch', () => watch.received.length > 0);
+    await watch.until(30_000, 'the watch', () => watch.received.length > 0);
     process.kill(server.pid, 'SIGTERM');
     await new Promise((resolve) => setTimeout(resolve, 50));
     if (server.isRunning) process.kill(server.pid, 'SIGTERM');

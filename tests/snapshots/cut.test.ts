@@ -17,17 +17,17 @@ test('a member starts again after its log was cut behind transactions without ef
   const server = await startServer({ product: 'etsd', flags: ['--snapshot-count', '20'] });
   const client = new Client(server.address);
   try {
-    await client.call('KV/Put', { key: Buffer.from('a'), value: Buffer.from('b') }, 5000);
+    await client.expect('KV/Put', { key: Buffer.from('a'), value: Buffer.from('b') });
     const isCut = () => server.logs.filter((line) => line.includes('"cut the log"')).length >= 3;
     await eventually(20_000, 'the log is cut', async () => {
-      const { code, message } = await client.call('KV/Txn', IDLE, 5000);
+      const { code, message } = await client.call('KV/Txn', IDLE);
       assert.equal(code, 0, message);
       return isCut() ? true : null;
     });
     await server.stop();
     await server.start();
-    const { response } = await client.call('KV/Range', { key: Buffer.from('a') }, 5000);
-    assert.equal(response?.['count'], '1');
+    const { count } = await client.expect('KV/Range', { key: Buffer.from('a') });
+    assert.equal(count, '1');
   } finally {
     client.close();
     await server.dispose();
