@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { findProgram } from '../support/binaries.ts';
+import { findProgram } from '@etsd/testkit';
 import { startServer, type TestServer } from '../support/server.ts';
 
 const skip = findProgram('curl') === null && 'no curl in PATH';

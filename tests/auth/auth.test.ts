@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { METHODS } from '@etsd/proto';
-import { needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import { Client, type Message } from '../support/client.ts';
 import { TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';

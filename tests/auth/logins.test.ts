@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import { measureLogins } from './logins.ts';
 
 // Goal: ten thousand clients may log in again after an election: what was verified costs no hash the next time, and whoever

@@ -4,7 +4,7 @@
  */
 import { after, before, describe, test } from 'node:test';
 import { EtcdClient } from '@etsd/client';
-import { needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import { type Product, startServer, type TestServer } from '../support/server.ts';
 import {
   type Connect,

@@ -7,7 +7,8 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { EtcdClient } from '@etsd/client/fetch';
-import { NODE, needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
+import { NODE } from '../support/binaries.ts';
 import { type Product, startServer, type TestServer } from '../support/server.ts';
 import {
   type Connect,

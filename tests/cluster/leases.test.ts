@@ -1,7 +1,7 @@
 /** Leases in clusters of one product and of both: every member answers for the leader, and a change of leader costs none. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import type { Message } from '../support/client.ts';
 import { type ClusterMember, TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';

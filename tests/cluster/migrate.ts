@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { findPeerProgram } from '@etsd/testkit';
 import type { Scene } from '../chaos/run.ts';
-import { findPeerProgram } from '../support/binaries.ts';
 import type { Message } from '../support/client.ts';
 import type { TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';

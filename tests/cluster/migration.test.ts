@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { needsPeer } from '@etsd/testkit';
 import { chaos } from '../chaos/run.ts';
-import { needsPeer } from '../support/binaries.ts';
 import type { Product } from '../support/server.ts';
 import { replaceAll } from './migrate.ts';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Prng } from '@etsd/base';
+import { needsPeer } from '@etsd/testkit';
 import { type RunOptions, run } from '../differential/runner.ts';
-import { needsPeer } from '../support/binaries.ts';
 import type { ClusterMember, Status, TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';
 import type { Product } from '../support/server.ts';

@@ -1,7 +1,7 @@
 /** What a member answers that has lost its cluster, and a member that only learns: etcd's answers, call by call. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import type { Message, Outcome } from '../support/client.ts';
 import { type ClusterMember, TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';

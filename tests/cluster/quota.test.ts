@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
-import { needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import type { Message } from '../support/client.ts';
 import { type ClusterMember, TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
-import { findPeerProgram, needsPeer } from '../support/binaries.ts';
+import { findPeerProgram, needsPeer } from '@etsd/testkit';
 import type { Message } from '../support/client.ts';
 import { TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';

@@ -1,7 +1,7 @@
 /** How the members of a cluster settle on its version, and what a downgrade does. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import { type ClusterMember, TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';
 import type { Product } from '../support/server.ts';

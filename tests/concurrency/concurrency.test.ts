@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import type { Message, Outcome } from '../support/client.ts';
 import { eventually } from '../support/conditions.ts';
 import { type Product, startServer } from '../support/server.ts';

@@ -8,12 +8,13 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { findProgram } from '@etsd/testkit';
 import { StatefulSet } from 'kubernetes-models/apps/v1/StatefulSet';
 import { PodDisruptionBudget } from 'kubernetes-models/policy/v1/PodDisruptionBudget';
 import { Pod } from 'kubernetes-models/v1/Pod';
 import { Service } from 'kubernetes-models/v1/Service';
 import { plainManifests, readChart } from '../../scripts/render-manifests.ts';
-import { findProgram, NODE, ROOT } from '../support/binaries.ts';
+import { NODE, ROOT } from '../support/binaries.ts';
 import { documents, renderChart, TemplateError, Templates } from './go-template.ts';
 import { settingsOf } from './settings.ts';
 

@@ -22,7 +22,7 @@ import {
   writeRaftRequest,
 } from '@etsd/proto';
 import { Lessor, State } from '@etsd/state';
-import { needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import type { Client } from '../support/client.ts';
 import { startServer } from '../support/server.ts';
 import { RequestMaker } from './auth-log.ts';

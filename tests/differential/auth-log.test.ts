@@ -13,8 +13,8 @@ import { Store } from '@etsd/mvcc';
 import { Entry, EntryType, HardState, writeRaftRequest } from '@etsd/proto';
 import { nodeWorld } from '@etsd/runtime/node';
 import { Lessor, State } from '@etsd/state';
+import { needsPeer } from '@etsd/testkit';
 import { Wal } from '@etsd/wal';
-import { needsPeer } from '../support/binaries.ts';
 import { prepareServer, type TestServer } from '../support/server.ts';
 import { type LoggedRequest, RequestMaker } from './auth-log.ts';
 

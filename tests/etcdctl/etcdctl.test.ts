@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import { MEMORY_ROOT } from '../support/server.ts';
 import * as steps from './steps.ts';
 import { differences, transcript } from './transcript.ts';

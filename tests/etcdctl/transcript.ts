@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findPeerProgram } from '../support/binaries.ts';
+import { findPeerProgram } from '@etsd/testkit';
 import { Client, type Message, methodOf } from '../support/client.ts';
 import { type Product, startServer, type TestServer } from '../support/server.ts';
 import type { Step } from './steps.ts';

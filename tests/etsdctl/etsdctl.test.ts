@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { needsPeer } from '@etsd/testkit';
 import type { Command } from '../../packages/cli/src/ctl/command.ts';
 import { ETSDCTL } from '../../packages/cli/src/ctl/program.ts';
 import { findCommand } from '../../packages/cli/src/ctl/tree.ts';
 import { FORMATS } from '../etcdctl/steps.ts';
-import { needsPeer } from '../support/binaries.ts';
 import { compare } from './compare.ts';
 import { CHAPTERS } from './steps.ts';
 

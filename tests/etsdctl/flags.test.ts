@@ -6,12 +6,12 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
+import { findPeerProgram, needsPeer } from '@etsd/testkit';
 import type { Program } from '../../packages/cli/src/ctl/command.ts';
 import type { Flag } from '../../packages/cli/src/ctl/flags.ts';
 import { ETSDCTL } from '../../packages/cli/src/ctl/program.ts';
 import { findCommand } from '../../packages/cli/src/ctl/tree.ts';
 import { ETSDUTL } from '../../packages/cli/src/utl/program.ts';
-import { findPeerProgram, needsPeer } from '../support/binaries.ts';
 
 interface TheirFlag {
   readonly name: string;

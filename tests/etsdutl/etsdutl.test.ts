@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { startMember } from '@etsd/server';
-import { freePort } from '@etsd/testkit';
+import { findPeerProgram, freePort, needsPeer } from '@etsd/testkit';
 import { run as runProgram } from '../../packages/cli/src/ctl/main.ts';
 import { ETSDUTL } from '../../packages/cli/src/utl/program.ts';
-import { findPeerProgram, NODE, needsPeer, ROOT } from '../support/binaries.ts';
+import { NODE, ROOT } from '../support/binaries.ts';
 import { Client, type Message } from '../support/client.ts';
 import { startServer, TestServer } from '../support/server.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import { eventually } from '../support/conditions.ts';
 import { startServer } from '../support/server.ts';
 import { compare } from './golden.ts';

@@ -5,7 +5,7 @@
  */
 import { Agent, request as send } from 'node:http';
 import { parseArgs } from 'node:util';
-import { needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import { type Product, startServer } from '../support/server.ts';
 
 const { values } = parseArgs({

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import type { Message } from '../support/client.ts';
 import { eventually } from '../support/conditions.ts';
 import { startServer, type TestServer } from '../support/server.ts';

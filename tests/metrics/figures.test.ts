@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import { TestCluster } from '../support/cluster.ts';
 import type { Product } from '../support/server.ts';
 import { OUR_OWN } from './documented.ts';

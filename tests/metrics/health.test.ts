@@ -4,9 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { freePort } from '@etsd/testkit';
+import { freePort, needsPeer } from '@etsd/testkit';
 import { type Answered, ask } from '../gateway/http.ts';
-import { needsPeer } from '../support/binaries.ts';
 import { type ClusterMember, TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';
 

@@ -7,9 +7,9 @@ import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '@etsd/testkit';
+import { findProgram, freePort } from '@etsd/testkit';
 import { ask } from '../gateway/http.ts';
-import { findProgram, ROOT } from '../support/binaries.ts';
+import { ROOT } from '../support/binaries.ts';
 import { type ClusterMember, TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';
 

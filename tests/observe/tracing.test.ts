@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { EtcdClient } from '@etsd/client';
 import { PutRequest, RequestOp, TxnRequest } from '@etsd/proto';
 import { ETSD_VERSION, startCluster, startMember } from '@etsd/server';
-import { findPeerProgram } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import { Client } from '../support/client.ts';
 import { TestCluster } from '../support/cluster.ts';
 import { startServer } from '../support/server.ts';
@@ -188,7 +188,7 @@ test('a collector that fails, and one that is not there, cost spans and nothing 
   collector.isBroken = false;
 });
 
-const noPeer = findPeerProgram('etcd') === null ? 'needs a real etcd (PEER_ETCD_BIN)' : false;
+const skip = needsPeer('etcd');
 
 /** What a collector sees of one member's requests, without what differs from run to run. */
 async function seenOf(product: 'etcd' | 'etsd'): Promise<unknown[]> {
@@ -220,13 +220,13 @@ async function seenOf(product: 'etcd' | 'etsd'): Promise<unknown[]> {
 }
 
 // Goal: dashboards made for etcd's traces find the same in ours.
-test('requests look as those of etcd do', { skip: noPeer }, async () => {
+test('requests look as those of etcd do', { skip }, async () => {
   const [ours, theirs] = await Promise.all([seenOf('etsd'), seenOf('etcd')]);
   assert.deepEqual(ours, theirs);
 });
 
 // Goal: the mark in the log harms no member of etcd that applies the entry.
-test('in a cluster with members of etcd a traced put is applied by all', { skip: noPeer }, async () => {
+test('in a cluster with members of etcd a traced put is applied by all', { skip }, async () => {
   collector.spans.length = 0;
   const products = ['etsd', 'etcd', 'etcd'] as ('etsd' | 'etcd')[];
   const cluster = await TestCluster.start({

@@ -5,7 +5,8 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { findPeerProgram, NODE, ROOT } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
+import { NODE, ROOT } from '../support/binaries.ts';
 import { eventually } from '../support/conditions.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { aloneIn, run, scratch } from './program.ts';
@@ -91,8 +92,8 @@ async function readyLine(product: 'etcd' | 'etsd'): Promise<string> {
 }
 
 // Goal: what reads etcd's log reads ours. (Its other form, `--log-format=console`, came with 3.6.)
-const noPeer = findPeerProgram('etcd') === null ? 'needs a real etcd (PEER_ETCD_BIN)' : false;
-test('lines have the fields of etcd’s', { skip: noPeer }, async () => {
+const skip = needsPeer('etcd');
+test('lines have the fields of etcd’s', { skip }, async () => {
   const [ours, theirs] = await Promise.all([readyLine('etsd'), readyLine('etcd')]);
   assert.match(ours, /TIME.*PLACE/);
   assert.equal(ours, theirs);

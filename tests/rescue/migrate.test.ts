@@ -5,7 +5,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { NODE, needsPeer, ROOT } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
+import { NODE, ROOT } from '../support/binaries.ts';
 import type { Client } from '../support/client.ts';
 import { type Product, prepareServer, type TestServer } from '../support/server.ts';
 import { addUsers, lockDoors, type Picture, pictureOf, tryDoors, writeAnything } from './picture.ts';

@@ -17,8 +17,8 @@ import { BoltWriter } from '@etsd/boltfile';
 import { revisionKey } from '@etsd/mvcc';
 import { KeyValue } from '@etsd/proto';
 import { nodeWorld } from '@etsd/runtime/node';
-import { freePort } from '@etsd/testkit';
-import { findPeerProgram, NODE, ROOT } from '../support/binaries.ts';
+import { findPeerProgram, freePort } from '@etsd/testkit';
+import { NODE, ROOT } from '../support/binaries.ts';
 import { type Product, TestServer } from '../support/server.ts';
 
 const VALUE_BYTES = 1000;

@@ -1,6 +1,6 @@
 /** Large stores: `node tests/scale/main.ts` with one million keys, beside real etcd where it is found. */
 import { parseArgs } from 'node:util';
-import { findPeerProgram } from '../support/binaries.ts';
+import { findPeerProgram } from '@etsd/testkit';
 import type { Product } from '../support/server.ts';
 import { control } from './control.ts';
 import { manyKeys } from './keys.ts';

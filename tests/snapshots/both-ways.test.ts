@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { zstdDecompressSync } from 'node:zlib';
-import { freePort } from '@etsd/testkit';
-import { findPeerProgram, NODE, needsPeer, ROOT } from '../support/binaries.ts';
+import { findPeerProgram, freePort, needsPeer } from '@etsd/testkit';
+import { NODE, ROOT } from '../support/binaries.ts';
 import { Client, type Message } from '../support/client.ts';
 import { type Product, startServer, TestServer } from '../support/server.ts';
 

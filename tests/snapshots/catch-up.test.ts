@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { findPeerProgram, needsPeer } from '../support/binaries.ts';
+import { findPeerProgram, needsPeer } from '@etsd/testkit';
 import type { Message } from '../support/client.ts';
 import { type ClusterMember, TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';

@@ -9,8 +9,7 @@ import { test } from 'node:test';
 import { BoltFile } from '@etsd/boltfile';
 import { nodeWorld } from '@etsd/runtime/node';
 import { checkSavedSnapshot, summariseSnapshot } from '@etsd/server';
-import { freePort } from '@etsd/testkit';
-import { findPeerProgram, needsPeer } from '../support/binaries.ts';
+import { findPeerProgram, freePort, needsPeer } from '@etsd/testkit';
 import { Client, type Message } from '../support/client.ts';
 import { startServer, TestServer } from '../support/server.ts';
 

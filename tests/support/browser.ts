@@ -13,7 +13,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import { findProgram } from './binaries.ts';
+import { findProgram } from '@etsd/testkit';
 import { eventually, within } from './conditions.ts';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];

@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, existsSync, mkdtempSync, rmSync, type WriteStream } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from '@etsd/testkit';
-import { findPeer34, findPeerProgram, NODE, ROOT } from './binaries.ts';
+import { findPeer34, findPeerProgram, freePort } from '@etsd/testkit';
+import { NODE, ROOT } from './binaries.ts';
 import { Client } from './client.ts';
 import { Signal } from './conditions.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { needsPeer } from '@etsd/testkit';
 import { ask } from '../gateway/http.ts';
-import { needsPeer } from '../support/binaries.ts';
 import { TestCluster } from '../support/cluster.ts';
 import { eventually } from '../support/conditions.ts';
 import type { TestServer } from '../support/server.ts';

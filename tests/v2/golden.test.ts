@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { needsPeer, needsPeer34 } from '../support/binaries.ts';
+import { needsPeer, needsPeer34 } from '@etsd/testkit';
 import { type Product, startServer } from '../support/server.ts';
 import { compare, type Difference } from './compare.ts';
 import { type Step, steps, steps34, stepsWithout, UNLIKE_34, updates34 } from './requests.ts';

@@ -5,7 +5,7 @@
  */
 import { connect, type Socket } from 'node:net';
 import { parseArgs } from 'node:util';
-import { needsPeer } from '../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import { type Product, startServer } from '../support/server.ts';
 
 const { values } = parseArgs({

@@ -4,8 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { needsPeer } from '@etsd/testkit';
 import { ask } from '../gateway/http.ts';
-import { NODE, needsPeer, ROOT } from '../support/binaries.ts';
+import { NODE, ROOT } from '../support/binaries.ts';
 import { type Product, prepareServer } from '../support/server.ts';
 import { tree, v2 } from './keys-client.ts';
 

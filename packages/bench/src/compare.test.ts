@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
+import { needsPeer } from '@etsd/testkit';
 import { callOnce } from './call-once.ts';
 import type { Dial } from './channel.ts';
 import { type Measurement, medianOf, type RowResult, resultTable } from './compare.ts';
@@ -9,7 +10,7 @@ import { DEFAULT_OPTIONS } from './options.ts';
 import { plot } from './plot.ts';
 import { digits, median, table } from './report.ts';
 import { familyOf, ROWS, selectRows } from './rows.ts';
-import { findEtcd, startServer } from './servers.ts';
+import { startServer } from './servers.ts';
 
 function measurement(perSecond: number, p99Ms: number): Measurement {
   return {
@@ -82,9 +83,12 @@ test('goal: the picture has a point for each load and server, inside its chart',
   assert.ok(plot([{ row: 'put-1', clients: 1, unit: 'requests', rounds: {}, medians: {} }]).includes('put'));
 });
 
+const skip = needsPeer('etcd');
+
 for (const transport of ['etsd', 'node'] as const) {
-  test(`goal: a server is started, known to be ready, measured and stopped; method: real etcd over ${transport}`, async (t) => {
-    if (findEtcd() === null) return t.skip('no etcd in PEER_ETCD_BIN or PATH');
+  test(`goal: a server is started, known to be ready, measured and stopped; method: real etcd over ${transport}`, {
+    skip,
+  }, async () => {
     const dial: Dial = dialerOf({ ...DEFAULT_OPTIONS, transport });
     const server = await startServer('etcd', { workDirectory: tmpdir(), members: 1, tls: false, flags: [] }, dial);
     try {
@@ -102,8 +106,7 @@ for (const transport of ['etsd', 'node'] as const) {
   });
 }
 
-test('goal: a server that cannot start is an error with its own words', async (t) => {
-  if (findEtcd() === null) return t.skip('no etcd in PEER_ETCD_BIN or PATH');
+test('goal: a server that cannot start is an error with its own words', { skip }, async () => {
   await assert.rejects(
     startServer(
       'etcd',

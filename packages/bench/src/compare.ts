@@ -7,6 +7,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { findPeerProgram } from '@etsd/testkit';
 import type { Dial } from './channel.ts';
 import { dialerOf } from './dial.ts';
 import { DEFAULT_OPTIONS } from './options.ts';
@@ -14,7 +15,7 @@ import { plot } from './plot.ts';
 import { digits, median, percentilesOf, table } from './report.ts';
 import { optionsOf, PRELOADED_KEYS, preloadOptions, type Row, selectRows } from './rows.ts';
 import { openChannels, runVerb } from './run.ts';
-import { findEtcd, type RunningServer, type ServerName, type ServerSettings, startServer } from './servers.ts';
+import { type RunningServer, type ServerName, type ServerSettings, startServer } from './servers.ts';
 
 const USAGE = `usage: npm run bench:compare -- [flags]
 
@@ -227,7 +228,7 @@ function versionOf(command: string, args: string[]): string {
 function writeResults(settings: Settings, results: readonly RowResult[], startedAt: Date): string {
   mkdirSync(settings.out, { recursive: true });
   const base = join(settings.out, `compare-${startedAt.toISOString().replace(/[:.]/g, '-')}`);
-  const etcd = settings.servers.includes('etcd') ? findEtcd() : null;
+  const etcd = settings.servers.includes('etcd') ? findPeerProgram('etcd') : null;
   const facts = {
     startedAt: startedAt.toISOString(),
     commit: versionOf('git', ['rev-parse', 'HEAD']),

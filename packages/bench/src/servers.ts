@@ -1,9 +1,9 @@
 /** Starts servers with fresh directories, knows when they are ready, and reads what they cost from /proc (Linux). */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { accessSync, constants, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { RangeRequest, StatusRequest, StatusResponse } from '@etsd/proto';
-import { freePort } from '@etsd/testkit';
+import { findPeerProgram, freePort } from '@etsd/testkit';
 import { callOnce } from './call-once.ts';
 import type { Dial } from './channel.ts';
 
@@ -13,30 +13,14 @@ const RETRY_MS = 10;
 
 export type ServerName = 'etsd' | 'etcd';
 
-/** The real etcd: `PEER_ETCD_BIN` (the program or its directory), then `PATH`; null if there is none. */
-export function findEtcd(): string | null {
-  const given = process.env['PEER_ETCD_BIN'];
-  const places = given === undefined ? [] : [given, join(given, 'etcd')];
-  for (const directory of (process.env['PATH'] ?? '').split(delimiter)) places.push(join(directory, 'etcd'));
-  for (const place of places) {
-    try {
-      accessSync(place, constants.X_OK);
-      if (statSync(place).isFile()) return place;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === undefined) throw error;
-    }
-  }
-  return null;
-}
-
 /** The checkout this file is part of. */
 const OWN_TREE = join(import.meta.dirname, '..', '..', '..');
 
 function commandOf(name: ServerName, tree: string, nodeFlags: readonly string[], core: number): string[] {
   if (core >= 0) return ['taskset', '-c', String(core), ...commandOf(name, tree, nodeFlags, -1)];
   if (name === 'etsd') return [process.execPath, ...nodeFlags, join(tree, 'packages', 'cli', 'bin', 'etsd.ts')];
-  const etcd = findEtcd();
-  if (etcd === null) throw new Error('no etcd found: set PEER_ETCD_BIN to the program or put it in PATH');
+  const etcd = findPeerProgram('etcd');
+  if (etcd === null) throw new Error('no etcd found: set PEER_ETCD_BIN to its folder or put it in PATH');
   return [etcd];
 }
 

@@ -3,24 +3,16 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { freePort } from '@etsd/testkit';
+import { findPeerProgram, freePort, needsPeer } from '@etsd/testkit';
 import { checkBoltFile } from './check.ts';
 import { BoltFile } from './reader.ts';
 import { NO_PAUSE, readFile, withDirectory, writeFile } from './testing/files.ts';
 
-function find(name: string): string {
-  const places = [process.env['PEER_ETCD_BIN'] ?? '', ...(process.env['PATH'] ?? '').split(delimiter)];
-  for (const place of places) if (place !== '' && existsSync(join(place, name))) return join(place, name);
-  return '';
-}
-
-const etcd = find('etcd');
-const etcdctl = find('etcdctl');
-const etcdutl = find('etcdutl');
-const skip = etcd === '' || etcdctl === '' || etcdutl === '' ? 'no real etcd in PEER_ETCD_BIN or PATH' : false;
+const [etcd, etcdctl, etcdutl] = ['etcd', 'etcdctl', 'etcdutl'].map(findPeerProgram) as [string, string, string];
+const skip = needsPeer('etcd', 'etcdctl', 'etcdutl');
 
 async function withEtcd(directory: string, run: (ctl: (...args: string[]) => string) => void): Promise<void> {
   const endpoint = `http://127.0.0.1:${await freePort()}`;

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { MemoryBackend } from '@etsd/backend';
 import { type Key, keyToBytes, OPEN_END, Prng, U64_ZERO } from '@etsd/base';
@@ -29,16 +29,10 @@ import {
   TxnRequest,
   TxnResponse,
 } from '@etsd/proto';
-import { freePort } from '@etsd/testkit';
+import { findPeerProgram, freePort, needsPeer } from '@etsd/testkit';
 import { Client, credentials } from '@grpc/grpc-js';
 import { KvHash } from './hash.ts';
 import { Store } from './store.ts';
-
-function findEtcd(): string | null {
-  const places = [process.env['PEER_ETCD_BIN'] ?? '', ...(process.env['PATH'] ?? '').split(delimiter)];
-  for (const place of places) if (place !== '' && existsSync(join(place, 'etcd'))) return join(place, 'etcd');
-  return null;
-}
 
 interface Codec<T> {
   encode(message: T): Buffer;
@@ -244,8 +238,8 @@ class Pair {
   }
 }
 
-const binary = findEtcd();
-const skip = binary === null ? 'no etcd in PEER_ETCD_BIN or PATH' : false;
+const binary = findPeerProgram('etcd');
+const skip = needsPeer('etcd');
 
 test('store: stored bytes, ranges and hashes equal those of etcd', { skip, timeout: 60_000 }, async (context) => {
   const seed = Number(process.env['SEED'] ?? 1763724000);

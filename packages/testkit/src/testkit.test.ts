@@ -8,10 +8,12 @@ import { Prng } from '@etsd/base';
 import {
   assertSameShape,
   type Command,
+  findPeerProgram,
   forSeeds,
   freePort,
   matchSnapshot,
   mutate,
+  needsPeer,
   parseTranscript,
   runTranscript,
 } from './index.ts';
@@ -122,4 +124,22 @@ test('no port is given twice, nor one that outgoing connections take', async () 
   for (let count = 0; count < 600; count++) ports.add(await freePort());
   assert.equal(ports.size, 600);
   assert.ok([...ports].every((port) => port >= 10_000 && port < 30_000));
+});
+
+test('a program of etcd: first where the variable says, then in PATH; what is missing is named', () => {
+  const { PEER_ETCD_BIN, PATH } = process.env;
+  const [given, onPath] = ['given', 'path'].map((name) => mkdtempSync(join(root, name))) as [string, string];
+  for (const path of [join(given, 'etcd'), join(onPath, 'etcd'), join(onPath, 'etcdctl')]) writeFileSync(path, '');
+  try {
+    Object.assign(process.env, { PEER_ETCD_BIN: given, PATH: onPath });
+    assert.deepEqual(['etcd', 'etcdctl'].map(findPeerProgram), [join(given, 'etcd'), join(onPath, 'etcdctl')]);
+    assert.equal(needsPeer('etcd', 'etcdctl'), false);
+    assert.equal(findPeerProgram('etcdutl'), null);
+    assert.equal(needsPeer('etcd', 'etcdutl'), 'real etcdutl not found in PEER_ETCD_BIN or PATH');
+  } finally {
+    for (const [name, value] of Object.entries({ PEER_ETCD_BIN, PATH })) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  }
 });

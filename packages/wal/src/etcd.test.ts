@@ -5,14 +5,14 @@
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Entry, EntryType, HardState, RaftSnapshot, SnapshotMetadata, WalMetadata, WalSnapshot } from '@etsd/proto';
 import { hasCode } from '@etsd/runtime';
 import { nodeWorld } from '@etsd/runtime/node';
-import { freePort } from '@etsd/testkit';
+import { findPeerProgram, freePort, needsPeer } from '@etsd/testkit';
 import { decodeSnapshotFile, encodeSnapshotFile, listSegments, readLog, validSnapshots, Wal } from './index.ts';
 import { readSegments } from './reader.ts';
 import { BatchBuffer, RecordEncoder, RecordType } from './record.ts';
@@ -24,15 +24,9 @@ after(() => world.workers.close());
 
 const START = { index: 0, term: 0 };
 
-function findBinary(name: string): string | null {
-  const given = process.env['PEER_ETCD_BIN'];
-  const places = given !== undefined ? [given] : (process.env['PATH'] ?? '').split(delimiter);
-  return places.map((place) => join(place, name)).find((path) => existsSync(path)) ?? null;
-}
-
-const etcd = findBinary('etcd');
-const etcdctl = findBinary('etcdctl');
-const skip = etcd === null || etcdctl === null ? 'no etcd and etcdctl in PEER_ETCD_BIN or on the PATH' : false;
+const etcd = findPeerProgram('etcd');
+const etcdctl = findPeerProgram('etcdctl');
+const skip = needsPeer('etcd', 'etcdctl');
 
 const locksAsEtcd =
   spawnSync('flock', ['--help']).stdout?.includes('--fcntl') === true || spawnSync('perl', ['-e', '1']).status === 0;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { type ClientOptions, EtcdClient, prefix } from '@etsd/client';
-import { needsPeer } from '../../support/binaries.ts';
+import { needsPeer } from '@etsd/testkit';
 import { type Product, startServer, type TestServer } from '../../support/server.ts';
 
 /** A connection to the member that can be lost. */

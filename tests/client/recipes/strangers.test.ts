@@ -9,7 +9,7 @@ import type { TestContext } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { put } from '@etsd/client';
 import { acquire, campaign, leader } from '@etsd/client/recipes';
-import { findPeerProgram, needsPeer } from '../../support/binaries.ts';
+import { findPeerProgram, needsPeer } from '@etsd/testkit';
 import { eventually, within } from '../../support/conditions.ts';
 import { type Field, onBothProducts, stillWaits } from './field.ts';
 import type { PausedHolderData, PausedHolderReport } from './paused-holder.ts';

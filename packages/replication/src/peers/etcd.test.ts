@@ -5,26 +5,20 @@
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type U64, U64_ZERO, u64ToHex } from '@etsd/base';
-import { freePort } from '@etsd/testkit';
+import { findPeerProgram, freePort, needsPeer } from '@etsd/testkit';
 import { clusterIdOf, type IdentifiedMember, identify } from '../membership.ts';
 import type { HttpTransportOptions } from './http-transport.ts';
 import { type Certificate, Certificates } from './testing/certificates.ts';
 import { LoopbackMember, Station, until } from './testing/loopback.ts';
 
-function findBinary(name: string): string | null {
-  const given = process.env['PEER_ETCD_BIN'];
-  const places = given !== undefined ? [given] : (process.env['PATH'] ?? '').split(delimiter);
-  return places.map((place) => join(place, name)).find((path) => existsSync(path)) ?? null;
-}
-
-const etcd = findBinary('etcd');
-const etcdctl = findBinary('etcdctl');
-const skip = etcd === null || etcdctl === null ? 'no etcd and etcdctl in PEER_ETCD_BIN or on the PATH' : false;
+const etcd = findPeerProgram('etcd');
+const etcdctl = findPeerProgram('etcdctl');
+const skip = needsPeer('etcd', 'etcdctl');
 
 class Etcd {
   readonly name: string;
