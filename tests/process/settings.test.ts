@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { freePort } from '@etsd/testkit';
+import { eventually } from '../support/conditions.ts';
 import { startServer } from '../support/server.ts';
 import { aloneIn, run, scratch } from './program.ts';
 
@@ -76,7 +77,8 @@ test('a file of settings: used alone, its mistakes named', async () => {
 test('unknown variables of the environment are pointed out', async () => {
   const server = await startServer({ product: 'etsd', env: { ETCD_DATA_DRI: 'x' } });
   try {
-    assert.ok(server.logs.some((line) => /unrecognized environment variable.*ETCD_DATA_DRI/.test(line)));
+    const isIt = (line: string) => /unrecognized environment variable.*ETCD_DATA_DRI/.test(line);
+    await eventually(30_000, 'a line about it', () => server.logs.find(isIt) ?? null);
   } finally {
     await server.dispose();
   }
