@@ -252,12 +252,13 @@ function momentsIn(path: string): Moment[] {
     .map((line) => JSON.parse(line) as Moment);
 }
 
-/** The last moments may be of a time without load. */
+/** The last moments may be of a time without load. Two in which the disk let nothing through say nothing. */
 function pairsOf(moments: readonly Moment[]): Pick<Round, 'without' | 'with'>[] {
   const pairs: Pick<Round, 'without' | 'with'>[] = [];
   for (const [at, second] of moments.entries()) {
     const first = moments[at - 1];
     if (!second.isSecond || first === undefined || at >= moments.length - MOMENTS_LEFT_OUT) continue;
+    if (first.requests + second.requests === 0) continue;
     const [on, off] = first.isOn ? [first, second] : [second, first];
     pairs.push({ with: loadOf(on), without: loadOf(off) });
   }
