@@ -109,7 +109,9 @@ test('requests of the Auth service are answered as etcd answers them', { skip },
   const random = new Prng(seed);
   const maker = new RequestMaker(random, ['cGFzcw=='], PASSWORD);
   const beginning = RequestMaker.beginning(PASSWORD);
-  const etcd = await startServer({ product: 'etcd', flags: ['--bcrypt-cost', '4', '--unsafe-no-fsync'] });
+  // It looks up who may do what where changes may come late, until its next commit: there is one after each of them.
+  const flags = ['--bcrypt-cost', '4', '--backend-batch-limit', '1', '--unsafe-no-fsync'];
+  const etcd = await startServer({ product: 'etcd', flags });
   const client = etcd.connect();
   const state = ourState();
   const seen = new Map<string, number>();
