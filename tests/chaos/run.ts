@@ -129,7 +129,10 @@ class ChaosRun implements Scene {
       for (const worker of workers) worker.stop();
       await Promise.all(working);
     }
-    const end = await this.rest(now());
+    const end = await this.rest(now()).catch((error: Error) => {
+      // What went wrong before is mostly why.
+      throw new Error([error.message, ...this.violations.map(({ rule, text }) => `${rule}: ${text}`)].join('\n'));
+    });
     const watchers = [...this.recorders, ...this.watchers, ...this.done];
     for (const watcher of watchers) this.records.push(...watcher.records);
     const { violations, counts } = checkHistory(this.records, optionsOf(end));

@@ -24,19 +24,19 @@ async function replace(scene: Scene, old: TestServer, to: Product): Promise<void
   const { cluster } = scene;
   const fresh = await cluster.newcomer(to);
   const { name, advertisePeerUrl } = fresh.membership;
-  const added = await ctl(cluster, 'member', 'add', name, '--learner', `--peer-urls=${advertisePeerUrl}`);
+  const added = await ctl(cluster, null, 'member', 'add', name, '--learner', `--peer-urls=${advertisePeerUrl}`);
   fresh.membership.initialCluster = /ETCD_INITIAL_CLUSTER="([^"]+)"/.exec(added)?.[1] ?? '';
   const id = /Member +([0-9a-f]+) +added/.exec(added)?.[1] as string;
   scene.note(`${to} ${name} joins as a learner`);
   fresh.launch();
   // Refused for as long as the learner lags behind.
-  await ctl(cluster, 'member', 'promote', id);
+  await ctl(cluster, /can only promote a learner member(?! which)/, 'member', 'promote', id);
   await fresh.ready();
   scene.joined(fresh);
   await equalHashes(cluster);
-  const oldId = idIn(await ctl(cluster, 'member', 'list'), old.membership.name);
+  const oldId = idIn(await ctl(cluster, null, 'member', 'list'), old.membership.name);
   scene.leaving(old);
-  await ctl(cluster, 'member', 'remove', oldId);
+  await ctl(cluster, /member not found/i, 'member', 'remove', oldId);
   scene.note(`${old.product} ${old.membership.name} is replaced by ${to} ${name}`);
   await cluster.forget(old);
 }
@@ -47,8 +47,11 @@ function idIn(list: string, name: string): string {
   return line.split(',')[0] as string;
 }
 
-/** `etcdctl` of the real one, until it succeeds; its errors pass while a leader is chosen or a member not ready. */
-async function ctl(cluster: TestCluster, ...words: string[]): Promise<string> {
+/**
+ * `etcdctl` of the real one, until it succeeds; its errors pass while a leader is chosen or a member not ready. `done`: what
+ * it says where it was done before and only the answer was lost.
+ */
+async function ctl(cluster: TestCluster, done: RegExp | null, ...words: string[]): Promise<string> {
   let last = '';
   return await eventually(
     PATIENCE_MS,
@@ -61,7 +64,7 @@ async function ctl(cluster: TestCluster, ...words: string[]): Promise<string> {
         return (await promisify(execFile)(findPeerProgram('etcdctl') as string, args)).stdout;
       } catch (error) {
         last = String((error as { stderr?: string }).stderr ?? error).slice(-300);
-        return null;
+        return done?.test(last) === true ? '' : null;
       }
     },
     200,
