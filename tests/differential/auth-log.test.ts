@@ -170,7 +170,7 @@ test('a log of users who may and may not is applied as etcd applies it', { skip 
   context.diagnostic(`refused: ${[...ours.refused].map(([text, times]) => `${times} ${text}`).join(', ')}`);
   assert.equal(firstDifference(ours, theirs), null);
   for (const text of ['permission denied', 'revision of auth store is old', 'user name is empty']) {
-    assert.ok((ours.refused.get(`etcdserver: ${text}`) ?? 0) >= 3, `${text} was the answer now and then`);
+    assert.ok((ours.refused.get(`etcdserver: ${text}`) ?? 0) > 10, `${text} was the answer now and then`);
   }
 });
 
