@@ -70,3 +70,38 @@ test('who hands over a connection hears once that it has asked for something', a
   edge.close();
   assert.deepEqual(heard, ['asked', 'gone']);
 });
+
+test('who reads only once all is sent still gets the answer to a request that was refused half-way', async () => {
+  const body = '{"error":"too long"}';
+  const front = {
+    serve: (exchange: WebExchange) => exchange.readBody(1024, () => exchange.respond(429, [], body)),
+  } as unknown as HttpFront;
+  const edge = new HttpEdge(front, 1024);
+  const server = createServer((socket) => edge.accept(socket, Buffer.alloc(0), { asked() {}, gone() {} }));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const refused = async (head: string): Promise<void> => {
+    const socket = connect(port, '127.0.0.1').setEncoding('latin1');
+    const broken: unknown[] = [];
+    socket.on('error', (error) => broken.push(error));
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.write(`POST / HTTP/1.1\r\nHost: x\r\n${head}\r\n`);
+    // More than the buffers between the two hold, so that the server has to have read on behind its answer.
+    await new Promise((resolve) => socket.write(Buffer.alloc(0x800000, ' '), resolve));
+    let answer = '';
+    socket.on('data', (text: string) => {
+      answer += text;
+    });
+    await closed;
+    assert.deepEqual(broken, []);
+    assert.match(answer, /^HTTP\/1\.1 429 /);
+    assert.match(answer, /^connection: close\r$/im);
+    assert.ok(answer.endsWith(`\r\n\r\n${body}`), answer);
+  };
+  await Promise.all([
+    refused('Transfer-Encoding: chunked\r\n\r\n800000'),
+    refused(`Content-Length: ${0x800000 + 2}\r\n`),
+  ]);
+  edge.close();
+  server.close();
+});

@@ -6,6 +6,8 @@ import { BodyGatherer, type BodyReceiver, type WebExchange } from './web-exchang
 const WRITE_STALL_MS = 60_000;
 /** What is left of a body that nobody wants is read up to this length, so that the connection can be used again. */
 const UNREAD_BYTES_MAX = 256 * 1024;
+/** Of a longer one, this long what comes is read and thrown away, so that the client gets to read its answer. */
+const LINGER_MS = 2000;
 
 /** Over `node:http`. */
 export class Http1Exchange implements WebExchange {
@@ -66,7 +68,26 @@ export class Http1Exchange implements WebExchange {
     // These have no body, and to tell the length of none would say something else (RFC 9110 §8.6).
     const isBodiless = status === 204 || status === 304;
     this.head(status, isBodiless ? headers : [...headers, 'Content-Length', String(length)]);
-    this.response.end(this.method === 'HEAD' ? undefined : body);
+    const sent = this.method === 'HEAD' ? '' : body;
+    if (this.isBodyLeft()) this.linger(sent);
+    else this.response.end(sent);
+  }
+
+  /**
+   * Closing at once, while more of the body comes, would reset the connection, and a client that is still sending
+   * would lose the answer that says why (RFC 9112 §9.6). The answer's length tells the client that it is whole.
+   */
+  private linger(body: string | Buffer): void {
+    const { request, response } = this;
+    if (body.length > 0) response.write(body);
+    else response.flushHeaders();
+    request.resume();
+    const end = (): void => {
+      response.end();
+    };
+    const timer = setTimeout(end, LINGER_MS).unref();
+    request.once('end', end);
+    response.once('close', () => clearTimeout(timer));
   }
 
   begin(status: number, headers: readonly string[]): void {
@@ -78,12 +99,15 @@ export class Http1Exchange implements WebExchange {
   }
 
   private head(status: number, headers: readonly string[]): void {
-    const { request, response } = this;
-    // A short rest of the body is read, so that the connection can serve on; for a long one it is not worth it.
-    const promised = Number(request.headers['content-length'] ?? 0);
-    const isLong = promised > UNREAD_BYTES_MAX || request.headers['transfer-encoding'] !== undefined;
-    if (!this.isOpen && !request.complete && isLong) response.shouldKeepAlive = false;
-    response.writeHead(status, headers as string[]);
+    if (this.isBodyLeft()) this.response.shouldKeepAlive = false;
+    this.response.writeHead(status, headers as string[]);
+  }
+
+  /** A short rest of the body is read, so that the connection can serve on; for a long one it is not worth it. */
+  private isBodyLeft(): boolean {
+    const { request } = this;
+    if (this.isOpen || request.complete) return false;
+    return Number(request.headers['content-length'] ?? 0) > UNREAD_BYTES_MAX || 'transfer-encoding' in request.headers;
   }
 
   write(text: string | Buffer): void {
