@@ -10,7 +10,7 @@
  *   --faults FILE            another schedule of faults, as JSON; `--members N` another size of the cluster
  *   --at-once N              so many requests of each client together
  *   --profile three          a cluster and load with a name instead of drawn ones, under faults as drawn: see `profiles.ts`;
- *                            or bursts, the same with more requests together
+ *                            or bursts, the same with more requests together, or store, that without services and recipes
  *   --shrink FILE            what fails is made small and written there, in up to --shrink-runs (default 200) more runs
  *   --replay FILE            plays such a file
  *   --bench                  how fast three members are simulated under load and faults, on `--seeds` (default 1..12)

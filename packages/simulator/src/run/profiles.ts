@@ -55,9 +55,16 @@ const THREE: Partial<Plan> = {
 /** What is asked for together travels, is logged and confirmed together, as under real load. */
 const BURST = 16;
 
+/** The same with two clients instead of four: each asks for sixteen things together, and rests behind the last answer. */
+const BURSTS: Partial<Plan> = { ...THREE, clients: 2 * BURST, atOnce: BURST, pauseMs: 300 };
+
 /** Parts of a plan with a name: what they leave open the seed draws, as in any other run. */
 export const PROFILES: Readonly<Record<string, Partial<Plan>>> = {
   three: THREE,
-  /** The same with two clients instead of four: each asks for sixteen things together, and rests behind the last answer. */
-  bursts: { ...THREE, clients: 2 * BURST, atOnce: BURST, pauseMs: 300 },
+  bursts: BURSTS,
+  /**
+   * That without those who use what is made of keys, leases and watches: the services for locks and elections, the client
+   * library's recipes. One member is watched for all that happens, instead of two.
+   */
+  store: { ...BURSTS, holders: 0, recipeHolders: 0, observers: 0, queues: 0, recorders: 1 },
 };
