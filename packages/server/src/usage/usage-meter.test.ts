@@ -37,9 +37,10 @@ function meter(): { world: FakeWorld; usage: UsageMeter; ask: (name: string, use
 
 // Goal: from a sample the busiest are found, in the right order and nearly in the right number.
 test('the busiest key, user and address stand first', () => {
-  const { usage, ask } = meter();
+  const { world, usage, ask } = meter();
   const random = new Prng(7);
   for (let at = 0; at < 20_000; at++) {
+    if (at % 2000 === 0) world.advance(1000);
     const draw = random.below(10);
     if (draw < 5) ask('hot', 'ann', '10.0.0.1:4711');
     else if (draw < 7) ask('warm\xff', 'bob', '10.0.0.2:1');
@@ -61,6 +62,24 @@ test('the busiest key, user and address stand first', () => {
   const [hot] = keys;
   assert.ok(Math.abs((hot?.writes ?? 0) - 10_000) < 1500 && hot?.reads === 0, JSON.stringify(hot));
   assert.ok(Math.abs(requests - 20_000) < 100, `${requests}`);
+});
+
+// Goal: what is looked at does not grow with the load, and each look stands for as much more.
+test('of very many requests in a second few are looked at, and told are nearly as many as there were', () => {
+  const { world, usage, ask } = meter();
+  const total = 400_000;
+  for (let at = 0; at < total; at++) {
+    if (at % 50_000 === 0) world.advance(1000);
+    ask(at % 4 === 0 ? 'hot' : 'hotter', 'ann', '10.0.0.1:1');
+  }
+  const { keys, requests } = usage.report(2);
+  assert.ok(Math.abs(requests - total) < 2000, `${requests}`);
+  assert.deepEqual(
+    keys.map(({ name }) => name),
+    ['hotter', 'hot'],
+  );
+  const [hotter, hot] = keys.map(({ writes }) => writes) as [number, number];
+  assert.ok(Math.abs(hotter - 0.75 * total) < 0.05 * total && Math.abs(hot - 0.25 * total) < 0.05 * total, `${hot}`);
 });
 
 test('what was busy is forgotten five minutes later', () => {

@@ -5,10 +5,13 @@ import { shownPrefix } from '../space/largest-prefixes.ts';
 import type { KeyFinder } from './request-keys.ts';
 import { type Sum, TopCounts } from './top-counts.ts';
 
-/** Of so many requests one is looked at, on average; and where more than that many of a second have been looked at already. */
+/**
+ * Of so many requests one is looked at, on average; and where more than that many of a second have been looked at already. A
+ * look costs as much as half a put at least: names, maps and places that nothing else of a put touches.
+ */
 const STRIDE = 16;
-const LOOKS_A_SECOND = 1000;
-const BUSY_STRIDE = 128;
+const LOOKS_A_SECOND = 250;
+const BUSY_STRIDE = 512;
 const SECOND_MS = 1000;
 /** Names told apart in each list and window. */
 const NAMES_MAX = 256;
@@ -55,7 +58,7 @@ class Window {
 
 /**
  * Which keys, users and addresses the requests of the last five minutes were about, in windows of a minute and bounded
- * memory. One request in sixteen is looked at, of those beyond 16,000 in a second one in 128, at distances drawn at random,
+ * memory. One request in sixteen is looked at, of those beyond 4,000 in a second one in 512, at distances drawn at random,
  * so that no pattern of requests hides from it; each stands for those it was chosen among.
  */
 export class UsageMeter {
