@@ -49,6 +49,21 @@ test('a stopped process misses nothing but the time, and a repeated timer only o
   assert.deepEqual(seen, ['tick 10', 'once 55', 'tick 55', 'tick 65']);
 });
 
+// A shorter one would let what comes later happen before what is put off already.
+test('a process that is stopped again meanwhile is stopped for the longer of both', async () => {
+  const { simulation, machine } = universeOf(2);
+  const { timers } = machine.world;
+  const seen: string[] = [];
+  timers.after(10, () => seen.push(`first ${simulation.nowMs}`));
+  timers.after(60, () => seen.push(`second ${simulation.nowMs}`));
+  machine.pause(100);
+  await simulation.runFor(20);
+  machine.pause(5);
+  assert.equal(machine.pausedUntilMs, 100);
+  await simulation.runFor(100);
+  assert.deepEqual(seen, ['first 100', 'second 100']);
+});
+
 test('clocks run at their own rate, timers with them', async () => {
   const { simulation, machine } = universeOf(3);
   machine.clockFaults.rate = 2;

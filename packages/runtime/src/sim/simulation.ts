@@ -125,9 +125,12 @@ export class Simulation {
     return event;
   }
 
-  /** Stops a process until then: what is due for it happens when it goes on, in the order in which it was due. */
+  /**
+   * Stops a process until then, or for as long as it is stopped already: what is due for it happens when it goes on, in the
+   * order in which it was due.
+   */
   pause(life: Life, untilMs: number): void {
-    this.paused.set(life, untilMs);
+    this.paused.set(life, Math.max(untilMs, this.pausedUntilMs(life)));
   }
 
   /** Until when the process is stopped; in the past if it is not. */

@@ -1,6 +1,6 @@
 import { type U64, u64ToHex } from '@etsd/base';
 import {
-  type Member,
+  Member,
   MemberAddRequest,
   MemberAddResponse,
   MemberListRequest,
@@ -81,9 +81,19 @@ export class Membership extends Chore {
     return bytes === null ? null : MemberListResponse.decode(bytes).members;
   }
 
+  /**
+   * The same as members show it on their peers' address, which they do before they serve clients: one that starts again waits
+   * with that for a majority, which may need a member that nobody has started. Null where none does.
+   */
+  private shown(): readonly Member[] | null {
+    const starting = this.shared.cluster.members.find(({ isUp, isReady, state }) => isUp && !isReady && state !== null);
+    const list = starting?.state?.members.list();
+    return list?.map(({ id, name, peerURLs }) => Member.create({ ID: id, name, peerURLs })) ?? null;
+  }
+
   /** An addition that happened later than anybody looked may have made a majority that needs its member. */
   private async startLate(): Promise<void> {
-    const members = await this.ask(false);
+    const members = (await this.ask(false)) ?? this.shown();
     const unstarted = members === null ? undefined : this.unstartedOf(members);
     if (members !== null && unstarted !== undefined) await this.begin(unstarted, members);
   }
@@ -117,7 +127,7 @@ export class Membership extends Chore {
    */
   private async find(added: SimMember): Promise<readonly Member[] | null> {
     for (let linearizable = true; !this.shared.isOver; linearizable = !linearizable) {
-      const members = await this.ask(linearizable);
+      const members = (await this.ask(linearizable)) ?? (linearizable ? null : this.shown());
       if (members !== null && isAmong(added, members)) return members;
       if (members !== null && linearizable) return null;
       this.move();

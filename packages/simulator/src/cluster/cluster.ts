@@ -89,9 +89,15 @@ export class SimCluster {
     return this.current.filter((member) => !member.isLearner);
   }
 
-  /** When the last clock that stood still went on, or will: who leads by it counts the time of leases from there. */
-  get clocksGoOnMs(): number {
-    return Math.max(0, ...this.current.map(({ machine }) => machine.clockFaults.goesOnMs));
+  /**
+   * When the last clock that stood still went on, or will: who leads by it counts the time of leases from there. And the last
+   * process: what it was asked for meanwhile gets into the log only then, whoever has given it up.
+   */
+  get allGoOnMs(): number {
+    return Math.max(
+      0,
+      ...this.current.map(({ machine }) => Math.max(machine.clockFaults.goesOnMs, machine.pausedUntilMs)),
+    );
   }
 
   /** The member that leads in the highest term; null where none does. */

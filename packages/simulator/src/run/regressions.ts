@@ -147,4 +147,17 @@ export const REGRESSIONS: readonly Regression[] = [
     plan: {},
     found: 'the clock of a member that was alone stood still beyond the torment, and leases by it',
   },
+  {
+    seed: 570283,
+    seconds: 5,
+    plan: {},
+    found:
+      'a process that was stopped for a moment while it was stopped went on in parts, and granted a lease seconds later',
+  },
+  {
+    seed: 571754,
+    seconds: 5,
+    plan: {},
+    found: 'an addition came true at a restart, and made a majority of a member that nobody started: no API told of it',
+  },
 ];

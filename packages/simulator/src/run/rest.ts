@@ -123,12 +123,12 @@ export class Rest {
 
   /**
    * A new leader counts anew: there may be one yet, where a clock that stood still or a pause outlasts the torment. By a clock
-   * that stands still nobody counts.
+   * that stands still nobody counts, and a lease asked of a member that is paused is granted when it goes on.
    */
   private async leases(): Promise<LeaseLimits> {
     const { cluster } = this.parts;
     const sinceMs = cluster.nowMs;
-    const calmSince = (): number => Math.max(sinceMs, cluster.ledSinceMs, cluster.clocksGoOnMs);
+    const calmSince = (): number => Math.max(sinceMs, cluster.ledSinceMs, cluster.allGoOnMs);
     let alive = new Set<string>();
     do {
       const member = cluster.leader ?? (cluster.serving[0] as SimMember);
