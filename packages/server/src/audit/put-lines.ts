@@ -12,7 +12,7 @@ import { ESCAPE_BYTES_MAX, PLAIN_KEY_BYTES_MAX, writeKey } from './request-field
 
 /**
  * Puts noted at which lines are due at the end of the turn, and which are noted at most. Those of nearly every busy turn are
- * due: the columns' first kilobytes are used again and again then, and stay in the processor's caches.
+ * due: the columns' first kilobytes are used again and again then, which are likelier to stay in the processor's caches.
  */
 const PUTS_DUE = 16;
 const PUTS_MAX = 2048;

@@ -7,7 +7,7 @@ import { type Sum, TopCounts } from './top-counts.ts';
 
 /**
  * Of so many requests one is looked at, on average; and where more than that many of a second have been looked at already. A
- * look costs as much as half a put at least: names, maps and places that nothing else of a put touches.
+ * look costs as much as a third of a put at least: names, maps and places that nothing else of a put touches.
  */
 const STRIDE = 16;
 const LOOKS_A_SECOND = 250;
