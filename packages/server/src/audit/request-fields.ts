@@ -137,6 +137,17 @@ export class EntryKey {
  * ends.
  */
 export function writeKey(bytes: Uint8Array, start: number, end: number, target: Uint8Array, offset: number): number {
+  let isPlain = 1;
+  // Nothing is called here, so that the engine looks once at what it reads and writes, and not at every byte.
+  for (let from = start, to = offset; from < end; from++, to++) {
+    const byte = bytes[from] as number;
+    target[to] = byte;
+    isPlain &= IS_PLAIN[byte] as number;
+  }
+  return isPlain === 1 ? offset + end - start : writeEscaped(bytes, start, end, target, offset);
+}
+
+function writeEscaped(bytes: Uint8Array, start: number, end: number, target: Uint8Array, offset: number): number {
   let to = offset;
   for (let at = start; at < end; at++) {
     const byte = bytes[at] as number;
