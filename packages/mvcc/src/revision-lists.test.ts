@@ -28,7 +28,8 @@ test('revision lists: random growth and loss equal plain arrays', (context) => {
     const list = random.chance(0.4) ? 0 : random.below(handles.length);
     const model = models[list] as Entry[];
     if (random.chance(0.9) || model.length === 0) {
-      main += random.below(3);
+      // Halves of 32 bits: the lower one has every sign, and the upper one changes.
+      main += random.chance(0.001) ? 2 ** 31 : random.below(3);
       const entry = { main, sub: random.below(1000), dead: random.chance(0.1) };
       handles[list] = lists.append(handles[list] as number, model.length, entry.main, entry.sub, entry.dead);
       model.push(entry);

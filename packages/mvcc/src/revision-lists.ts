@@ -6,7 +6,8 @@ import { assert } from '@etsd/base';
  * binary search over neighbours. Lists longer than a chunk of the pool are few and have arrays of their own.
  *
  * Who owns a list keeps two numbers: its handle and its length. Each entry is a main revision and a sub revision with a
- * mark for deletions: 12 bytes.
+ * mark for deletions, 12 bytes side by side: each put of a key that exists adds one, to a list that nobody looked at for
+ * long, and the memory it lies in is most of what that costs.
  */
 const CHUNK_BITS = 12;
 const CHUNK_ENTRIES = 1 << CHUNK_BITS;
@@ -14,10 +15,28 @@ const CHUNK_MASK = CHUNK_ENTRIES - 1;
 /** Handle of the list without entries. */
 export const NO_LIST = -1;
 
-class Chunk {
-  readonly mains = new Float64Array(CHUNK_ENTRIES);
-  /** Twice the sub revision, plus one for a deletion. In a free block: the next free block, −1 at the end. */
-  readonly subs = new Int32Array(CHUNK_ENTRIES);
+/** An entry in 32-bit integers: the lower and the upper half of the main revision; then see `SUB`. */
+const INTS = 3;
+const UPPER = 1;
+/** Twice the sub revision, plus one for a deletion. In a free block: the next free block, −1 at the end. */
+const SUB = 2;
+const UPPER_UNIT = 2 ** 32;
+
+/** Where lists lie. */
+class Entries {
+  readonly ints: Int32Array;
+
+  constructor(capacity: number) {
+    this.ints = new Int32Array(capacity * INTS);
+  }
+
+  get capacity(): number {
+    return this.ints.length / INTS;
+  }
+}
+
+/** Blocks of one size. */
+class Chunk extends Entries {
   /** Size class of all blocks in here. */
   sizeClass = 0;
   /** The first free one of the blocks that were in use once, −1 where there is none. */
@@ -27,6 +46,10 @@ class Chunk {
   usedBlocks = 0;
   /** Place in the list of chunks of its class that have free blocks, −1 when outside. */
   openIndex = -1;
+
+  constructor() {
+    super(CHUNK_ENTRIES);
+  }
 
   get isFull(): boolean {
     return this.firstFree < 0 && this.untouched === CHUNK_ENTRIES;
@@ -43,7 +66,7 @@ class Chunk {
     this.usedBlocks++;
     const block = this.firstFree;
     if (block >= 0) {
-      this.firstFree = this.subs[block] as number;
+      this.firstFree = this.ints[block * INTS + SUB] as number;
       return block;
     }
     this.untouched += 2 << this.sizeClass;
@@ -52,18 +75,8 @@ class Chunk {
 
   release(block: number): void {
     this.usedBlocks--;
-    this.subs[block] = this.firstFree;
+    this.ints[block * INTS + SUB] = this.firstFree;
     this.firstFree = block;
-  }
-}
-
-/** A list longer than a chunk: arrays that grow by half. */
-class LongList {
-  mains: Float64Array;
-  subs: Int32Array;
-  constructor(capacity: number) {
-    this.mains = new Float64Array(capacity);
-    this.subs = new Int32Array(capacity);
   }
 }
 
@@ -74,23 +87,26 @@ export class RevisionLists {
   private spare: Chunk | null = null;
   /** For each size class, the chunks with free blocks. */
   private readonly open: number[][] = [];
-  /** Long lists have the handles −2, −3, … */
-  private readonly longs: (LongList | null)[] = [];
+  /** Lists longer than a chunk have the handles −2, −3, … and places that grow by half. */
+  private readonly longs: (Entries | null)[] = [];
   private readonly freeLongs: number[] = [];
   /** Entries of all lists. */
   entries = 0;
 
   // What the last `locate` found; fields rather than an object, as every historical read passes here.
-  private mains: Float64Array = new Float64Array(0);
-  private subs: Int32Array = new Int32Array(0);
+  private ints: Int32Array = new Int32Array(0);
+  /** In `ints`, of the first entry. */
   private base = 0;
 
   /** Appends a revision to the list (handle, length) and returns its handle, which may be another one. */
   append(handle: number, length: number, main: number, sub: number, isTombstone: boolean): number {
     const target = handle < NO_LIST ? this.roomInLong(handle, length) : this.roomInPool(handle, length);
     this.locate(target);
-    this.mains[this.base + length] = main;
-    this.subs[this.base + length] = sub * 2 + (isTombstone ? 1 : 0);
+    const { ints } = this;
+    const at = this.base + length * INTS;
+    ints[at] = main;
+    ints[at + UPPER] = main / UPPER_UNIT;
+    ints[at + SUB] = sub * 2 + (isTombstone ? 1 : 0);
     this.entries++;
     return target;
   }
@@ -105,45 +121,45 @@ export class RevisionLists {
       return NO_LIST;
     }
     this.locate(handle);
-    const { mains, subs, base } = this;
+    const { ints, base } = this;
+    const from = base + dropped * INTS;
+    const end = base + length * INTS;
     if (handle >= 0 && sizeClassOf(left) === sizeClassOf(length)) {
-      mains.copyWithin(base, base + dropped, base + length);
-      subs.copyWithin(base, base + dropped, base + length);
+      ints.copyWithin(base, from, end);
       return handle;
     }
     const target = left <= CHUNK_ENTRIES ? this.take(sizeClassOf(left)) : this.takeLong(left + (left >> 1));
     this.locate(target);
-    this.mains.set(mains.subarray(base + dropped, base + length), this.base);
-    this.subs.set(subs.subarray(base + dropped, base + length), this.base);
+    this.ints.set(ints.subarray(from, end), this.base);
     this.release(handle, length);
     return target;
   }
 
   main(handle: number, index: number): number {
     this.locate(handle);
-    return this.mains[this.base + index] as number;
+    return mainAt(this.ints, this.base + index * INTS);
   }
 
   sub(handle: number, index: number): number {
     this.locate(handle);
-    return (this.subs[this.base + index] as number) >> 1;
+    return (this.ints[this.base + index * INTS + SUB] as number) >> 1;
   }
 
   isTombstone(handle: number, index: number): boolean {
     this.locate(handle);
-    return ((this.subs[this.base + index] as number) & 1) === 1;
+    return ((this.ints[this.base + index * INTS + SUB] as number) & 1) === 1;
   }
 
   /** The index of the newest entry with a main revision ≤ `revision`, −1 where there is none. */
   newestUpTo(handle: number, length: number, revision: number): number {
     if (length === 0) return -1;
     this.locate(handle);
-    const { mains, base } = this;
+    const { ints, base } = this;
     let low = 0;
     let high = length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if ((mains[base + middle] as number) <= revision) low = middle + 1;
+      if (mainAt(ints, base + middle * INTS) <= revision) low = middle + 1;
       else high = middle;
     }
     return low - 1;
@@ -152,23 +168,16 @@ export class RevisionLists {
   /** Bytes of what lists lie in, for tests: without the spare chunk. */
   bytes(): number {
     let sum = 0;
-    for (const chunk of this.chunks) if (chunk !== null) sum += CHUNK_ENTRIES * 12;
-    for (const long of this.longs) if (long !== null) sum += long.mains.length * 12;
+    for (const chunk of this.chunks) if (chunk !== null) sum += chunk.ints.byteLength;
+    for (const long of this.longs) if (long !== null) sum += long.ints.byteLength;
     return sum;
   }
 
   private locate(handle: number): void {
-    if (handle < NO_LIST) {
-      const long = this.longs[-2 - handle] as LongList;
-      this.mains = long.mains;
-      this.subs = long.subs;
-      this.base = 0;
-      return;
-    }
-    const chunk = this.chunks[handle >> CHUNK_BITS] as Chunk;
-    this.mains = chunk.mains;
-    this.subs = chunk.subs;
-    this.base = handle & CHUNK_MASK;
+    const isLong = handle < NO_LIST;
+    const place = isLong ? this.longs[-2 - handle] : this.chunks[handle >> CHUNK_BITS];
+    this.ints = (place as Entries).ints;
+    this.base = isLong ? 0 : (handle & CHUNK_MASK) * INTS;
   }
 
   /** A place in the pool for `length` + 1 entries, to which the old ones are moved. */
@@ -182,8 +191,7 @@ export class RevisionLists {
   }
 
   private roomInLong(handle: number, length: number): number {
-    const long = this.longs[-2 - handle] as LongList;
-    if (length < long.mains.length) return handle;
+    if (length < (this.longs[-2 - handle] as Entries).capacity) return handle;
     const target = this.takeLong(length + (length >> 1));
     this.move(handle, length, target);
     return target;
@@ -191,15 +199,14 @@ export class RevisionLists {
 
   private move(from: number, length: number, to: number): void {
     this.locate(from);
-    const { mains, subs, base } = this;
+    const { ints, base } = this;
     this.locate(to);
-    this.mains.set(mains.subarray(base, base + length), this.base);
-    this.subs.set(subs.subarray(base, base + length), this.base);
+    this.ints.set(ints.subarray(base, base + length * INTS), this.base);
     this.release(from, length);
   }
 
   private takeLong(capacity: number): number {
-    const list = new LongList(capacity);
+    const list = new Entries(capacity);
     const free = this.freeLongs.pop();
     if (free !== undefined) {
       this.longs[free] = list;
@@ -265,6 +272,10 @@ export class RevisionLists {
     }
     chunk.openIndex = -1;
   }
+}
+
+function mainAt(ints: Int32Array, at: number): number {
+  return (ints[at + UPPER] as number) * UPPER_UNIT + ((ints[at] as number) >>> 0);
 }
 
 /** The class whose blocks of 2 × 2^class entries hold `length` entries. */
