@@ -22,21 +22,9 @@ const UPPER = 1;
 const SUB = 2;
 const UPPER_UNIT = 2 ** 32;
 
-/** Where lists lie. */
-class Entries {
-  readonly ints: Int32Array;
-
-  constructor(capacity: number) {
-    this.ints = new Int32Array(capacity * INTS);
-  }
-
-  get capacity(): number {
-    return this.ints.length / INTS;
-  }
-}
-
 /** Blocks of one size. */
-class Chunk extends Entries {
+class Chunk {
+  readonly ints = new Int32Array(CHUNK_ENTRIES * INTS);
   /** Size class of all blocks in here. */
   sizeClass = 0;
   /** The first free one of the blocks that were in use once, −1 where there is none. */
@@ -46,10 +34,6 @@ class Chunk extends Entries {
   usedBlocks = 0;
   /** Place in the list of chunks of its class that have free blocks, −1 when outside. */
   openIndex = -1;
-
-  constructor() {
-    super(CHUNK_ENTRIES);
-  }
 
   get isFull(): boolean {
     return this.firstFree < 0 && this.untouched === CHUNK_ENTRIES;
@@ -82,13 +66,15 @@ class Chunk extends Entries {
 
 export class RevisionLists {
   private readonly chunks: (Chunk | null)[] = [];
+  /** Their entries by themselves: to ask the chunk would be one more look at cold memory. */
+  private readonly chunkInts: (Int32Array | null)[] = [];
   private readonly freeChunks: number[] = [];
   /** The chunk that became empty last: where few keys change, one becomes empty and is wanted again all the time. */
   private spare: Chunk | null = null;
   /** For each size class, the chunks with free blocks. */
   private readonly open: number[][] = [];
   /** Lists longer than a chunk have the handles −2, −3, … and places that grow by half. */
-  private readonly longs: (Entries | null)[] = [];
+  private readonly longs: (Int32Array | null)[] = [];
   private readonly freeLongs: number[] = [];
   /** Entries of all lists. */
   entries = 0;
@@ -169,14 +155,13 @@ export class RevisionLists {
   bytes(): number {
     let sum = 0;
     for (const chunk of this.chunks) if (chunk !== null) sum += chunk.ints.byteLength;
-    for (const long of this.longs) if (long !== null) sum += long.ints.byteLength;
+    for (const long of this.longs) if (long !== null) sum += long.byteLength;
     return sum;
   }
 
   private locate(handle: number): void {
     const isLong = handle < NO_LIST;
-    const place = isLong ? this.longs[-2 - handle] : this.chunks[handle >> CHUNK_BITS];
-    this.ints = (place as Entries).ints;
+    this.ints = (isLong ? this.longs[-2 - handle] : this.chunkInts[handle >> CHUNK_BITS]) as Int32Array;
     this.base = isLong ? 0 : (handle & CHUNK_MASK) * INTS;
   }
 
@@ -191,7 +176,7 @@ export class RevisionLists {
   }
 
   private roomInLong(handle: number, length: number): number {
-    if (length < (this.longs[-2 - handle] as Entries).capacity) return handle;
+    if (length * INTS < (this.longs[-2 - handle] as Int32Array).length) return handle;
     const target = this.takeLong(length + (length >> 1));
     this.move(handle, length, target);
     return target;
@@ -206,7 +191,7 @@ export class RevisionLists {
   }
 
   private takeLong(capacity: number): number {
-    const list = new Entries(capacity);
+    const list = new Int32Array(capacity * INTS);
     const free = this.freeLongs.pop();
     if (free !== undefined) {
       this.longs[free] = list;
@@ -239,7 +224,7 @@ export class RevisionLists {
     chunk.release(handle & CHUNK_MASK);
     if (chunk.usedBlocks > 0) return;
     this.leaveOpen(chunk);
-    this.chunks[index] = null;
+    this.chunks[index] = this.chunkInts[index] = null;
     this.freeChunks.push(index);
     this.spare = chunk;
   }
@@ -251,6 +236,7 @@ export class RevisionLists {
     const free = this.freeChunks.pop();
     const index = free ?? this.chunks.length;
     this.chunks[index] = chunk;
+    this.chunkInts[index] = chunk.ints;
     this.enterOpen(chunk, index);
     return index;
   }
