@@ -6,14 +6,14 @@ import { NO_LIST, RevisionLists } from './revision-lists.ts';
 /**
  * What is known of every key without reading its record: its newest revision, when it was created, its version, and the
  * list of its former revisions. All of it lies in typed arrays indexed by the key's slot; a key with one revision costs
- * its bytes, its place in the tree and 44 bytes, and nothing of that is on the heap.
+ * its bytes, its place in the tree and 48 bytes, and nothing of that is on the heap.
  *
  * ```
  *   point cache ─┐
- *   key tree ────┴▶ slot ─▶ main · sub · created · version ─▶ list of former revisions
+ *   key tree ────┴▶ slot ─▶ main · sub · created · version · size ─▶ list of former revisions
  *                        └▶ key pool
  * ```
- * Beside stands how long the newest record is, so that what lies below a prefix can be counted as it changes.
+ * The size is that of the newest record, so that what lies below a prefix can be counted as it changes.
  * A version of 0 says that the newest revision is a deletion.
  */
 const CHUNK_BITS = 12;
@@ -21,13 +21,12 @@ const CHUNK_SLOTS = 1 << CHUNK_BITS;
 const CHUNK_MASK = CHUNK_SLOTS - 1;
 
 /**
- * One slot is 40 bytes side by side, so that using it costs one or two cache lines: three doubles (main, created,
- * version), then as 32-bit integers sub, handle and length of the list, and the address of the key.
+ * One slot is 48 bytes side by side, so that using it costs one or two cache lines: three doubles (main, created,
+ * version), then as 32-bit integers sub, handle and length of the list, the address of the key, and the size.
  */
 class SlotChunk {
   readonly doubles: Float64Array;
   readonly ints: Int32Array;
-  readonly sizes: Uint32Array = new Uint32Array(CHUNK_SLOTS);
 
   constructor() {
     this.doubles = new Float64Array(CHUNK_SLOTS * DOUBLES);
@@ -35,17 +34,18 @@ class SlotChunk {
   }
 }
 
-const DOUBLES = 5;
+const DOUBLES = 6;
 const MAIN = 0;
 const CREATED = 1;
 /** 0 where the newest revision is a deletion. */
 const VERSION = 2;
-const INTS = 10;
+const INTS = 12;
 /** In a free slot: the next free one, −1 at the end. */
 const SUB = 6;
 const LIST = 7;
 const LIST_LENGTH = 8;
 const KEY = 9;
+const SIZE = 10;
 
 /** `main` of a slot that belongs to no key. */
 const FREE = -1;
@@ -129,11 +129,11 @@ export class KeyIndex implements SlotKeys {
 
   /** Bytes of the newest record; 0 where that is a deletion. */
   size(slot: number): number {
-    return (this.chunks[slot >> CHUNK_BITS] as SlotChunk).sizes[slot & CHUNK_MASK] as number;
+    return (this.chunks[slot >> CHUNK_BITS] as SlotChunk).ints[(slot & CHUNK_MASK) * INTS + SIZE] as number;
   }
 
   setSize(slot: number, bytes: number): void {
-    (this.chunks[slot >> CHUNK_BITS] as SlotChunk).sizes[slot & CHUNK_MASK] = bytes;
+    (this.chunks[slot >> CHUNK_BITS] as SlotChunk).ints[(slot & CHUNK_MASK) * INTS + SIZE] = bytes;
   }
 
   listLength(slot: number): number {
@@ -323,10 +323,8 @@ export class KeyIndex implements SlotKeys {
  */
 class PointCache {
   private readonly index: KeyIndex;
-  private mask = 1023;
-  private hashes = new Int32Array(1024);
-  /** −1 in an empty place. */
-  private slots = new Int32Array(1024).fill(-1);
+  private mask = POINTS_MIN - 1;
+  private places = emptyPlaces(POINTS_MIN);
 
   constructor(index: KeyIndex) {
     this.index = index;
@@ -334,34 +332,41 @@ class PointCache {
 
   get(key: Key): number {
     const hash = hashKey(key);
-    const at = hash & this.mask;
-    if (this.hashes[at] !== hash) return -1;
-    const slot = this.slots[at] as number;
+    const at = (hash & this.mask) * PLACE;
+    if (this.places[at] !== hash) return -1;
+    const slot = this.places[at + PLACE_SLOT] as number;
     return slot >= 0 && this.index.isKeyOf(slot, key) ? slot : -1;
   }
 
   set(key: Key, slot: number, total: number): void {
     if (total > this.mask && this.mask < POINTS_MAX - 1) this.enlarge();
     const hash = hashKey(key);
-    const at = hash & this.mask;
-    this.hashes[at] = hash;
-    this.slots[at] = slot;
+    const at = (hash & this.mask) * PLACE;
+    this.places[at] = hash;
+    this.places[at + PLACE_SLOT] = slot;
   }
 
   forget(key: Key, slot: number): void {
-    const at = hashKey(key) & this.mask;
-    if (this.slots[at] === slot) this.slots[at] = -1;
+    const at = (hashKey(key) & this.mask) * PLACE + PLACE_SLOT;
+    if (this.places[at] === slot) this.places[at] = -1;
   }
 
   /** A larger table starts empty; what is used comes back. */
   private enlarge(): void {
     const size = (this.mask + 1) * 4;
     this.mask = size - 1;
-    this.hashes = new Int32Array(size);
-    this.slots = new Int32Array(size).fill(-1);
+    this.places = emptyPlaces(size);
   }
 }
 
+function emptyPlaces(count: number): Int32Array {
+  return new Int32Array(count * PLACE).fill(-1);
+}
+
+/** A place of the point cache, in integers side by side: the hash of a key, and its slot, −1 where there is none. */
+const PLACE = 2;
+const PLACE_SLOT = 1;
+const POINTS_MIN = 1024;
 const POINTS_MAX = 1 << 18;
 
 /** FNV-1a over the key, or over the two ends of a long one: a poor hash costs speed, nothing else. */
