@@ -66,3 +66,38 @@ test('revision lists: random growth and loss equal plain arrays', (context) => {
   assert.equal(lists.entries, 0);
   assert.equal(lists.bytes(), 0);
 });
+
+test('revision lists: many chunks, of which some are given back and used again', () => {
+  const random = new Prng(11);
+  const lists = new RevisionLists();
+  const handles: number[] = [];
+  const lengths: number[] = [];
+  const main = (list: number, index: number): number => 2 ** 33 + list * 1000 + index;
+  const fill = (list: number): void => {
+    handles[list] ??= NO_LIST;
+    lengths[list] ??= 0;
+    for (const length = random.between(20, 60); (lengths[list] as number) < length; ) {
+      const index = lengths[list] as number;
+      handles[list] = lists.append(handles[list] as number, index, main(list, index), list % 7, index % 2 === 1);
+      lengths[list] = index + 1;
+    }
+  };
+  for (let round = 0; round < 3; round++) {
+    for (let list = 0; list < 4000; list++) fill(list);
+    assert.ok(lists.bytes() > 2 ** 21, 'they lie in several slabs');
+    for (let list = 0; list < 4000; list++) {
+      const [handle, length] = [handles[list] as number, lengths[list] as number];
+      for (let index = 0; index < length; index++) {
+        assert.equal(lists.main(handle, index), main(list, index));
+        assert.equal(lists.sub(handle, index), list % 7);
+        assert.equal(lists.isTombstone(handle, index), index % 2 === 1);
+      }
+      // Neighbours go together, so that chunks become empty.
+      if (round < 2 && list % 1000 < 700) continue;
+      handles[list] = lists.dropFirst(handle, length, length);
+      lengths[list] = 0;
+    }
+  }
+  assert.equal(lists.entries, 0);
+  assert.equal(lists.bytes(), 0);
+});

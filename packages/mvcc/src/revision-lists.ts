@@ -12,6 +12,11 @@ import { assert } from '@etsd/base';
 const CHUNK_BITS = 12;
 const CHUNK_ENTRIES = 1 << CHUNK_BITS;
 const CHUNK_MASK = CHUNK_ENTRIES - 1;
+/** Chunks lie in slabs of so many: for each slab there is one array to go by, and few enough of these stay at hand. */
+const SLAB_CHUNKS_BITS = 4;
+const SLAB_CHUNKS = 1 << SLAB_CHUNKS_BITS;
+const SLAB_BITS = CHUNK_BITS + SLAB_CHUNKS_BITS;
+const SLAB_MASK = (1 << SLAB_BITS) - 1;
 /** Handle of the list without entries. */
 export const NO_LIST = -1;
 
@@ -22,11 +27,11 @@ const UPPER = 1;
 const SUB = 2;
 const UPPER_UNIT = 2 ** 32;
 
-/** Blocks of one size. */
+const CHUNK_INTS = CHUNK_ENTRIES * INTS;
+
+/** Which blocks of a chunk are free; they are all of one size. `ints` and `base` below: where the chunk lies. */
 class Chunk {
-  readonly ints = new Int32Array(CHUNK_ENTRIES * INTS);
-  /** Size class of all blocks in here. */
-  sizeClass = 0;
+  readonly sizeClass: number;
   /** The first free one of the blocks that were in use once, −1 where there is none. */
   firstFree = -1;
   /** Where the blocks begin that never were: most chunks of a small store are never filled. */
@@ -35,42 +40,39 @@ class Chunk {
   /** Place in the list of chunks of its class that have free blocks, −1 when outside. */
   openIndex = -1;
 
+  constructor(sizeClass: number) {
+    this.sizeClass = sizeClass;
+  }
+
   get isFull(): boolean {
     return this.firstFree < 0 && this.untouched === CHUNK_ENTRIES;
   }
 
-  /** Makes it what a new one of that class is. Nobody reads what no list has written. */
-  begin(sizeClass: number): void {
-    this.sizeClass = sizeClass;
-    this.firstFree = -1;
-    this.untouched = 0;
-  }
-
-  take(): number {
+  take(ints: Int32Array, base: number): number {
     this.usedBlocks++;
     const block = this.firstFree;
     if (block >= 0) {
-      this.firstFree = this.ints[block * INTS + SUB] as number;
+      this.firstFree = ints[base + block * INTS + SUB] as number;
       return block;
     }
     this.untouched += 2 << this.sizeClass;
     return this.untouched - (2 << this.sizeClass);
   }
 
-  release(block: number): void {
+  release(block: number, ints: Int32Array, base: number): void {
     this.usedBlocks--;
-    this.ints[block * INTS + SUB] = this.firstFree;
+    ints[base + block * INTS + SUB] = this.firstFree;
     this.firstFree = block;
   }
 }
 
 export class RevisionLists {
   private readonly chunks: (Chunk | null)[] = [];
-  /** Their entries by themselves: to ask the chunk would be one more look at cold memory. */
-  private readonly chunkInts: (Int32Array | null)[] = [];
   private readonly freeChunks: number[] = [];
-  /** The chunk that became empty last: where few keys change, one becomes empty and is wanted again all the time. */
-  private spare: Chunk | null = null;
+  /** The entries of `SLAB_CHUNKS` chunks each. The first stays: where few keys change, chunks come and go all the time. */
+  private readonly slabs: (Int32Array | null)[] = [];
+  /** Chunks in use, by slab. */
+  private readonly slabChunks: number[] = [];
   /** For each size class, the chunks with free blocks. */
   private readonly open: number[][] = [];
   /** Lists longer than a chunk have the handles −2, −3, … and places that grow by half. */
@@ -151,18 +153,18 @@ export class RevisionLists {
     return low - 1;
   }
 
-  /** Bytes of what lists lie in, for tests: without the spare chunk. */
+  /** Bytes of the chunks and arrays that lists lie in, for tests. */
   bytes(): number {
     let sum = 0;
-    for (const chunk of this.chunks) if (chunk !== null) sum += chunk.ints.byteLength;
+    for (const chunk of this.chunks) if (chunk !== null) sum += CHUNK_INTS * Int32Array.BYTES_PER_ELEMENT;
     for (const long of this.longs) if (long !== null) sum += long.byteLength;
     return sum;
   }
 
   private locate(handle: number): void {
     const isLong = handle < NO_LIST;
-    this.ints = (isLong ? this.longs[-2 - handle] : this.chunkInts[handle >> CHUNK_BITS]) as Int32Array;
-    this.base = isLong ? 0 : (handle & CHUNK_MASK) * INTS;
+    this.ints = (isLong ? this.longs[-2 - handle] : this.slabs[handle >> SLAB_BITS]) as Int32Array;
+    this.base = isLong ? 0 : (handle & SLAB_MASK) * INTS;
   }
 
   /** A place in the pool for `length` + 1 entries, to which the old ones are moved. */
@@ -206,9 +208,11 @@ export class RevisionLists {
     const open = this.open[sizeClass] as number[];
     const index = open.length > 0 ? (open[open.length - 1] as number) : this.newChunk(sizeClass);
     const chunk = this.chunks[index] as Chunk;
-    const block = chunk.take();
+    const handle = index << CHUNK_BITS;
+    this.locate(handle);
+    const block = chunk.take(this.ints, this.base);
     if (chunk.isFull) this.leaveOpen(chunk);
-    return (index << CHUNK_BITS) | block;
+    return handle | block;
   }
 
   private release(handle: number, length: number): void {
@@ -221,24 +225,37 @@ export class RevisionLists {
     const index = handle >> CHUNK_BITS;
     const chunk = this.chunks[index] as Chunk;
     if (chunk.isFull) this.enterOpen(chunk, index);
-    chunk.release(handle & CHUNK_MASK);
+    this.locate(index << CHUNK_BITS);
+    chunk.release(handle & CHUNK_MASK, this.ints, this.base);
     if (chunk.usedBlocks > 0) return;
     this.leaveOpen(chunk);
-    this.chunks[index] = this.chunkInts[index] = null;
+    this.chunks[index] = null;
     this.freeChunks.push(index);
-    this.spare = chunk;
+    const slab = index >> SLAB_CHUNKS_BITS;
+    const left = (this.slabChunks[slab] as number) - 1;
+    this.slabChunks[slab] = left;
+    if (left === 0 && slab > 0) this.slabs[slab] = null;
   }
 
   private newChunk(sizeClass: number): number {
-    const chunk = this.spare ?? new Chunk();
-    this.spare = null;
-    chunk.begin(sizeClass);
-    const free = this.freeChunks.pop();
-    const index = free ?? this.chunks.length;
+    const chunk = new Chunk(sizeClass);
+    const index = this.freeChunks.pop() ?? this.chunks.length;
     this.chunks[index] = chunk;
-    this.chunkInts[index] = chunk.ints;
+    this.makeRoom(index);
     this.enterOpen(chunk, index);
     return index;
+  }
+
+  /** The first slab grows as it is needed: most stores are small. */
+  private makeRoom(index: number): void {
+    const slab = index >> SLAB_CHUNKS_BITS;
+    this.slabChunks[slab] = (this.slabChunks[slab] ?? 0) + 1;
+    const ints = this.slabs[slab] ?? null;
+    const chunks = slab > 0 ? SLAB_CHUNKS : 1 << (32 - Math.clz32(index));
+    if (ints !== null && ints.length >= chunks * CHUNK_INTS) return;
+    const larger = new Int32Array(chunks * CHUNK_INTS);
+    if (ints !== null) larger.set(ints);
+    this.slabs[slab] = larger;
   }
 
   private enterOpen(chunk: Chunk, index: number): void {
