@@ -73,6 +73,8 @@ export class RevisionLists {
   private readonly slabs: (Int32Array | null)[] = [];
   /** Chunks in use, by slab. */
   private readonly slabChunks: number[] = [];
+  /** Another slab that has none: it too may be wanted again soon. */
+  private spareSlab: Int32Array | null = null;
   /** For each size class, the chunks with free blocks. */
   private readonly open: number[][] = [];
   /** Lists longer than a chunk have the handles −2, −3, … and places that grow by half. */
@@ -234,7 +236,9 @@ export class RevisionLists {
     const slab = index >> SLAB_CHUNKS_BITS;
     const left = (this.slabChunks[slab] as number) - 1;
     this.slabChunks[slab] = left;
-    if (left === 0 && slab > 0) this.slabs[slab] = null;
+    if (left > 0 || slab === 0) return;
+    this.spareSlab = this.slabs[slab] as Int32Array;
+    this.slabs[slab] = null;
   }
 
   private newChunk(sizeClass: number): number {
@@ -246,16 +250,22 @@ export class RevisionLists {
     return index;
   }
 
-  /** The first slab grows as it is needed: most stores are small. */
+  /** The first slab grows as it is needed: most stores are small. Nobody reads what no list has written. */
   private makeRoom(index: number): void {
     const slab = index >> SLAB_CHUNKS_BITS;
     this.slabChunks[slab] = (this.slabChunks[slab] ?? 0) + 1;
     const ints = this.slabs[slab] ?? null;
-    const chunks = slab > 0 ? SLAB_CHUNKS : 1 << (32 - Math.clz32(index));
+    if (slab > 0) {
+      if (ints !== null) return;
+      this.slabs[slab] = this.spareSlab ?? new Int32Array(SLAB_CHUNKS * CHUNK_INTS);
+      this.spareSlab = null;
+      return;
+    }
+    const chunks = 1 << (32 - Math.clz32(index));
     if (ints !== null && ints.length >= chunks * CHUNK_INTS) return;
     const larger = new Int32Array(chunks * CHUNK_INTS);
     if (ints !== null) larger.set(ints);
-    this.slabs[slab] = larger;
+    this.slabs[0] = larger;
   }
 
   private enterOpen(chunk: Chunk, index: number): void {
