@@ -142,7 +142,10 @@ export class Model {
     let hash = crc32c(Buffer.from('key'));
     for (const version of records) {
       if (version.main > revision) continue;
-      if (version.main <= this.compactRevision && kept.size > 0 && !kept.has(version)) continue;
+      if (version.main <= this.compactRevision && !kept.has(version)) {
+        // Where there is nothing to keep all counts that is there, but for what the compaction has yet to remove.
+        if (kept.size > 0 || this.at(version.key, this.compactRevision) !== version) continue;
+      }
       if (version.main === this.compactRevision && version.deleted) continue;
       hash = crc32c(revisionKey(version.main, version.sub, version.deleted), 0, version.deleted ? 18 : 17, hash);
       hash = crc32c(version.record, 0, version.record.length, hash);
