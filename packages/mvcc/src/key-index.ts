@@ -22,7 +22,8 @@ const CHUNK_MASK = CHUNK_SLOTS - 1;
 
 /**
  * One slot is 48 bytes side by side, so that using it costs one or two cache lines: three doubles (main, created,
- * version), then as 32-bit integers sub, handle and length of the list, the address of the key, and the size.
+ * version), then as 32-bit integers sub, handle and length of the list, the address of the key, and the size; the last four
+ * bytes are there for the next slot's doubles.
  */
 class SlotChunk {
   readonly doubles: Float64Array;

@@ -270,8 +270,7 @@ const NO_KEY_LEFT = 77167;
 test('store: random runs equal the naive model', (context) => {
   const base = Number(process.env['SEED'] ?? 1763723000);
   const runs = Number(process.env['RUNS'] ?? 12);
-  for (let i = -1; i < runs; i++) {
-    const seed = i < 0 ? NO_KEY_LEFT : base + i;
+  for (const seed of [NO_KEY_LEFT, ...Array.from({ length: runs }, (_, run) => base + run)]) {
     context.diagnostic(`seed ${seed}`);
     const run = new Run(seed);
     try {
